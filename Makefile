@@ -1,0 +1,50 @@
+# make demo   the whole workflow on embedded data, no network: report/demo/index.html
+# make test   every test        make lint   ruff, snakefmt, snakemake --lint        make bench   benchmarks
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= all
+export MPLBACKEND := Agg
+
+.DEFAULT_GOAL := demo
+.PHONY: demo test lint format bench setup clean
+
+$(VENV)/.run: envs/requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "assay needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run envs/requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-dev.lock
+	touch $@
+
+setup: $(VENV)/.run
+
+demo: $(VENV)/.run
+	$(BIN)/snakemake --cores $(CORES) --quiet rules host --config scale=demo
+	$(BIN)/snakemake --cores 1 --quiet all --config scale=demo --report report/demo/report.html
+	@$(BIN)/python workflow/scripts/show_headline.py report/demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint --config scale=demo
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow/rules
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-bench.lock
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/attacks.py
+
+clean:
+	rm -rf results/smoke results/demo report/smoke report/demo

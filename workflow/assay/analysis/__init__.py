@@ -1,0 +1,1 @@
+"""Outcomes to accuracies, tests, ledger, tables and figures; never imports torch."""

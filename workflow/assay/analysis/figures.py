@@ -1,0 +1,690 @@
+"""Figures: one function per kind named in a study file, from written results to a matplotlib Figure.
+
+A figure has no title of its own: what it shows, how to read it, n, splits, seed and scale stand in
+its caption, which :func:`caption` writes. Series differ by colour and by marker.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.style import COMPARED, FAINT, GREY, Look, looks, style
+from assay.foundation.errors import ConfigError
+from assay.foundation.files import atomic_path
+
+WIDTH = 7.4  # inches: the text width of the page, so that 8 pt are read as 8 pt or more
+POINTS_SHOWN = 3000  # in a scatter plot; more only hide each other
+PAGE_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+
+RADIUS_LABELS = {
+    "linf": "L∞ radius ε (pixel values in [0, 1])",
+    "l2": "L2 radius ε (Euclidean; pixel values in [0, 1])",
+    "l0": "pixels changed",
+    "severity": "severity",
+    "none": "ε",
+}
+PART_TITLES = {
+    "loss": "Loss",
+    "reconstruction": "Reconstruction",
+    "kl": "KL divergence",
+    "classification": "Classification",
+    "accuracy": "Accuracy",
+}
+
+Study = dict[str, Any]
+Spec = dict[str, Any]
+
+
+def draw_figure(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
+    """The figure that a study's entry describes; the entry's ``kind`` chooses the function.
+
+    Raises:
+        ConfigError: the kind is unknown, or there is nothing to draw.
+    """
+    return _of_kind(spec)[0](spec, study, inputs)
+
+
+def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
+    """What the figure shows and how to read it; ends with scale, n, splits, seed and stand-ins."""
+    text = _of_kind(spec)[1](spec, study, inputs)
+    return f"{text} {_circumstances(spec, study, inputs)}"
+
+
+def save_figure(figure: Figure, stem: Path | str) -> list[Path]:
+    """Writes `stem`.svg and `stem`.pdf; the same figure gives the same bytes, without a date.
+
+    Returns:
+        The two paths.
+    """
+    stem = Path(stem)
+    svg, pdf = stem.with_name(f"{stem.name}.svg"), stem.with_name(f"{stem.name}.pdf")
+    with style():
+        with atomic_path(svg) as temporary:
+            figure.savefig(temporary, metadata={"Date": None})
+            # Placed with DejaVu Sans, shown in the reader's own interface font, which is narrower.
+            text = temporary.read_text(encoding="utf-8").replace("'DejaVu Sans'", PAGE_FONTS)
+            temporary.write_text(text, encoding="utf-8")
+        with atomic_path(pdf) as temporary:
+            figure.savefig(temporary, metadata={"CreationDate": None})
+    return [svg, pdf]
+
+
+def _styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
+    @wraps(function)
+    def inside(*arguments: Any) -> Figure:
+        with style():
+            return function(*arguments)
+
+    return inside
+
+
+# --- training curves ------------------------------------------------------------------------
+
+
+@_styled
+def training_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
+    """Losses by part and accuracy over epochs; splits thin, their mean thick, the paper's grey."""
+    panels = [
+        (model, part, _histories(model, inputs))
+        for model in spec["models"]
+        for part in _history_parts(_histories(model, inputs))
+    ]
+    if not panels:
+        raise _nothing(spec, f"no training history of {spec['models']}")
+    reported = _reported_curves(spec, study, inputs)
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure((WIDTH, 0.35 + 1.95 * rows), layout="constrained")
+    figure.get_layout_engine().set(wspace=0.08)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    sides = {
+        "train": (Look("#0072b2", "o"), "-", "training"),
+        "val": (Look("#d55e00", "s"), "--", "validation"),
+    }
+    for axes, (model, part, histories) in zip(grid, panels, strict=False):
+        for side, (look, line, _) in sides.items():
+            column = f"{side}_{part}"
+            curves = pd.concat(
+                [h.set_index("epoch")[column] for h in histories if column in h], axis=1
+            )
+            axes.plot(curves.index, curves, line, color=look.colour, lw=0.6, alpha=0.45)
+            axes.plot(curves.index, curves.mean(axis=1), line, color=look.colour, lw=1.8)
+            known = reported.get((model, column))
+            if known is not None:
+                axes.plot(
+                    known.index + curves.index.min(), known, ":", color=GREY, lw=1.1,
+                    marker=look.marker, markersize=3.5, markerfacecolor="white",
+                )  # fmt: skip
+        prefix = f"{_title(study, 'models', model)}: " if len(spec["models"]) > 1 else ""
+        axes.set_title(prefix + PART_TITLES.get(part, part.replace("_", " ").capitalize()))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("accuracy" if part == "accuracy" else "nats per image")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    handles = [
+        Line2D([], [], ls=line, color=look.colour, lw=1.8, label=name)
+        for look, line, name in sides.values()
+    ]
+    if reported:
+        handles += [
+            Line2D([], [], ls=":", color=GREY, marker=look.marker, markersize=3.5, lw=1.1,
+                   markerfacecolor="white", label=f"{name}, as printed")
+            for look, _, name in sides.values()
+        ]  # fmt: skip
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    return figure
+
+
+def _training_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
+    names = ", ".join(_title(study, "models", model) for model in spec["models"])
+    text = (
+        f"Training (solid) and validation (dashed) curves of {names}: the loss and its parts in "
+        "nats per image, and the accuracy. Thin lines are single splits, the thick line is their "
+        "mean."
+    )
+    if _reported_curves(spec, study, inputs):
+        batch = _batch_of(_reported_rows(spec, inputs))
+        text += " Grey dots: the paper's own curve, digitised"
+        text += f", its sums over a batch divided by {batch}." if batch > 1 else "."
+    return f"{text} Curves say how training went, not how robust the model is."
+
+
+def _histories(model: str, inputs: AnalysisInputs) -> list[pd.DataFrame]:
+    return [h for (_, _, name), h in sorted(inputs.history.items()) if name == model]
+
+
+def _history_parts(histories: list[pd.DataFrame]) -> list[str]:
+    """The measured quantities in reading order: the loss, its parts, the accuracy."""
+    if not histories:
+        return []
+    names = [c.removeprefix("train_") for c in histories[0] if c.startswith("train_")]
+    inner = [name for name in names if name not in ("loss", "accuracy", "total")]
+    return [name for name in ("loss", *inner, "accuracy") if name in names]
+
+
+def _reported_curves(
+    spec: Spec, study: Study, inputs: AnalysisInputs
+) -> dict[tuple[str, str], pd.Series]:
+    """Printed curves by (model, column), each over epochs counted from zero."""
+    rows = _reported_rows(spec, inputs)
+    parsed = rows["metric"].str.extract(r"^(\w+)@epoch(\d+)$")
+    rows = rows.assign(column=parsed[0], epoch=pd.to_numeric(parsed[1]))
+    rows = rows[rows["column"].notna()]
+    batch = _batch_of(rows)
+    curves = {}
+    for (model, column), group in rows.groupby(["model", "column"]):
+        values = group.set_index("epoch")["value"].sort_index()
+        name = _our_name(study, "models", model)
+        curves[name, column] = values / batch if column.endswith("_loss") else values
+    return curves
+
+
+def _batch_of(rows: pd.DataFrame) -> int:
+    """The batch size over which printed losses are summed, by the rows' own notes; else 1."""
+    sizes = rows["note"].fillna("").str.extract(r"sum of a batch of (\d+)")[0].dropna()
+    return int(sizes.iloc[0]) if len(sizes) else 1
+
+
+# --- latent space ---------------------------------------------------------------------------
+
+
+@_styled
+def latent_pca(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
+    """The first two principal components of a model's latent features, by class."""
+    from sklearn.decomposition import PCA
+
+    key, features, labels = _features(spec, inputs)
+    pca = PCA(n_components=2, svd_solver="full").fit(features)
+    # The sign of a component is arbitrary; the largest loading is made positive.
+    signs = np.sign(pca.components_[np.arange(2), np.abs(pca.components_).argmax(axis=1)])
+    places = pca.transform(features) * signs
+    shown = np.linspace(0, len(labels) - 1, min(len(labels), POINTS_SHOWN)).astype(int)
+    classes = _classes(study, key, labels)
+    figure = Figure((WIDTH * 0.82, WIDTH * 0.52), layout="constrained")
+    axes = figure.subplots()
+    for index, look in enumerate(looks(classes).values()):
+        here = places[shown[labels[shown] == index]]
+        axes.plot(
+            *here.T, look.marker, color=look.colour, markersize=3, markeredgewidth=0, alpha=0.6,
+            rasterized=True,
+        )  # fmt: skip
+    for axis, share in zip((axes.set_xlabel, axes.set_ylabel), pca.explained_variance_ratio_):
+        name = "first" if axis == axes.set_xlabel else "second"
+        axis(f"{name} principal component ({share:.0%} of the variance)")
+    axes.grid(True, axis="both")
+    handles = [
+        Line2D([], [], ls="", marker=look.marker, color=look.colour, label=name, markersize=5)
+        for name, look in looks(classes).items()
+    ]
+    figure.legend(handles=handles, loc="outside right upper")
+    return figure
+
+
+def _latent_pca_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
+    key, features, labels = _features(spec, inputs)
+    shown = min(len(labels), POINTS_SHOWN)
+    sample = f"; {shown:,} of {len(labels):,} points are drawn" if shown < len(labels) else ""
+    return (
+        f"First two principal components of the {features.shape[1]}-dimensional latent features "
+        f"of {_title(study, 'models', spec['model'])} on {len(labels):,} images of split "
+        f"{key[1]}{sample}. Components are fitted to these images. Distance in two components is "
+        "not distance in the latent space: overlapping classes may still be separable."
+    )
+
+
+def _features(spec: Spec, inputs: AnalysisInputs) -> tuple[tuple, np.ndarray, np.ndarray]:
+    keys = sorted(key for key in inputs.features if key[2] == spec["model"])
+    if not keys:
+        raise _nothing(spec, f"no latent features of {spec['model']}")
+    with np.load(inputs.features[keys[0]]) as stored:
+        return keys[0], stored["features"].astype(np.float64), stored["labels"]
+
+
+# --- examples -------------------------------------------------------------------------------
+
+
+@_styled
+def examples(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
+    """Images in rows, radii in columns; the decision stands under each image."""
+    grid = _Examples.of(spec, study, inputs)
+    rows, columns = grid.images.shape[:2]
+    cell = WIDTH / (columns + 0.2)
+    figure = Figure((WIDTH, (rows * 1.22 + 0.28) * cell))
+    axes = figure.add_axes((0, 0, 1, 1))
+    pad, line = 0.06, 0.22
+    for row in range(rows):
+        top = row * (1 + line)
+        for column in range(columns):
+            axes.imshow(
+                grid.images[row, column], cmap="gray", vmin=0, vmax=1,
+                extent=(column + pad, column + 1 - pad, top + 1 - pad, top + pad),
+            )  # fmt: skip
+            right = grid.predictions[row, column] == grid.labels[row]
+            name = grid.classes[grid.predictions[row, column]]
+            axes.text(
+                column + 0.5, top + 1 + line / 2 - pad, f"{'✓' if right else '✗'} {name}",
+                ha="center", va="center", fontsize=7.5,
+                color="#006b4f" if right else "#b34700", fontweight="normal" if right else "bold",
+            )  # fmt: skip
+        axes.text(
+            -0.04, top + 0.5, grid.classes[grid.labels[row]], rotation=90, ha="center",
+            va="center", fontsize=8.5,
+        )  # fmt: skip
+    for column, epsilon in enumerate(grid.epsilons):
+        label = "unperturbed" if column == 0 else f"ε = {epsilon:g}"
+        axes.text(column + 0.5, -0.02, label, ha="center", va="bottom", fontsize=8.5)
+    axes.set(xlim=(-0.18, columns + 0.02), ylim=(rows * (1 + line), -0.28), aspect="equal")
+    axes.set_axis_off()
+    return figure
+
+
+def _examples_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
+    grid = _Examples.of(spec, study, inputs)
+    return (
+        f"{len(grid.labels)} test images of split {grid.key[1]} under "
+        f"{_title(study, 'attacks', spec['attack'])} against "
+        f"{_title(study, 'models', spec['model'])}; from left to right grows the "
+        f"{_radius_label(inputs, spec['attack'])}. Under each image stands the decision, ✓ where "
+        "it is the true class (named at the left) and ✗ where it is not. The first stored image of each class is "
+        "shown: an illustration, not a sample from which a rate can be read."
+    )
+
+
+class _Examples:
+    """The grid of an examples figure, picked from one stored file."""
+
+    def __init__(self, key: tuple, stored: Any, spec: Spec, study: Study, inputs: AnalysisInputs):
+        attack, labels = spec["attack"], stored["labels"]
+        rows = _one_of_each(labels, spec.get("rows", 6))
+        epsilons = stored[f"{attack}/epsilons"]
+        nonzero = np.flatnonzero(epsilons > 0)
+        most = spec.get("columns", 6) - 1
+        chosen = nonzero[np.unique(np.linspace(0, len(nonzero) - 1, most).round().astype(int))]
+        clean, perturbed = stored["clean/images"][rows], stored[f"{attack}/images"][chosen][:, rows]
+        images = np.concatenate([clean[:, None], perturbed.swapaxes(0, 1)], axis=1)
+        images = images.astype(np.float32).transpose(0, 1, 3, 4, 2)
+        self.key = key
+        self.labels = labels[rows]
+        self.classes = _classes(study, key, labels)
+        self.epsilons = np.concatenate([[0.0], epsilons[chosen]])
+        self.images = images[..., 0] if images.shape[-1] == 1 else images
+        first = _clean_predictions(inputs, key, stored["samples"][rows])
+        later = stored[f"{attack}/predictions"][chosen][:, rows].T
+        self.predictions = np.concatenate([first[:, None], later], axis=1).astype(int)
+
+    @classmethod
+    def of(cls, spec: Spec, study: Study, inputs: AnalysisInputs) -> _Examples:
+        for key in sorted(key for key in inputs.examples if key[2] == spec["model"]):
+            with np.load(inputs.examples[key]) as stored:
+                if f"{spec['attack']}/images" in stored:
+                    return cls(key, stored, spec, study, inputs)
+        raise _nothing(spec, f"no stored examples of {spec['attack']} against {spec['model']}")
+
+
+def _one_of_each(labels: np.ndarray, count: int) -> np.ndarray:
+    """Indices of `count` images: the first of each class, then the second of each, and so on."""
+    turn = pd.Series(labels).groupby(labels).cumcount().to_numpy()
+    return np.lexsort((labels, turn))[:count]
+
+
+def _clean_predictions(inputs: AnalysisInputs, key: tuple, samples: np.ndarray) -> np.ndarray:
+    dataset, split, model, _ = key
+    rows = inputs.outcomes
+    rows = rows[(rows["dataset"] == dataset) & (rows["split"] == split) & (rows["model"] == model)]
+    known = rows.drop_duplicates("sample").set_index("sample")["clean_prediction"]
+    return known.loc[samples].to_numpy()
+
+
+# --- accuracy against radius ----------------------------------------------------------------
+
+
+@_styled
+def accuracy_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
+    """Pooled accuracy against the radius, with Wilson bands; a panel per data set and attack."""
+    panels = list(_curve_panels(spec, inputs))
+    if not panels:
+        raise _nothing(spec, f"no outcomes of {spec['attacks']}")
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    width = WIDTH if columns > 1 else WIDTH * 0.86
+    figure = Figure((width, 0.45 + 3.0 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    models = _models(spec, study, inputs)
+    styles = looks(study.get("headline", {}).get("models", []) or models)
+    styles |= {model: look for model, look in looks([*styles, *models]).items()}
+    printed = False
+    for axes, (dataset, attack, rows_of) in zip(grid, panels, strict=False):
+        for model in models:
+            curve = rows_of[rows_of["model"] == model].sort_values("epsilon")
+            look = styles[model]
+            band = curve[["low", "high"]].to_numpy(dtype=float).T
+            axes.fill_between(curve["epsilon"], *band, color=look.colour, alpha=0.16, lw=0)
+            axes.plot(
+                curve["epsilon"], curve["pooled"], color=look.colour, marker=look.marker,
+                markeredgecolor="white",
+            )  # fmt: skip
+        for model, known in _reported_accuracy(spec, study, inputs, dataset, attack).items():
+            if model in styles:
+                printed = True
+                axes.plot(
+                    known.index, known, "--", color=GREY, lw=1.1, marker=styles[model].marker,
+                    markerfacecolor="white", markeredgecolor=GREY, markersize=4.5,
+                )  # fmt: skip
+        _radius_axis(axes, rows_of)
+        if len(panels) > 1:
+            name = _title(study, "attacks", attack)
+            several = len({panel[0] for panel in panels}) > 1
+            axes.set_title(f"{_title(study, 'datasets', dataset)}: {name}" if several else name)
+        axes.set_ylim(-0.02, 1.02)
+    for axes in grid[::columns]:
+        axes.set_ylabel("accuracy")
+    for norm in {_norm(rows_of) for _, _, rows_of in panels}:
+        same = [
+            (axes, rows_of["epsilon"].max())
+            for axes, (_, _, rows_of) in zip(grid, panels, strict=False)
+            if _norm(rows_of) == norm
+        ]
+        furthest = max(radius for _, radius in same)
+        for axes, _ in same:
+            axes.set_xlim(-0.04 * furthest, 1.04 * furthest)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    handles = [
+        Line2D([], [], color=styles[m].colour, marker=styles[m].marker, markeredgecolor="white",
+               label=_title(study, "models", m))
+        for m in models
+    ]  # fmt: skip
+    if printed:
+        handles.append(Line2D([], [], color=GREY, ls="--", lw=1.1, label="as printed"))
+    figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 3))
+    return figure
+
+
+def _accuracy_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
+    names = " and ".join(_title(study, "attacks", attack) for attack in spec["attacks"])
+    text = (
+        f"Accuracy against the radius of {names}. Markers stand at the radii that were evaluated, "
+        "ε = 0 is the unperturbed image, bands are 95 % Wilson intervals of the pooled accuracy."
+    )
+    far = sorted(
+        {
+            epsilon
+            for attack, rows in inputs.accuracy.groupby("attack", observed=True)
+            if attack in spec["attacks"]
+            for epsilon in _check_radii(rows["epsilon"])
+        }
+    )
+    if far:
+        text += f" The check at ε = {', '.join(f'{e:g}' for e in far)} is not drawn."
+    panels = list(_curve_panels(spec, inputs))
+    if any(len(_reported_accuracy(spec, study, inputs, d, a)) for d, a, _ in panels):
+        text += " Dashed grey lines with the same hollow markers are the numbers that were printed."
+    return (
+        f"{text} A curve bounds the accuracy under this attack from above; a stronger attack may "
+        "lower it, and the bands do not cover that."
+    )
+
+
+def _curve_panels(
+    spec: Spec, inputs: AnalysisInputs
+) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """(data set, attack, rows with the clean accuracy at radius 0) for each panel."""
+    table = inputs.accuracy
+    for dataset in dict.fromkeys(table["dataset"]):
+        here = table[table["dataset"] == dataset]
+        for attack in spec["attacks"]:
+            rows = here[here["attack"] == attack]
+            if len(rows):
+                clean = here[(here["attack"] == "clean") & here["model"].isin(rows["model"])]
+                both = pd.concat([clean, rows[rows["epsilon"] > 0]])
+                both = both[~both["epsilon"].isin(_check_radii(rows["epsilon"]))]
+                yield dataset, attack, both.drop_duplicates(["model", "epsilon"])
+
+
+def _check_radii(epsilons: pd.Series) -> list[float]:
+    """Radii far beyond the others: run to check that the attack reaches chance, not to be drawn."""
+    values = sorted(set(epsilons))
+    if len(values) > 3 and values[-1] > 2.5 * values[-2]:
+        return values[-1:]
+    return []
+
+
+def _radius_axis(axes: Axes, rows: pd.DataFrame) -> None:
+    epsilons = np.unique(rows["epsilon"])
+    norm = _norm(rows)
+    axes.set_xlabel(RADIUS_LABELS.get(norm, norm))
+    if len(epsilons) <= 11:
+        # A tick at each radius, but no two labels closer than a twentieth of the axis.
+        kept = [epsilons[0]]
+        for epsilon in epsilons[1:]:
+            if epsilon - kept[-1] > 0.07 * np.ptp(epsilons):
+                kept.append(epsilon)
+        axes.set_xticks(epsilons, minor=True)
+        axes.set_xticks(kept, [f"{epsilon:g}" for epsilon in kept])
+
+
+def _norm(rows: pd.DataFrame) -> str:
+    return str(rows.loc[rows["attack"] != "clean", "norm"].iloc[0])
+
+
+def _reported_accuracy(
+    spec: Spec, study: Study, inputs: AnalysisInputs, dataset: str, attack: str
+) -> dict[str, pd.Series]:
+    """Printed accuracies over the radius by model, for an attack or its as-published twin."""
+    rows = _reported_rows(spec, inputs)
+    rows = rows[rows["metric"] == "accuracy"]
+    ours = {
+        kind: rows[kind[:-1]].map(lambda name, kind=kind: _our_name(study, kind, name))
+        for kind in ("datasets", "models", "attacks")
+    }
+    here = (ours["datasets"] == dataset) & ours["attacks"].isin(
+        ["clean", attack, f"{attack}_as_published"]
+    )
+    attacked = ours["attacks"][here] != "clean"
+    if not attacked.any():
+        return {}
+    rows = rows[here].assign(model=ours["models"][here], epsilon=rows["epsilon"].fillna(0.0))
+    return {
+        model: group.set_index("epsilon")["value"].sort_index()
+        for model, group in rows.groupby("model")
+    }
+
+
+# --- reported against reproduced ------------------------------------------------------------
+
+
+@_styled
+def ledger_dumbbell(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
+    """Printed accuracies (hollow) joined to this run's (filled, with interval), by table."""
+    rows = _accuracy_rows(inputs.ledger)
+    if rows.empty:
+        raise _nothing(spec, "no printed accuracy in the ledger")
+    groups = list(rows.groupby("table", sort=False))
+    height = len(rows) + 1.5 * len(groups)
+    figure = Figure((WIDTH, 0.85 + 0.172 * height), layout="constrained")
+    axes = figure.subplots()
+    place, ticks = 0.0, []
+    for table, group in groups:
+        axes.text(
+            -0.01, place, _short(table), transform=axes.get_yaxis_transform(), ha="right", va="center",
+            fontweight="bold",
+        )  # fmt: skip
+        for row in group.itertuples():
+            place += 1
+            ticks.append((place, _row_label(row, study)))
+            _dumbbell(axes, place, row)
+        place += 1.5
+    axes.set_yticks([t[0] for t in ticks], [t[1] for t in ticks])
+    axes.set(xlim=(-0.02, 1.02), ylim=(place - 0.6, -0.8), xlabel="accuracy")
+    axes.grid(True, axis="x")
+    axes.grid(False, axis="y")
+    axes.spines["left"].set_visible(False)
+    handles = [
+        Line2D([], [], ls="", marker="o", color=GREY, markerfacecolor="white", label="printed")
+    ]
+    handles += [
+        Line2D([], [], ls="-", lw=2.6, color=colour, marker=marker, label=f"this run: {verdict}")
+        for verdict, (colour, marker) in COMPARED.items()
+        if (rows["verdict"] == verdict).any()
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    return figure
+
+
+def _dumbbell(axes: Axes, place: float, row: Any) -> None:
+    compared = row.verdict in COMPARED and not pd.isna(row.reproduced)
+    colour, marker = COMPARED.get(row.verdict, (GREY, "o"))
+    if compared:
+        axes.plot([row.reported, row.reproduced], [place] * 2, color=FAINT, lw=1.2, zorder=1)
+        axes.plot([row.low, row.high], [place] * 2, color=colour, lw=2.6, alpha=0.45, zorder=2)
+        axes.plot(row.reproduced, place, marker, color=colour, zorder=4)
+        note = f"{row.reproduced - row.reported:+.3f}".replace("-", "−")
+    else:
+        note = row.verdict
+    axes.plot(
+        row.reported, place, "o", color=GREY, markerfacecolor="white", markeredgewidth=1.1, zorder=3
+    )
+    axes.text(
+        1.12, place, note, transform=axes.get_yaxis_transform(), ha="right", va="center",
+        fontsize=7.5, color=colour,
+    )  # fmt: skip
+
+
+def _accuracy_rows(ledger: pd.DataFrame) -> pd.DataFrame:
+    return ledger[(ledger["metric"] == "accuracy") & ledger["reported"].between(0, 1)]
+
+
+def _short(table: str) -> str:
+    """A table's name; a file of the paper's repository without its folders."""
+    first, _, last = str(table).rpartition("/")
+    return f"{first.split()[0]}: {last}" if first else last
+
+
+def _row_label(row: Any, study: Study) -> str:
+    attack = "clean" if str(row.attack).startswith("none") else str(row.attack)
+    epsilon = "" if pd.isna(row.epsilon) or attack == "clean" else f" {row.epsilon:g}"
+    return f"{row.model}, {attack}{epsilon}"
+
+
+def _ledger_dumbbell_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
+    rows = _accuracy_rows(inputs.ledger)
+    counts = ", ".join(f"{n} {v}" for v, n in rows["verdict"].value_counts().items())
+    others = len(inputs.ledger) - len(rows)
+    return (
+        "Each printed accuracy (hollow) joined to this run's (filled: a circle where reproduced, a "
+        "diamond where it differs) with its 95 % Wilson interval; at the right, this run minus "
+        f"print. {len(rows)} printed accuracies: {counts}. "
+        f"{others} other printed values (counts, hyper-parameters, curves) stand in the ledger "
+        "only. Whether a number is reproduced is decided by the rule in the configuration, not by "
+        "this picture."
+    )
+
+
+# --- shared ---------------------------------------------------------------------------------
+
+FIGURES: dict[str, Callable[[Spec, Study, AnalysisInputs], Figure]] = {
+    "training_curves": training_curves,
+    "latent_pca": latent_pca,
+    "examples": examples,
+    "accuracy_curves": accuracy_curves,
+    "ledger_dumbbell": ledger_dumbbell,
+}
+_CAPTIONS: dict[str, Callable[[Spec, Study, AnalysisInputs], str]] = {
+    "training_curves": _training_curves_caption,
+    "latent_pca": _latent_pca_caption,
+    "examples": _examples_caption,
+    "accuracy_curves": _accuracy_curves_caption,
+    "ledger_dumbbell": _ledger_dumbbell_caption,
+}
+
+
+def _of_kind(spec: Spec) -> tuple[Callable[..., Figure], Callable[..., str]]:
+    kind = spec.get("kind")
+    if kind not in FIGURES:
+        raise ConfigError(
+            f"unknown kind of figure '{kind}'",
+            where=f"figure '{spec.get('title', '')}' of the study",
+            remedy=f"choose one of {sorted(FIGURES)}",
+        )
+    return FIGURES[kind], _CAPTIONS[kind]
+
+
+def _nothing(spec: Spec, what: str) -> ConfigError:
+    return ConfigError(
+        what,
+        where=f"figure '{spec.get('title', spec.get('kind'))}' of the study",
+        remedy="name something that the study's grid runs",
+    )
+
+
+def _circumstances(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
+    """The sentence every caption ends with: scale, n, splits, seed, stand-ins."""
+    rows = inputs.accuracy
+    attacks = spec.get("attacks") or ([spec["attack"]] if "attack" in spec else None)
+    if attacks is not None and rows["attack"].isin(attacks).any():
+        rows = rows[rows["attack"].isin(attacks)]
+    models = spec.get("models") or ([spec["model"]] if "model" in spec else None)
+    if models is not None and rows["model"].isin(models).any():
+        rows = rows[rows["model"].isin(models)]
+    counts, splits = rows["n"].astype(int), rows["splits"].astype(int)
+    text = (
+        f"Scale {inputs.scale}; n = {_span(counts)} test images per point over {_span(splits)} "
+        f"split{'s' if splits.max() != 1 else ''}; seed {inputs.seed}."
+    )
+    stand_ins = [
+        f"{ours} stands in for {theirs}"
+        for kind in ("datasets", "models")
+        for theirs, ours in study.get("stand_ins", {}).get(kind, {}).items()
+    ]
+    return f"{text} Stand-ins: {'; '.join(stand_ins)}." if stand_ins else text
+
+
+def _span(values: pd.Series) -> str:
+    low, high = values.min(), values.max()
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _title(study: Study, kind: str, name: str) -> str:
+    return study.get("titles", {}).get(kind, {}).get(name, name)
+
+
+def _models(spec: Spec, study: Study, inputs: AnalysisInputs) -> list[str]:
+    """The models to draw, in the study's order, as far as they have outcomes."""
+    known = dict.fromkeys(inputs.accuracy["model"])
+    wanted = spec.get("models") or study.get("headline", {}).get("models") or known
+    return [model for model in wanted if model in known]
+
+
+def _classes(study: Study, key: tuple, labels: np.ndarray) -> list[str]:
+    names = study.get("classes", {}).get(key[0])
+    return list(names or (f"class {i}" for i in range(int(labels.max()) + 1)))
+
+
+def _radius_label(inputs: AnalysisInputs, attack: str) -> str:
+    norms = inputs.accuracy.loc[inputs.accuracy["attack"] == attack, "norm"]
+    return RADIUS_LABELS.get(norms.iloc[0], "radius") if len(norms) else "radius"
+
+
+def _reported_rows(spec: Spec, inputs: AnalysisInputs) -> pd.DataFrame:
+    """The printed values of the file that the figure's entry names; none without one."""
+    wanted = re.sub(r"\.csv$", "", spec.get("reported", ""))
+    files = inputs.reported["file"].astype(str).map(lambda name: Path(name).stem)
+    return inputs.reported[files == wanted]
+
+
+def _our_name(study: Study, kind: str, printed: str) -> str:
+    """The catalogue's name for a printed one, after stand-ins."""
+    name = study.get("reported", {}).get(kind, {}).get(printed, printed)
+    return study.get("stand_ins", {}).get(kind, {}).get(name, name)

@@ -1,0 +1,48 @@
+"""The look of figures: one style sheet, colours and markers that do not need colour vision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.style
+
+STYLE_SHEET = Path(__file__).parents[3] / "report" / "assay.mplstyle"
+
+# Okabe and Ito (2008), ordered so that neighbours also differ in lightness; contrast with white
+# is at least 3:1, so yellow and sky blue are left out.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#a6478a", "#4d5966", "#8c6d1f", "#5b4fc4", "#b3293e")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+
+GREY = "#6b7682"
+FAINT = "#b4bcc6"
+
+# Verdicts of rows that were compared: never by colour alone.
+COMPARED = {"reproduced": ("#00795a", "o"), "differs": ("#c2500a", "D")}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one series is drawn: always a colour *and* a marker."""
+
+    colour: str
+    marker: str
+
+
+def style() -> AbstractContextManager[None]:
+    """The style sheet as a context; both drawing and saving happen inside it."""
+    return matplotlib.style.context(["default", STYLE_SHEET])
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """A colour and a marker for each name, by its position, so that all figures of a study agree.
+
+    With more names than colours the markers shift, so that a pair never comes twice.
+    """
+    shift = len(COLOURS)
+    return {
+        name: Look(COLOURS[i % shift], MARKERS[(i + i // shift) % len(MARKERS)])
+        for i, name in enumerate(dict.fromkeys(names))
+    }

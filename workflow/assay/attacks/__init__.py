@@ -1,0 +1,1 @@
+"""Threats, gradients and searches; they work on any victim and know no model."""

@@ -1,0 +1,576 @@
+"""What all attacks share: one call, one final method, and the means to search.
+
+An attack is a printable, frozen value. Calling it runs its search on every view of the victim and
+hands what the search proposes to one final method, which clips, projects, asks the true decision
+again and says what is broken. Subclasses only search: they can neither leave the ball nor declare
+a success.
+
+Who guarantees what:
+
+* `Attack.__call__` the input is valid; images that the victim gets wrong unperturbed stay as they
+  are and count as broken; an image that one view broke is not searched on the next (the result is
+  the union over views, image by image); with nested balls, one that broke at a small radius is not
+  searched at a larger one.
+* `_settle` a stored image lies in [0, 1] and in the ball, and its verdict comes from the victim's
+  decision on exactly that image.
+* `Probe` every pass is counted for the image it was spent on; gradients that are zero or not finite
+  are counted, and no not-finite number reaches the search.
+
+Success on a stochastic victim means: wrong in a strict majority of independent replays. Its search
+needs care, since one lucky draw is no success and confirming every iterate would cost more than the
+search. The rule (`Probe.confirm`): when a view calls an iterate broken, the true decision is asked,
+with all replays, and the image leaves the search only if it agrees; after the k-th refusal the next
+2^k - 1 calls for that image go unheard. An image therefore never leaves on a lucky draw of its
+view, an unlucky one costs few hearings, and in the end the final method replays again with fresh
+randomness, so that having been heard several times earns nothing.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from assay.attacks.losses import LOSSES
+from assay.attacks.victim import Victim, View
+from assay.foundation.errors import AttackError
+
+# Single precision rounds a sum of pixels by up to 6e-8; no radius is exceeded by more than this.
+TOLERANCE = 1e-6
+_FORWARDS, _BACKWARDS, _ZERO_GRADIENTS, _NON_FINITE = range(4)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the true decision says about n images.
+
+    Attributes:
+        prediction: (n,) int64. Where broken, the wrong class with most votes; else the label.
+        broken: (n,) bool, wrong in a strict majority of replays; never where not finite.
+        replay_share: (n,) share of replays that were wrong.
+        scores: (n, K) softmax, mean over replays.
+        finite: (n,) bool, all logits of all replays were finite.
+        log_px: (n,) nats, NaN where the victim has none or none was asked for.
+    """
+
+    prediction: Tensor
+    broken: Tensor
+    replay_share: Tensor
+    scores: Tensor
+    finite: Tensor
+    log_px: Tensor
+
+    def at(self, rows: Tensor) -> Verdict:
+        """The verdict on some of the images."""
+        return Verdict(**{name: value[rows] for name, value in vars(self).items()})
+
+
+def judge(
+    victim: Victim,
+    images: Tensor,
+    labels: Tensor,
+    generator: torch.Generator,
+    *,
+    replays: int,
+    log_px: bool = True,
+) -> Verdict:
+    """Asks the true decision about images, once or, if it is stochastic, `replays` times.
+
+    Args:
+        victim: whose decision.
+        images: (n, C, H, W) in [0, 1].
+        labels: (n,) true classes.
+        generator: the randomness of the replays.
+        replays: independent decisions per image on a stochastic victim.
+        log_px: whether log p(x) is wanted too; it costs a pass.
+    """
+    if victim.stochastic:
+        drawn = victim.draws(images, replays, generator)
+    else:
+        drawn = victim.logits(images, generator)[None]
+    finite = drawn.isfinite().all(dim=2).all(dim=0)
+    drawn = drawn.nan_to_num().float()
+    said = drawn.argmax(dim=2)
+    wrong = (said != labels).sum(dim=0)
+    broken = (2 * wrong > len(drawn)) & finite
+    votes = F.one_hot(said, victim.classes).sum(dim=0).scatter_(1, labels[:, None], -1)
+    return Verdict(
+        prediction=torch.where(broken, votes.argmax(dim=1), labels),
+        broken=broken,
+        replay_share=wrong / len(drawn),
+        scores=drawn.softmax(dim=2).mean(dim=0),
+        finite=finite,
+        log_px=(
+            victim.log_px(images, generator)
+            if log_px
+            else torch.full((len(images),), torch.nan, device=images.device)
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Perturbed:
+    """What an attack left of N images at E epsilons (in the order in which they were given).
+
+    Attributes:
+        epsilons: the E budgets.
+        images: (E, N, C, H, W) in [0, 1], within the budget.
+        prediction, broken, replay_share, scores, log_px: (E, N) or (E, N, K), see `Verdict`.
+        linf, l2, l0: (E, N), the largest absolute change of a value, the Euclidean length of the
+            change, the number of pixels that changed in any channel.
+        view: (E, N) int64, index into `views` of the search that made the image; 0: none.
+        views: names, the first is "".
+        counts: (4, E, N) int64, read through the properties below.
+        clean_prediction: (N,) decision on the unperturbed images.
+    """
+
+    epsilons: tuple[float, ...]
+    images: Tensor
+    prediction: Tensor
+    broken: Tensor
+    replay_share: Tensor
+    scores: Tensor
+    log_px: Tensor
+    linf: Tensor
+    l2: Tensor
+    l0: Tensor
+    view: Tensor
+    views: tuple[str, ...]
+    counts: Tensor
+    clean_prediction: Tensor
+
+    @property
+    def forwards(self) -> Tensor:
+        """(E, N) forward passes that the row cost by itself: clean decision, search, verdict.
+
+        Work that several rows share counts in each of them (FGSM's single gradient, the search at
+        the smaller radius that a larger one inherits); what was really spent is `Victim.forwards`.
+        """
+        return self.counts[_FORWARDS]
+
+    @property
+    def backwards(self) -> Tensor:
+        """(E, N) backward passes, counted like `forwards`."""
+        return self.counts[_BACKWARDS]
+
+    @property
+    def zero_gradients(self) -> Tensor:
+        """(E, N) gradients of the row's search that were zero in every pixel."""
+        return self.counts[_ZERO_GRADIENTS]
+
+    @property
+    def non_finite(self) -> Tensor:
+        """(E, N) losses, gradients, logits or proposals that were not finite."""
+        return self.counts[_NON_FINITE]
+
+    @classmethod
+    def untouched(
+        cls, images: Tensor, clean: Verdict, epsilons: Sequence[float], views: Sequence[str]
+    ) -> Perturbed:
+        """The images before any search, to be filled row by row."""
+
+        def each(value: Tensor) -> Tensor:
+            return value.expand(len(epsilons), *value.shape).clone()
+
+        zeros = torch.zeros(len(epsilons), len(images), device=images.device)
+        return cls(
+            epsilons=tuple(epsilons),
+            images=each(images),
+            prediction=each(clean.prediction),
+            broken=each(clean.broken),
+            replay_share=each(clean.replay_share),
+            scores=each(clean.scores),
+            log_px=each(clean.log_px),
+            linf=zeros.clone(),
+            l2=zeros.clone(),
+            l0=zeros.long(),
+            view=zeros.long(),
+            views=("", *views),
+            counts=zeros.long().expand(4, -1, -1).clone(),
+            clean_prediction=clean.prediction,
+        )
+
+    def _inherit(self, larger: int, smaller: int, rows: Tensor) -> None:
+        """A larger ball contains the smaller: what broke there is broken here."""
+        for name in ("images", "prediction", "broken", "replay_share", "scores", "log_px",
+                     "linf", "l2", "l0", "view"):
+            value = getattr(self, name)
+            value[larger, rows] = value[smaller, rows]
+        self.counts[:, larger, rows] = self.counts[:, smaller, rows]
+
+
+class Probe:
+    """The images that a search still has to break, and the one view it may look through.
+
+    Attributes:
+        images: (n, C, H, W) unperturbed, in [0, 1].
+        labels: (n,) true classes.
+        generator: the only source of randomness.
+        batch: images per pass that suit the victim.
+    """
+
+    def __init__(
+        self,
+        victim: Victim,
+        view: View | None,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator,
+        *,
+        replays: int,
+    ):
+        self.images, self.labels, self.generator = images, labels, generator
+        self.batch = victim.max_batch
+        self.counts = torch.zeros(4, len(images), dtype=torch.int64, device=images.device)
+        self._victim, self._view, self._replays = victim, view, replays
+        self._refusals = torch.zeros_like(labels)
+        self._unheard = torch.zeros_like(labels)
+
+    def logits(self, candidates: Tensor, rows: Tensor) -> Tensor:
+        """One forward pass through the view.
+
+        Args:
+            candidates: (m, C, H, W) in [0, 1].
+            rows: (m,) the image of the probe that each of them is a variant of.
+
+        Returns:
+            (m, K) logits; those that were not finite are counted and read as zero.
+        """
+        logits = self._victim.forward(self._view, candidates, self.generator)
+        self._count(_FORWARDS, rows, self._view.passes)
+        return self._finite(logits, rows)
+
+    def gradient(
+        self,
+        candidates: Tensor,
+        rows: Tensor,
+        loss: Callable[[Tensor, Tensor], Tensor] | None,
+        labels: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """One forward and backward pass through the view.
+
+        Args:
+            candidates: (m, C, H, W) in [0, 1].
+            rows: (m,) the image of the probe that each of them is a variant of.
+            loss: ``(logits, labels) -> (m,)``; None: the view's training loss, which gives no
+                logits. A view without one stands in with its cross-entropy.
+            labels: (m,) classes for the loss; None: the true ones.
+
+        Returns:
+            Loss (m,), logits (m, K) or None, gradient (m, C, H, W). They come from one pass, so
+            that the logits also say whether the candidates are already broken.
+        """
+        if loss is None and self._view.training_loss is None:
+            loss = LOSSES["cross_entropy"]
+        value, logits, slope = self._victim.gradient(
+            self._view,
+            candidates,
+            self.labels[rows] if labels is None else labels,
+            loss,
+            self.generator,
+        )
+        self._count(_FORWARDS, rows, self._view.passes)
+        self._count(_BACKWARDS, rows, self._view.passes)
+        slope = self._finite(slope, rows)
+        self._count(_ZERO_GRADIENTS, rows, (slope == 0).flatten(1).all(dim=1))
+        if logits is not None:
+            logits = self._finite(logits, rows)
+        return value.nan_to_num(-torch.inf), logits, slope
+
+    def confirm(self, candidates: Tensor, rows: Tensor) -> Tensor:
+        """Whether images that the view calls broken are so by the true decision: (m,) bool.
+
+        A view that is the decision of a deterministic victim is believed. Otherwise the decision is
+        asked, and each refusal doubles the number of calls for that image that go unheard.
+        """
+        if self._victim.is_decision(self._view):
+            return torch.ones_like(rows, dtype=torch.bool)
+        heard = self._unheard[rows] == 0
+        self._unheard[rows] -= (~heard).long()
+        agreed = heard.clone()
+        if heard.any():
+            asked = rows[heard]
+            verdict = judge(
+                self._victim, candidates[heard], self.labels[asked], self.generator,
+                replays=self._replays, log_px=False,
+            )
+            self._count(_FORWARDS, asked, self._replays if self._victim.stochastic else 1)
+            agreed[heard] = verdict.broken
+            refused = asked[~verdict.broken]
+            self._refusals[refused] += 1
+            self._unheard[refused] = 2 ** self._refusals[refused] - 1
+        return agreed
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Numbers from U(0, 1), drawn from the probe's generator."""
+        drawn = torch.rand(shape, generator=self.generator, device=self.generator.device)
+        return drawn.to(self.images.device)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Numbers from N(0, 1), drawn from the probe's generator."""
+        drawn = torch.randn(shape, generator=self.generator, device=self.generator.device)
+        return drawn.to(self.images.device)
+
+    def narrow(self, rows: Tensor) -> Probe:
+        """A probe for some of the images, with counters that start where this one's stand."""
+        probe = Probe(
+            self._victim, self._view, self.images[rows], self.labels[rows], self.generator,
+            replays=self._replays,
+        )
+        probe.counts += self.counts[:, rows]
+        return probe
+
+    def _finite(self, values: Tensor, rows: Tensor) -> Tensor:
+        # A sum is finite unless a term is not, or it overflows; only then look at every number.
+        if values.sum().isfinite():
+            return values
+        bad = ~values.isfinite()
+        self._count(_NON_FINITE, rows, bad.flatten(1).any(dim=1))
+        return values.masked_fill(bad, 0.0)
+
+    def _count(self, what: int, rows: Tensor, by: int | Tensor) -> None:
+        # A row may occur several times: restarts and populations are batched.
+        amount = by.long() if isinstance(by, Tensor) else torch.full_like(rows, by)
+        self.counts[what].index_add_(0, rows, amount)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack(ABC):
+    """A way to perturb images, as a value.
+
+    Args:
+        as_published: do as the publication's own code did, defects included: search on the first
+            view only and each radius for itself, and judge the last iterate instead of the best.
+
+    Class attributes:
+        norm: what epsilon measures: ``linf``, ``l2``, ``l0`` (changed pixels), ``severity`` (the
+            attack says of what) or ``none``.
+        source: the paper.
+        differences: how this implementation differs from it.
+        uses_gradient: whether it needs one.
+        uses_views: whether it looks at the victim at all.
+        nested: whether what broke within a small radius counts at a larger one. True of searches;
+            false of formulas such as FGSM, whose image at each radius is given.
+        neutral: the epsilon at which nothing changes.
+    """
+
+    norm: ClassVar[str]
+    source: ClassVar[str]
+    differences: ClassVar[tuple[str, ...]] = ()
+    uses_gradient: ClassVar[bool] = False
+    uses_views: ClassVar[bool] = True
+    nested: ClassVar[bool] = True
+    neutral: ClassVar[float] = 0.0
+
+    as_published: bool = False
+
+    def __call__(
+        self,
+        victim: Victim,
+        images: Tensor,
+        labels: Tensor,
+        epsilons: Sequence[float],
+        generator: torch.Generator,
+        *,
+        replays: int = 20,
+        clean: Verdict | None = None,
+    ) -> Perturbed:
+        """Attacks images at each of several budgets.
+
+        Args:
+            victim: what is attacked.
+            images: (N, C, H, W) float in [0, 1].
+            labels: (N,) true classes in [0, K).
+            epsilons: budgets >= 0 in the unit of `norm`, in any order.
+            generator: the only source of randomness, the victim's included; on the victim's device
+                or on the CPU, as the victim needs it.
+            replays: independent decisions per image that judge a stochastic victim.
+            clean: the verdict on the unperturbed images, if somebody has it already.
+
+        Returns:
+            The images within each budget and what the victim's decision says about them.
+
+        Raises:
+            AttackError: an argument is unusable (named), or the victim's logits on the unperturbed
+                images are not finite.
+        """
+        images, labels = _usable(victim, images, labels, epsilons, replays)
+        if clean is None:
+            clean = judge(victim, images, labels, generator, replays=replays)
+        if not clean.finite.all():
+            raise AttackError(
+                f"the logits of {int((~clean.finite).sum())} unperturbed images are not finite",
+                where="victim", remedy="check the model's weights and its input range",
+            )
+        views: list[tuple[str, View | None]] = [("", None)]
+        if self.uses_views:
+            views = list(victim.views.items())[: 1 if self.as_published else None]
+        result = Perturbed.untouched(images, clean, epsilons, [name for name, _ in views])
+        verdict_passes = (replays if victim.stochastic else 1) + victim.has_log_px
+        result.forwards.fill_(verdict_passes)
+        ascending = sorted(
+            (e for e, epsilon in enumerate(epsilons) if epsilon != self.neutral),
+            key=lambda e: epsilons[e],
+        )
+        nested = self.nested and not self.as_published
+        for number, (_, view) in enumerate(views, start=1):
+            rows = (~result.broken[ascending]).any(dim=0).nonzero().squeeze(1)
+            if not len(rows):
+                break
+            probe = Probe(victim, view, images[rows], labels[rows], generator, replays=replays)
+            shared = self._prepare(probe)
+            for place, e in enumerate(ascending):
+                local = (~result.broken[e, rows]).nonzero().squeeze(1)
+                if not len(local):
+                    continue
+                narrowed = probe.narrow(local)
+                proposal = self._search(
+                    narrowed, float(epsilons[e]), None if shared is None else shared[local]
+                )
+                open_rows = rows[local]
+                confined, usable = confine(proposal, narrowed.images, epsilons[e], self.norm)
+                narrowed.counts[_NON_FINITE] += ~usable
+                narrowed.counts[_FORWARDS] += verdict_passes
+                verdict = judge(victim, confined, narrowed.labels, generator, replays=replays)
+                narrowed.counts[_NON_FINITE] += ~verdict.finite
+                result.counts[:, e, open_rows] += narrowed.counts
+                _settle(result, e, number, open_rows, narrowed, confined, verdict, usable)
+                if nested:
+                    won = open_rows[result.broken[e, open_rows]]
+                    for larger in ascending[place + 1 :]:
+                        result._inherit(larger, e, won[~result.broken[larger, won]])
+        return result
+
+    def _prepare(self, probe: Probe) -> Tensor | None:
+        """Work that all epsilons share, done once per view: (n, ...) or None."""
+        return None
+
+    @abstractmethod
+    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
+        """Proposes an image for every image of the probe.
+
+        Args:
+            probe: the n images to break and the means to look at the victim.
+            epsilon: the budget, > 0 unless the attack is neutral elsewhere.
+            shared: what `_prepare` returned, for these images.
+
+        Returns:
+            (n, C, H, W). What lies outside the bounds or the ball is moved into it afterwards.
+        """
+
+
+def _settle(
+    result: Perturbed,
+    e: int,
+    number: int,
+    rows: Tensor,
+    probe: Probe,
+    images: Tensor,
+    verdict: Verdict,
+    usable: Tensor,
+) -> None:
+    """Keeps a proposal if it is the first one, breaks its image, or hurts more than the last."""
+    own = probe.labels[:, None]
+    hurts = verdict.scores.gather(1, own) < result.scores[e, rows].gather(1, own)
+    first = result.view[e, rows] == 0
+    kept = usable & verdict.finite & (first | verdict.broken | hurts.squeeze(1))
+    rows, images, verdict = rows[kept], images[kept], verdict.at(kept)
+    change = (images - probe.images[kept]).flatten(2)
+    result.images[e, rows] = images
+    for name in ("prediction", "broken", "replay_share", "scores", "log_px"):
+        value = getattr(result, name)
+        value[e, rows] = getattr(verdict, name).to(value.dtype)
+    result.linf[e, rows] = change.abs().amax(dim=(1, 2))
+    result.l2[e, rows] = change.flatten(1).double().norm(dim=1).float()
+    result.l0[e, rows] = (change != 0).any(dim=1).sum(dim=1)
+    result.view[e, rows] = number
+
+
+def confine(
+    proposal: Tensor, origin: Tensor, epsilon: float, norm: str
+) -> tuple[Tensor, Tensor]:
+    """Moves proposals into [0, 1] and into the ball around their origin.
+
+    Args:
+        proposal: (n, C, H, W), any values.
+        origin: (n, C, H, W) in [0, 1].
+        epsilon: radius of the ball.
+        norm: ``linf``, ``l2``, ``l0``; ``severity`` and ``none`` have no ball.
+
+    Returns:
+        The images (n, C, H, W), within `TOLERANCE` of the ball, and which proposals were finite
+        (n,); the others are replaced by their origin.
+
+    Raises:
+        AttackError: the proposals are not images of the origin's shape.
+    """
+    if proposal.shape != origin.shape:
+        raise AttackError(
+            f"the search proposed {tuple(proposal.shape)} instead of {tuple(origin.shape)}",
+            where="attack",
+        )
+    usable = proposal.isfinite().flatten(1).all(dim=1)
+    if not usable.all():
+        proposal = torch.where(usable[:, None, None, None], proposal, origin)
+    # Towards the origin, which lies in the box, a projection cannot leave it again.
+    return project(proposal.clamp(0.0, 1.0), origin, epsilon, norm), usable
+
+
+def project(images: Tensor, origin: Tensor, epsilon: float, norm: str) -> Tensor:
+    """The point of the ball around `origin` that is closest to each image (n, C, H, W)."""
+    if norm == "linf":
+        return torch.minimum(torch.maximum(images, origin - epsilon), origin + epsilon)
+    if norm == "l2":
+        change = images - origin
+        length = change.flatten(1).double().norm(dim=1)
+        factor = (epsilon / length.clamp_min(1e-30)).clamp_max(1.0).to(images.dtype)
+        return torch.where(
+            (length <= epsilon)[:, None, None, None],
+            images,
+            origin + change * factor[:, None, None, None],
+        )
+    if norm == "l0":
+        change = (images - origin).abs().amax(dim=1).flatten(1)
+        allowed = min(int(epsilon), change.shape[1])
+        largest = change.topk(allowed, dim=1).indices
+        mask = torch.zeros_like(change, dtype=torch.bool).scatter_(1, largest, True)
+        return torch.where(mask.view(-1, 1, *images.shape[2:]), images, origin)
+    return images
+
+
+def _usable(
+    victim: Victim, images: Tensor, labels: Tensor, epsilons: Sequence[float], replays: int
+) -> tuple[Tensor, Tensor]:
+    """Images and labels on the victim's device, or an AttackError that names the argument."""
+
+    def wrong(where: str, what: str, remedy: str | None = None) -> AttackError:
+        return AttackError(what, where=f"argument '{where}'", remedy=remedy)
+
+    if not images.is_floating_point():
+        raise wrong("images", f"{images.dtype} is not floating point", "divide 8-bit images by 255")
+    if images.ndim != 4 or tuple(images.shape[1:]) != victim.shape:
+        raise wrong(
+            "images", f"shape {tuple(images.shape)} is not (N, {', '.join(map(str, victim.shape))})"
+        )
+    if not len(images):
+        raise wrong("images", "the batch is empty")
+    # The comparison is false for NaN, too.
+    if not (images.amin() >= 0 and images.amax() <= 1):
+        raise wrong("images", "values outside [0, 1]", "scale them; normalise inside the model")
+    if labels.shape != (len(images),) or labels.is_floating_point():
+        raise wrong("labels", f"{labels.dtype} {tuple(labels.shape)} is not one class per image")
+    if labels.min() < 0 or labels.max() >= victim.classes:
+        raise wrong("labels", f"a class outside 0 … {victim.classes - 1}")
+    if not len(epsilons):
+        raise wrong("epsilons", "no budget is given")
+    for epsilon in epsilons:
+        if not 0 <= epsilon < float("inf"):
+            raise wrong("epsilons", f"{epsilon} is not a budget", "use finite numbers >= 0")
+    if replays < 1:
+        raise wrong("replays", f"{replays} replays decide nothing")
+    return images.to(victim.device, torch.float32), labels.to(victim.device, torch.int64)

@@ -1,0 +1,49 @@
+"""The fast gradient sign method: one gradient, one step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from assay.attacks.base import Attack, Probe
+from assay.attacks.losses import LOSSES, check_loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class FGSM(Attack):
+    """x' = clip(x + epsilon * sign(grad_x L(x, y)), 0, 1).
+
+    One gradient serves all epsilons. It is a formula, not a search: what breaks at a small radius
+    need not break at a larger one, and is reported so.
+
+    Args:
+        loss: ``cross_entropy``, ``margin`` or ``training`` (the loss the model was trained with).
+
+    Example:
+        >>> FGSM(loss="margin")
+        FGSM(as_published=False, loss='margin')
+    """
+
+    norm: ClassVar[str] = "linf"
+    source: ClassVar[str] = "Goodfellow, Shlens, Szegedy 2015, arXiv:1412.6572"
+    differences: ClassVar[tuple[str, ...]] = (
+        "runs on every view of a defence and takes the union, image by image",
+    )
+    uses_gradient: ClassVar[bool] = True
+    nested: ClassVar[bool] = False
+
+    loss: str = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        check_loss(self.loss)
+
+    def _prepare(self, probe: Probe) -> Tensor:
+        rows = torch.arange(len(probe.images), device=probe.images.device)
+        _, _, gradient = probe.gradient(probe.images, rows, LOSSES[self.loss])
+        return gradient.sign_()
+
+    def _search(self, probe: Probe, epsilon: float, shared: Tensor) -> Tensor:
+        return probe.images + epsilon * shared

@@ -1,0 +1,1 @@
+"""Catalogue entry → mirror or verified download → arrays, groups and splits."""

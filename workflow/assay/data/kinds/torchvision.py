@@ -1,0 +1,76 @@
+"""Data sets that torchvision can read from verified files.
+
+Torchvision's own download cannot resume, so the files are fetched here, laid out as torchvision
+expects, and read by its class without download.
+
+Settings:
+    dataset: name in `torchvision.datasets`.
+    parts: for each official part the arguments of that class, such as ``{train: {train: true}}``.
+    layout: folder below torchvision's root in which it looks for the files.
+"""
+
+from __future__ import annotations
+
+import gzip
+import importlib
+import shutil
+import tempfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from assay.data.collected import Collected, Request, new_images
+from assay.data.fetch import Fetched, fetch
+from assay.foundation.errors import DataError
+
+
+def read(request: Request) -> Collected:
+    """Joins the official parts, in the order of the setting `parts`."""
+    fetched = [
+        fetch(file, mirror=request.mirror, cache=request.cache) for file in request.entry["files"]
+    ]
+    settings = request.settings
+    build = getattr(importlib.import_module("torchvision.datasets"), settings["dataset"])
+    arrays, tables = [], []
+    with tempfile.TemporaryDirectory() as root:
+        for file in fetched:
+            _place(file, Path(root) / settings["layout"])
+        for part, arguments in settings["parts"].items():
+            try:
+                data = build(root, download=False, **arguments)
+            except (OSError, RuntimeError, ValueError, AssertionError) as error:
+                raise DataError(
+                    f"torchvision cannot read it ({error})", where=f"data set '{request.name}'"
+                ) from error
+            names = [f"{part}/{row:06d}" for row in range(len(data))]
+            arrays.append(np.asarray(data.data))
+            labels = np.asarray(data.targets, np.int64)
+            tables.append(pd.DataFrame({"file": names, "label": labels, "official": part}))
+    samples = pd.concat(tables, ignore_index=True)
+    shape = tuple(request.entry["shape"])
+    images = new_images(request.folder, len(samples), shape)
+    start = 0
+    for pixels in arrays:
+        colour = pixels[..., None] if pixels.ndim == 3 else pixels  # torchvision: (N, H, W[, C])
+        images[start : start + len(pixels)] = colour.transpose(0, 3, 1, 2)
+        start += len(pixels)
+    images.flush()
+    return Collected(samples, request.entry["classes"], [file.record() for file in fetched])
+
+
+def _place(fetched: Fetched, folder: Path) -> None:
+    """Puts a file where torchvision looks for it, unpacked if it is gzipped."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = fetched.path
+    if path.suffix != ".gz":
+        shutil.copyfile(path, folder / path.name)
+        return
+    try:
+        with gzip.open(path) as packed, (folder / path.stem).open("wb") as out:
+            shutil.copyfileobj(packed, out)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(
+            f"is damaged or cut short ({error})", where=path, remedy="fetch it again"
+        ) from error

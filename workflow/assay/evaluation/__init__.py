@@ -1,0 +1,1 @@
+"""Victim x data x suite -> outcomes."""

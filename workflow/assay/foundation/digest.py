@@ -1,0 +1,120 @@
+"""Digests of code: what a number depends on, blind to comments, docstrings and layout.
+
+Snakemake watches a rule's script but not what the script imports. Each rule therefore carries the
+digest of its script and of every ``assay`` module that the script reaches, as a parameter: a
+changed line reruns exactly what depends on it and a changed comment reruns nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from assay.foundation.errors import AssayError
+
+ROOT = Path(__file__).resolve().parents[2]  # the folder that holds the package `assay`
+PACKAGE = "assay"
+
+
+def code_digest(*sources: str | Path) -> str:
+    """The digest of code and of all that it imports from this package.
+
+    Args:
+        *sources: module names (``"assay.attacks.pgd"``), catalogue references
+            (``"assay.attacks.pgd:PGD"``) or paths of scripts.
+
+    Returns:
+        Sixteen hexadecimal characters.
+
+    Raises:
+        AssayError: a source does not exist or is not valid Python.
+    """
+    files: set[Path] = set()
+    for source in sources:
+        files |= _closure(_locate(source))
+    summary = hashlib.blake2b(digest_size=8)
+    for file in sorted(files, key=_label):
+        summary.update(f"{_label(file)}\n{_normalised(file)}\n".encode())
+    return summary.hexdigest()
+
+
+def module_closure(source: str | Path) -> set[Path]:
+    """The files of this package that `source` reaches by imports, itself included."""
+    return set(_closure(_locate(source)))
+
+
+def _label(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else file.name
+
+
+def _locate(source: str | Path) -> Path:
+    if isinstance(source, str) and (source == PACKAGE or source.startswith(f"{PACKAGE}.")):
+        file = _module_file(source.partition(":")[0])
+    else:
+        file = Path(source).resolve()
+    if file is None or not file.is_file():
+        raise AssayError("there is no such code", where=source)
+    return file
+
+
+def _module_file(module: str) -> Path | None:
+    base = ROOT.joinpath(*module.split("."))
+    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _closure(start: Path) -> frozenset[Path]:
+    seen: set[Path] = set()
+    waiting = [start]
+    while waiting:
+        file = waiting.pop()
+        if file in seen:
+            continue
+        seen.add(file)
+        waiting.extend(_imports(file))
+    return frozenset(seen)
+
+
+@cache
+def _tree(file: Path) -> ast.Module:
+    try:
+        return ast.parse(file.read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise AssayError(f"is not valid Python ({error.msg})", where=f"{file}:{error.lineno}") from error
+
+
+def _imports(file: Path) -> Iterator[Path]:
+    for node in ast.walk(_tree(file)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            # `from assay.models import gbz` may name a module or a member of the package.
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            if name == PACKAGE or name.startswith(f"{PACKAGE}."):
+                found = _module_file(name)
+                if found:
+                    yield found
+
+
+@cache
+def _normalised(file: Path) -> str:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = body[0] if body else None
+            if (
+                isinstance(first, ast.Expr)
+                and isinstance(first.value, ast.Constant)
+                and isinstance(first.value.value, str)
+            ):
+                node.body = body[1:] or [ast.Pass()]
+    return ast.dump(tree, annotate_fields=False, include_attributes=False)

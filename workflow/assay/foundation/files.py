@@ -1,0 +1,86 @@
+"""Files that are either whole or not there, and digests of contents."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from assay.foundation.errors import AssayError
+
+
+@contextmanager
+def atomic_path(target: Path | str) -> Iterator[Path]:
+    """A path beside `target` to write to; it becomes `target` if the block succeeds.
+
+    The block may create a file or a folder there. When it fails, nothing is left behind and an
+    earlier `target` stands unchanged. Parent folders are made.
+
+    Raises:
+        AssayError: the disk is full (the message names the folder).
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix is kept: writers such as np.save and matplotlib choose the format by it.
+    holder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        temporary = holder / target.name
+        yield temporary
+        if temporary.is_file():
+            with temporary.open("rb+") as handle:
+                os.fsync(handle.fileno())
+        elif target.is_dir():
+            shutil.rmtree(target)
+        os.replace(temporary, target)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise AssayError(
+                "no space left on the disk",
+                where=target,
+                remedy="free some space and run the same command again; finished work is kept",
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Writes `text` (UTF-8) to `path`, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Writes `value` as indented JSON to `path`, atomically."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
+
+
+def read_json(path: Path | str) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        AssayError: the file is missing or is not JSON (the message names it).
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AssayError(f"cannot be read as JSON ({error})", where=path) from error
+
+
+def digest_file(path: Path | str, algorithm: str = "sha256") -> str:
+    """The hexadecimal digest of a file's bytes."""
+    with Path(path).open("rb") as handle:
+        return hashlib.file_digest(handle, algorithm).hexdigest()
+
+
+def digest_of(value: Any) -> str:
+    """Sixteen hexadecimal characters that stand for a JSON-like value, whatever its key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

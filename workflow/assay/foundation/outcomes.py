@@ -1,0 +1,121 @@
+"""The outcome schema: one row per sample, attack and epsilon; the only currency after an attack.
+
+Accuracy, tests, unions, intervals and figures are pure functions of these rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assay.foundation.errors import OutcomeError
+from assay.foundation.files import atomic_path
+
+NORMS = ("linf", "l2", "l0", "severity", "none")
+
+_name = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema(
+    [
+        pa.field("dataset", _name, metadata={"doc": "data set id"}),
+        pa.field("split", _name, metadata={"doc": "split id, {scheme}_{index}"}),
+        pa.field("model", _name, metadata={"doc": "model id"}),
+        pa.field("suite", _name, metadata={"doc": "suite id"}),
+        pa.field("attack", _name, metadata={"doc": "attack id; 'clean' is the clean evaluation"}),
+        pa.field("norm", _name, metadata={"doc": "what epsilon measures: linf, l2, l0 (pixels), severity, none"}),
+        pa.field("sample", pa.int64(), metadata={"doc": "index into the data set's arrays"}),
+        pa.field("label", pa.int16(), metadata={"doc": "true class index"}),
+        pa.field("clean_prediction", pa.int16(), metadata={"doc": "decision on the unperturbed image"}),
+        pa.field("prediction", pa.int16(), metadata={"doc": "decision on the perturbed image (majority of replays)"}),
+        pa.field("broken", pa.bool_(), metadata={"doc": "the decision is wrong (majority of replays)"}),
+        pa.field("replay_share", pa.float32(), metadata={"doc": "share of replays whose decision is wrong"}),
+        pa.field("epsilon", pa.float64(), metadata={"doc": "budget, in the unit of the norm; images in [0, 1]"}),
+        pa.field("linf", pa.float32(), metadata={"doc": "largest absolute pixel change"}),
+        pa.field("l2", pa.float32(), metadata={"doc": "Euclidean length of the change"}),
+        pa.field("l0", pa.int32(), metadata={"doc": "number of changed pixels, any channel"}),
+        pa.field("view", _name, metadata={"doc": "the view that the search used; empty if none"}),
+        pa.field("forwards", pa.int32(), metadata={"doc": "forward passes spent on this sample"}),
+        pa.field("backwards", pa.int32(), metadata={"doc": "backward passes spent on this sample"}),
+        pa.field("zero_gradients", pa.int32(), metadata={"doc": "gradients that were zero everywhere"}),
+        pa.field("non_finite", pa.int32(), metadata={"doc": "gradients or logits that were not finite"}),
+        pa.field("log_px", pa.float32(), metadata={"doc": "log p(x) in nats, NaN where the model has none"}),
+        pa.field("scores", pa.list_(pa.float32()), metadata={"doc": "K class probabilities, mean over replays"}),
+    ]
+)
+OUTCOME_COLUMNS = tuple(SCHEMA.names)
+_PROVENANCE = b"assay.provenance"
+
+
+def to_table(frame: pd.DataFrame, *, where: object = "outcomes") -> pa.Table:
+    """The rows as an Arrow table in the schema's order and types.
+
+    Raises:
+        OutcomeError: a column is missing or extra, has a wrong type, or a value is impossible.
+    """
+    missing = [name for name in OUTCOME_COLUMNS if name not in frame.columns]
+    extra = [name for name in frame.columns if name not in OUTCOME_COLUMNS]
+    if missing or extra:
+        raise OutcomeError(f"columns missing: {missing}, unknown: {extra}", where=where)
+    unknown = sorted(set(frame["norm"].astype(str)) - set(NORMS))
+    if unknown:
+        raise OutcomeError(f"unknown norms {unknown}", where=where, remedy=f"use {NORMS}")
+    if frame.duplicated(["dataset", "split", "model", "suite", "attack", "epsilon", "sample"]).any():
+        raise OutcomeError("the same sample stands twice under one attack and epsilon", where=where)
+    try:
+        return pa.Table.from_pandas(
+            frame[list(OUTCOME_COLUMNS)], schema=SCHEMA, preserve_index=False
+        )
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise OutcomeError(str(error), where=where) from error
+
+
+def write_outcomes(frame: pd.DataFrame, path: Path | str, provenance: dict[str, Any]) -> None:
+    """Writes outcome rows to a Parquet file, atomically, with provenance in its metadata.
+
+    Raises:
+        OutcomeError: the rows do not follow the schema.
+    """
+    table = to_table(frame, where=path)
+    metadata = dict(table.schema.metadata or {})
+    metadata.pop(b"pandas", None)
+    metadata[_PROVENANCE] = json.dumps(provenance, sort_keys=True, default=str).encode()
+    with atomic_path(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+
+
+def read_outcomes(paths: Path | str | Iterable[Path | str]) -> pd.DataFrame:
+    """Reads one or many outcome files into one frame; names become categories.
+
+    Raises:
+        OutcomeError: a file is missing, damaged or of another schema (the message names it).
+    """
+    if isinstance(paths, str | Path):
+        paths = [paths]
+    tables = []
+    for path in paths:
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise OutcomeError(
+                f"cannot be read ({error})", where=path,
+                remedy="delete the file and run snakemake again; finished chunks are kept",
+            ) from error
+        if not table.schema.equals(SCHEMA, check_metadata=False):
+            raise OutcomeError("does not follow the outcome schema", where=path,
+                               remedy="delete the file and run snakemake again")
+        tables.append(table.replace_schema_metadata(None))
+    merged = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
+    return merged.unify_dictionaries().to_pandas()
+
+
+def read_provenance(path: Path | str) -> dict[str, Any]:
+    """The provenance that :func:`write_outcomes` put into a file."""
+    try:
+        return json.loads(pq.read_schema(path).metadata[_PROVENANCE])
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError) as error:
+        raise OutcomeError(f"has no provenance ({error})", where=path) from error

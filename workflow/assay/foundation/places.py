@@ -1,0 +1,33 @@
+"""Folders outside the workflow that archives come from and go to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from assay.foundation.errors import ConfigError
+
+
+def mirror_of(settings: Mapping[str, Any]) -> Path | None:
+    """The folder of archives that is looked into before anything is downloaded, if there is one.
+
+    Raises:
+        ConfigError: it is named but does not exist.
+    """
+    place = settings.get("data_mirror") or os.environ.get("ASSAY_DATA")
+    if not place:
+        return None
+    folder = Path(place).expanduser().resolve()
+    if not folder.is_dir():
+        raise ConfigError(
+            f"there is no folder '{place}'", where="data_mirror (or ASSAY_DATA)",
+            remedy="name the folder that holds the archives, or leave it out to download them",
+        )
+    return folder
+
+
+def downloads_of(settings: Mapping[str, Any]) -> Path:
+    """The folder that keeps verified downloads, shared by all scales."""
+    return Path(settings.get("downloads") or "results/downloads")

@@ -1,0 +1,1 @@
+"""Networks and defences, each with the views that an adaptive adversary may use (floor 2)."""

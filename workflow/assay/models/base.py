@@ -1,0 +1,226 @@
+"""What every model of the catalogue offers, and how one is built, saved and loaded."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from assay.attacks.victim import Victim, View
+from assay.foundation.errors import ModelError
+from assay.foundation.files import atomic_path
+from assay.foundation.registry import load
+
+
+class Classifier(nn.Module, ABC):
+    """An image classifier: a true decision, its training loss, and views for adversaries.
+
+    Images are always float, shape (B, C, H, W), range [0, 1]; resizing and normalisation happen
+    inside the model. Randomness comes from the generator that is passed in (on the images'
+    device), never from torch's global state; dropout is the only exception.
+
+    Args:
+        classes: number of classes K.
+        shape: (C, H, W) of the images.
+
+    Attributes:
+        stochastic: whether two calls of :meth:`logits` on one image may differ.
+        max_batch: how many images fit comfortably into one forward and backward pass.
+        pretrained: why the weights at the start of training are not random, or ``None``.
+        log_px: ``(images, generator) -> (B,)`` log density of the images in nats, or ``None``
+            where the model has none.
+    """
+
+    stochastic: bool = False
+    max_batch: int = 128
+    pretrained: str | None = None
+    log_px = None
+
+    def __init__(self, *, classes: int, shape: tuple[int, int, int]):
+        super().__init__()
+        self.classes, self.shape = int(classes), tuple(int(side) for side in shape)
+
+    @abstractmethod
+    def logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The true decision, (B, K): its argmax is the prediction, its softmax the confidence."""
+
+    @abstractmethod
+    def features(self, images: Tensor) -> Tensor:
+        """The deterministic representation before the last decision, (B, F)."""
+
+    def draws(self, images: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """`n` independent evaluations of :meth:`logits`, (n, B, K), at the lowest cost."""
+        if not self.stochastic:
+            return self.logits(images, generator).expand(n, -1, -1)
+        return torch.stack([self.logits(images, generator) for _ in range(n)])
+
+    def views(self) -> dict[str, View]:
+        """The differentiable functions that attacks search on, by name."""
+        return {"model": View(self.logits)}
+
+    def training_loss(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """What training minimises.
+
+        Returns:
+            Parts by name, each (B,), one value per image: ``total`` (what is minimised),
+            ``accuracy`` (1 where the prediction is right; absent where training predicts
+            nothing), and whatever else is worth a curve.
+        """
+        logits = self.logits(images, generator)
+        loss = functional.cross_entropy(logits, labels, reduction="none")
+        return {"total": loss, "accuracy": correct(logits, labels)}
+
+    def validation_loss(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """As :meth:`training_loss`, but ``accuracy`` is that of the true decision."""
+        return self.training_loss(images, labels, generator)
+
+    def victim(self, device: torch.device | str = "cpu") -> Victim:
+        """A frozen copy of this model in evaluation mode, ready to be attacked.
+
+        It is a copy, so neither the attacks nor the move to `device` touch this model.
+        """
+        device = torch.device(device)
+        model = copy.deepcopy(self).to(device).eval().requires_grad_(False)
+        return Victim(
+            logits=model.logits,
+            classes=self.classes,
+            shape=self.shape,
+            device=device,
+            views=model.views(),
+            stochastic=self.stochastic,
+            draws=model.draws,
+            log_px=model.log_px,
+            max_batch=self.max_batch,
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """What ``model.json`` says about the network itself."""
+        sizes = [(item.numel(), item.requires_grad) for item in self.parameters()]
+        return {
+            "classes": self.classes,
+            "shape": list(self.shape),
+            "parameters": sum(size for size, _ in sizes),
+            "trainable_parameters": sum(size for size, trained in sizes if trained),
+            "stochastic": self.stochastic,
+            "pretrained": self.pretrained is not None,
+            "pretrained_reason": self.pretrained or "every weight starts at random",
+        }
+
+
+def correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """1.0 where the argmax of `logits` (B, K) is the label (B,), else 0.0; shape (B,)."""
+    return (logits.detach().argmax(dim=-1) == labels).float()
+
+
+def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """`images` (B, C, H, W) at `size` (H, W), bilinear; unchanged where they have that size."""
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    return functional.interpolate(images, size=size, mode="bilinear", align_corners=False)
+
+
+def build(
+    name: str,
+    entry: Mapping[str, Any],
+    *,
+    classes: int,
+    shape: tuple[int, int, int],
+    pretrained_weights: Path | None = None,
+    seed: int = 0,
+) -> Classifier:
+    """The model that a catalogue entry describes.
+
+    Args:
+        name: the entry's id, for messages.
+        entry: ``implementation`` (``module:Class``) and ``settings`` (the class's keywords).
+        classes: number of classes.
+        shape: (C, H, W) of the images.
+        pretrained_weights: file with published weights, for entries with ``pretrained: true``;
+            ``None`` looks for it where torch keeps downloads, then downloads it.
+        seed: decides the random initial weights; torch's global state is left as it was.
+
+    Raises:
+        ModelError: a setting is unknown or impossible, or published weights cannot be had.
+    """
+    place = f"config/catalogue/models.yaml: {name}"
+    implementation = load(entry["implementation"])
+    settings = dict(entry.get("settings") or {})
+    given = {"self", "classes", "shape", "pretrained_weights"}
+    known = [key for key in inspect.signature(implementation).parameters if key not in given]
+    for key in settings:
+        if key not in known:
+            raise ModelError(
+                f"unknown key '{key}'", where=f"{place}.settings",
+                remedy=f"known keys are {', '.join(known) or 'none'}",
+            )
+    if settings.get("pretrained"):
+        settings["pretrained_weights"] = pretrained_weights
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return implementation(classes=classes, shape=shape, **settings)
+    except ModelError as error:
+        where = f"{place}.{error.where}" if error.where else place
+        raise ModelError(error.what, where=where, remedy=error.remedy) from error
+
+
+def choice(key: str, value: str, options: tuple[str, ...]) -> str:
+    """`value`, checked to be one of `options`.
+
+    Raises:
+        ModelError: it is not; the message names the key and the options.
+    """
+    if value not in options:
+        raise ModelError(
+            f"'{value}' is not allowed", where=f"settings.{key}",
+            remedy=f"use one of {', '.join(options)}",
+        )
+    return value
+
+
+def save_weights(weights: nn.Module | Mapping[str, Tensor], path: Path | str) -> None:
+    """Writes a model's weights, or a state dict, to `path` as safetensors, atomically."""
+    state = weights.state_dict() if isinstance(weights, nn.Module) else weights
+    with atomic_path(path) as temporary:
+        save_file({key: value.detach().cpu().contiguous() for key, value in state.items()},
+                  temporary)
+
+
+def load_weights(model: nn.Module, path: Path | str) -> None:
+    """Reads weights written by :func:`save_weights` into `model`.
+
+    Raises:
+        ModelError: the file is missing, damaged, or of another architecture.
+    """
+    try:
+        state = load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise ModelError(
+            f"the weights cannot be read ({error})", where=path,
+            remedy="delete the file; the next run trains the model again",
+        ) from error
+    own = model.state_dict()
+    wrong = sorted(own.keys() ^ state.keys()) or [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
+        for key in own if state[key].shape != own[key].shape
+    ]
+    if wrong:
+        shown = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+        raise ModelError(
+            f"the weights are of another architecture (differing: {shown})", where=path,
+            remedy="delete the file; the next run trains the model again",
+        )
+    model.load_state_dict(state)

@@ -1,0 +1,322 @@
+"""Configuration to run table: a pure function, so that it can be tested without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from assay.foundation.digest import code_digest
+from assay.foundation.errors import ConfigError
+from assay.plan.configuration import Configuration, Tree, unknown
+
+# What a catalogue entry says to readers; changing it must not make anything run again.
+PROSE = frozenset({"title", "family", "source", "differences", "citation", "licence", "note", "url"})
+
+
+class Training(NamedTuple):
+    """One trained network: a model on one split of one data set."""
+
+    dataset: str
+    split: str
+    model: str
+
+
+class Cell(NamedTuple):
+    """One attack job: a suite on one trained model."""
+
+    dataset: str
+    split: str
+    model: str
+    suite: str
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """What one study needs at the chosen scale.
+
+    Attributes:
+        name: the study's id.
+        study: the study file with stand-ins put in.
+        cells: its attack jobs.
+        features: models whose latent features are stored, per split.
+    """
+
+    name: str
+    study: Tree
+    cells: tuple[Cell, ...]
+    features: tuple[Training, ...]
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return tuple(self.study["tables"])
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        return tuple(self.study["figures"])
+
+    @property
+    def models(self) -> tuple[Training, ...]:
+        """The models that are attacked, one per split."""
+        return _unique(Training(*cell[:3]) for cell in self.cells)
+
+    @property
+    def splits(self) -> tuple[tuple[str, str], ...]:
+        return _unique(cell[:2] for cell in self.cells)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The run table of all chosen studies at one scale."""
+
+    configuration: Configuration
+    studies: Mapping[str, StudyPlan]
+
+    @property
+    def scale(self) -> str:
+        return self.configuration.settings["scale"]
+
+    @property
+    def seed(self) -> int:
+        return self.configuration.settings["seed"]
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        return _unique(cell for study in self.studies.values() for cell in study.cells)
+
+    @cached_property
+    def trainings(self) -> tuple[Training, ...]:
+        """Networks to train; models that borrow weights train nothing of their own."""
+        return _unique(
+            Training(cell.dataset, cell.split, self.weights_owner(cell.model)) for cell in self.cells
+        )
+
+    @cached_property
+    def features(self) -> tuple[Training, ...]:
+        return _unique(item for study in self.studies.values() for item in study.features)
+
+    def weights_owner(self, model: str) -> str:
+        """The model whose training makes `model`'s weights (itself, unless ``weights_from``)."""
+        return self.configuration.catalogue["models"][model].get("weights_from") or model
+
+    def entry(self, kind: str, name: str) -> Tree:
+        """A catalogue entry without the prose that only readers need: fit for a rule's params."""
+        entry = self.configuration.catalogue[kind][name]
+        return {key: value for key, value in entry.items() if key not in PROSE}
+
+    def scheme(self, split: str) -> tuple[Tree, int]:
+        """A split id's scheme and index: ``kfold_3`` is index 3 of scheme ``kfold``."""
+        name, _, index = split.rpartition("_")
+        return self.entry("splits", name), int(index)
+
+    def suite(self, suite: str) -> list[Tree]:
+        """A suite's attacks in order, each with its name and the digest of its code."""
+        attacks = []
+        for name in self.configuration.catalogue["suites"][suite]["attacks"]:
+            entry = self.entry("attacks", name)
+            attacks.append({"name": name, **entry, "code": code_digest(entry["implementation"])})
+        return attacks
+
+    def manifest(self, study: str) -> Tree:
+        """Paths of everything that the analysis of a study reads (JSON-like)."""
+        plan = self.studies[study]
+        base = f"results/{self.scale}"
+        return {
+            "scale": self.scale,
+            "seed": self.seed,
+            "outcomes": [
+                {**cell._asdict(), "path": f"{base}/outcomes/{'/'.join(cell)}.parquet",
+                 "examples": f"{base}/outcomes/{'/'.join(cell)}.examples.npz"}
+                for cell in plan.cells
+            ],
+            "models": [
+                {**item._asdict(), "history": f"{self._trained(item)}/history.csv",
+                 "facts": f"{self._trained(item)}/model.json"}
+                for item in plan.models
+            ],
+            "features": [
+                {**item._asdict(), "path": f"{base}/features/{'/'.join(item)}.npz"}
+                for item in plan.features
+            ],
+            "leakage": [
+                {"dataset": dataset, "split": split,
+                 "path": f"{base}/splits/{dataset}/{split}.leakage.csv"}
+                for dataset, split in plan.splits
+            ],
+            "reported": [f"config/reported/{file}" for file in plan.study["reported"]["files"]],
+        }
+
+    def brief(self, study: str) -> Tree:
+        """The study as the analysis sees it: names resolved, titles and entries beside it."""
+        plan = self.studies[study]
+        catalogue = self.configuration.catalogue
+        names = {
+            "datasets": sorted({cell.dataset for cell in plan.cells}),
+            "models": list(dict.fromkeys(cell.model for cell in plan.cells)),
+            "attacks": list(dict.fromkeys(
+                attack for cell in plan.cells
+                for attack in catalogue["suites"][cell.suite]["attacks"]
+            )),
+            "suites": list(dict.fromkeys(cell.suite for cell in plan.cells)),
+        }
+        return {
+            **plan.study,
+            "name": study,
+            "scale": self.scale,
+            "scale_facts": {key: value for key, value in self.configuration.scale.items()
+                            if key not in ("overrides",)},
+            "stand_ins": self.configuration.scale["stand_ins"],
+            "titles": {kind: {name: catalogue[kind][name]["title"] for name in names[kind]}
+                       for kind in names},
+            **{kind: {name: catalogue[kind][name] for name in names[kind]} for kind in names},
+            "rules": {key: self.configuration.settings[key] for key in ("ledger", "checks")},
+        }
+
+    def _trained(self, item: Training) -> str:
+        owner = self.weights_owner(item.model)
+        return f"results/{self.scale}/models/{item.dataset}/{item.split}/{owner}"
+
+
+def make_plan(configuration: Configuration) -> Plan:
+    """The run table of a configuration.
+
+    Raises:
+        ConfigError: a study names something that no catalogue has, or combines what does not fit.
+    """
+    studies = {
+        name: _plan_study(name, study, configuration)
+        for name, study in configuration.studies.items()
+    }
+    return Plan(configuration, studies)
+
+
+def _plan_study(name: str, written: Tree, configuration: Configuration) -> StudyPlan:
+    where = f"config/studies/{name}.yaml"
+    _check_names(written, configuration, where)
+    stand_ins = configuration.scale["stand_ins"]
+    for kind in ("datasets", "models"):
+        for original, substitute in stand_ins[kind].items():
+            place = f"config/scales/{configuration.settings['scale']}.yaml: stand_ins.{kind}"
+            configuration.entry(kind, original, place)
+            configuration.entry(kind, substitute, place)
+    study = _put_in(written, {**stand_ins["datasets"], **stand_ins["models"]})
+    cells = []
+    for block in study["grid"]:
+        for dataset in block["datasets"]:
+            for split in _splits(block["splits"], dataset, configuration, where):
+                cells += [
+                    Cell(dataset, split, model, suite)
+                    for model in block["models"]
+                    for suite in block["suites"]
+                ]
+    cells = _unique(cells)
+    models = {cell.model for cell in cells}
+    _check_references(study, cells, configuration, where)
+    features = _unique(
+        Training(*cell[:3]) for cell in cells if cell.model in set(study["features"]) & models
+    )
+    return StudyPlan(name, study, cells, features)
+
+
+def _splits(scheme_name: str, dataset: str, configuration: Configuration, where: str) -> list[str]:
+    scheme = configuration.entry("splits", scheme_name, f"{where}: grid.splits")
+    entry = configuration.catalogue["datasets"][dataset]
+    if scheme["kind"] == "official" and not entry.get("official"):
+        raise ConfigError(
+            f"data set '{dataset}' has no official split", where=f"{where}: grid.splits",
+            remedy="use kfold or random",
+        )
+    if scheme.get("group") == "patient" and not entry.get("patient"):
+        raise ConfigError(
+            f"data set '{dataset}' knows no patients, so '{scheme_name}' cannot group by them",
+            where=f"{where}: grid.splits",
+            remedy="use a scheme with 'group: duplicate', or give the data set a patient rule",
+        )
+    count = {"kfold": scheme.get("folds"), "random": scheme.get("repeats")}.get(scheme["kind"]) or 1
+    limit = configuration.scale["splits"]
+    return [f"{scheme_name}_{index}" for index in range(min(count, limit or count))]
+
+
+def _check_names(study: Tree, configuration: Configuration, where: str) -> None:
+    for number, block in enumerate(study["grid"]):
+        for kind in ("datasets", "models", "suites"):
+            for name in block[kind]:
+                configuration.entry(kind, name, f"{where}: grid.{number}.{kind}")
+    for suite, entry in configuration.catalogue["suites"].items():
+        for attack in entry["attacks"]:
+            configuration.entry("attacks", attack, f"config/catalogue/suites.yaml: {suite}.attacks")
+    for model, entry in configuration.catalogue["models"].items():
+        owner = entry.get("weights_from")
+        if owner:
+            place = f"config/catalogue/models.yaml: {model}.weights_from"
+            if configuration.entry("models", owner, place).get("weights_from"):
+                raise ConfigError(f"'{owner}' itself borrows its weights", where=place,
+                                  remedy="name the model that is trained")
+
+
+def _check_references(
+    study: Tree, cells: Iterable[Cell], configuration: Configuration, where: str
+) -> None:
+    """Tables, figures and the ledger may only speak of what the grid runs."""
+    models = {cell.model for cell in cells}
+    suites = configuration.catalogue["suites"]
+    attacks = {attack for cell in cells for attack in suites[cell.suite]["attacks"]}
+    for key, value in _walk({k: v for k, v in study.items() if k != "grid"}):
+        name = key[-1]
+        place = f"{where}: {'.'.join(map(str, key))}"
+        if name in ("models", "model", "features"):
+            for model in _names(value):
+                if model not in models:
+                    raise unknown("model in the grid called", model, models, place, "the grid")
+        elif name in ("attacks", "attack", "published", "corrected"):
+            for attack in _names(value):
+                if attack not in attacks:
+                    raise unknown("attack in the grid called", attack, attacks, place,
+                                  "config/catalogue/suites.yaml")
+        elif name == "epsilon":
+            attack = _sibling(study, key, "attack")
+            known = configuration.catalogue["attacks"].get(attack, {}).get("epsilons", [0])
+            if not any(abs(value - epsilon) < 1e-9 for epsilon in known):
+                raise ConfigError(
+                    f"attack '{attack}' is not run at epsilon {value}", where=place,
+                    remedy=f"its epsilons are {', '.join(map(str, known))} "
+                           "(see config/catalogue/attacks.yaml and the scale's overrides)",
+                )
+
+
+def _names(value: Any) -> Iterable[str]:
+    if isinstance(value, Mapping):
+        return [name for name in value.values() if isinstance(name, str)]
+    return value if isinstance(value, list) else [value]
+
+
+def _walk(value: Any, path: tuple = ()) -> Iterable[tuple[tuple, Any]]:
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield (*path, key), part
+            yield from _walk(part, (*path, key))
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from _walk(part, (*path, index))
+
+
+def _sibling(tree: Any, path: tuple, key: str) -> Any:
+    for step in path[:-1]:
+        tree = tree[step]
+    return tree[key]
+
+
+def _put_in(value: Any, substitutes: Mapping[str, str]) -> Any:
+    """`value` with stand-ins in place of the names they stand for; lists keep no repeats."""
+    if isinstance(value, Mapping):
+        return {key: _put_in(part, substitutes) for key, part in value.items()}
+    if isinstance(value, list):
+        parts = [_put_in(part, substitutes) for part in value]
+        names = all(isinstance(part, str) for part in parts)
+        return list(dict.fromkeys(parts)) if names else parts
+    return substitutes.get(value, value) if isinstance(value, str) else value
+
+
+def _unique(items: Iterable) -> tuple:
+    return tuple(dict.fromkeys(items))

@@ -1,0 +1,60 @@
+"""The files that a plan's target rules ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from assay.plan.plan import Plan
+
+STATISTICS = ("accuracy", "mcnemar", "ranking", "cochran", "resampled_t")
+TABLE_FORMATS = ("csv", "md", "tex")
+FIGURE_FORMATS = ("svg", "pdf")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Paths by target; ``by_study`` holds what one study's own target asks for."""
+
+    page: str
+    splits: list[str]
+    models: list[str]
+    outcomes: list[str]
+    tables: list[str]
+    figures: list[str]
+    statistics: list[str]
+    by_study: dict[str, list[str]]
+
+    @property
+    def analyses(self) -> list[str]:
+        return self.tables + self.figures + self.statistics
+
+
+def make_targets(plan: Plan) -> Targets:
+    """All target files of a plan, relative to the workflow's folder."""
+    results, report = f"results/{plan.scale}", f"report/{plan.scale}"
+    tables, figures, statistics = {}, {}, {}
+    for name, study in plan.studies.items():
+        folder = f"{report}/{name}"
+        tables[name] = [
+            f"{folder}/tables/{table}.{form}" for table in study.tables for form in TABLE_FORMATS
+        ]
+        figures[name] = [
+            f"{folder}/figures/{figure}.{form}" for figure in study.figures for form in FIGURE_FORMATS
+        ]
+        statistics[name] = [
+            *(f"{folder}/statistics/{kind}.csv" for kind in STATISTICS),
+            f"{folder}/ledger.csv", f"{folder}/checks.csv", f"{folder}/headline.csv",
+        ]
+    return Targets(
+        page=f"{report}/index.html",
+        splits=sorted({
+            f"{results}/splits/{dataset}/{split}.parquet"
+            for study in plan.studies.values() for dataset, split in study.splits
+        }),
+        models=[f"{results}/models/{'/'.join(item)}/weights.safetensors" for item in plan.trainings],
+        outcomes=[f"{results}/outcomes/{'/'.join(cell)}.parquet" for cell in plan.cells],
+        tables=sum(tables.values(), []),
+        figures=sum(figures.values(), []),
+        statistics=sum(statistics.values(), []),
+        by_study={name: tables[name] + figures[name] + statistics[name] for name in plan.studies},
+    )

@@ -1,0 +1,1 @@
+"""Training with exact resume (floor 3)."""

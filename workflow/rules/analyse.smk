@@ -1,0 +1,150 @@
+# inputs    outcomes, training histories and facts, features, leakage tables, config/reported/
+# outputs   report/{scale}/{study}/: statistics/*.csv, ledger.csv, checks.csv, headline.csv, tables/, figures/
+# steps     all statistics of a study once -> each table and each figure by its own job; never needs torch
+
+
+def outcomes_of(wildcards):
+    """The outcome files of one study."""
+    return [item["path"] for item in PLAN.manifest(wildcards.study)["outcomes"]]
+
+
+def records_of(wildcards):
+    """What a study's analysis reads beside outcomes: histories, facts, features, leakage."""
+    manifest = PLAN.manifest(wildcards.study)
+    return [
+        *(item[key] for item in manifest["models"] for key in ("history", "facts")),
+        *(item["path"] for kind in ("features", "leakage") for item in manifest[kind]),
+    ]
+
+
+rule analyse_study:
+    """Accuracies with intervals, paired tests, checks, ledger and headline of one study."""
+    input:
+        outcomes=outcomes_of,
+        records=records_of,
+        reported=lambda w: PLAN.manifest(w.study)["reported"],
+    output:
+        accuracy="report/{scale}/{study}/statistics/accuracy.csv",
+        mcnemar=report(
+            "report/{scale}/{study}/statistics/mcnemar.csv",
+            caption="../../report/captions/statistics.rst",
+            category="Significance",
+            subcategory="{study}",
+            labels={"what": "McNemar, every pair of models"},
+        ),
+        ranking=report(
+            "report/{scale}/{study}/statistics/ranking.csv",
+            caption="../../report/captions/statistics.rst",
+            category="Significance",
+            subcategory="{study}",
+            labels={"what": "ranking with significance groups"},
+        ),
+        cochran=report(
+            "report/{scale}/{study}/statistics/cochran.csv",
+            caption="../../report/captions/statistics.rst",
+            category="Significance",
+            subcategory="{study}",
+            labels={"what": "Cochran's Q"},
+        ),
+        resampled_t="report/{scale}/{study}/statistics/resampled_t.csv",
+        ledger=report(
+            "report/{scale}/{study}/ledger.csv",
+            caption="../../report/captions/ledger.rst",
+            category="Reported vs reproduced",
+            subcategory="{study}",
+            labels={"what": "ledger"},
+        ),
+        checks=report(
+            "report/{scale}/{study}/checks.csv",
+            caption="../../report/captions/statistics.rst",
+            category="Can the evaluation be trusted?",
+            subcategory="{study}",
+            labels={"what": "checks"},
+        ),
+        headline="report/{scale}/{study}/headline.csv",
+    params:
+        study=lambda w: PLAN.brief(w.study),
+        manifest=lambda w: PLAN.manifest(w.study),
+        code=digest("analyse_study"),
+    log:
+        "results/{scale}/logs/analyse_study/{study}.log",
+    benchmark:
+        "results/{scale}/benchmarks/analyse_study/{study}.tsv"
+    resources:
+        mem_mb=2000,  # all outcome rows of one study
+        runtime=20,
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/analyse_study.py"
+
+
+rule make_table:
+    """One table of a study as CSV, Markdown and LaTeX."""
+    input:
+        outcomes=outcomes_of,
+        records=records_of,
+        reported=lambda w: PLAN.manifest(w.study)["reported"],
+        statistics=rules.analyse_study.output,
+    output:
+        csv=report(
+            "report/{scale}/{study}/tables/{table}.csv",
+            caption="../../report/captions/table.rst",
+            category="Robustness",
+            subcategory="{study}",
+            labels={"what": "{table}"},
+        ),
+        markdown="report/{scale}/{study}/tables/{table}.md",
+        latex="report/{scale}/{study}/tables/{table}.tex",
+    params:
+        spec=lambda w: PLAN.studies[w.study].study["tables"][w.table],
+        study=lambda w: PLAN.brief(w.study),
+        manifest=lambda w: PLAN.manifest(w.study),
+        code=digest("make_table"),
+    log:
+        "results/{scale}/logs/make_table/{study}/{table}.log",
+    benchmark:
+        "results/{scale}/benchmarks/make_table/{study}/{table}.tsv"
+    resources:
+        mem_mb=2000,  # all outcome rows of one study
+        runtime=10,
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/make_table.py"
+
+
+rule make_figure:
+    """One figure of a study as SVG and PDF."""
+    input:
+        outcomes=outcomes_of,
+        records=records_of,
+        reported=lambda w: PLAN.manifest(w.study)["reported"],
+        statistics=rules.analyse_study.output,
+        style="report/assay.mplstyle",
+    output:
+        svg=report(
+            "report/{scale}/{study}/figures/{figure}.svg",
+            caption="../../report/captions/figure.rst",
+            category="Robustness",
+            subcategory="{study}",
+            labels={"what": "{figure}"},
+        ),
+        pdf="report/{scale}/{study}/figures/{figure}.pdf",
+        caption="report/{scale}/{study}/figures/{figure}.txt",
+    params:
+        spec=lambda w: PLAN.studies[w.study].study["figures"][w.figure],
+        study=lambda w: PLAN.brief(w.study),
+        manifest=lambda w: PLAN.manifest(w.study),
+        code=digest("make_figure"),
+    log:
+        "results/{scale}/logs/make_figure/{study}/{figure}.log",
+    benchmark:
+        "results/{scale}/benchmarks/make_figure/{study}/{figure}.tsv"
+    resources:
+        mem_mb=2000,  # all outcome rows of one study, a few images
+        runtime=10,
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/make_figure.py"

@@ -1,0 +1,50 @@
+# Reads and checks the configuration once, makes the run table, and constrains the wildcards.
+#
+# inputs    config/
+# outputs   PLAN (the run table), TARGETS (its files), `digest` (code that a rule depends on)
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+PACKAGES = str(Path(workflow.basedir) / "workflow")
+if PACKAGES not in sys.path:
+    sys.path.insert(0, PACKAGES)
+
+from assay.foundation.digest import code_digest
+from assay.foundation.errors import AssayError
+from assay.plan.configuration import read_configuration
+from assay.plan.plan import make_plan
+from assay.plan.targets import make_targets
+
+# Scripts run in processes of their own, maybe in a conda environment: they find assay by this.
+shell.prefix(f"export PYTHONPATH={PACKAGES!r}; ")
+os.environ["PYTHONPATH"] = PACKAGES
+
+try:
+    PLAN = make_plan(read_configuration(config))
+    TARGETS = make_targets(PLAN)
+except AssayError as error:
+    raise WorkflowError(str(error))
+
+SETTINGS = PLAN.configuration.settings
+# A job asks for a GPU unless the user decided for the CPU; locally the count only limits parallel jobs.
+GPUS = 0 if SETTINGS["device"] == "cpu" else 1
+
+
+def digest(script, *implementations):
+    """The digest of a rule's script and of the code that its catalogue entries name."""
+    path = Path(workflow.basedir) / "workflow" / "scripts" / f"{script}.py"
+    return code_digest(path, *implementations)
+
+
+wildcard_constraints:
+    scale=PLAN.scale,
+    dataset="|".join(PLAN.configuration.catalogue["datasets"]),
+    split="[a-z0-9_]+_[0-9]+",
+    model="|".join(PLAN.configuration.catalogue["models"]),
+    suite="|".join(PLAN.configuration.catalogue["suites"]),
+    study="|".join(PLAN.studies),
+    table="[a-z0-9_]+",
+    figure="[a-z0-9_]+",

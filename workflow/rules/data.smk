@@ -1,0 +1,57 @@
+# inputs    the mirror (data_mirror / ASSAY_DATA), the publisher's site, or nothing for embedded sets
+# outputs   results/{scale}/data/{dataset}/ and results/{scale}/splits/{dataset}/{split}.parquet
+# steps     fetch and verify -> decode once into one memory-mapped array -> split -> leakage table
+
+
+rule prepare_dataset:
+    """Fetch, verify and decode a data set once into a memory-mapped array."""
+    output:
+        images="results/{scale}/data/{dataset}/images.npy",
+        samples="results/{scale}/data/{dataset}/samples.parquet",
+        facts="results/{scale}/data/{dataset}/dataset.json",
+    params:
+        entry=lambda w: PLAN.entry("datasets", w.dataset),
+        seed=PLAN.seed,
+        code=digest("prepare_dataset"),
+    log:
+        "results/{scale}/logs/prepare_dataset/{dataset}.log",
+    benchmark:
+        "results/{scale}/benchmarks/prepare_dataset/{dataset}.tsv"
+    threads: workflow.cores or 1  # decoding is the one job that scales with cores
+    resources:
+        mem_mb=4000,  # images are written through a memory map; workers hold a few hundred at a time
+        runtime=60,
+    conda:
+        "../../envs/torch.yaml"
+    script:
+        "../scripts/prepare_dataset.py"
+
+
+rule make_split:
+    """Divide a data set into training, validation and test images; measure leakage."""
+    input:
+        samples=rules.prepare_dataset.output.samples,
+    output:
+        split="results/{scale}/splits/{dataset}/{split}.parquet",
+        leakage=report(
+            "results/{scale}/splits/{dataset}/{split}.leakage.csv",
+            caption="../../report/captions/leakage.rst",
+            category="Can the evaluation be trusted?",
+            subcategory="{dataset}",
+            labels={"split": "{split}", "what": "leakage"},
+        ),
+    params:
+        scheme=lambda w: PLAN.scheme(w.split),
+        seed=PLAN.seed,
+        code=digest("make_split"),
+    log:
+        "results/{scale}/logs/make_split/{dataset}/{split}.log",
+    benchmark:
+        "results/{scale}/benchmarks/make_split/{dataset}/{split}.tsv"
+    resources:
+        mem_mb=1000,  # the samples table, no images
+        runtime=10,
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/make_split.py"

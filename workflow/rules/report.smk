@@ -1,0 +1,42 @@
+# inputs    every study's tables, figures, statistics, ledger
+# outputs   report/{scale}/index.html, one self-contained page
+# steps     collect -> render; `snakemake --report` makes report/{scale}/report.html beside it
+
+
+rule render_page:
+    """The page that people open first: one self-contained HTML file."""
+    input:
+        analyses=TARGETS.analyses,
+        templates=TARGETS.templates,
+    output:
+        report(
+            "report/{scale}/index.html",
+            caption="../../report/captions/index.rst",
+            category="Start here",
+            labels={"what": "report page"},
+        ),
+    params:
+        studies=[PLAN.brief(name) for name in PLAN.studies],
+        code=digest("render_page"),
+    log:
+        "results/{scale}/logs/render_page.log",
+    benchmark:
+        "results/{scale}/benchmarks/render_page.tsv"
+    resources:
+        mem_mb=1000,  # the files of one report
+        runtime=10,
+    conda:
+        "../../envs/analysis.yaml"
+    script:
+        "../scripts/render_page.py"
+
+
+# One target per study, so that `snakemake millner2024` makes all that belongs to it.
+for name, files in TARGETS.by_study.items():
+
+    rule:
+        name:
+            name
+        localrule: True
+        input:
+            files,

@@ -1,0 +1,40 @@
+# inputs    results/{scale}/data/{dataset}/, results/{scale}/splits/{dataset}/{split}.parquet
+# outputs   results/{scale}/models/{dataset}/{split}/{model}/: best and last weights, history, facts
+# steps     train with checkpoints in results/{scale}/work/ -> keep the best on validation
+
+
+rule train_model:
+    """Train one model on one split; resumes where a killed training stopped."""
+    input:
+        images=rules.prepare_dataset.output.images,
+        samples=rules.prepare_dataset.output.samples,
+        dataset=rules.prepare_dataset.output.facts,
+        split=rules.make_split.output.split,
+    output:
+        weights="results/{scale}/models/{dataset}/{split}/{model}/weights.safetensors",
+        last="results/{scale}/models/{dataset}/{split}/{model}/last.safetensors",
+        history=report(
+            "results/{scale}/models/{dataset}/{split}/{model}/history.csv",
+            caption="../../report/captions/history.rst",
+            category="Cost",
+            subcategory="{dataset}",
+            labels={"model": "{model}", "split": "{split}", "what": "training history"},
+        ),
+        facts="results/{scale}/models/{dataset}/{split}/{model}/model.json",
+    params:
+        entry=lambda w: PLAN.entry("models", w.model),
+        seed=PLAN.seed,
+        code=lambda w: digest("train_model", PLAN.entry("models", w.model)["implementation"]),
+    log:
+        "results/{scale}/logs/train_model/{dataset}/{split}/{model}.log",
+    benchmark:
+        "results/{scale}/benchmarks/train_model/{dataset}/{split}/{model}.tsv"
+    threads: SETTINGS["threads"]
+    resources:
+        mem_mb=6000,  # uint8 images of the largest set, a network, its optimiser, one checkpoint
+        gpu=GPUS,
+        runtime=240,
+    conda:
+        "../../envs/torch.yaml"
+    script:
+        "../scripts/train_model.py"

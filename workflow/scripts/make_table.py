@@ -1,0 +1,20 @@
+"""One table of a study as CSV, Markdown and LaTeX."""
+
+from pathlib import Path
+
+from assay.foundation.scripts import script_log
+
+
+def main(snakemake) -> None:
+    from assay.analysis.inputs import AnalysisInputs
+    from assay.analysis.tables import build_table, caption, write_table
+
+    study, spec = snakemake.params.study, snakemake.params.spec
+    inputs = AnalysisInputs.from_manifest(snakemake.params.manifest)
+    table = build_table(spec["kind"], spec, study, inputs)
+    write_table(table, Path(snakemake.output.csv).with_suffix(""), caption(spec, study, inputs))
+
+
+if __name__ == "__main__":
+    with script_log(snakemake.log[0]):  # noqa: F821
+        main(snakemake)  # noqa: F821

@@ -1,0 +1,68 @@
+"""Attacks one trained model with one suite; one outcome row per sample, attack and epsilon."""
+
+import time
+from pathlib import Path
+
+from assay.foundation.scripts import script_log
+
+
+def main(snakemake) -> None:
+    import numpy as np
+    from assay.data.dataset import load
+    from assay.data.splits import evaluated_samples
+    from assay.evaluation.suite import run_suite
+    from assay.foundation.device import select_device, use_threads
+    from assay.foundation.files import atomic_path, digest_file, digest_of
+    from assay.foundation.outcomes import write_outcomes
+    from assay.foundation.provenance import provenance
+    from assay.models.base import build, load_weights
+
+    started = time.time()
+    use_threads(snakemake.threads)
+    device = select_device(snakemake.config.get("device", "auto"))
+    ids = {part: getattr(snakemake.wildcards, part) for part in ("dataset", "split", "model", "suite")}
+    params = snakemake.params
+
+    data = load(Path(snakemake.input.images).parent)
+    indices = evaluated_samples(
+        data, snakemake.input.split, params.evaluation["samples"],
+        seed=params.seed, names=(ids["dataset"], ids["split"]),
+    )
+    model = build(ids["model"], params.entry, classes=len(data.classes), shape=data.shape)
+    load_weights(model, snakemake.input.weights)
+    facts = {
+        "code": params.code,
+        "config": digest_of({"model": params.entry, "attacks": params.attacks, "evaluation": params.evaluation}),
+        "weights": digest_file(snakemake.input.weights),
+        "data": data.digest,
+        "seed": params.seed,
+        "device": str(device),
+        "threads": snakemake.threads,
+    }
+    outcomes, examples = run_suite(
+        model.victim(device),
+        data.images,
+        data.labels,
+        indices,
+        params.attacks,
+        ids=ids,
+        work=Path("results", snakemake.wildcards.scale, "work", "run_suite", *ids.values()),
+        chunk=params.evaluation["chunk"],
+        replays=params.evaluation["replays"],
+        examples=params.evaluation["examples"],
+        key=digest_of({**facts, "config": digest_of(params.entry)}),
+        seed=params.seed,
+    )
+    with atomic_path(snakemake.output.examples) as path:
+        np.savez_compressed(path, **examples)
+    write_outcomes(
+        outcomes,
+        snakemake.output.outcomes,
+        provenance(**facts, **ids, scale=snakemake.wildcards.scale,
+                   duration_s=round(time.time() - started, 1)),
+    )
+
+
+if __name__ == "__main__":
+    with script_log(snakemake.log[0]):  # noqa: F821
+        main(snakemake)  # noqa: F821

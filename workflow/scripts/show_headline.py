@@ -1,0 +1,32 @@
+"""Prints where a report lies and its headline tables.
+
+Usage: python workflow/scripts/show_headline.py report/demo
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main(folder: Path) -> str:
+    """The text for the terminal.
+
+    Args:
+        folder: a report's folder, ``report/{scale}``.
+    """
+    import pandas as pd
+    from assay.analysis.page import headline_text
+
+    lines = []
+    for headline in sorted(folder.glob("*/headline.csv")):
+        lines += [f"{headline.parent.name} (scale {folder.name})", headline_text(pd.read_csv(headline)), ""]
+    lines += [f"report            {(folder / 'index.html').resolve().as_uri()}"]
+    if (folder / "report.html").is_file():
+        lines += [f"snakemake report  {(folder / 'report.html').resolve().as_uri()}"]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    sys.stdout.write(main(parser.parse_args().folder) + "\n")

@@ -1,0 +1,99 @@
+"""Trains one model on one split; resumes where a killed training stopped."""
+
+import shutil
+import time
+from pathlib import Path
+
+from assay.foundation.scripts import script_log
+
+
+def main(snakemake) -> None:
+    import pandas as pd
+    from assay.data.dataset import load
+    from assay.data.splits import subsample
+    from assay.foundation.device import select_device, use_threads
+    from assay.foundation.files import atomic_path, digest_file, digest_of, write_json
+    from assay.foundation.provenance import provenance
+    from assay.foundation.seeds import seed_for
+    from assay.models.base import build, save_weights
+    from assay.models.pretrained import pretrained_weights
+    from assay.foundation.places import downloads_of, mirror_of
+    from assay.training.loop import train
+
+    started = time.time()
+    use_threads(snakemake.threads)
+    device = select_device(snakemake.config.get("device", "auto"))
+    names = tuple(getattr(snakemake.wildcards, part) for part in ("dataset", "split", "model"))
+    entry, seed = snakemake.params.entry, snakemake.params.seed
+    recipe = entry["training"]
+
+    data = load(Path(snakemake.input.images).parent)
+    split = pd.read_parquet(snakemake.input.split)
+    indices = {
+        part: subsample(
+            chosen := split.loc[split["part"] == part, "sample"].to_numpy(),
+            data.labels[chosen],
+            recipe[limit],
+            seed=seed_for(seed, "subsample", *names[:2], part),
+        )
+        for part, limit in (("train", "samples"), ("val", "validation_samples"))
+    }
+    model = build(
+        names[2],
+        entry,
+        classes=len(data.classes),
+        shape=data.shape,
+        seed=seed_for(seed, "weights", *names),
+        pretrained_weights=pretrained_weights(
+            entry, mirror=mirror_of(snakemake.config),
+            cache=downloads_of(snakemake.config),
+        ),
+    )
+    key = digest_of(
+        {
+            "code": snakemake.params.code, "entry": entry, "seed": seed, "data": data.digest,
+            "split": digest_file(snakemake.input.split), "threads": snakemake.threads,
+            "device": device.type,
+        }
+    )
+    work = Path("results", snakemake.wildcards.scale, "work", "train_model", *names, key)
+    result = train(
+        model,
+        data.images,
+        data.labels,
+        indices["train"],
+        indices["val"],
+        recipe,
+        work=work,
+        names=(seed, "train", *names),
+        device=device,
+    )
+    save_weights(result.best_state, snakemake.output.weights)
+    save_weights(result.last_state, snakemake.output.last)
+    with atomic_path(snakemake.output.history) as path:
+        result.history.to_csv(path, index=False)
+    write_json(
+        snakemake.output.facts,
+        {
+            "name": names[2],
+            "settings": entry,
+            "classes": list(data.classes),
+            "shape": list(data.shape),
+            "train_n": len(indices["train"]),
+            "val_n": len(indices["val"]),
+            "seed": seed,
+            **model.facts(),
+            **result.facts,
+            "provenance": provenance(
+                code=snakemake.params.code, config=digest_of(entry), seed=seed, data=data.digest,
+                device=str(device), threads=snakemake.threads,
+                duration_s=round(time.time() - started, 1),
+            ),
+        },
+    )
+    shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    with script_log(snakemake.log[0]):  # noqa: F821
+        main(snakemake)  # noqa: F821
