@@ -85,7 +85,6 @@ rule make_table:
         outcomes=outcomes_of,
         records=records_of,
         reported=lambda w: PLAN.manifest(w.study)["reported"],
-        statistics=rules.analyse_study.output,
     output:
         csv=report(
             "report/{scale}/{study}/tables/{table}.csv",
@@ -120,7 +119,6 @@ rule make_figure:
         outcomes=outcomes_of,
         records=records_of,
         reported=lambda w: PLAN.manifest(w.study)["reported"],
-        statistics=rules.analyse_study.output,
         style="report/assay.mplstyle",
     output:
         svg=report(

@@ -12,7 +12,7 @@ rule prepare_dataset:
     params:
         entry=lambda w: PLAN.entry("datasets", w.dataset),
         seed=PLAN.seed,
-        code=digest("prepare_dataset"),
+        code=lambda w: digest("prepare_dataset", PLAN.reader(w.dataset)),
     log:
         "results/{scale}/logs/prepare_dataset/{dataset}.log",
     benchmark:
@@ -31,6 +31,7 @@ rule make_split:
     """Divide a data set into training, validation and test images; measure leakage."""
     input:
         samples=rules.prepare_dataset.output.samples,
+        dataset=rules.prepare_dataset.output.facts,
     output:
         split="results/{scale}/splits/{dataset}/{split}.parquet",
         leakage=report(

@@ -4,13 +4,16 @@ from assay.foundation.scripts import script_log
 
 
 def main(snakemake) -> None:
-    from assay.analysis.study import analyse
-    from assay.foundation.files import atomic_path
+    from assay.analysis.inputs import AnalysisInputs
+    from assay.analysis.tables import build_table, write_csv
 
-    frames = analyse(snakemake.params.study, snakemake.params.manifest)
+    study = snakemake.params.study
+    inputs = AnalysisInputs.from_manifest(snakemake.params.manifest, study)
     for name, target in snakemake.output.items():
-        with atomic_path(target) as path:
-            frames[name].to_csv(path, index=False)
+        if name == "headline":
+            write_csv(build_table("headline", study["headline"], study, inputs).tidy, target)
+        else:
+            write_csv(getattr(inputs, name), target)
 
 
 if __name__ == "__main__":

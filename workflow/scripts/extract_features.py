@@ -8,7 +8,7 @@ from assay.foundation.scripts import script_log
 def main(snakemake) -> None:
     import numpy as np
     from assay.data.dataset import load
-    from assay.data.splits import evaluated_samples
+    from assay.evaluation.samples import evaluated_samples
     from assay.evaluation.features import extract
     from assay.foundation.device import select_device, use_threads
     from assay.foundation.files import atomic_path
@@ -19,15 +19,20 @@ def main(snakemake) -> None:
     ids = snakemake.wildcards
     data = load(Path(snakemake.input.images).parent)
     indices = evaluated_samples(
-        data, snakemake.input.split, snakemake.params.evaluation["samples"],
-        seed=snakemake.params.seed, names=(ids.dataset, ids.split),
+        data,
+        snakemake.input.split,
+        snakemake.params.evaluation["samples"],
+        seed=snakemake.params.seed,
+        names=(ids.dataset, ids.split),
     )
     model = build(ids.model, snakemake.params.entry, classes=len(data.classes), shape=data.shape)
     load_weights(model, snakemake.input.weights)
     with atomic_path(snakemake.output[0]) as path:
         np.savez_compressed(
-            path, features=extract(model, data.images, indices, device=device),
-            labels=data.labels[indices], samples=indices,
+            path,
+            features=extract(model, data.images, indices, device=device),
+            labels=data.labels[indices],
+            samples=indices,
         )
 
 

@@ -6,13 +6,13 @@ from assay.foundation.scripts import script_log
 
 
 def main(snakemake) -> None:
-    from assay.analysis.figures import FIGURES, caption, save_figure
+    from assay.analysis.figures import caption, draw_figure, save_figure
     from assay.analysis.inputs import AnalysisInputs
     from assay.foundation.files import write_text
 
     study, spec = snakemake.params.study, snakemake.params.spec
-    inputs = AnalysisInputs.from_manifest(snakemake.params.manifest)
-    save_figure(FIGURES[spec["kind"]](spec, study, inputs), Path(snakemake.output.svg).with_suffix(""))
+    inputs = AnalysisInputs.from_manifest(snakemake.params.manifest, study)
+    save_figure(draw_figure(spec, study, inputs), Path(snakemake.output.svg).with_suffix(""))
     write_text(snakemake.output.caption, caption(spec, study, inputs) + "\n")
 
 

@@ -7,12 +7,12 @@ from assay.foundation.scripts import script_log
 
 def main(snakemake) -> None:
     from assay.analysis.inputs import AnalysisInputs
-    from assay.analysis.tables import build_table, caption, write_table
+    from assay.analysis.tables import build_table, write_table
 
     study, spec = snakemake.params.study, snakemake.params.spec
-    inputs = AnalysisInputs.from_manifest(snakemake.params.manifest)
+    inputs = AnalysisInputs.from_manifest(snakemake.params.manifest, study)
     table = build_table(spec["kind"], spec, study, inputs)
-    write_table(table, Path(snakemake.output.csv).with_suffix(""), caption(spec, study, inputs))
+    write_table(table, Path(snakemake.output.csv).with_suffix(""))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from assay.foundation.scripts import script_log
 def main(snakemake) -> None:
     import numpy as np
     from assay.data.dataset import load
-    from assay.data.splits import evaluated_samples
+    from assay.evaluation.samples import evaluated_samples
     from assay.evaluation.suite import run_suite
     from assay.foundation.device import select_device, use_threads
     from assay.foundation.files import atomic_path, digest_file, digest_of
@@ -20,19 +20,26 @@ def main(snakemake) -> None:
     started = time.time()
     use_threads(snakemake.threads)
     device = select_device(snakemake.config.get("device", "auto"))
-    ids = {part: getattr(snakemake.wildcards, part) for part in ("dataset", "split", "model", "suite")}
+    ids = {
+        part: getattr(snakemake.wildcards, part) for part in ("dataset", "split", "model", "suite")
+    }
     params = snakemake.params
 
     data = load(Path(snakemake.input.images).parent)
     indices = evaluated_samples(
-        data, snakemake.input.split, params.evaluation["samples"],
-        seed=params.seed, names=(ids["dataset"], ids["split"]),
+        data,
+        snakemake.input.split,
+        params.evaluation["samples"],
+        seed=params.seed,
+        names=(ids["dataset"], ids["split"]),
     )
     model = build(ids["model"], params.entry, classes=len(data.classes), shape=data.shape)
     load_weights(model, snakemake.input.weights)
     facts = {
         "code": params.code,
-        "config": digest_of({"model": params.entry, "attacks": params.attacks, "evaluation": params.evaluation}),
+        "config": digest_of(
+            {"model": params.entry, "attacks": params.attacks, "evaluation": params.evaluation}
+        ),
         "weights": digest_file(snakemake.input.weights),
         "data": data.digest,
         "seed": params.seed,
@@ -58,8 +65,9 @@ def main(snakemake) -> None:
     write_outcomes(
         outcomes,
         snakemake.output.outcomes,
-        provenance(**facts, **ids, scale=snakemake.wildcards.scale,
-                   duration_s=round(time.time() - started, 1)),
+        provenance(
+            **facts, **ids, scale=snakemake.wildcards.scale, seconds=round(time.time() - started, 1)
+        ),
     )
 
 

@@ -19,7 +19,11 @@ def main(folder: Path) -> str:
 
     lines = []
     for headline in sorted(folder.glob("*/headline.csv")):
-        lines += [f"{headline.parent.name} (scale {folder.name})", headline_text(pd.read_csv(headline)), ""]
+        lines += [
+            f"{headline.parent.name} (scale {folder.name})",
+            headline_text(pd.read_csv(headline)),
+            "",
+        ]
     lines += [f"report            {(folder / 'index.html').resolve().as_uri()}"]
     if (folder / "report.html").is_file():
         lines += [f"snakemake report  {(folder / 'report.html').resolve().as_uri()}"]

@@ -31,8 +31,8 @@ def main(snakemake) -> None:
     split = pd.read_parquet(snakemake.input.split)
     indices = {
         part: subsample(
-            chosen := split.loc[split["part"] == part, "sample"].to_numpy(),
-            data.labels[chosen],
+            split.loc[split["part"] == part, "sample"].to_numpy(),
+            data.labels,
             recipe[limit],
             seed=seed_for(seed, "subsample", *names[:2], part),
         )
@@ -45,14 +45,19 @@ def main(snakemake) -> None:
         shape=data.shape,
         seed=seed_for(seed, "weights", *names),
         pretrained_weights=pretrained_weights(
-            entry, mirror=mirror_of(snakemake.config),
+            entry,
+            mirror=mirror_of(snakemake.config),
             cache=downloads_of(snakemake.config),
         ),
     )
     key = digest_of(
         {
-            "code": snakemake.params.code, "entry": entry, "seed": seed, "data": data.digest,
-            "split": digest_file(snakemake.input.split), "threads": snakemake.threads,
+            "code": snakemake.params.code,
+            "entry": entry,
+            "seed": seed,
+            "data": data.digest,
+            "split": digest_file(snakemake.input.split),
+            "threads": snakemake.threads,
             "device": device.type,
         }
     )
@@ -85,9 +90,13 @@ def main(snakemake) -> None:
             **model.facts(),
             **result.facts,
             "provenance": provenance(
-                code=snakemake.params.code, config=digest_of(entry), seed=seed, data=data.digest,
-                device=str(device), threads=snakemake.threads,
-                duration_s=round(time.time() - started, 1),
+                code=snakemake.params.code,
+                config=digest_of(entry),
+                seed=seed,
+                data=data.digest,
+                device=str(device),
+                threads=snakemake.threads,
+                seconds=round(time.time() - started, 1),
             ),
         },
     )

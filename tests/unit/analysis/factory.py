@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 
 from assay.foundation.files import write_json
-from assay.foundation.outcomes import OUTCOME_COLUMNS, write_outcomes
+from assay.foundation.outcomes import OUTCOME_COLUMNS, SCHEMA, write_outcomes
 from assay.foundation.seeds import rng_for
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -23,50 +23,42 @@ DATASET = "medical_mnist"
 CLASSES = ("AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand", "HeadCT")
 FOLDS = 5
 SIDE = 16
-SWEEP = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.1)
-SEVERITIES = (0.5, 1.0, 2.0)
+SWEEP = "0.01,0.02,0.03,0.04,0.05,0.06,0.07,0.08,0.09,0.1"
 
 # Median breaking distance in L-infinity of a corrected iterative attack, and clean error.
 MODELS = {
     "resnet18_text": {"linf": 0.012, "error": 0.004, "title": "ResNet18 (text)"},
+    "resnet18_as_coded": {"linf": 0.009, "error": 0.006, "title": "ResNet18 (as coded)"},
     "gbz_as_coded": {"linf": 0.045, "error": 0.012, "title": "GBZ (as coded)"},
     "gbz": {"linf": 0.048, "error": 0.014, "title": "GBZ (Bayes' rule)"},
     "dbx": {"linf": 0.028, "error": 0.008, "title": "DBX"},
 }
-# gain: the attack's distances are this factor of the iterative attack's; unit: length of a unit
-# distance in the attack's own norm. Only the first `share` of each fold's samples is attacked.
-ATTACKS = (
-    {"suite": "natural", "attack": "clean", "norm": "none", "epsilons": (0.0,)},
-    {"suite": "linf_whitebox", "attack": "fgsm", "norm": "linf", "epsilons": SWEEP,
-     "gain": 1.8, "unit": 1.0, "forwards": 1, "backwards": 1},
-    {"suite": "linf_whitebox", "attack": "pgd_linf", "norm": "linf",
-     "epsilons": (*SWEEP, 0.5), "gain": 1.0, "unit": 1.0, "forwards": 41, "backwards": 40},
-    {"suite": "l2_whitebox", "attack": "pgd_l2", "norm": "l2", "epsilons": (0.25, 0.5, 1.0, 2.0),
-     "gain": 1.0, "unit": 25.0, "forwards": 41, "backwards": 40},
-    {"suite": "blackbox", "attack": "one_pixel", "norm": "l0", "epsilons": (1.0,),
-     "gain": 1.0, "unit": 4.0, "forwards": 400, "backwards": 0, "share": 0.5},
-    {"suite": "natural", "attack": "brightness", "norm": "severity", "epsilons": (1.3,),
-     "gain": 1.0, "unit": 60.0, "forwards": 1, "backwards": 0},
-    {"suite": "natural", "attack": "contrast", "norm": "severity", "epsilons": (4.0,),
-     "gain": 1.0, "unit": 300.0, "forwards": 1, "backwards": 0},
-    {"suite": "natural", "attack": "brightness_standard", "norm": "severity",
-     "epsilons": SEVERITIES, "gain": 1.0, "unit": 90.0, "forwards": 1, "backwards": 0},
-    {"suite": "natural", "attack": "contrast_standard", "norm": "severity",
-     "epsilons": SEVERITIES, "gain": 1.0, "unit": 120.0, "forwards": 1, "backwards": 0},
-    {"suite": "natural", "attack": "gaussian_noise", "norm": "severity",
-     "epsilons": (0.05, 0.1), "gain": 1.0, "unit": 8.0, "forwards": 1, "backwards": 0},
-    {"suite": "as_published", "attack": "fgsm_as_published", "norm": "linf", "epsilons": SWEEP,
-     "gain": 4.0, "unit": 1.0, "forwards": 1, "backwards": 1},
-    {"suite": "as_published", "attack": "pgd_as_published", "norm": "linf",
-     "epsilons": (0.03, 0.1), "gain": 5.0, "unit": 1.0, "forwards": 40, "backwards": 40},
-    {"suite": "as_published", "attack": "one_pixel_as_published", "norm": "l0",
-     "epsilons": (1.0,), "gain": 1.0, "unit": 400.0, "forwards": 400, "backwards": 0,
-     "share": 0.5},
-)
+# suite, attack, norm, epsilons, distance at which the attack breaks an image that the iterative
+# L-infinity attack breaks at distance 1, forward passes, backward passes, share of samples.
+_ATTACKS = """
+linf_whitebox fgsm                   linf     sweep           1.8    1   1 1
+linf_whitebox pgd_linf               linf     sweep,0.5       1.0   41  40 1
+l2_whitebox   pgd_l2                 l2       0.25,0.5,1,2   25.0   41  40 1
+blackbox      one_pixel              l0       1              60.0  400   0 0.5
+natural       clean                  none     0               inf    1   0 1
+natural       brightness             severity 1.3            60.0    1   0 1
+natural       contrast               severity 4             300.0    1   0 1
+natural       brightness_standard    severity 0.5,1,2        90.0    1   0 1
+natural       contrast_standard      severity 0.5,1,2       120.0    1   0 1
+natural       gaussian_noise         severity 0.05,0.1        8.0    1   0 1
+as_published  fgsm_as_published      linf     sweep           4.0    1   1 1
+as_published  pgd_as_published       linf     0.03,0.1        5.0   40  40 1
+as_published  one_pixel_as_published l0       1             400.0  400   0 0.5
+"""
+ATTACKS = [
+    dict(zip(("suite", "attack", "norm", "epsilons", "scale", "forwards", "backwards", "share"),
+             line.split(), strict=True))
+    for line in _ATTACKS.strip().splitlines()
+]  # fmt: skip
 
 
 def outcomes(
-    *, models=tuple(MODELS), folds: int = FOLDS, per_fold: int = 40, attacks=ATTACKS
+    *, models=tuple(MODELS), folds: int = FOLDS, per_fold: int = 40, attacks=tuple(ATTACKS)
 ) -> pd.DataFrame:
     """Outcome rows of a k-fold run: fold f tests the samples f, f + folds, f + 2 folds, ..."""
     return pd.concat(
@@ -87,7 +79,8 @@ def study() -> dict:
         "stand_ins": {"models": {}, "datasets": {}},
         "titles": {
             "models": {model: facts["title"] for model, facts in MODELS.items()},
-            "attacks": {entry["attack"]: _attack_title(entry) for entry in ATTACKS},
+            "attacks": {entry["attack"]: _attack_title(entry["attack"]) for entry in ATTACKS},
+            "suites": {entry["suite"]: entry["suite"].replace("_", " ") for entry in ATTACKS},
             "datasets": {DATASET: "Medical MNIST"},
         },
         "attacks": {entry["attack"]: {"norm": entry["norm"]} for entry in ATTACKS},
@@ -104,8 +97,13 @@ def write_run(folder: Path, **sizes) -> dict:
     """
     frame = outcomes(**sizes)
     manifest = {
-        "scale": "synthetic", "seed": 0, "study": study(),
-        "outcomes": [], "models": [], "features": [], "leakage": [],
+        "scale": "synthetic",
+        "seed": 0,
+        "study": study(),
+        "outcomes": [],
+        "models": [],
+        "features": [],
+        "leakage": [],
         "reported": [str(path) for path in sorted((REPOSITORY / "config/reported").glob("gbz_*"))],
     }
     for (split, model), cell in frame.groupby(["split", "model"], sort=False):
@@ -132,8 +130,13 @@ def write_run(folder: Path, **sizes) -> dict:
             np.savez_compressed(
                 place / "features.npz", features=features.astype(np.float32),
                 labels=clean.label.to_numpy(np.int64), samples=clean["sample"].to_numpy(),
-            )
+            )  # fmt: skip
             manifest["features"].append({**ids, "path": str(place / "features.npz")})
+    for split in dict.fromkeys(frame["split"]):
+        target = folder / "splits" / DATASET / f"{split}.leakage.csv"
+        shared = {"groups": ["duplicate", "patient"], "test_images_shared": [0, 7]}
+        pd.DataFrame(shared).to_csv(_made(target), index=False)
+        manifest["leakage"].append({"dataset": DATASET, "split": split, "path": str(target)})
     return manifest
 
 
@@ -142,7 +145,7 @@ def history_of(split: str, model: str, epochs: int = 10) -> pd.DataFrame:
     epoch = np.arange(epochs)
     wobble = rng_for("history", split, model).normal(0, 0.001, epochs)
     frame = pd.DataFrame({"epoch": epoch})
-    if model == "resnet18_text":
+    if not _generative(model):
         parts = {"classification": 0.2 * np.exp(-epoch) + 0.01}
     else:
         parts = {
@@ -163,82 +166,99 @@ def facts_of(split: str, model: str, frame: pd.DataFrame) -> dict:
     """What `model.json` says about one trained model."""
     tested = frame[(frame.split == split) & (frame.model == model)]["sample"].nunique()
     return {
-        "name": model, "entry": _entry(model), "parameters": 9_646_351,
-        "trainable_parameters": 9_646_351, "pretrained": False, "classes": len(CLASSES),
-        "shape": [1, SIDE, SIDE], "train_n": tested * 3, "val_n": tested, "epochs": 10,
-        "best_epoch": 8, "seed": 0, "provenance": {"device": "cpu"},
+        "name": model,
+        "entry": _entry(model),
+        "parameters": 9_646_351,
+        "trainable_parameters": 9_646_351,
+        "pretrained": False,
+        "classes": len(CLASSES),
+        "shape": [1, SIDE, SIDE],
+        "train_n": tested * 3,
+        "val_n": tested,
+        "epochs": 10,
+        "best_epoch": 8,
+        "seed": 0,
+        "provenance": {"device": "cpu"},
     }
 
 
 def _rows(model: str, fold: int, folds: int, per_fold: int, attack: dict) -> pd.DataFrame:
+    epsilons = np.array(attack["epsilons"].replace("sweep", SWEEP).split(","), float)
     samples = np.arange(per_fold) * folds + fold
-    samples = samples[: max(1, round(per_fold * attack.get("share", 1.0)))]
-    n, k, epsilons = len(samples), len(CLASSES), np.asarray(attack["epsilons"])
+    samples = samples[: max(1, round(per_fold * float(attack["share"])))]
+    n, k, budgets = len(samples), len(CLASSES), len(epsilons)
     labels = samples % k
-    distance, wrong = _distances(model, samples, attack)
-    clean_prediction = np.where(wrong, (labels + 1) % k, labels)
-    broken = wrong[:, None] | (distance[:, None] <= epsilons)
-    # Already wrong images are left as they are; ball attacks use up their budget.
-    used = np.where(wrong[:, None], 0.0, epsilons) / attack.get("unit", 1.0)
-    if attack["norm"] == "l0":
-        used = np.where(broken & ~wrong[:, None], 1.0, 0.0)
-    scores = np.full((n, len(epsilons), k), 0.04 / (k - 1))
+    distance, wrong = _distances(model, samples)
+    broken = wrong[:, None] | (distance[:, None] * float(attack["scale"]) <= epsilons)
     prediction = np.where(broken, (labels[:, None] + 1) % k, labels[:, None])
-    np.put_along_axis(scores, prediction[..., None], 0.96, axis=2)
-    noise = rng_for("scores", model, attack["attack"], fold).uniform(0.5, 1, scores.shape)
-    scores = scores * noise
-    scores /= scores.sum(axis=2, keepdims=True)
-    stochastic = 0.02 if model == "gbz_as_coded" else 0.0
-    active = ~np.repeat(wrong, len(epsilons))
-    l2 = used if attack["norm"] == "l2" else used * (1 if attack["norm"] == "l0" else SIDE)
-    l2 = l2 * attack.get("unit", 1.0) if attack["norm"] == "l2" else l2
-    linf = used / attack.get("unit", 1.0) if attack["norm"] == "l2" else used
+    # Images that are already wrong are left alone; all others use up the budget.
+    used = np.where(wrong[:, None], 0.0, epsilons).ravel()
+    linf, l2, l0 = _LENGTHS[attack["norm"]]
+    scores = np.full((n * budgets, k), 0.01) + rng_for(
+        "scores", model, attack["attack"], fold
+    ).uniform(0, 0.02, (n * budgets, k))
+    scores[np.arange(n * budgets), prediction.ravel()] = 0.8
+    scores /= scores.sum(axis=1, keepdims=True)
+    active = np.repeat(~wrong, budgets)
+    flips = 0.02 if model == "gbz_as_coded" else 0.0
     frame = pd.DataFrame({
         "dataset": DATASET, "split": f"kfold_{fold}", "model": model, "suite": attack["suite"],
         "attack": attack["attack"], "norm": attack["norm"],
-        "sample": np.repeat(samples, len(epsilons)),
-        "label": np.repeat(labels, len(epsilons)).astype(np.int16),
-        "clean_prediction": np.repeat(clean_prediction, len(epsilons)).astype(np.int16),
-        "prediction": prediction.ravel().astype(np.int16),
+        "sample": np.repeat(samples, budgets),
+        "label": np.repeat(labels, budgets),
+        "clean_prediction": np.repeat(np.where(wrong, (labels + 1) % k, labels), budgets),
+        "prediction": prediction.ravel(),
         "broken": broken.ravel(),
-        "replay_share": np.abs(broken.ravel() - stochastic).astype(np.float32),
+        "replay_share": np.abs(broken.ravel() - flips),
         "epsilon": np.tile(epsilons, n),
-        "linf": linf.ravel().astype(np.float32),
-        "l2": l2.ravel().astype(np.float32),
-        "l0": (linf.ravel() > 0) * (1 if attack["norm"] == "l0" else SIDE * SIDE),
-        "view": "model" if attack.get("backwards") else "",
-        "forwards": np.where(active, attack.get("forwards", 1), 1),
-        "backwards": np.where(active, attack.get("backwards", 0), 0),
+        "linf": used * linf, "l2": used * l2, "l0": (used > 0) * l0,
+        "view": "model" if attack["backwards"] != "0" else "",
+        "forwards": np.where(active, int(attack["forwards"]), 1),
+        "backwards": np.where(active, int(attack["backwards"]), 0),
         "zero_gradients": 0, "non_finite": 0,
-        "log_px": np.float32(np.nan) if model == "resnet18_text" else np.float32(-2200.0),
-        "scores": list(scores.reshape(-1, k).astype(np.float32)),
-    })
-    counts = ["l0", "forwards", "backwards", "zero_gradients", "non_finite"]
-    return frame.astype(dict.fromkeys(counts, np.int32))[list(OUTCOME_COLUMNS)]
+        "log_px": -2200.0 if _generative(model) else np.nan,
+        "scores": list(scores.astype(np.float32)),
+    })  # fmt: skip
+    types = {field.name: field.type.to_pandas_dtype() for field in SCHEMA if field.name in _NUMBERS}
+    return frame.astype(types)[list(OUTCOME_COLUMNS)]
 
 
-def _distances(model: str, samples: np.ndarray, attack: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Breaking distance in the attack's own unit, and whether the clean image is wrong."""
-    size = int(samples.max()) + 1
-    difficulty = rng_for("difficulty").normal(0, 0.45, 100_000)[:size]
-    own = rng_for("own", model).normal(0, 0.25, 100_000)[:size]
-    wrong = rng_for("clean", model).uniform(0, 1, 100_000)[:size] < MODELS[model]["error"]
-    distance = MODELS[model]["linf"] * np.exp(difficulty + own)
-    scale = attack.get("gain", np.inf) * attack.get("unit", 1.0)
-    if attack["norm"] == "l0":
-        scale *= 25.0
-    return distance[samples] * scale, wrong[samples]
+# L-infinity and L2 length of one unit of epsilon, and changed pixels, per norm.
+_LENGTHS = {
+    "linf": (1.0, SIDE, SIDE**2), "l2": (0.3, 1.0, SIDE**2), "l0": (1.0, 1.0, 1),
+    "severity": (6.0, 90.0, SIDE**2), "none": (0.0, 0.0, 0),
+}  # fmt: skip
+_NUMBERS = {
+    "label", "clean_prediction", "prediction", "replay_share", "linf", "l2", "l0", "forwards",
+    "backwards", "zero_gradients", "non_finite", "log_px",
+}  # fmt: skip
+
+
+def _distances(model: str, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """L-infinity distance at which each sample breaks, and whether it is wrong when clean."""
+    many = 20_000
+    difficulty = rng_for("difficulty").normal(0, 0.45, many)[samples]
+    own = rng_for("own", model).normal(0, 0.25, many)[samples]
+    wrong = rng_for("clean", model).random(many)[samples] < MODELS[model]["error"]
+    return MODELS[model]["linf"] * np.exp(difficulty + own), wrong
+
+
+def _generative(model: str) -> bool:
+    return model.startswith("gbz")
 
 
 def _entry(model: str) -> dict:
-    generative = model != "resnet18_text"
+    generative = _generative(model)
     return {
         "title": MODELS[model]["title"],
         "family": "generative" if generative else "discriminative",
-        "settings": {"latent": 100, "kernel": 4, "input_size": 68} if generative else {},
+        "settings": {"latent_dim": 100, "input_size": 68} if generative else {},
         "training": {
-            "recipe": "elbo" if generative else "standard", "epochs": 10, "batch_size": 64,
-            "learning_rate": 3e-3, "weight_decay": 0.0,
+            "recipe": "elbo" if generative else "standard",
+            "epochs": 10,
+            "batch_size": 64,
+            "learning_rate": 3e-3,
+            "weight_decay": 0.0,
             "scheduler": {"step_size": 10, "gamma": 0.1},
         },
     }
@@ -251,7 +271,8 @@ def _examples(rows: pd.DataFrame) -> dict[str, np.ndarray]:
     clean = np.stack([np.outer(grid**p, grid[::-1]) for p in (0.5, 1, 2, 3)])[: len(samples), None]
     first = rows.drop_duplicates("sample").set_index("sample")
     found = {
-        "clean/images": clean.astype(np.float16), "samples": samples,
+        "clean/images": clean.astype(np.float16),
+        "samples": samples,
         "labels": first.label[samples].to_numpy(),
     }
     for attack, cell in rows.groupby("attack", sort=False):
@@ -268,8 +289,8 @@ def _examples(rows: pd.DataFrame) -> dict[str, np.ndarray]:
     return found
 
 
-def _attack_title(entry: dict) -> str:
-    words = entry["attack"].replace("_as_published", " (as published)").replace("_", " ")
+def _attack_title(attack: str) -> str:
+    words = attack.replace("_as_published", " (as published)").replace("_", " ")
     return words.replace("pgd linf", "PGD L∞").replace("pgd l2", "PGD L2").replace("fgsm", "FGSM")
 
 

@@ -27,7 +27,12 @@ def accuracy(outcomes: pd.DataFrame) -> pd.DataFrame:
         forwards, backwards (mean passes per image). Rows with attack ``all <suite>`` come from
         :func:`worst_case`.
     """
-    return pd.concat([_summary(outcomes), _summary(worst_case(outcomes))], ignore_index=True)
+    table = pd.concat([_summary(outcomes), _summary(worst_case(outcomes))], ignore_index=True)
+    # Names in order of appearance, budgets ascending.
+    return table.sort_values(
+        ["dataset", "model", "suite", "attack", "epsilon"], ignore_index=True,
+        key=lambda column: column if column.name == "epsilon" else pd.factorize(column)[0],
+    )  # fmt: skip
 
 
 def worst_case(outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -89,7 +94,7 @@ def _summary(outcomes: pd.DataFrame) -> pd.DataFrame:
     frame = outcomes.assign(
         epsilon=outcomes.epsilon.round(EPSILON_DIGITS),
         right=~outcomes.broken,
-        replay_accuracy=1.0 - outcomes.replay_share,
+        replay_accuracy=1.0 - outcomes.replay_share.astype(float),
         # A mean skips NaN: images that were wrong when clean cannot be flipped.
         flip_share=outcomes.broken.astype(float).where(outcomes.clean_prediction == outcomes.label),
     )
@@ -100,8 +105,7 @@ def _summary(outcomes: pd.DataFrame) -> pd.DataFrame:
     split["balanced_accuracy"] = recall.groupby([*CELL, "split"], **rest).mean()
     labels, scores = frame.label.to_numpy(), frame.scores.to_numpy()
     areas = {
-        key: auroc(labels[rows], np.stack(scores[rows]))
-        for key, rows in per_split.indices.items()
+        key: auroc(labels[rows], np.stack(scores[rows])) for key, rows in per_split.indices.items()
     }
     split["auroc"] = [areas[key] for key in split.index]
     over_splits = split.groupby(CELL, **rest)

@@ -1,4 +1,4 @@
-"""Figures: one function per kind named in a study file, from written results to a matplotlib Figure.
+"""Figures: one function per kind named in a study file, from written results to a drawing.
 
 A figure has no title of its own: what it shows, how to read it, n, splits, seed and scale stand in
 its caption, which :func:`caption` writes. Series differ by colour and by marker.
@@ -7,7 +7,7 @@ its caption, which :func:`caption` writes. Series differ by colour and by marker
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.style import COMPARED, FAINT, GREY, Look, looks, style
+from assay.analysis.style import COMPARED, FAINT, GREY, Look, looks, short_table, style
 from assay.foundation.errors import ConfigError
 from assay.foundation.files import atomic_path
 
@@ -57,8 +57,14 @@ def draw_figure(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
 
 def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
     """What the figure shows and how to read it; ends with scale, n, splits, seed and stand-ins."""
-    text = _of_kind(spec)[1](spec, study, inputs)
-    return f"{text} {_circumstances(spec, study, inputs)}"
+    text, counts = _of_kind(spec)[1](spec, study, inputs)
+    stand_ins = [
+        f"{_title(study, kind, ours)} stands in for {theirs}."
+        for kind in ("datasets", "models")
+        for theirs, ours in study.get("stand_ins", {}).get(kind, {}).items()
+        if ours in set(inputs.accuracy[kind[:-1]])
+    ]
+    return " ".join([text, *stand_ins, f"Scale {inputs.scale}; {counts}; seed {inputs.seed}."])
 
 
 def save_figure(figure: Figure, stem: Path | str) -> list[Path]:
@@ -123,9 +129,15 @@ def training_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
             known = reported.get((model, column))
             if known is not None:
                 axes.plot(
-                    known.index + curves.index.min(), known, ":", color=GREY, lw=1.1,
-                    marker=look.marker, markersize=3.5, markerfacecolor="white",
-                )  # fmt: skip
+                    known.index + curves.index.min(),
+                    known,
+                    ":",
+                    color=GREY,
+                    lw=1.1,
+                    marker=look.marker,
+                    markersize=3.5,
+                    markerfacecolor="white",
+                )
         prefix = f"{_title(study, 'models', model)}: " if len(spec["models"]) > 1 else ""
         axes.set_title(prefix + PART_TITLES.get(part, part.replace("_", " ").capitalize()))
         axes.set_xlabel("epoch")
@@ -139,15 +151,24 @@ def training_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     ]
     if reported:
         handles += [
-            Line2D([], [], ls=":", color=GREY, marker=look.marker, markersize=3.5, lw=1.1,
-                   markerfacecolor="white", label=f"{name}, as printed")
+            Line2D(
+                [],
+                [],
+                ls=":",
+                color=GREY,
+                marker=look.marker,
+                markersize=3.5,
+                lw=1.1,
+                markerfacecolor="white",
+                label=f"{name}, as printed",
+            )
             for look, _, name in sides.values()
-        ]  # fmt: skip
+        ]
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     return figure
 
 
-def _training_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
+def _training_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[str, str]:
     names = ", ".join(_title(study, "models", model) for model in spec["models"])
     text = (
         f"Training (solid) and validation (dashed) curves of {names}: the loss and its parts in "
@@ -158,7 +179,17 @@ def _training_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -
         batch = _batch_of(_reported_rows(spec, inputs))
         text += " Grey dots: the paper's own curve, digitised"
         text += f", its sums over a batch divided by {batch}." if batch > 1 else "."
-    return f"{text} Curves say how training went, not how robust the model is."
+    facts = [f for (_, _, name), f in inputs.facts.items() if name in spec["models"]]
+    sizes = [
+        f"n = {_span(pd.Series([f[key] for f in facts]))} {words} images per split"
+        for key, words in (("train_n", "training"), ("val_n", "validation"))
+        if facts and all(key in f for f in facts)
+    ]
+    splits = len({split for _, split, name in inputs.history if name in spec["models"]})
+    return (
+        f"{text} Curves say how training went, not how robust the model is.",
+        "; ".join([*sizes, _plural(splits, "split")]),
+    )
 
 
 def _histories(model: str, inputs: AnalysisInputs) -> list[pd.DataFrame]:
@@ -211,18 +242,23 @@ def latent_pca(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     signs = np.sign(pca.components_[np.arange(2), np.abs(pca.components_).argmax(axis=1)])
     places = pca.transform(features) * signs
     shown = np.linspace(0, len(labels) - 1, min(len(labels), POINTS_SHOWN)).astype(int)
-    classes = _classes(study, key, labels)
+    classes = _classes(study, inputs, key, labels)
     figure = Figure((WIDTH * 0.82, WIDTH * 0.52), layout="constrained")
     axes = figure.subplots()
     for index, look in enumerate(looks(classes).values()):
         here = places[shown[labels[shown] == index]]
         axes.plot(
-            *here.T, look.marker, color=look.colour, markersize=3, markeredgewidth=0, alpha=0.6,
+            *here.T,
+            look.marker,
+            color=look.colour,
+            markersize=3,
+            markeredgewidth=0,
+            alpha=0.6,
             rasterized=True,
-        )  # fmt: skip
-    for axis, share in zip((axes.set_xlabel, axes.set_ylabel), pca.explained_variance_ratio_):
-        name = "first" if axis == axes.set_xlabel else "second"
-        axis(f"{name} principal component ({share:.0%} of the variance)")
+        )
+    first, second = pca.explained_variance_ratio_
+    axes.set_xlabel(f"first principal component ({first:.0%} of the variance)")
+    axes.set_ylabel(f"second principal component ({second:.0%} of the variance)")
     axes.grid(True, axis="both")
     handles = [
         Line2D([], [], ls="", marker=look.marker, color=look.colour, label=name, markersize=5)
@@ -232,7 +268,7 @@ def latent_pca(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     return figure
 
 
-def _latent_pca_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
+def _latent_pca_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[str, str]:
     key, features, labels = _features(spec, inputs)
     shown = min(len(labels), POINTS_SHOWN)
     sample = f"; {shown:,} of {len(labels):,} points are drawn" if shown < len(labels) else ""
@@ -240,7 +276,8 @@ def _latent_pca_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str
         f"First two principal components of the {features.shape[1]}-dimensional latent features "
         f"of {_title(study, 'models', spec['model'])} on {len(labels):,} images of split "
         f"{key[1]}{sample}. Components are fitted to these images. Distance in two components is "
-        "not distance in the latent space: overlapping classes may still be separable."
+        "not distance in the latent space: overlapping classes may still be separable.",
+        f"n = {len(labels):,} test images; 1 split",
     )
 
 
@@ -268,20 +305,33 @@ def examples(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
         top = row * (1 + line)
         for column in range(columns):
             axes.imshow(
-                grid.images[row, column], cmap="gray", vmin=0, vmax=1,
+                grid.images[row, column],
+                cmap="gray",
+                vmin=0,
+                vmax=1,
                 extent=(column + pad, column + 1 - pad, top + 1 - pad, top + pad),
-            )  # fmt: skip
+            )
             right = grid.predictions[row, column] == grid.labels[row]
             name = grid.classes[grid.predictions[row, column]]
             axes.text(
-                column + 0.5, top + 1 + line / 2 - pad, f"{'✓' if right else '✗'} {name}",
-                ha="center", va="center", fontsize=7.5,
-                color="#006b4f" if right else "#b34700", fontweight="normal" if right else "bold",
-            )  # fmt: skip
+                column + 0.5,
+                top + 1 + line / 2 - pad,
+                f"{'✓' if right else '✗'} {name}",
+                ha="center",
+                va="center",
+                fontsize=7.5,
+                color="#006b4f" if right else "#b34700",
+                fontweight="normal" if right else "bold",
+            )
         axes.text(
-            -0.04, top + 0.5, grid.classes[grid.labels[row]], rotation=90, ha="center",
-            va="center", fontsize=8.5,
-        )  # fmt: skip
+            -0.04,
+            top + 0.5,
+            grid.classes[grid.labels[row]],
+            rotation=90,
+            ha="center",
+            va="center",
+            fontsize=8.5,
+        )
     for column, epsilon in enumerate(grid.epsilons):
         label = "unperturbed" if column == 0 else f"ε = {epsilon:g}"
         axes.text(column + 0.5, -0.02, label, ha="center", va="bottom", fontsize=8.5)
@@ -290,15 +340,16 @@ def examples(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     return figure
 
 
-def _examples_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
+def _examples_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[str, str]:
     grid = _Examples.of(spec, study, inputs)
     return (
         f"{len(grid.labels)} test images of split {grid.key[1]} under "
         f"{_title(study, 'attacks', spec['attack'])} against "
         f"{_title(study, 'models', spec['model'])}; from left to right grows the "
         f"{_radius_label(inputs, spec['attack'])}. Under each image stands the decision, ✓ where "
-        "it is the true class (named at the left) and ✗ where it is not. The first stored image of each class is "
-        "shown: an illustration, not a sample from which a rate can be read."
+        "it is the true class (named at the left) and ✗ where it is not. The first stored image "
+        "of each class is shown: an illustration, not a sample from which a rate can be read.",
+        f"n = {len(grid.labels)} images; 1 split",
     )
 
 
@@ -309,7 +360,7 @@ class _Examples:
         attack, labels = spec["attack"], stored["labels"]
         rows = _one_of_each(labels, spec.get("rows", 6))
         epsilons = stored[f"{attack}/epsilons"]
-        nonzero = np.flatnonzero(epsilons > 0)
+        nonzero = np.flatnonzero((epsilons > 0) & ~np.isin(epsilons, _check_radii(epsilons)))
         most = spec.get("columns", 6) - 1
         chosen = nonzero[np.unique(np.linspace(0, len(nonzero) - 1, most).round().astype(int))]
         clean, perturbed = stored["clean/images"][rows], stored[f"{attack}/images"][chosen][:, rows]
@@ -317,7 +368,7 @@ class _Examples:
         images = images.astype(np.float32).transpose(0, 1, 3, 4, 2)
         self.key = key
         self.labels = labels[rows]
-        self.classes = _classes(study, key, labels)
+        self.classes = _classes(study, inputs, key, labels)
         self.epsilons = np.concatenate([[0.0], epsilons[chosen]])
         self.images = images[..., 0] if images.shape[-1] == 1 else images
         first = _clean_predictions(inputs, key, stored["samples"][rows])
@@ -362,8 +413,7 @@ def accuracy_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     figure = Figure((width, 0.45 + 3.0 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     models = _models(spec, study, inputs)
-    styles = looks(study.get("headline", {}).get("models", []) or models)
-    styles |= {model: look for model, look in looks([*styles, *models]).items()}
+    styles = looks([*study.get("headline", {}).get("models", []), *models])
     printed = False
     for axes, (dataset, attack, rows_of) in zip(grid, panels, strict=False):
         for model in models:
@@ -372,17 +422,27 @@ def accuracy_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
             band = curve[["low", "high"]].to_numpy(dtype=float).T
             axes.fill_between(curve["epsilon"], *band, color=look.colour, alpha=0.16, lw=0)
             axes.plot(
-                curve["epsilon"], curve["pooled"], color=look.colour, marker=look.marker,
+                curve["epsilon"],
+                curve["pooled"],
+                color=look.colour,
+                marker=look.marker,
                 markeredgecolor="white",
-            )  # fmt: skip
+            )
         for model, known in _reported_accuracy(spec, study, inputs, dataset, attack).items():
             if model in styles:
                 printed = True
                 axes.plot(
-                    known.index, known, "--", color=GREY, lw=1.1, marker=styles[model].marker,
-                    markerfacecolor="white", markeredgecolor=GREY, markersize=4.5,
-                )  # fmt: skip
-        _radius_axis(axes, rows_of)
+                    known.index,
+                    known,
+                    "--",
+                    color=GREY,
+                    lw=1.1,
+                    marker=styles[model].marker,
+                    markerfacecolor="white",
+                    markeredgecolor=GREY,
+                    markersize=4.5,
+                )
+        _radius_axis(axes, rows_of, 0.07 * columns)
         if len(panels) > 1:
             name = _title(study, "attacks", attack)
             several = len({panel[0] for panel in panels}) > 1
@@ -402,17 +462,23 @@ def accuracy_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     handles = [
-        Line2D([], [], color=styles[m].colour, marker=styles[m].marker, markeredgecolor="white",
-               label=_title(study, "models", m))
+        Line2D(
+            [],
+            [],
+            color=styles[m].colour,
+            marker=styles[m].marker,
+            markeredgecolor="white",
+            label=_title(study, "models", m),
+        )
         for m in models
-    ]  # fmt: skip
+    ]
     if printed:
         handles.append(Line2D([], [], color=GREY, ls="--", lw=1.1, label="as printed"))
     figure.legend(handles=handles, loc="outside upper left", ncols=min(len(handles), 3))
     return figure
 
 
-def _accuracy_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
+def _accuracy_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[str, str]:
     names = " and ".join(_title(study, "attacks", attack) for attack in spec["attacks"])
     text = (
         f"Accuracy against the radius of {names}. Markers stand at the radii that were evaluated, "
@@ -433,13 +499,12 @@ def _accuracy_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -
         text += " Dashed grey lines with the same hollow markers are the numbers that were printed."
     return (
         f"{text} A curve bounds the accuracy under this attack from above; a stronger attack may "
-        "lower it, and the bands do not cover that."
+        "lower it, and the bands do not cover that.",
+        _tested(pd.concat(rows for _, _, rows in panels)),
     )
 
 
-def _curve_panels(
-    spec: Spec, inputs: AnalysisInputs
-) -> Iterator[tuple[str, str, pd.DataFrame]]:
+def _curve_panels(spec: Spec, inputs: AnalysisInputs) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """(data set, attack, rows with the clean accuracy at radius 0) for each panel."""
     table = inputs.accuracy
     for dataset in dict.fromkeys(table["dataset"]):
@@ -453,7 +518,7 @@ def _curve_panels(
                 yield dataset, attack, both.drop_duplicates(["model", "epsilon"])
 
 
-def _check_radii(epsilons: pd.Series) -> list[float]:
+def _check_radii(epsilons: Iterable[float]) -> list[float]:
     """Radii far beyond the others: run to check that the attack reaches chance, not to be drawn."""
     values = sorted(set(epsilons))
     if len(values) > 3 and values[-1] > 2.5 * values[-2]:
@@ -461,15 +526,15 @@ def _check_radii(epsilons: pd.Series) -> list[float]:
     return []
 
 
-def _radius_axis(axes: Axes, rows: pd.DataFrame) -> None:
+def _radius_axis(axes: Axes, rows: pd.DataFrame, room: float) -> None:
     epsilons = np.unique(rows["epsilon"])
     norm = _norm(rows)
     axes.set_xlabel(RADIUS_LABELS.get(norm, norm))
     if len(epsilons) <= 11:
-        # A tick at each radius, but no two labels closer than a twentieth of the axis.
+        # A tick at each radius, but a label only where there is room for it.
         kept = [epsilons[0]]
         for epsilon in epsilons[1:]:
-            if epsilon - kept[-1] > 0.07 * np.ptp(epsilons):
+            if epsilon - kept[-1] > room * np.ptp(epsilons):
                 kept.append(epsilon)
         axes.set_xticks(epsilons, minor=True)
         axes.set_xticks(kept, [f"{epsilon:g}" for epsilon in kept])
@@ -518,9 +583,14 @@ def ledger_dumbbell(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     place, ticks = 0.0, []
     for table, group in groups:
         axes.text(
-            -0.01, place, _short(table), transform=axes.get_yaxis_transform(), ha="right", va="center",
+            -0.01,
+            place,
+            short_table(table),
+            transform=axes.get_yaxis_transform(),
+            ha="right",
+            va="center",
             fontweight="bold",
-        )  # fmt: skip
+        )
         for row in group.itertuples():
             place += 1
             ticks.append((place, _row_label(row, study)))
@@ -557,19 +627,19 @@ def _dumbbell(axes: Axes, place: float, row: Any) -> None:
         row.reported, place, "o", color=GREY, markerfacecolor="white", markeredgewidth=1.1, zorder=3
     )
     axes.text(
-        1.12, place, note, transform=axes.get_yaxis_transform(), ha="right", va="center",
-        fontsize=7.5, color=colour,
-    )  # fmt: skip
+        1.035,
+        place,
+        note,
+        transform=axes.get_yaxis_transform(),
+        ha="left",
+        va="center",
+        fontsize=7.5,
+        color=colour,
+    )
 
 
 def _accuracy_rows(ledger: pd.DataFrame) -> pd.DataFrame:
     return ledger[(ledger["metric"] == "accuracy") & ledger["reported"].between(0, 1)]
-
-
-def _short(table: str) -> str:
-    """A table's name; a file of the paper's repository without its folders."""
-    first, _, last = str(table).rpartition("/")
-    return f"{first.split()[0]}: {last}" if first else last
 
 
 def _row_label(row: Any, study: Study) -> str:
@@ -578,7 +648,7 @@ def _row_label(row: Any, study: Study) -> str:
     return f"{row.model}, {attack}{epsilon}"
 
 
-def _ledger_dumbbell_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
+def _ledger_dumbbell_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[str, str]:
     rows = _accuracy_rows(inputs.ledger)
     counts = ", ".join(f"{n} {v}" for v, n in rows["verdict"].value_counts().items())
     others = len(inputs.ledger) - len(rows)
@@ -588,7 +658,8 @@ def _ledger_dumbbell_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -
         f"print. {len(rows)} printed accuracies: {counts}. "
         f"{others} other printed values (counts, hyper-parameters, curves) stand in the ledger "
         "only. Whether a number is reproduced is decided by the rule in the configuration, not by "
-        "this picture."
+        "this picture.",
+        _tested(inputs.accuracy),
     )
 
 
@@ -601,7 +672,7 @@ FIGURES: dict[str, Callable[[Spec, Study, AnalysisInputs], Figure]] = {
     "accuracy_curves": accuracy_curves,
     "ledger_dumbbell": ledger_dumbbell,
 }
-_CAPTIONS: dict[str, Callable[[Spec, Study, AnalysisInputs], str]] = {
+_CAPTIONS: dict[str, Callable[[Spec, Study, AnalysisInputs], tuple[str, str]]] = {
     "training_curves": _training_curves_caption,
     "latent_pca": _latent_pca_caption,
     "examples": _examples_caption,
@@ -610,7 +681,7 @@ _CAPTIONS: dict[str, Callable[[Spec, Study, AnalysisInputs], str]] = {
 }
 
 
-def _of_kind(spec: Spec) -> tuple[Callable[..., Figure], Callable[..., str]]:
+def _of_kind(spec: Spec) -> tuple[Callable[..., Figure], Callable[..., tuple[str, str]]]:
     kind = spec.get("kind")
     if kind not in FIGURES:
         raise ConfigError(
@@ -629,26 +700,14 @@ def _nothing(spec: Spec, what: str) -> ConfigError:
     )
 
 
-def _circumstances(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
-    """The sentence every caption ends with: scale, n, splits, seed, stand-ins."""
-    rows = inputs.accuracy
-    attacks = spec.get("attacks") or ([spec["attack"]] if "attack" in spec else None)
-    if attacks is not None and rows["attack"].isin(attacks).any():
-        rows = rows[rows["attack"].isin(attacks)]
-    models = spec.get("models") or ([spec["model"]] if "model" in spec else None)
-    if models is not None and rows["model"].isin(models).any():
-        rows = rows[rows["model"].isin(models)]
-    counts, splits = rows["n"].astype(int), rows["splits"].astype(int)
-    text = (
-        f"Scale {inputs.scale}; n = {_span(counts)} test images per point over {_span(splits)} "
-        f"split{'s' if splits.max() != 1 else ''}; seed {inputs.seed}."
-    )
-    stand_ins = [
-        f"{ours} stands in for {theirs}"
-        for kind in ("datasets", "models")
-        for theirs, ours in study.get("stand_ins", {}).get(kind, {}).items()
-    ]
-    return f"{text} Stand-ins: {'; '.join(stand_ins)}." if stand_ins else text
+def _tested(rows: pd.DataFrame) -> str:
+    """How many test images and splits stand behind each point of some accuracy rows."""
+    n, splits = rows["n"].astype(int), rows["splits"].astype(int)
+    return f"n = {_span(n)} test images per point; {_plural(_span(splits), 'split')}"
+
+
+def _plural(count: object, noun: str) -> str:
+    return f"{count} {noun}" if str(count) == "1" else f"{count} {noun}s"
 
 
 def _span(values: pd.Series) -> str:
@@ -667,9 +726,13 @@ def _models(spec: Spec, study: Study, inputs: AnalysisInputs) -> list[str]:
     return [model for model in wanted if model in known]
 
 
-def _classes(study: Study, key: tuple, labels: np.ndarray) -> list[str]:
-    names = study.get("classes", {}).get(key[0])
-    return list(names or (f"class {i}" for i in range(int(labels.max()) + 1)))
+def _classes(study: Study, inputs: AnalysisInputs, key: tuple, labels: np.ndarray) -> list[str]:
+    facts = inputs.facts.get(key[:3], {})
+    entry = study.get("datasets", {}).get(key[0], {})
+    for names in (facts.get("classes"), entry.get("classes")):
+        if isinstance(names, list):
+            return names
+    return [f"class {i}" for i in range(int(labels.max()) + 1)]
 
 
 def _radius_label(inputs: AnalysisInputs, attack: str) -> str:

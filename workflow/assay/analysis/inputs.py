@@ -74,7 +74,7 @@ class AnalysisInputs:
 
     @cached_property
     def mcnemar(self) -> pd.DataFrame:
-        """:func:`assay.analysis.statistics.mcnemar` of the outcomes, unions over suites included."""
+        """:func:`assay.analysis.statistics.mcnemar` of the outcomes and unions over suites."""
         return statistics.mcnemar(self._with_unions())
 
     @cached_property
@@ -114,10 +114,7 @@ class AnalysisInputs:
     @cached_property
     def history(self) -> dict[Key, pd.DataFrame]:
         """Training histories by (dataset, split, model)."""
-        return {
-            key: pd.read_csv(path)
-            for key, path in self._files("models", "history").items()
-        }
+        return {key: pd.read_csv(path) for key, path in self._files("models", "history").items()}
 
     @cached_property
     def facts(self) -> dict[Key, dict[str, Any]]:
@@ -141,17 +138,23 @@ class AnalysisInputs:
         for item in self.manifest["outcomes"]:
             seconds = read_provenance(item["path"]).get("seconds")
             if seconds is not None:
-                found[tuple(item[name] for name in ("dataset", "split", "model", "suite"))] = seconds
+                found[tuple(item[name] for name in ("dataset", "split", "model", "suite"))] = (
+                    seconds
+                )
         return found
 
     @cached_property
     def leakage(self) -> pd.DataFrame:
         """The leakage tables of all splits below each other, with their data set and split."""
         tables = []
-        for (dataset, split), path in self._files("leakage", "path", ids=("dataset", "split")).items():
+        for (dataset, split), path in self._files(
+            "leakage", "path", ids=("dataset", "split")
+        ).items():
             table = pd.read_csv(path)
             ids = pd.DataFrame({"dataset": dataset, "split": split}, index=table.index)
-            tables.append(pd.concat([ids, table.drop(columns=["dataset", "split"], errors="ignore")], axis=1))
+            tables.append(
+                pd.concat([ids, table.drop(columns=["dataset", "split"], errors="ignore")], axis=1)
+            )
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     @cached_property

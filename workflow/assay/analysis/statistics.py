@@ -43,9 +43,10 @@ def wilson(k, n, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         [0.4902, 0.9433]
     """
     k, n = np.asarray(k, float), np.asarray(n, float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = proportion_confint(k, np.where(n > 0, n, np.nan), 1 - level, method="wilson")
-    return np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
+    n = np.where(n > 0, n, np.nan)
+    low, high = proportion_confint(k, n, 1 - level, method="wilson")
+    # Rounding would leave limits such as 2e-18 where the interval touches an edge.
+    return np.where(k <= 0, 0 * n, low), np.where(k >= n, 1 + 0 * n, high)
 
 
 @cache
@@ -101,12 +102,14 @@ def minimum_detectable_difference(
     """
     n, psi = np.asarray(n, float), np.asarray(discordance, float)
     a, b = stats.norm.isf(alpha / 2), stats.norm.isf(1 - power)
-    usual = np.sqrt(psi) * (
-        np.sqrt(n) * a + np.sqrt(np.maximum(n * a**2 - (n + b**2) * (a**2 - b**2), 0))
-    ) / (n + b**2)
+    usual = (
+        np.sqrt(psi)
+        * (np.sqrt(n) * a + np.sqrt(np.maximum(n * a**2 - (n + b**2) * (a**2 - b**2), 0)))
+        / (n + b**2)
+    )
     root = (np.sqrt(np.maximum((a * b) ** 2 - (n + b**2) * (a**2 - n), 0)) - a * b) / (n + b**2)
     one_sided = np.where(n > a**2, 1 - np.clip(root, 0, 1) ** 2, 1.0)
-    return np.minimum(np.where(usual <= psi, usual, one_sided), 1.0)
+    return np.minimum(np.where((psi > 0) & (usual <= psi), usual, one_sided), 1.0)
 
 
 def mcnemar(outcomes: pd.DataFrame, *, alpha: float = ALPHA, power: float = POWER) -> pd.DataFrame:
@@ -241,9 +244,7 @@ def corrected_resampled_t(differences, test_share: float) -> tuple[float, int, f
     return float(t), count - 1, float(2 * stats.t.sf(abs(t), count - 1))
 
 
-def resampled_t(
-    outcomes: pd.DataFrame, train_sizes: Mapping[tuple[str, str], int]
-) -> pd.DataFrame:
+def resampled_t(outcomes: pd.DataFrame, train_sizes: Mapping[tuple[str, str], int]) -> pd.DataFrame:
     """The corrected resampled t-test for every pair of models, attack and budget.
 
     Args:
@@ -316,9 +317,7 @@ def ranking(tests: pd.DataFrame) -> pd.DataFrame:
             (*ids, rank, model, one.accuracy, int(one.n), letters[model])
             for rank, (model, one) in enumerate(models.iterrows(), start=1)
         ]
-    return pd.DataFrame(
-        rows, columns=[*CELL, "split", "rank", "model", "accuracy", "n", "group"]
-    )
+    return pd.DataFrame(rows, columns=[*CELL, "split", "rank", "model", "accuracy", "n", "group"])
 
 
 def letter_groups(ranked: Sequence[str], different: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -363,17 +362,21 @@ class _Paired:
     """
 
     def __init__(self, outcomes: pd.DataFrame, by_split: bool):
-        names = [*CELL[:-1], "split", "model"]
-        frame = outcomes[[*names, "epsilon", "sample"]].astype(dict.fromkeys(names, object))
+        frame = outcomes[[*CELL, "split", "sample"]].astype({"split": object})
         frame["epsilon"] = frame.epsilon.round(EPSILON_DIGITS)
         fold = frame["split"]
         if not by_split:
             frame["split"] = fold.where(frame.dataset.isin(repeated_datasets(outcomes)), POOLED)
-        codes, self.models = pd.factorize(frame.model)
-        cell = frame.groupby([*CELL, "split"], sort=False).ngroup().to_numpy()
-        row, _ = _codes(cell, pd.factorize(fold)[0], frame["sample"].to_numpy())
+        codes, models = pd.factorize(outcomes.model)
+        self.models = [str(name) for name in models]
+        cell = frame.groupby([*CELL, "split"], observed=True, sort=False).ngroup().to_numpy()
+        image = pd.DataFrame(
+            {"cell": cell, "fold": pd.factorize(fold)[0], "sample": frame["sample"]}
+        )
+        row = image.groupby(["cell", "fold", "sample"], sort=False).ngroup().to_numpy()
         first = np.unique(cell, return_index=True)[1]
-        self.cells = frame[[*CELL, "split"]].iloc[first].reset_index(drop=True)
+        cells = frame[[*CELL, "split"]].iloc[first].reset_index(drop=True)
+        self.cells = cells.astype(dict.fromkeys(CELL[:-1], object))
         self.right = np.full((row.max(initial=-1) + 1, len(self.models)), np.nan)
         self.right[row, codes] = ~outcomes.broken.to_numpy(bool)
         self.cell = np.zeros(len(self.right), int)
@@ -385,18 +388,9 @@ def _paired(outcomes: pd.DataFrame, *, by_split: bool = False) -> _Paired:
 
 
 def repeated_datasets(outcomes: pd.DataFrame) -> set[str]:
-    """Data sets in which one sample is tested in several splits, so that splits cannot be pooled."""
+    """Data sets whose samples are tested in several splits, which then cannot be pooled."""
     tested = outcomes[["dataset", "split", "sample"]].drop_duplicates()
     return set(tested.dataset[tested.duplicated(["dataset", "sample"])].astype(str))
-
-
-def _codes(*columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One integer per distinct combination of integer columns."""
-    combined = np.zeros(len(columns[0]), np.int64)
-    for column in columns:
-        column = np.asarray(column, np.int64)
-        combined = combined * (column.max(initial=0) + 1) + column
-    return pd.factorize(combined)
 
 
 def _bonett_price(only_a, only_b, n, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:

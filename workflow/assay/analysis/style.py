@@ -7,8 +7,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib.style
-
 STYLE_SHEET = Path(__file__).parents[3] / "report" / "assay.mplstyle"
 
 # Okabe and Ito (2008), ordered so that neighbours also differ in lightness; contrast with white
@@ -33,6 +31,8 @@ class Look:
 
 def style() -> AbstractContextManager[None]:
     """The style sheet as a context; both drawing and saving happen inside it."""
+    import matplotlib.style  # not at the top: the page needs the colours alone
+
     return matplotlib.style.context(["default", STYLE_SHEET])
 
 
@@ -46,3 +46,9 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
         name: Look(COLOURS[i % shift], MARKERS[(i + i // shift) % len(MARKERS)])
         for i, name in enumerate(dict.fromkeys(names))
     }
+
+
+def short_table(table: str) -> str:
+    """Where a number was printed; a file of the paper's repository without its folders."""
+    first, _, last = str(table).rpartition("/")
+    return f"{first.split()[0]}: {last}" if first else last

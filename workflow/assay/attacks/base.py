@@ -197,11 +197,21 @@ class Perturbed:
 
     def _inherit(self, larger: int, smaller: int, rows: Tensor) -> None:
         """A larger ball contains the smaller: what broke there is broken here."""
-        for name in ("images", "prediction", "broken", "replay_share", "scores", "log_px",
-                     "linf", "l2", "l0", "view"):
+        for name in (
+            "images",
+            "prediction",
+            "broken",
+            "replay_share",
+            "scores",
+            "log_px",
+            "linf",
+            "l2",
+            "l0",
+            "view",
+        ):
             value = getattr(self, name)
             value[larger, rows] = value[smaller, rows]
-        self.counts[:, larger, rows] = self.counts[:, smaller, rows]
+        self.counts[:, larger, rows] += self.counts[:, smaller, rows]
 
 
 class Probe:
@@ -239,11 +249,11 @@ class Probe:
             rows: (m,) the image of the probe that each of them is a variant of.
 
         Returns:
-            (m, K) logits; those that were not finite are counted and read as zero.
+            (m, K) logits; not finite ones are counted and read as "not broken".
         """
         logits = self._victim.forward(self._view, candidates, self.generator)
         self._count(_FORWARDS, rows, self._view.passes)
-        return self._finite(logits, rows)
+        return self._finite_logits(logits, rows)
 
     def gradient(
         self,
@@ -263,7 +273,8 @@ class Probe:
 
         Returns:
             Loss (m,), logits (m, K) or None, gradient (m, C, H, W). They come from one pass, so
-            that the logits also say whether the candidates are already broken.
+            that the logits also say whether the candidates are already broken. Numbers that are
+            not finite are counted and read as: loss -inf, logits "not broken", gradient 0.
         """
         if loss is None and self._view.training_loss is None:
             loss = LOSSES["cross_entropy"]
@@ -276,11 +287,14 @@ class Probe:
         )
         self._count(_FORWARDS, rows, self._view.passes)
         self._count(_BACKWARDS, rows, self._view.passes)
-        slope = self._finite(slope, rows)
+        if not slope.sum().isfinite():
+            bad = ~slope.isfinite()
+            self._count(_NON_FINITE, rows, bad.flatten(1).any(dim=1))
+            slope = slope.masked_fill(bad, 0.0)
         self._count(_ZERO_GRADIENTS, rows, (slope == 0).flatten(1).all(dim=1))
         if logits is not None:
-            logits = self._finite(logits, rows)
-        return value.nan_to_num(-torch.inf), logits, slope
+            logits = self._finite_logits(logits, rows)
+        return value.masked_fill(~value.isfinite(), -torch.inf), logits, slope
 
     def confirm(self, candidates: Tensor, rows: Tensor) -> Tensor:
         """Whether images that the view calls broken are so by the true decision: (m,) bool.
@@ -296,8 +310,12 @@ class Probe:
         if heard.any():
             asked = rows[heard]
             verdict = judge(
-                self._victim, candidates[heard], self.labels[asked], self.generator,
-                replays=self._replays, log_px=False,
+                self._victim,
+                candidates[heard],
+                self.labels[asked],
+                self.generator,
+                replays=self._replays,
+                log_px=False,
             )
             self._count(_FORWARDS, asked, self._replays if self._victim.stochastic else 1)
             agreed[heard] = verdict.broken
@@ -319,19 +337,23 @@ class Probe:
     def narrow(self, rows: Tensor) -> Probe:
         """A probe for some of the images, with counters that start where this one's stand."""
         probe = Probe(
-            self._victim, self._view, self.images[rows], self.labels[rows], self.generator,
+            self._victim,
+            self._view,
+            self.images[rows],
+            self.labels[rows],
+            self.generator,
             replays=self._replays,
         )
         probe.counts += self.counts[:, rows]
         return probe
 
-    def _finite(self, values: Tensor, rows: Tensor) -> Tensor:
-        # A sum is finite unless a term is not, or it overflows; only then look at every number.
-        if values.sum().isfinite():
-            return values
-        bad = ~values.isfinite()
-        self._count(_NON_FINITE, rows, bad.flatten(1).any(dim=1))
-        return values.masked_fill(bad, 0.0)
+    def _finite_logits(self, logits: Tensor, rows: Tensor) -> Tensor:
+        bad = ~logits.isfinite().all(dim=1)
+        if bad.any():
+            self._count(_NON_FINITE, rows, bad)
+            stand_in = F.one_hot(self.labels[rows], logits.shape[1]).to(logits.dtype)
+            logits = torch.where(bad[:, None], stand_in, logits)
+        return logits
 
     def _count(self, what: int, rows: Tensor, by: int | Tensor) -> None:
         # A row may occur several times: restarts and populations are batched.
@@ -405,14 +427,14 @@ class Attack(ABC):
         if not clean.finite.all():
             raise AttackError(
                 f"the logits of {int((~clean.finite).sum())} unperturbed images are not finite",
-                where="victim", remedy="check the model's weights and its input range",
+                where="victim",
+                remedy="check the model's weights and its input range",
             )
         views: list[tuple[str, View | None]] = [("", None)]
         if self.uses_views:
             views = list(victim.views.items())[: 1 if self.as_published else None]
         result = Perturbed.untouched(images, clean, epsilons, [name for name, _ in views])
         verdict_passes = (replays if victim.stochastic else 1) + victim.has_log_px
-        result.forwards.fill_(verdict_passes)
         ascending = sorted(
             (e for e, epsilon in enumerate(epsilons) if epsilon != self.neutral),
             key=lambda e: epsilons[e],
@@ -444,6 +466,7 @@ class Attack(ABC):
                     won = open_rows[result.broken[e, open_rows]]
                     for larger in ascending[place + 1 :]:
                         result._inherit(larger, e, won[~result.broken[larger, won]])
+        result.forwards.add_(verdict_passes)  # the clean decision, which every row needs
         return result
 
     def _prepare(self, probe: Probe) -> Tensor | None:
@@ -491,9 +514,7 @@ def _settle(
     result.view[e, rows] = number
 
 
-def confine(
-    proposal: Tensor, origin: Tensor, epsilon: float, norm: str
-) -> tuple[Tensor, Tensor]:
+def confine(proposal: Tensor, origin: Tensor, epsilon: float, norm: str) -> tuple[Tensor, Tensor]:
     """Moves proposals into [0, 1] and into the ball around their origin.
 
     Args:

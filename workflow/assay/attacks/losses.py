@@ -38,6 +38,7 @@ def check_loss(name: str) -> None:
     """Raises AttackError unless `name` is a loss."""
     if name not in LOSSES:
         raise AttackError(
-            f"there is no loss '{name}'", where="attack setting 'loss'",
+            f"there is no loss '{name}'",
+            where="attack setting 'loss'",
             remedy=f"use one of {', '.join(LOSSES)}",
         )

@@ -94,43 +94,37 @@ class PGD(Attack):
         origin = probe.images[rows]
         x = self._start(probe, origin, epsilon)
         length = self.relative_step * epsilon / self.steps if self.step is None else self.step
-        loss_function = LOSSES[self.loss]
-        judges_best = loss_function is not None and not self.as_published
-        best = x.clone()
-        best_loss = torch.full((len(rows),), -torch.inf, device=x.device)
-        broken = torch.zeros_like(rows, dtype=torch.bool)
-        finished = torch.zeros(len(probe.images), dtype=torch.bool, device=x.device)
+        climbed = LOSSES[self.loss]
+        judges_best = climbed is not None and not self.as_published
+        best = _Best(x)
         live = torch.arange(len(rows), device=x.device)
         for _ in range(self.steps):
-            loss, logits, gradient = probe.gradient(x, rows[live], loss_function)
+            loss, logits, gradient = probe.gradient(x, rows[live], climbed)
             if judges_best:
-                self._note(probe, x, rows, live, loss, logits, best, best_loss, broken)
-                finished[rows[broken]] = True
-                stay = ~finished[rows[live]]
-                if not stay.all():
+                best.note(live, x, loss, self._hits(probe, x, rows[live], logits))
+                finished = torch.isin(rows[live], rows[best.broken])
+                if finished.any():
+                    stay = ~finished
                     live, x, origin, gradient = live[stay], x[stay], origin[stay], gradient[stay]
                     if not len(live):
-                        return best, best_loss, broken
+                        break
             x = project(x.add_(self._direction(gradient), alpha=length), origin, epsilon, self.norm)
             x.clamp_(0.0, 1.0)
-        if judges_best:
+        if not judges_best:
+            return x, best.loss, best.broken
+        if len(live):
             logits = probe.logits(x, rows[live])
-            loss = loss_function(logits, probe.labels[rows[live]])
-            self._note(probe, x, rows, live, loss, logits, best, best_loss, broken)
-        else:
-            best[live] = x
-        return best, best_loss, broken
+            loss = climbed(logits, probe.labels[rows[live]])
+            best.note(live, x, loss, self._hits(probe, x, rows[live], logits))
+        return best.images, best.loss, best.broken
 
     @staticmethod
-    def _note(probe, x, rows, live, loss, logits, best, best_loss, broken) -> None:
-        """Keeps iterates that climb higher than all before, and those that are broken."""
-        hit = logits.argmax(dim=1) != probe.labels[rows[live]]
-        if hit.any():
-            hit[hit.clone()] = probe.confirm(x[hit], rows[live[hit]])
-        keep = (loss > best_loss[live]) | hit
-        kept = live[keep]
-        best[kept], best_loss[kept] = x[keep], loss[keep]
-        broken[live[hit]] = True
+    def _hits(probe: Probe, x: Tensor, rows: Tensor, logits: Tensor) -> Tensor:
+        """Which iterates the view calls broken and the true decision confirms: (m,) bool."""
+        hits = logits.argmax(dim=1) != probe.labels[rows]
+        if hits.any():
+            hits[hits.clone()] = probe.confirm(x[hits], rows[hits])
+        return hits
 
     def _start(self, probe: Probe, origin: Tensor, epsilon: float) -> Tensor:
         if not self.random_start:
@@ -146,6 +140,21 @@ class PGD(Attack):
 
     def _direction(self, gradient: Tensor) -> Tensor:
         return gradient.sign_() if self.norm == "linf" else _unit(gradient)
+
+
+class _Best:
+    """The best iterate of every run: the first broken one, else the one with the highest loss."""
+
+    def __init__(self, start: Tensor):
+        self.images = start.clone()
+        self.loss = torch.full((len(start),), -torch.inf, device=start.device)
+        self.broken = torch.zeros(len(start), dtype=torch.bool, device=start.device)
+
+    def note(self, live: Tensor, images: Tensor, loss: Tensor, hits: Tensor) -> None:
+        better = (loss > self.loss[live]) | hits
+        runs = live[better]
+        self.images[runs], self.loss[runs] = images[better], loss[better]
+        self.broken[live[hits]] = True
 
 
 def _unit(vectors: Tensor) -> Tensor:

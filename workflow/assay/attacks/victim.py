@@ -79,7 +79,9 @@ class Victim:
         max_batch: int = 128,
     ):
         if classes < 2:
-            raise AttackError(f"a decision needs two classes, not {classes}", where="victim 'classes'")
+            raise AttackError(
+                f"a decision needs two classes, not {classes}", where="victim 'classes'"
+            )
         if max_batch < 1:
             raise AttackError(f"{max_batch} is not a batch size", where="victim 'max_batch'")
         if views is not None and not views:

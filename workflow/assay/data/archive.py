@@ -38,7 +38,9 @@ class Archive:
 
     def __init__(self, path: Path, handle: zipfile.ZipFile | tarfile.TarFile):
         self.path, self._handle = path, handle
-        members = _zip_members(handle) if isinstance(handle, zipfile.ZipFile) else _tar_members(handle)
+        members = (
+            _zip_members(handle) if isinstance(handle, zipfile.ZipFile) else _tar_members(handle)
+        )
         self._members = {}
         self.sizes: dict[str, int] = {}
         budget = min(MAX_BYTES, MAX_RATIO * path.stat().st_size)

@@ -75,7 +75,7 @@ def _finish(request: Request, collected: Collected) -> None:
     metadata = {
         "format": FORMAT,
         "name": request.name,
-        "title": entry["title"],
+        "title": entry.get("title", request.name),
         "kind": entry["kind"],
         "classes": list(collected.classes),
         "shape": list(images.shape[1:]),

@@ -22,7 +22,8 @@ def select_device(preference: str = "auto") -> torch.device:
         device = torch.device(preference)
     except RuntimeError as error:
         raise ConfigError(
-            f"'{preference}' is not a device", where="config key 'device'",
+            f"'{preference}' is not a device",
+            where="config key 'device'",
             remedy="use auto, cpu, cuda or cuda:<n>",
         ) from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

@@ -46,6 +46,12 @@ def module_closure(source: str | Path) -> set[Path]:
     return set(_closure(_locate(source)))
 
 
+def forget() -> None:
+    """Drops what is remembered of files, for code that changes while a process runs."""
+    for remembered in (_closure, _imports, _normalised):
+        remembered.cache_clear()
+
+
 def _label(file: Path) -> str:
     return file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else file.name
 
@@ -68,6 +74,7 @@ def _module_file(module: str) -> Path | None:
     return None
 
 
+@cache
 def _closure(start: Path) -> frozenset[Path]:
     seen: set[Path] = set()
     waiting = [start]
@@ -80,15 +87,21 @@ def _closure(start: Path) -> frozenset[Path]:
     return frozenset(seen)
 
 
-@cache
 def _tree(file: Path) -> ast.Module:
     try:
         return ast.parse(file.read_text(encoding="utf-8"))
     except SyntaxError as error:
-        raise AssayError(f"is not valid Python ({error.msg})", where=f"{file}:{error.lineno}") from error
+        raise AssayError(
+            f"is not valid Python ({error.msg})", where=f"{file}:{error.lineno}"
+        ) from error
 
 
-def _imports(file: Path) -> Iterator[Path]:
+@cache
+def _imports(file: Path) -> tuple[Path, ...]:
+    return tuple(_imported(file))
+
+
+def _imported(file: Path) -> Iterator[Path]:
     for node in ast.walk(_tree(file)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -106,7 +119,7 @@ def _imports(file: Path) -> Iterator[Path]:
 
 @cache
 def _normalised(file: Path) -> str:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = _tree(file)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

@@ -27,24 +27,56 @@ SCHEMA = pa.schema(
         pa.field("model", _name, metadata={"doc": "model id"}),
         pa.field("suite", _name, metadata={"doc": "suite id"}),
         pa.field("attack", _name, metadata={"doc": "attack id; 'clean' is the clean evaluation"}),
-        pa.field("norm", _name, metadata={"doc": "what epsilon measures: linf, l2, l0 (pixels), severity, none"}),
+        pa.field(
+            "norm",
+            _name,
+            metadata={"doc": "what epsilon measures: linf, l2, l0 (pixels), severity, none"},
+        ),
         pa.field("sample", pa.int64(), metadata={"doc": "index into the data set's arrays"}),
         pa.field("label", pa.int16(), metadata={"doc": "true class index"}),
-        pa.field("clean_prediction", pa.int16(), metadata={"doc": "decision on the unperturbed image"}),
-        pa.field("prediction", pa.int16(), metadata={"doc": "decision on the perturbed image (majority of replays)"}),
-        pa.field("broken", pa.bool_(), metadata={"doc": "the decision is wrong (majority of replays)"}),
-        pa.field("replay_share", pa.float32(), metadata={"doc": "share of replays whose decision is wrong"}),
-        pa.field("epsilon", pa.float64(), metadata={"doc": "budget, in the unit of the norm; images in [0, 1]"}),
+        pa.field(
+            "clean_prediction", pa.int16(), metadata={"doc": "decision on the unperturbed image"}
+        ),
+        pa.field(
+            "prediction",
+            pa.int16(),
+            metadata={"doc": "decision on the perturbed image (majority of replays)"},
+        ),
+        pa.field(
+            "broken", pa.bool_(), metadata={"doc": "the decision is wrong (majority of replays)"}
+        ),
+        pa.field(
+            "replay_share",
+            pa.float32(),
+            metadata={"doc": "share of replays whose decision is wrong"},
+        ),
+        pa.field(
+            "epsilon",
+            pa.float64(),
+            metadata={"doc": "budget, in the unit of the norm; images in [0, 1]"},
+        ),
         pa.field("linf", pa.float32(), metadata={"doc": "largest absolute pixel change"}),
         pa.field("l2", pa.float32(), metadata={"doc": "Euclidean length of the change"}),
         pa.field("l0", pa.int32(), metadata={"doc": "number of changed pixels, any channel"}),
         pa.field("view", _name, metadata={"doc": "the view that the search used; empty if none"}),
         pa.field("forwards", pa.int32(), metadata={"doc": "forward passes spent on this sample"}),
         pa.field("backwards", pa.int32(), metadata={"doc": "backward passes spent on this sample"}),
-        pa.field("zero_gradients", pa.int32(), metadata={"doc": "gradients that were zero everywhere"}),
-        pa.field("non_finite", pa.int32(), metadata={"doc": "gradients or logits that were not finite"}),
-        pa.field("log_px", pa.float32(), metadata={"doc": "log p(x) in nats, NaN where the model has none"}),
-        pa.field("scores", pa.list_(pa.float32()), metadata={"doc": "K class probabilities, mean over replays"}),
+        pa.field(
+            "zero_gradients", pa.int32(), metadata={"doc": "gradients that were zero everywhere"}
+        ),
+        pa.field(
+            "non_finite", pa.int32(), metadata={"doc": "gradients or logits that were not finite"}
+        ),
+        pa.field(
+            "log_px",
+            pa.float32(),
+            metadata={"doc": "log p(x) in nats, NaN where the model has none"},
+        ),
+        pa.field(
+            "scores",
+            pa.list_(pa.float32()),
+            metadata={"doc": "K class probabilities, mean over replays"},
+        ),
     ]
 )
 OUTCOME_COLUMNS = tuple(SCHEMA.names)
@@ -64,7 +96,9 @@ def to_table(frame: pd.DataFrame, *, where: object = "outcomes") -> pa.Table:
     unknown = sorted(set(frame["norm"].astype(str)) - set(NORMS))
     if unknown:
         raise OutcomeError(f"unknown norms {unknown}", where=where, remedy=f"use {NORMS}")
-    if frame.duplicated(["dataset", "split", "model", "suite", "attack", "epsilon", "sample"]).any():
+    if frame.duplicated(
+        ["dataset", "split", "model", "suite", "attack", "epsilon", "sample"]
+    ).any():
         raise OutcomeError("the same sample stands twice under one attack and epsilon", where=where)
     try:
         return pa.Table.from_pandas(
@@ -102,12 +136,16 @@ def read_outcomes(paths: Path | str | Iterable[Path | str]) -> pd.DataFrame:
             table = pq.read_table(path)
         except (OSError, pa.ArrowInvalid) as error:
             raise OutcomeError(
-                f"cannot be read ({error})", where=path,
+                f"cannot be read ({error})",
+                where=path,
                 remedy="delete the file and run snakemake again; finished chunks are kept",
             ) from error
         if not table.schema.equals(SCHEMA, check_metadata=False):
-            raise OutcomeError("does not follow the outcome schema", where=path,
-                               remedy="delete the file and run snakemake again")
+            raise OutcomeError(
+                "does not follow the outcome schema",
+                where=path,
+                remedy="delete the file and run snakemake again",
+            )
         tables.append(table.replace_schema_metadata(None))
     merged = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
     return merged.unify_dictionaries().to_pandas()

@@ -22,7 +22,8 @@ def mirror_of(settings: Mapping[str, Any]) -> Path | None:
     folder = Path(place).expanduser().resolve()
     if not folder.is_dir():
         raise ConfigError(
-            f"there is no folder '{place}'", where="data_mirror (or ASSAY_DATA)",
+            f"there is no folder '{place}'",
+            where="data_mirror (or ASSAY_DATA)",
             remedy="name the folder that holds the archives, or leave it out to download them",
         )
     return folder

@@ -28,7 +28,7 @@ def provenance(**facts: Any) -> dict[str, Any]:
 
     Args:
         **facts: JSON-like facts, for example ``code`` and ``config`` digests, ``seed``,
-            ``device``, ``threads``, ``duration_s``.
+            ``device``, ``threads``, ``seconds``.
     """
     return {
         "assay": _version("assay"),

@@ -51,7 +51,10 @@ def script_log(path: Path | str) -> Iterator[logging.Logger]:
         sys.stdout = log
         logging.captureWarnings(True)
         logging.basicConfig(
-            stream=log, level=logging.INFO, force=True, format="%(asctime)s %(levelname)s %(message)s"
+            stream=log,
+            level=logging.INFO,
+            force=True,
+            format="%(asctime)s %(levelname)s %(message)s",
         )
         try:
             yield logging.getLogger("assay")

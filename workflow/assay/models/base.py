@@ -35,7 +35,8 @@ class Classifier(nn.Module, ABC):
     Attributes:
         stochastic: whether two calls of :meth:`logits` on one image may differ.
         max_batch: how many images fit comfortably into one forward and backward pass.
-        pretrained: why the weights at the start of training are not random, or ``None``.
+        pretrained: which published weights training starts from, or ``None``: random ones.
+        awaits: which weights have to be loaded before the model is of any use, or ``None``.
         log_px: ``(images, generator) -> (B,)`` log density of the images in nats, or ``None``
             where the model has none.
     """
@@ -43,6 +44,7 @@ class Classifier(nn.Module, ABC):
     stochastic: bool = False
     max_batch: int = 128
     pretrained: str | None = None
+    awaits: str | None = None
     log_px = None
 
     def __init__(self, *, classes: int, shape: tuple[int, int, int]):
@@ -91,7 +93,11 @@ class Classifier(nn.Module, ABC):
         """A frozen copy of this model in evaluation mode, ready to be attacked.
 
         It is a copy, so neither the attacks nor the move to `device` touch this model.
+
+        Raises:
+            ModelError: the model still awaits its weights.
         """
+        self.require_weights()
         device = torch.device(device)
         model = copy.deepcopy(self).to(device).eval().requires_grad_(False)
         return Victim(
@@ -106,12 +112,23 @@ class Classifier(nn.Module, ABC):
             max_batch=self.max_batch,
         )
 
+    def require_weights(self) -> None:
+        """Refuses to go on with random weights where published ones are wanted.
+
+        Raises:
+            ModelError: the model still awaits its weights.
+        """
+        if self.awaits:
+            raise ModelError(
+                f"the model was built without its weights ({self.awaits})",
+                where=type(self).__name__,
+                remedy="pass pretrained_weights, or load_weights first",
+            )
+
     def facts(self) -> dict[str, Any]:
         """What ``model.json`` says about the network itself."""
         sizes = [(item.numel(), item.requires_grad) for item in self.parameters()]
         return {
-            "classes": self.classes,
-            "shape": list(self.shape),
             "parameters": sum(size for size, _ in sizes),
             "trainable_parameters": sum(size for size, trained in sizes if trained),
             "stochastic": self.stochastic,
@@ -148,12 +165,12 @@ def build(
         entry: ``implementation`` (``module:Class``) and ``settings`` (the class's keywords).
         classes: number of classes.
         shape: (C, H, W) of the images.
-        pretrained_weights: file with published weights, for entries with ``pretrained: true``;
-            ``None`` looks for it where torch keeps downloads, then downloads it.
+        pretrained_weights: file with published weights for entries with ``pretrained: true`` (see
+            :mod:`assay.models.pretrained`); ``None`` if own weights will be loaded.
         seed: decides the random initial weights; torch's global state is left as it was.
 
     Raises:
-        ModelError: a setting is unknown or impossible, or published weights cannot be had.
+        ModelError: a setting is unknown or impossible, or published weights cannot be read.
     """
     place = f"config/catalogue/models.yaml: {name}"
     implementation = load(entry["implementation"])
@@ -163,7 +180,8 @@ def build(
     for key in settings:
         if key not in known:
             raise ModelError(
-                f"unknown key '{key}'", where=f"{place}.settings",
+                f"unknown key '{key}'",
+                where=f"{place}.settings",
                 remedy=f"known keys are {', '.join(known) or 'none'}",
             )
     if settings.get("pretrained"):
@@ -185,7 +203,8 @@ def choice(key: str, value: str, options: tuple[str, ...]) -> str:
     """
     if value not in options:
         raise ModelError(
-            f"'{value}' is not allowed", where=f"settings.{key}",
+            f"'{value}' is not allowed",
+            where=f"settings.{key}",
             remedy=f"use one of {', '.join(options)}",
         )
     return value
@@ -195,11 +214,12 @@ def save_weights(weights: nn.Module | Mapping[str, Tensor], path: Path | str) ->
     """Writes a model's weights, or a state dict, to `path` as safetensors, atomically."""
     state = weights.state_dict() if isinstance(weights, nn.Module) else weights
     with atomic_path(path) as temporary:
-        save_file({key: value.detach().cpu().contiguous() for key, value in state.items()},
-                  temporary)
+        save_file(
+            {key: value.detach().cpu().contiguous() for key, value in state.items()}, temporary
+        )
 
 
-def load_weights(model: nn.Module, path: Path | str) -> None:
+def load_weights(model: Classifier, path: Path | str) -> None:
     """Reads weights written by :func:`save_weights` into `model`.
 
     Raises:
@@ -209,18 +229,22 @@ def load_weights(model: nn.Module, path: Path | str) -> None:
         state = load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise ModelError(
-            f"the weights cannot be read ({error})", where=path,
+            f"the weights cannot be read ({error})",
+            where=path,
             remedy="delete the file; the next run trains the model again",
         ) from error
     own = model.state_dict()
     wrong = sorted(own.keys() ^ state.keys()) or [
         f"{key} {tuple(state[key].shape)} instead of {tuple(own[key].shape)}"
-        for key in own if state[key].shape != own[key].shape
+        for key in own
+        if state[key].shape != own[key].shape
     ]
     if wrong:
         shown = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         raise ModelError(
-            f"the weights are of another architecture (differing: {shown})", where=path,
+            f"the weights are of another architecture (differing: {shown})",
+            where=path,
             remedy="delete the file; the next run trains the model again",
         )
     model.load_state_dict(state)
+    model.awaits = None

@@ -113,10 +113,12 @@ class GBZ(Classifier):
         if self.inference == "encoder_sample":
             return self.classifier(sample(posterior, n, generator))
         # One decision after another: n * samples decodings at once would not fit the cache.
-        return torch.stack([
-            self._bayes(images, posterior, sample(posterior, self.samples, generator))[0]
-            for _ in range(n)
-        ])
+        return torch.stack(
+            [
+                self._bayes(images, posterior, sample(posterior, self.samples, generator))[0]
+                for _ in range(n)
+            ]
+        )
 
     def features(self, images: Tensor) -> Tensor:
         """The mean of q(z|x), (B, D); averaged over classes where the encoder sees one."""
@@ -142,8 +144,9 @@ class GBZ(Classifier):
         ``accuracy`` is that of p(y|z); it is absent where z was drawn with the label in view.
         """
         batch_mean = self.class_weight == "batch_mean"
-        return self._bound(images, labels, generator,
-                           1 / len(labels) if batch_mean else self.class_weight)
+        return self._bound(
+            images, labels, generator, 1 / len(labels) if batch_mean else self.class_weight
+        )
 
     def validation_loss(
         self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None

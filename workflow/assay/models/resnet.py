@@ -5,22 +5,17 @@ K. He, X. Zhang, S. Ren, J. Sun: Deep Residual Learning for Image Recognition, C
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from assay.foundation.errors import ModelError
-from assay.foundation.files import digest_file
 from assay.models.base import Classifier, choice, resized
-
-PUBLISHED = "resnet18-f37072fd.pth"  # torchvision's IMAGENET1K_V1; the name holds the sha256's head
-MIRROR_PATH = f"torchvision/{PUBLISHED}"
-URL = f"https://download.pytorch.org/models/{PUBLISHED}"
-
-log = logging.getLogger(__name__)
+from assay.models.pretrained import read_published
 
 
 class ResNet18(Classifier):
@@ -34,7 +29,8 @@ class ResNet18(Classifier):
         classes: number of classes.
         shape: (C, H, W) of the images.
         pretrained: start from torchvision's ImageNet-1k (V1) weights.
-        pretrained_weights: their file; ``None`` lets torch find or download it.
+        pretrained_weights: their file; without it the network waits for weights of its own
+            (``load_weights``) and can neither be trained nor attacked before.
         trainable: ``"all"``, or prefixes of the parameters that train (``conv1``, ``layer4``,
             ``fc`` ...); all others are frozen.
         first_layer_bias: give the first convolution a bias.
@@ -43,8 +39,21 @@ class ResNet18(Classifier):
         input_size: side to which images are resized; ``None`` keeps their size.
 
     Raises:
-        ModelError: a setting is impossible, or the published weights cannot be had.
+        ModelError: a setting is impossible, or the published weights cannot be read.
     """
+
+    # What `assay.data.fetch` fetches; `instead` is the entry that does without.
+    published: ClassVar[Mapping[str, Any]] = {
+        "path": "torchvision/resnet18-f37072fd.pth",
+        "copies": [
+            {
+                "what": "torchvision's ResNet18_Weights.IMAGENET1K_V1",
+                "digest": "sha256:f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
+                "urls": ["https://download.pytorch.org/models/resnet18-f37072fd.pth"],
+            }
+        ],
+        "instead": "resnet18",
+    }
 
     def __init__(
         self,
@@ -62,9 +71,10 @@ class ResNet18(Classifier):
         self.input_size = (input_size, input_size) if input_size else self.shape[1:]
         self.batch_norm = choice("batch_norm", batch_norm, ("update", "frozen"))
         self.network = resnet18(weights=None)
-        if pretrained:
-            self.network.load_state_dict(read_published(pretrained_weights))
-            self.pretrained = f"ImageNet-1k V1 weights of torchvision ({PUBLISHED})"
+        if pretrained and pretrained_weights is None:
+            self.awaits = self.published["copies"][0]["what"]
+        elif pretrained:
+            self._start_from(Path(pretrained_weights))
         if self.shape[0] != 3 or first_layer_bias:
             self.network.conv1 = nn.Conv2d(
                 self.shape[0], 64, kernel_size=7, stride=2, padding=3, bias=first_layer_bias
@@ -90,6 +100,17 @@ class ResNet18(Classifier):
                     module.eval()
         return self
 
+    def _start_from(self, path: Path) -> None:
+        try:
+            self.network.load_state_dict(read_published(path))
+        except RuntimeError as error:
+            raise ModelError(
+                "the published weights are of another architecture",
+                where=path,
+                remedy=f"put {self.published['path']} into the data mirror",
+            ) from error
+        self.pretrained = f"{self.published['copies'][0]['what']} ({path.name})"
+
     def _freeze(self, trainable: str | list[str]) -> None:
         if trainable == "all":
             return
@@ -98,50 +119,12 @@ class ResNet18(Classifier):
         for prefix in prefixes:
             if not any(_within(name, prefix) for name, _ in self.network.named_parameters()):
                 raise ModelError(
-                    f"'{prefix}' names no layer", where="settings.trainable",
+                    f"'{prefix}' names no layer",
+                    where="settings.trainable",
                     remedy=f"use all, or a list out of {', '.join(parts)}",
                 )
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(any(_within(name, prefix) for prefix in prefixes))
-
-
-def read_published(path: Path | None = None) -> dict[str, Tensor]:
-    """torchvision's ImageNet weights of ResNet-18, checked against their published digest.
-
-    Args:
-        path: the file; ``None`` takes it from torch's download folder, downloading it if needed.
-
-    Raises:
-        ModelError: the file is missing or damaged, or the download failed.
-    """
-    remedy = (
-        f"put {PUBLISHED} (from {URL}) into the data mirror as {MIRROR_PATH}, "
-        "or use the entry 'resnet18', which starts at random"
-    )
-    path = Path(path) if path else _downloaded(remedy)
-    if not path.is_file():
-        raise ModelError("the published ImageNet weights are not there", where=path, remedy=remedy)
-    if not digest_file(path).startswith(path.stem.rpartition("-")[2]):
-        raise ModelError(
-            "the file is not the published one (its checksum differs)", where=path, remedy=remedy
-        )
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _downloaded(remedy: str) -> Path:
-    target = Path(torch.hub.get_dir()) / "checkpoints" / PUBLISHED
-    if not target.is_file():
-        log.info("downloading %s", URL)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        prefix = target.stem.rpartition("-")[2]
-        try:
-            torch.hub.download_url_to_file(URL, str(target), hash_prefix=prefix)
-        except (OSError, RuntimeError) as error:
-            raise ModelError(
-                f"the published ImageNet weights cannot be downloaded ({error})",
-                where="settings.pretrained", remedy=remedy,
-            ) from error
-    return target
 
 
 def _within(name: str, prefix: str) -> bool:

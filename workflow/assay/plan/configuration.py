@@ -52,12 +52,15 @@ class Configuration:
         """
         entries = self.catalogue[kind]
         if name not in entries:
-            raise unknown(kind.removesuffix("s"), name, entries, where,
-                          f"config/catalogue/{kind}.yaml")
+            raise unknown(
+                kind.removesuffix("s"), name, entries, where, f"config/catalogue/{kind}.yaml"
+            )
         return entries[name]
 
 
-def read_configuration(overrides: Mapping[str, Any] | None = None, root: Path = ROOT) -> Configuration:
+def read_configuration(
+    overrides: Mapping[str, Any] | None = None, root: Path = ROOT
+) -> Configuration:
     """Reads all configuration files below `root` and checks them.
 
     Args:
@@ -100,7 +103,9 @@ def unknown(kind: str, name: object, known: Iterable[str], where: str, place: st
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=1)
     remedy = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known) or 'none'}"
-    return ConfigError(f"there is no {kind} '{name}'", where=where, remedy=f"{remedy} (see {place})")
+    return ConfigError(
+        f"there is no {kind} '{name}'", where=where, remedy=f"{remedy} (see {place})"
+    )
 
 
 def merged(base: Any, change: Any) -> Any:
@@ -117,8 +122,13 @@ def _overridden(entries: Tree, overrides: Tree, kind: str, where: str) -> Tree:
     """Entries with a scale's overrides; the key ``"*"`` stands for every entry."""
     for name in overrides:
         if name != "*" and name not in entries:
-            raise unknown(kind.removesuffix("s"), name, entries, f"{where}: overrides.{kind}",
-                          f"config/catalogue/{kind}.yaml")
+            raise unknown(
+                kind.removesuffix("s"),
+                name,
+                entries,
+                f"{where}: overrides.{kind}",
+                f"config/catalogue/{kind}.yaml",
+            )
     return {
         name: merged(merged(entry, overrides.get("*", {})), overrides.get(name, {}))
         for name, entry in entries.items()
@@ -130,8 +140,9 @@ def _yaml(path: Path) -> Tree:
     try:
         value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
-        raise ConfigError("the file cannot be read", where=shown,
-                          remedy="restore it from the repository") from error
+        raise ConfigError(
+            "the file cannot be read", where=shown, remedy="restore it from the repository"
+        ) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
@@ -143,7 +154,7 @@ def _yaml(path: Path) -> Tree:
     return value
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """A safe loader that refuses a key written twice instead of dropping the first."""
 
     def construct_mapping(self, node, deep=False):
@@ -173,7 +184,8 @@ def _checked(value: Tree, schema_name: str, where: str) -> Tree:
     schema = _schema(schema_name)
     _fill(value, schema, schema)
     errors = sorted(
-        jsonschema.Draft202012Validator(schema).iter_errors(value), key=lambda error: -len(error.path)
+        jsonschema.Draft202012Validator(schema).iter_errors(value),
+        key=lambda error: -len(error.path),
     )
     for error in errors:
         raise _complaint(error, where)
@@ -210,8 +222,11 @@ def _complaint(error: jsonschema.ValidationError, where: str) -> ConfigError:
         return ConfigError(f"unknown key '{extra}'", where=place, remedy=remedy)
     if error.validator == "required":
         missing = [key for key in error.validator_value if key not in error.instance]
-        return ConfigError(f"the key '{missing[0]}' is missing", where=place,
-                           remedy=_described(error.schema, missing[0]))
+        return ConfigError(
+            f"the key '{missing[0]}' is missing",
+            where=place,
+            remedy=_described(error.schema, missing[0]),
+        )
     if error.validator == "enum":
         options = ", ".join(str(option) for option in error.validator_value)
         near = difflib.get_close_matches(str(error.instance), map(str, error.validator_value), n=1)

@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from assay.data.kinds import reader_of
+from assay.data.splits import split_count
 from assay.foundation.digest import code_digest
 from assay.foundation.errors import ConfigError
 from assay.plan.configuration import Configuration, Tree, unknown
 
 # What a catalogue entry says to readers; changing it must not make anything run again.
-PROSE = frozenset({"title", "family", "source", "differences", "citation", "licence", "note", "url"})
+PROSE = frozenset(
+    {"title", "family", "source", "differences", "citation", "licence", "note", "url"}
+)
 
 
 class Training(NamedTuple):
@@ -89,7 +93,8 @@ class Plan:
     def trainings(self) -> tuple[Training, ...]:
         """Networks to train; models that borrow weights train nothing of their own."""
         return _unique(
-            Training(cell.dataset, cell.split, self.weights_owner(cell.model)) for cell in self.cells
+            Training(cell.dataset, cell.split, self.weights_owner(cell.model))
+            for cell in self.cells
         )
 
     @cached_property
@@ -104,6 +109,10 @@ class Plan:
         """A catalogue entry without the prose that only readers need: fit for a rule's params."""
         entry = self.configuration.catalogue[kind][name]
         return {key: value for key, value in entry.items() if key not in PROSE}
+
+    def reader(self, dataset: str) -> str:
+        """The code that reads a data set of this kind, fit for a code digest."""
+        return reader_of(self.configuration.catalogue["datasets"][dataset]["kind"], dataset)
 
     def scheme(self, split: str) -> tuple[Tree, int]:
         """A split id's scheme and index: ``kfold_3`` is index 3 of scheme ``kfold``."""
@@ -126,13 +135,19 @@ class Plan:
             "scale": self.scale,
             "seed": self.seed,
             "outcomes": [
-                {**cell._asdict(), "path": f"{base}/outcomes/{'/'.join(cell)}.parquet",
-                 "examples": f"{base}/outcomes/{'/'.join(cell)}.examples.npz"}
+                {
+                    **cell._asdict(),
+                    "path": f"{base}/outcomes/{'/'.join(cell)}.parquet",
+                    "examples": f"{base}/outcomes/{'/'.join(cell)}.examples.npz",
+                }
                 for cell in plan.cells
             ],
             "models": [
-                {**item._asdict(), "history": f"{self._trained(item)}/history.csv",
-                 "facts": f"{self._trained(item)}/model.json"}
+                {
+                    **item._asdict(),
+                    "history": f"{self._trained(item)}/history.csv",
+                    "facts": f"{self._trained(item)}/model.json",
+                }
                 for item in plan.models
             ],
             "features": [
@@ -140,8 +155,11 @@ class Plan:
                 for item in plan.features
             ],
             "leakage": [
-                {"dataset": dataset, "split": split,
-                 "path": f"{base}/splits/{dataset}/{split}.leakage.csv"}
+                {
+                    "dataset": dataset,
+                    "split": split,
+                    "path": f"{base}/splits/{dataset}/{split}.leakage.csv",
+                }
                 for dataset, split in plan.splits
             ],
             "reported": [f"config/reported/{file}" for file in plan.study["reported"]["files"]],
@@ -154,21 +172,29 @@ class Plan:
         names = {
             "datasets": sorted({cell.dataset for cell in plan.cells}),
             "models": list(dict.fromkeys(cell.model for cell in plan.cells)),
-            "attacks": list(dict.fromkeys(
-                attack for cell in plan.cells
-                for attack in catalogue["suites"][cell.suite]["attacks"]
-            )),
+            "attacks": list(
+                dict.fromkeys(
+                    attack
+                    for cell in plan.cells
+                    for attack in catalogue["suites"][cell.suite]["attacks"]
+                )
+            ),
             "suites": list(dict.fromkeys(cell.suite for cell in plan.cells)),
         }
         return {
             **plan.study,
             "name": study,
             "scale": self.scale,
-            "scale_facts": {key: value for key, value in self.configuration.scale.items()
-                            if key not in ("overrides",)},
+            "scale_facts": {
+                key: value
+                for key, value in self.configuration.scale.items()
+                if key not in ("overrides",)
+            },
             "stand_ins": self.configuration.scale["stand_ins"],
-            "titles": {kind: {name: catalogue[kind][name]["title"] for name in names[kind]}
-                       for kind in names},
+            "titles": {
+                kind: {name: catalogue[kind][name]["title"] for name in names[kind]}
+                for kind in names
+            },
             **{kind: {name: catalogue[kind][name] for name in names[kind]} for kind in names},
             "rules": {key: self.configuration.settings[key] for key in ("ledger", "checks")},
         }
@@ -222,20 +248,27 @@ def _plan_study(name: str, written: Tree, configuration: Configuration) -> Study
 def _splits(scheme_name: str, dataset: str, configuration: Configuration, where: str) -> list[str]:
     scheme = configuration.entry("splits", scheme_name, f"{where}: grid.splits")
     entry = configuration.catalogue["datasets"][dataset]
-    if scheme["kind"] == "official" and not entry.get("official"):
+    if scheme["kind"] == "official" and not _has_official_parts(entry):
         raise ConfigError(
-            f"data set '{dataset}' has no official split", where=f"{where}: grid.splits",
+            f"data set '{dataset}' has no official split",
+            where=f"{where}: grid.splits",
             remedy="use kfold or random",
         )
-    if scheme.get("group") == "patient" and not entry.get("patient"):
+    if scheme.get("group") == "patient" and not (entry["patient"] or {}).get("id"):
         raise ConfigError(
             f"data set '{dataset}' knows no patients, so '{scheme_name}' cannot group by them",
             where=f"{where}: grid.splits",
             remedy="use a scheme with 'group: duplicate', or give the data set a patient rule",
         )
-    count = {"kfold": scheme.get("folds"), "random": scheme.get("repeats")}.get(scheme["kind"]) or 1
+    count = split_count(scheme)
     limit = configuration.scale["splits"]
     return [f"{scheme_name}_{index}" for index in range(min(count, limit or count))]
+
+
+def _has_official_parts(entry: Tree) -> bool:
+    return entry["kind"] in ("torchvision", "medmnist") or "(?P<split>" in str(
+        entry["settings"].get("pattern")
+    )
 
 
 def _check_names(study: Tree, configuration: Configuration, where: str) -> None:
@@ -251,8 +284,11 @@ def _check_names(study: Tree, configuration: Configuration, where: str) -> None:
         if owner:
             place = f"config/catalogue/models.yaml: {model}.weights_from"
             if configuration.entry("models", owner, place).get("weights_from"):
-                raise ConfigError(f"'{owner}' itself borrows its weights", where=place,
-                                  remedy="name the model that is trained")
+                raise ConfigError(
+                    f"'{owner}' itself borrows its weights",
+                    where=place,
+                    remedy="name the model that is trained",
+                )
 
 
 def _check_references(
@@ -272,16 +308,22 @@ def _check_references(
         elif name in ("attacks", "attack", "published", "corrected"):
             for attack in _names(value):
                 if attack not in attacks:
-                    raise unknown("attack in the grid called", attack, attacks, place,
-                                  "config/catalogue/suites.yaml")
+                    raise unknown(
+                        "attack in the grid called",
+                        attack,
+                        attacks,
+                        place,
+                        "config/catalogue/suites.yaml",
+                    )
         elif name == "epsilon":
             attack = _sibling(study, key, "attack")
             known = configuration.catalogue["attacks"].get(attack, {}).get("epsilons", [0])
             if not any(abs(value - epsilon) < 1e-9 for epsilon in known):
                 raise ConfigError(
-                    f"attack '{attack}' is not run at epsilon {value}", where=place,
+                    f"attack '{attack}' is not run at epsilon {value}",
+                    where=place,
                     remedy=f"its epsilons are {', '.join(map(str, known))} "
-                           "(see config/catalogue/attacks.yaml and the scale's overrides)",
+                    "(see config/catalogue/attacks.yaml and the scale's overrides)",
                 )
 
 

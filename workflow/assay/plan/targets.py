@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from assay.plan.configuration import ROOT
 from assay.plan.plan import Plan
 
 STATISTICS = ("accuracy", "mcnemar", "ranking", "cochran", "resampled_t")
@@ -23,6 +24,7 @@ class Targets:
     figures: list[str]
     statistics: list[str]
     by_study: dict[str, list[str]]
+    templates: list[str]
 
     @property
     def analyses(self) -> list[str]:
@@ -39,22 +41,35 @@ def make_targets(plan: Plan) -> Targets:
             f"{folder}/tables/{table}.{form}" for table in study.tables for form in TABLE_FORMATS
         ]
         figures[name] = [
-            f"{folder}/figures/{figure}.{form}" for figure in study.figures for form in FIGURE_FORMATS
+            f"{folder}/figures/{figure}.{form}"
+            for figure in study.figures
+            for form in FIGURE_FORMATS
         ]
         statistics[name] = [
             *(f"{folder}/statistics/{kind}.csv" for kind in STATISTICS),
-            f"{folder}/ledger.csv", f"{folder}/checks.csv", f"{folder}/headline.csv",
+            f"{folder}/ledger.csv",
+            f"{folder}/checks.csv",
+            f"{folder}/headline.csv",
         ]
     return Targets(
         page=f"{report}/index.html",
-        splits=sorted({
-            f"{results}/splits/{dataset}/{split}.parquet"
-            for study in plan.studies.values() for dataset, split in study.splits
-        }),
-        models=[f"{results}/models/{'/'.join(item)}/weights.safetensors" for item in plan.trainings],
+        splits=sorted(
+            {
+                f"{results}/splits/{dataset}/{split}.parquet"
+                for study in plan.studies.values()
+                for dataset, split in study.splits
+            }
+        ),
+        models=[
+            f"{results}/models/{'/'.join(item)}/weights.safetensors" for item in plan.trainings
+        ],
         outcomes=[f"{results}/outcomes/{'/'.join(cell)}.parquet" for cell in plan.cells],
         tables=sum(tables.values(), []),
         figures=sum(figures.values(), []),
         statistics=sum(statistics.values(), []),
         by_study={name: tables[name] + figures[name] + statistics[name] for name in plan.studies},
+        templates=sorted(
+            path.relative_to(ROOT).as_posix()
+            for path in (ROOT / "workflow/assay/analysis/templates").iterdir()
+        ),
     )

@@ -1,0 +1,86 @@
+"""What the benchmarks share: fair timing, real images, a section of the README."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+README = Path(__file__).with_name("README.md")
+
+
+def interleaved(
+    contenders: Mapping[str, Callable[[], object]], rounds: int, *, warm_up: bool = True
+) -> dict[str, list[float]]:
+    """Seconds that each contender takes, round by round.
+
+    All contenders run in every round, in turning order, so that a machine that grows slower or
+    faster meanwhile treats them alike.
+    """
+    names = list(contenders)
+    if warm_up:
+        for name in names:
+            contenders[name]()
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(rounds):
+        shift = turn % len(names)
+        for name in names[shift:] + names[:shift]:
+            start = time.perf_counter()
+            contenders[name]()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
+    """The median over rounds of the two contenders' ratio within a round."""
+    return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
+
+
+def machine() -> str:
+    """One line on what the numbers were measured with."""
+    return (
+        f"{torch.get_num_threads()} CPU threads ({platform.machine()}), "
+        f"Python {platform.python_version()}, torch {torch.__version__.partition('+')[0]}"
+    )
+
+
+def mnist(part: str = "train") -> tuple[np.ndarray, np.ndarray] | None:
+    """MNIST from the mirror that ``ASSAY_DATA`` names: images (N, 1, 28, 28) uint8 and labels.
+
+    None where there is no mirror.
+    """
+    folder = Path(os.environ.get("ASSAY_DATA", "")) / "mnist"
+    stem = {"train": "train", "test": "t10k"}[part]
+    if not folder.is_dir():
+        return None
+    with gzip.open(folder / f"{stem}-images-idx3-ubyte.gz") as file:
+        images = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 1, 28, 28)
+    with gzip.open(folder / f"{stem}-labels-idx1-ubyte.gz") as file:
+        labels = np.frombuffer(file.read(), np.uint8, offset=8).astype(np.int64)
+    return images, labels
+
+
+def write_section(marker: str, markdown: str) -> None:
+    """Puts a section between ``<!-- marker -->`` and ``<!-- /marker -->`` of the README."""
+    opening, closing = f"<!-- {marker} -->", f"<!-- /{marker} -->"
+    text = README.read_text("utf-8") if README.exists() else "# Benchmarks\n"
+    section = f"{opening}\n{markdown.strip()}\n{closing}"
+    before, found, rest = text.partition(opening)
+    if found:
+        text = before + section + rest.partition(closing)[2]
+    else:
+        text = f"{text.rstrip()}\n\n{section}\n"
+    README.write_text(text, "utf-8")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)

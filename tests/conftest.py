@@ -1,0 +1,118 @@
+"""What several kinds of tests share: the data mirror, a copy of the project, a finished smoke run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    """What a copy of the project does without: environments, caches and what runs have made."""
+    if Path(folder) == ROOT / "results":
+        return set(names) - {"README.md"}
+    if Path(folder) == ROOT / "report":
+        return {name for name in names if (ROOT / "config/scales" / f"{name}.yaml").is_file()}
+    hidden = {name for name in names if name.startswith(".") and Path(folder) == ROOT}
+    return {name for name in names if name == "__pycache__" or name.endswith(".egg-info")} | (
+        hidden - {".snakemake-workflow-catalog.yml"}
+    )
+
+
+@pytest.fixture(scope="session")
+def mirror() -> Path:
+    """The folder of real data sets; tests that need it are skipped where it is missing."""
+    place = os.environ.get("ASSAY_DATA")
+    if not place:
+        pytest.skip("ASSAY_DATA does not name a mirror of the real data sets")
+    return Path(place).resolve()
+
+
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project in which tests may run snakemake and edit files."""
+
+    folder: Path
+
+    def snakemake(self, *arguments: str, check: bool = True, env: dict | None = None):
+        """Runs snakemake at scale smoke; returns the finished process with its output as text."""
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        if "--config" not in command:
+            command += ["--config", "scale=smoke"]
+        run = subprocess.run(
+            command,
+            cwd=self.folder,
+            text=True,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+        )
+        if check and run.returncode:
+            pytest.fail(f"{' '.join(command)} ended with {run.returncode}:\n{run.stdout[-6000:]}")
+        return run
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """Jobs by rule that a dry run plans; nothing to do is an empty dictionary."""
+        lines = self.snakemake("--dry-run", "--quiet", "host", *arguments).stdout.splitlines()
+        jobs = {}
+        if "Job stats:" in lines:
+            for line in lines[lines.index("Job stats:") + 3 :]:
+                if not line.strip():
+                    break
+                rule, count = line.split()
+                jobs[rule] = int(count)
+        jobs.pop("total", None)
+        return jobs
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replaces the first `old` in a file of the copy; fails when it is not there."""
+        path = self.folder / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text, f"{file} does not hold {old!r}"
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    def twin(self, folder: Path) -> Project:
+        """A second copy with results, reports and Snakemake's records, times kept."""
+        shutil.copytree(self.folder, folder, symlinks=True, copy_function=shutil.copy2)
+        return Project(folder)
+
+
+def copy_project(folder: Path) -> Project:
+    """The project's files, without what runs have left in it."""
+    shutil.copytree(ROOT, folder, ignore=_left_out, symlinks=True)
+    return Project(folder)
+
+
+@pytest.fixture
+def project(tmp_path) -> Project:
+    """A fresh copy of the project for one test."""
+    return copy_project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory) -> Project:
+    """A copy of the project with a finished run at scale smoke; do not change it (see `twin`)."""
+    project = copy_project(tmp_path_factory.mktemp("smoke") / "project")
+    project.snakemake()
+    return project
+
+
+@pytest.fixture
+def finished(smoke, tmp_path) -> Project:
+    """A copy of the finished smoke run that one test may change."""
+    return smoke.twin(tmp_path / "project")
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """Quick tests first: a broken unit is told before the workflow is run."""
+    order = {"unit": 0, "oracle": 1, "workflow": 2, "browser": 3, "cluster": 4}
+    items.sort(key=lambda item: order.get(item.path.relative_to(ROOT / "tests").parts[0], 0))

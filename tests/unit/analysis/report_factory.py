@@ -1,0 +1,61 @@
+"""A made-up run (see factory.py) taken through the analysis: the files that the page reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import factory
+
+from assay.analysis.figures import caption, draw_figure, save_figure
+from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.page import render_page
+from assay.analysis.tables import build_table, write_csv, write_table
+from assay.foundation.files import write_text
+
+SCALE = "synthetic"
+
+
+def make_inputs(folder: Path, **sizes) -> AnalysisInputs:
+    """A made-up run below `folder`."""
+    return AnalysisInputs.from_manifest(factory.write_run(folder, **sizes))
+
+
+def make_study(inputs: AnalysisInputs) -> dict:
+    """The made-up study with what the plan adds for readers."""
+    return {
+        **inputs.study,
+        "scale_facts": {
+            "title": "synthetic: made-up data",
+            "description": "Every number on this page is made up, to test the page.",
+        },
+        "datasets": {
+            factory.DATASET: {
+                "title": "Medical MNIST",
+                "source": "made up",
+                "classes": list(factory.CLASSES),
+            }
+        },
+    }
+
+
+def write_report(base: Path, inputs: AnalysisInputs, study: dict) -> Path:
+    """Writes all analysis files of one study below `base` and the page beside them.
+
+    Returns:
+        The page's path.
+    """
+    folder = base / study["name"]
+    for name in ("accuracy", "mcnemar", "ranking", "cochran"):
+        write_csv(getattr(inputs, name), folder / "statistics" / f"{name}.csv")
+    write_csv(inputs.ledger, folder / "ledger.csv")
+    write_csv(inputs.checks, folder / "checks.csv")
+    headline = build_table("headline", study["headline"], study, inputs)
+    write_csv(headline.tidy, folder / "headline.csv")
+    for name, spec in study["tables"].items():
+        write_table(build_table(spec["kind"], spec, study, inputs), folder / "tables" / name)
+    for name, spec in study["figures"].items():
+        save_figure(draw_figure(spec, study, inputs), folder / "figures" / name)
+        write_text(folder / "figures" / f"{name}.txt", caption(spec, study, inputs) + "\n")
+    page = base / "index.html"
+    render_page(SCALE, [study], page, {"Provenance and workflow graph": "report.html"})
+    return page

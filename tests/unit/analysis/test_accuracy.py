@@ -1,0 +1,131 @@
+import numpy as np
+import pandas as pd
+import pytest
+from factory import ATTACKS, outcomes
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
+from assay.analysis.accuracy import accuracy, auroc, worst_case
+from assay.analysis.statistics import wilson
+
+
+@pytest.fixture(scope="module")
+def run():
+    return outcomes(models=("gbz", "dbx"))
+
+
+def cell(frame, model, attack, epsilon):
+    chosen = (frame.model == model) & (frame.attack == attack) & np.isclose(frame.epsilon, epsilon)
+    return frame[chosen]
+
+
+def test_accuracy_is_the_mean_over_splits_and_the_interval_is_pooled(run):
+    got = cell(accuracy(run), "dbx", "pgd_linf", 0.03).iloc[0]
+    rows = cell(run, "dbx", "pgd_linf", 0.03)
+    folds = (~rows.broken).groupby(rows["split"]).mean()
+    assert got.accuracy == pytest.approx(folds.mean())
+    assert got.sd == pytest.approx(np.std(folds, ddof=1))
+    right = int((~rows.broken).sum())
+    assert (got.n, got.samples, got.splits, got.pooled) == (200, 200, 5, right / 200)
+    assert (got.low, got.high) == pytest.approx([float(limit) for limit in wilson(right, 200)])
+
+
+def test_balanced_accuracy_and_auroc_are_scikit_learns(run):
+    uneven = run[~((run.label == 2) & (run["sample"] % 4 == 0))]
+    got = cell(accuracy(uneven), "dbx", "fgsm", 0.05).iloc[0]
+    rows = cell(uneven, "dbx", "fgsm", 0.05)
+    balanced, areas = [], []
+    for _, fold in rows.groupby("split"):
+        balanced.append(balanced_accuracy_score(fold.label, fold.prediction))
+        areas.append(roc_auc_score(fold.label, np.stack(fold.scores), multi_class="ovr"))
+    assert got.balanced_accuracy == pytest.approx(np.mean(balanced))
+    # float32 scores do not sum to one exactly; ranks do not mind.
+    assert got.auroc == pytest.approx(np.mean(areas), abs=1e-6)
+    assert got.balanced_accuracy != pytest.approx(got.accuracy)
+
+
+def test_auroc_handles_ties_missing_classes_and_nonsense():
+    scores = np.array([[0.5, 0.5, 0], [0.5, 0.5, 0], [0.9, 0.1, 0], [0.2, 0.8, 0]])
+    labels = np.array([0, 1, 0, 1])
+    assert auroc(labels, scores) == pytest.approx(roc_auc_score(labels, scores[:, 1]))
+    assert np.isnan(auroc(np.zeros(4, int), scores))
+    assert np.isnan(auroc(labels, scores * np.nan))
+
+
+def test_one_split_has_no_standard_deviation(run):
+    one = accuracy(run[run["split"] == "kfold_0"])
+    assert one.sd.isna().all()
+    assert one.accuracy.notna().all()
+
+
+def test_images_tested_in_several_splits_do_not_narrow_the_interval(run):
+    fold = run[(run["split"] == "kfold_0") & (run.model == "gbz")]
+    twice = pd.concat([fold, fold.assign(split="random_1")])
+    once, got = accuracy(fold), accuracy(twice)
+    assert (got.n == 2 * once.n).all()
+    assert (got.samples == once.samples).all()
+    assert got.low.tolist() == pytest.approx(once.low.tolist())
+
+
+def test_flip_share_counts_only_images_that_were_right(run):
+    got = accuracy(run)
+    clean = cell(got, "gbz", "clean", 0).iloc[0]
+    assert clean.accuracy < 1
+    assert clean.flip_share == 0.0
+    attacked = cell(got, "gbz", "pgd_linf", 0.05).iloc[0]
+    rows = cell(run, "gbz", "pgd_linf", 0.05)
+    right = rows[rows.clean_prediction == rows.label]
+    assert attacked.flip_share == pytest.approx(right.broken.mean())
+
+
+def test_budgets_equal_up_to_rounding_noise_are_one_row(run):
+    noisy = run.copy()
+    noisy.loc[noisy["split"] == "kfold_1", "epsilon"] += 1e-13
+    assert len(accuracy(noisy)) == len(accuracy(run))
+
+
+def test_the_union_counts_an_image_once_any_attack_breaks_it(run):
+    union = worst_case(run)
+    assert set(union.attack) == {"all linf_whitebox"}
+    keys = ["model", "split", "sample"]
+    for epsilon in (0.03, 0.1):
+        broken = [
+            run[(run.attack == attack) & (run.epsilon == epsilon)].set_index(keys).broken
+            for attack in ("fgsm", "pgd_linf")
+        ]
+        got = union[union.epsilon == epsilon].set_index(keys).broken
+        assert got.sort_index().equals((broken[0] | broken[1]).sort_index())
+
+
+def test_the_union_of_two_blind_attacks_is_below_the_weaker_of_their_averages():
+    attacks = [a for a in ATTACKS if a["attack"] in ("fgsm", "pgd_linf")]
+    frame = outcomes(models=("gbz",), folds=1, attacks=attacks)
+    even = frame["sample"] // 5 % 2 == 0
+    frame["broken"] = np.where(frame.attack == "fgsm", even, ~even)
+    got = accuracy(frame)
+    assert (got.accuracy[got.attack == "all linf_whitebox"] == 0).all()
+    assert (got.accuracy[got.attack == "fgsm"] == 0.5).all()
+
+
+def test_the_union_keeps_to_images_and_budgets_that_all_its_attacks_share(run):
+    capped = run[~((run.attack == "fgsm") & (run["sample"] >= 60))]
+    union = worst_case(capped)
+    assert union["sample"].max() < 60
+    assert 0.5 not in set(union.epsilon)
+    shared = accuracy(capped)
+    assert shared.n[shared.attack == "all linf_whitebox"].eq(60).all()
+
+
+def test_the_union_adds_up_the_passes_of_its_attacks(run):
+    got = accuracy(run).set_index(["model", "attack", "epsilon"]).backwards
+    parts = got["gbz", "fgsm", 0.05] + got["gbz", "pgd_linf", 0.05]
+    assert got["gbz", "all linf_whitebox", 0.05] == pytest.approx(parts)
+
+
+def test_suites_of_different_norms_have_no_union(run):
+    assert not {"as_published", "natural"} & set(worst_case(run).suite)
+
+
+def test_rows_come_in_order_of_appearance_with_rising_budgets(run):
+    got = accuracy(run.sample(frac=1, random_state=1).sort_values("model", kind="stable"))
+    sweep = got[(got.model == "gbz") & (got.attack == "fgsm")]
+    assert sweep.epsilon.is_monotonic_increasing

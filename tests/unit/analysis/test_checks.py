@@ -1,0 +1,189 @@
+import numpy as np
+import pandas as pd
+import pytest
+from factory import outcomes
+
+from assay.analysis.checks import CHECKS, checks, verdict
+
+
+@pytest.fixture(scope="module")
+def sound():
+    return outcomes(models=("gbz", "dbx"), folds=2, per_fold=60)
+
+
+@pytest.fixture
+def run(sound):
+    return sound.copy()
+
+
+def finding(frame: pd.DataFrame, check: str, model: str = "gbz", **thresholds) -> pd.Series:
+    got = checks(frame, thresholds)
+    return got[(got.model == model) & got.check.str.startswith(check)].iloc[0]
+
+
+def where(frame, attack, epsilon=None, model="gbz"):
+    chosen = (frame.attack == attack) & (frame.model == model)
+    return chosen if epsilon is None else chosen & np.isclose(frame.epsilon, epsilon)
+
+
+def test_a_healthy_evaluation_passes_every_check_and_is_sound(run):
+    got = checks(run)
+    assert set(got.check) == set(CHECKS)
+    assert got.status.eq("pass").all(), got[got.status != "pass"].sentence.tolist()
+    assert verdict(got).verdict.tolist() == ["sound", "sound"]
+
+
+def test_an_image_outside_its_radius_breaks_the_evaluation(run):
+    row = run.index[where(run, "pgd_linf", 0.03)][5]
+    run.loc[row, "linf"] = 0.0301
+    got = finding(run, "D02")
+    assert got.status == "fail"
+    assert "1 images" in got.sentence
+    assert verdict(checks(run)).set_index("model").verdict["gbz"] == "broken"
+
+
+def test_an_image_with_nan_counts_as_outside(run):
+    run.loc[run.index[where(run, "pgd_l2", 1.0)][0], "l2"] = np.nan
+    assert finding(run, "D02").status == "fail"
+
+
+def test_rounding_of_float32_pixels_is_not_outside(run):
+    run["linf"] = np.where(run.linf > 0, run.linf + 5e-7, run.linf).astype(np.float32)
+    assert finding(run, "D02").status == "pass"
+
+
+def test_a_second_changed_pixel_is_outside_a_one_pixel_ball(run):
+    run.loc[run.index[where(run, "one_pixel")][0], "l0"] = 2
+    assert finding(run, "D02").status == "fail"
+
+
+def test_numbers_that_are_not_finite_are_flagged(run):
+    run.loc[run.index[where(run, "pgd_linf")][0], "non_finite"] = 3
+    assert finding(run, "D02").status == "flag"
+
+
+@pytest.mark.parametrize(("share", "status"), [(0.0, "pass"), (0.1, "flag"), (0.8, "fail")])
+def test_vanishing_gradients_are_flagged_and_fail_when_most_vanish(run, share, status):
+    run.loc[where(run, "pgd_linf"), "zero_gradients"] = int(40 * share * 1.1)
+    run.loc[where(run, "pgd_l2"), "zero_gradients"] = int(40 * share * 1.1)
+    assert finding(run, "D08").status == status
+
+
+def test_an_iterative_attack_weaker_than_one_step_fails(run):
+    run.loc[where(run, "pgd_linf", 0.05), "broken"] = False
+    got = finding(run, "D16")
+    assert got.status == "fail"
+    assert "pgd_linf breaks" in got.sentence
+    assert "fgsm at linf 0.05" in got.sentence
+
+
+def test_an_iterative_attack_is_known_by_its_steps_even_if_most_images_left_early(run):
+    # Broken images leave the batch: on average PGD then spends less than FGSM's single pass.
+    late = where(run, "pgd_linf", 0.1) & (run["sample"] > 0)
+    run.loc[late, "backwards"] = 0
+    run.loc[where(run, "pgd_linf", 0.1), "broken"] = False
+    assert finding(run, "D16").status == "fail"
+
+
+def test_published_twins_may_be_weak(run):
+    run.loc[where(run, "pgd_as_published"), "broken"] = False
+    assert finding(run, "D16").status == "pass"
+
+
+def test_accuracy_that_rises_with_the_radius_is_flagged(run):
+    at = where(run, "fgsm", 0.1)
+    run.loc[at, "broken"] = run.loc[where(run, "fgsm", 0.05), "broken"].to_numpy()
+    got = finding(run, "D17")
+    assert got.status == "flag"
+    assert "fgsm at linf 0.1" in got.sentence
+
+
+def test_a_radius_of_zero_must_be_the_clean_image(run):
+    zero = run[where(run, "fgsm", 0.01)].assign(epsilon=0.0, linf=np.float32(0), broken=False)
+    zero.loc[zero.index[:20], "broken"] = True
+    assert "radius 0" in finding(pd.concat([run, zero]), "D17").sentence
+
+
+def test_a_defence_that_no_radius_brings_down_is_suspect(run):
+    weak = run[~(run.attack.isin(["pgd_linf", "fgsm"]) & (run.epsilon > 0.03))]
+    weak = weak[weak.attack != "pgd_l2"]
+    got = finding(weak, "D18")
+    assert got.status == "flag"
+    assert "reaches chance (16.7%)" in got.sentence
+    assert verdict(checks(weak)).set_index("model").verdict["gbz"] == "suspect"
+
+
+def test_an_evaluation_without_any_gradient_attack_is_never_sound(run):
+    natural = run[run.suite == "natural"]
+    got = verdict(checks(natural))
+    assert set(got.verdict) == {"suspect"}
+    assert got.because.str.contains("D18").all()
+
+
+def test_attacks_that_break_different_images_are_flagged(run):
+    even = run["sample"] % 2 == 0
+    at = where(run, "fgsm", 0.05)
+    run.loc[at, "broken"] = even[at]
+    at = where(run, "pgd_linf", 0.05)
+    run.loc[at, "broken"] = ~even[at]
+    got = finding(run, "D20")
+    assert got.status == "flag"
+    assert got.figure == pytest.approx(0.5)
+
+
+def test_a_black_box_that_finds_what_gradients_miss_is_flagged(run):
+    at = where(run, "one_pixel")
+    run.loc[at, ["broken", "l2"]] = [True, np.float32(0.2)]
+    got = finding(run, "D21")
+    assert got.status == "flag"
+    assert "l2 0.25" in got.sentence
+
+
+def test_a_black_box_that_went_farther_proves_nothing(run):
+    at = where(run, "one_pixel")
+    run.loc[at, ["broken", "l2", "linf"]] = [True, np.float32(5.0), np.float32(1.0)]
+    assert not checks(run[run.model == "gbz"]).check.str.startswith("D21").any()
+
+
+def test_noise_that_beats_gradients_is_flagged(run):
+    at = where(run, "gaussian_noise", 0.05)
+    run.loc[at, "broken"] = True
+    run.loc[at, "linf"] = np.float32(0.02)
+    assert finding(run, "D24").status == "flag"
+
+
+def test_a_model_that_flips_untouched_images_is_flagged(run):
+    run.loc[where(run, "clean"), "replay_share"] = np.float32(0.2)
+    assert finding(run, "D27").status == "flag"
+    assert finding(run, "D27", replay_flips=0.3).status == "pass"
+
+
+def test_a_row_that_stands_twice_fails(run):
+    got = finding(pd.concat([run, run.iloc[:1]]), "D41", model=run.model.iloc[0])
+    assert got.status == "fail"
+    assert "1 rows stand twice" in got.sentence
+
+
+def test_a_wrong_clean_image_that_counts_as_robust_fails(run):
+    wrong = run.index[(run.clean_prediction != run.label) & where(run, "pgd_linf", 0.01)]
+    run.loc[wrong, "broken"] = False
+    assert finding(run, "D41").status == "fail"
+
+
+def test_attacked_accuracy_above_the_clean_one_fails(run):
+    at = where(run, "clean")
+    run.loc[run.index[at][:30], "broken"] = True
+    got = finding(run, "D41")
+    assert got.status == "fail"
+    assert "above the clean one" in got.sentence
+
+
+def test_a_model_that_skipped_an_attack_is_flagged(run):
+    skipped = run[~where(run, "pgd_l2")]
+    assert finding(skipped, "D41").status == "flag"
+    assert finding(skipped, "D41", model="dbx").status == "pass"
+
+
+def test_every_sentence_is_a_sentence(run):
+    got = checks(run)
+    assert got.sentence.str.endswith(".").all()

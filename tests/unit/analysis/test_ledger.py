@@ -1,0 +1,226 @@
+import numpy as np
+import pandas as pd
+import pytest
+from factory import DATASET, REPOSITORY, facts_of, history_of, outcomes, study
+
+from assay.analysis.accuracy import accuracy
+from assay.analysis.ledger import COLUMNS, RULE, VERDICTS, ledger, read_reported, rule_in_words
+from assay.foundation.errors import ConfigError
+
+REPORTED = sorted((REPOSITORY / "config/reported").glob("gbz_*.csv"))
+CASE = {
+    "study": "toy", "table": "Table 9", "dataset": "medical-mnist", "model": "GBZ",
+    "attack": "FGSM", "norm": "Linf", "epsilon": 0.03, "metric": "accuracy", "value": 0.9, "std": np.nan, "note": "",
+    "file": "toy.csv",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run():
+    frame = outcomes(models=("resnet18_as_coded", "gbz_as_coded"))
+    keys = list(frame.groupby(["dataset", "split", "model"]).groups)
+    history = {key: history_of(key[1], key[2]) for key in keys}
+    facts = {key: facts_of(key[1], key[2], frame) for key in keys}
+    return accuracy(frame), history, facts
+
+
+def printed(**changes) -> pd.DataFrame:
+    return pd.DataFrame([{**CASE, **changes}])
+
+
+def cell(pooled: float, low: float, high: float, **changes) -> pd.DataFrame:
+    row = {
+        "dataset": DATASET, "model": "gbz_as_coded", "suite": "as_published",
+        "attack": "fgsm_as_published", "norm": "linf", "epsilon": 0.03, "n": 1000, "samples": 1000,
+        "splits": 5, "pooled": pooled, "low": low, "high": high,
+    }  # fmt: skip
+    return pd.DataFrame([{**row, **changes}])
+
+
+def judge(cells: pd.DataFrame, its_study: dict | None = None, **changes) -> pd.Series:
+    return ledger(printed(**changes), cells, its_study or study()).iloc[0]
+
+
+def test_no_printed_number_is_ever_dropped(run):
+    table, history, facts = run
+    reported = read_reported(REPORTED)
+    got = ledger(reported, table, study(), history=history, facts=facts)
+    assert len(got) == len(reported) == 166
+    assert tuple(got.columns) == COLUMNS
+    assert got.reported.tolist() == reported.value.tolist()
+    assert set(got.verdict) <= set(VERDICTS)
+    assert got.reason.str.len().gt(0).all()
+
+
+def test_every_paper_can_be_held_against_a_study_that_ran_none_of_it(run):
+    everything = read_reported(sorted((REPOSITORY / "config/reported").glob("*.csv")))
+    foreign = everything[~everything.file.str.startswith("gbz")]
+    got = ledger(foreign, run[0], study())
+    assert len(got) == len(foreign) > 800
+    assert set(got.verdict) <= {"not run", "not comparable"}
+
+
+@pytest.mark.parametrize(
+    ("value", "verdict"),
+    [(0.90, "reproduced"), (0.94, "reproduced"), (0.9401, "differs"), (0.86, "reproduced"),
+     (0.8599, "differs")],
+)  # fmt: skip
+def test_a_number_is_reproduced_within_the_interval_widened_by_the_tolerance(value, verdict):
+    got = judge(cell(0.9, 0.88, 0.92), value=value)
+    assert got.verdict == verdict
+    assert got.delta == pytest.approx(0.9 - value)
+    assert (got.reproduced, got.low, got.high, got.n) == (0.9, 0.88, 0.92, 1000)
+
+
+def test_the_rule_comes_from_the_configuration():
+    row, cells = printed(value=0.96), cell(0.9, 0.88, 0.92)
+    assert ledger(row, cells, study(), {"tolerance": 0.05}).verdict[0] == "reproduced"
+    assert "0.05" in rule_in_words({"tolerance": 0.05})
+    assert RULE["tolerance"] == 0.02
+
+
+def test_too_few_images_cannot_reproduce_anything_but_are_shown():
+    few = judge(cell(0.9, 0.76, 0.97, samples=40, n=40))
+    assert (few.verdict, few.reproduced) == ("not comparable", 0.9)
+    assert "only 40 images" in few.reason
+    assert np.isnan(few.delta)
+    wide = judge(cell(0.9, 0.80, 0.95, samples=110, n=110))
+    assert wide.verdict == "not comparable"
+    assert "0.15 wide" in wide.reason
+
+
+def test_a_clear_difference_needs_no_narrow_interval():
+    assert judge(cell(0.9, 0.80, 0.95, samples=110, n=110), value=0.3).verdict == "differs"
+
+
+def test_a_stand_in_is_named_and_never_judged():
+    standing = {**study(), "stand_ins": {"datasets": {"medical_mnist": "phantom"}, "models": {}}}
+    got = judge(cell(0.9, 0.88, 0.92, dataset="phantom"), standing)
+    assert got.verdict == "not comparable"
+    assert "phantom stands in for medical_mnist" in got.reason
+    assert np.isnan(got.delta)
+
+
+def test_a_stand_in_is_found_when_the_plan_has_already_put_it_in():
+    standing = study()
+    standing["stand_ins"] = {"datasets": {}, "models": {"resnet18_as_coded": "resnet18"}}
+    standing["reported"] = {**standing["reported"], "models": {"ResNet18": "resnet18"}}
+    got = judge(cell(0.9, 0.88, 0.92, model="resnet18"), standing, model="ResNet18")
+    assert got.verdict == "not comparable"
+    assert "resnet18 stands in for resnet18_as_coded" in got.reason
+
+
+def test_the_corrected_attack_is_told_beside_the_published_one():
+    cells = pd.concat(
+        [
+            cell(0.9, 0.88, 0.92),
+            cell(0.4, 0.37, 0.43, attack="fgsm", suite="linf_whitebox"),
+        ]
+    )
+    got = judge(cells)
+    assert got.verdict == "reproduced"
+    assert "the corrected attack, fgsm, gives 0.400" in got.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model": "E-ABS"}, "no model for 'E-ABS'"),
+        ({"attack": "BIM"}, "no attack for 'BIM'"),
+        ({"dataset": "cifar10"}, "no data set for 'cifar10'"),
+        ({"epsilon": 0.05}, "not run at epsilon 0.05, but at 0.03"),
+        ({"attack": "PGD"}, "pgd_as_published was not run"),
+        ({"metric": "FID"}, "does not measure 'FID'"),
+        ({"value": np.nan}, "nothing is printed"),
+    ],
+)
+def test_what_was_not_run_says_why(changes, reason):
+    got = judge(cell(0.9, 0.88, 0.92), **changes)
+    assert got.verdict == "not run"
+    assert reason in got.reason
+
+
+def test_budgets_match_although_the_paper_rounds_them():
+    got = judge(cell(0.9, 0.88, 0.92, epsilon=8 / 255), epsilon=0.03137255)
+    assert got.verdict == "reproduced"
+
+
+def test_an_error_rate_is_held_against_one_minus_the_accuracy():
+    got = judge(cell(0.9, 0.88, 0.92), metric="error_rate", value=0.1)
+    assert got.verdict == "reproduced"
+    assert (got.reproduced, got.low, got.high) == pytest.approx((0.1, 0.08, 0.12))
+
+
+def test_an_unstated_attack_is_not_judged():
+    clean = cell(0.99, 0.98, 0.995, attack="clean", epsilon=0.0)
+    got = judge(clean, attack="none?", epsilon=np.nan, value=0.99)
+    assert got.verdict == "not comparable"
+    assert "does not say" in got.reason
+
+
+def test_the_papers_own_contradictions_are_marked():
+    got = judge(cell(0.9, 0.88, 0.92), note="CONFLICT: Figure 7 gives 0.48")
+    assert "the paper contradicts itself" in got.reason
+    assert got.note == "CONFLICT: Figure 7 gives 0.48"
+
+
+def test_curves_are_compared_epoch_by_epoch_in_the_papers_unit(run):
+    table, history, _ = run
+    note = "loss is the ELBO sum of a batch of 64, averaged over batches"
+    ours = history[DATASET, "kfold_0", "gbz_as_coded"]
+    rows = pd.concat(
+        [
+            printed(metric="train_loss@epoch3", value=64 * ours.train_loss[3] * 1.01, note=note),
+            printed(metric="train_loss@epoch3", value=64 * ours.train_loss[3] * 1.05, note=note),
+            printed(metric="val_accuracy@epoch0", value=ours.val_accuracy[0] + 0.01),
+            printed(metric="val_accuracy@epoch0", value=ours.val_accuracy[0] + 0.03),
+            printed(metric="val_accuracy@epoch12", value=0.99),
+        ]
+    )
+    got = ledger(rows, table, study(), history=history)
+    assert got.verdict.tolist() == ["reproduced", "differs", "reproduced", "differs", "not run"]
+    assert got.reproduced[0] == pytest.approx(64 * ours.train_loss[3])
+    assert "trained for 10 epochs" in got.reason[4]
+
+
+def test_settings_are_compared_but_never_counted_as_results(run):
+    table, history, facts = run
+    got = ledger(read_reported(REPORTED), table, study(), history=history, facts=facts)
+    got = got[got.table == "Table 3"].set_index("metric")
+    assert set(got.verdict) == {"not comparable"}
+    assert got.reason["hyperparameter:latent_dim"] == "a setting; as printed"
+    assert got.reason["hyperparameter:weight_decay"] == "a setting; differs: 0 here"
+    assert got.reproduced["hyperparameter:image_width"] == 68
+    assert got.reproduced["hyperparameter:image_channels"] == 1
+    assert "split scheme" in got.reason["hyperparameter:test_fraction"]
+
+
+def test_facts_of_the_text_are_compared_with_what_the_run_knows(run):
+    table, history, facts = run
+    got = ledger(read_reported(REPORTED), table, study(), history=history, facts=facts)
+    got = got[got.file == "gbz_text.csv"].set_index("metric")
+    assert got.reason["n_classes"] == "a setting; as printed"
+    assert got.reason["folds"] == "a setting; as printed"
+    assert (got.reproduced["n_test"], got.reproduced["epochs"]) == (40, 10)
+    assert got.reproduced["train_minutes"] == pytest.approx(410 / 60)
+    assert set(got.verdict) == {"not comparable"}
+
+
+def test_confusion_counts_are_never_judged(run):
+    got = ledger(read_reported(REPORTED), run[0], study())
+    counts = got[got.metric.str.startswith("count_")]
+    assert len(counts) == 72
+    assert set(counts.verdict) == {"not comparable"}
+
+
+def test_a_reported_file_without_its_columns_is_named(tmp_path):
+    (tmp_path / "mine.csv").write_text("table,value\nTable 1,0.5\n")
+    with pytest.raises(ConfigError, match=r"mine\.csv: columns missing: \['attack'"):
+        read_reported([tmp_path / "mine.csv"])
+    with pytest.raises(ConfigError, match=r"absent\.csv: cannot be read"):
+        read_reported([tmp_path / "absent.csv"])
+
+
+def test_the_attack_none_is_a_word_and_not_a_missing_value():
+    reported = read_reported(REPORTED)
+    assert "none" in set(reported.attack)

@@ -1,0 +1,242 @@
+import numpy as np
+import pandas as pd
+import pytest
+from factory import MODELS, outcomes
+from scipy import stats
+from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+
+from assay.analysis.statistics import (
+    cochran_q,
+    corrected_resampled_t,
+    exact_p,
+    holm,
+    letter_groups,
+    mcnemar,
+    mid_p,
+    minimum_detectable_difference,
+    ranking,
+    resampled_t,
+    wilson,
+)
+
+
+def rows(right: dict[str, list[int]], *, attack="fgsm", epsilon=0.1, split="kfold_0", start=0):
+    """Outcome rows, as far as tests need them, from a list of right (1) or wrong (0) per model."""
+    return pd.concat(
+        pd.DataFrame({
+            "dataset": "toy", "suite": "linf_whitebox", "attack": attack, "norm": "linf",
+            "epsilon": epsilon, "split": split, "model": model,
+            "sample": np.arange(start, start + len(values)),
+            "broken": ~np.asarray(values, bool),
+        })
+        for model, values in right.items()
+    )  # fmt: skip
+
+
+def table(both: int, only_a: int, only_b: int, neither: int) -> dict[str, list[int]]:
+    return {
+        "a": [1] * (both + only_a) + [0] * (only_b + neither),
+        "b": [1] * both + [0] * only_a + [1] * only_b + [0] * neither,
+    }
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "low", "high"),
+    [  # Newcombe 1998, Statistics in Medicine 17:857-872, Table I, method 3
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_gives_newcombes_published_intervals(k, n, low, high):
+    assert np.round(wilson(k, n), 4).tolist() == [low, high]
+
+
+def test_wilson_is_exact_at_the_edges_and_unknown_without_trials():
+    assert wilson(0, 7)[0] == 0.0
+    assert wilson(7, 7)[1] == 1.0
+    assert np.isnan(wilson(0, 0)).all()
+
+
+def test_the_example_of_fagerland_2013_gives_its_exact_and_mid_p():
+    # Bentur et al.: 21 children, discordant 1 and 7; printed p 0.0703 and 0.0391.
+    assert round(exact_p(1, 7), 4) == 0.0703
+    assert round(mid_p(1, 7), 4) == 0.0391
+
+
+def test_mid_p_of_equal_discordant_counts_follows_fagerlands_rule():
+    assert mid_p(3, 3) == pytest.approx(1 - 0.5 * stats.binom.pmf(3, 6, 0.5))
+    assert mid_p(0, 0) == exact_p(0, 0) == 1.0
+
+
+def test_the_approval_ratings_of_agresti_come_out_as_in_statsmodels():
+    test = mcnemar(rows(table(794, 150, 86, 570))).iloc[0]
+    assert (test.both_right, test.only_a_right, test.only_b_right, test.both_wrong) == (
+        794, 150, 86, 570,
+    )  # fmt: skip
+    assert test.exact_p == statsmodels_mcnemar([[794, 150], [86, 570]], exact=True).pvalue
+    assert test.difference == pytest.approx(944 / 1600 - 880 / 1600)
+    # Agresti prints a 95 % interval of 0.02 to 0.06.
+    assert (round(test.low, 2), round(test.high, 2)) == (0.02, 0.06)
+
+
+def test_the_interval_of_a_paired_difference_is_bonett_and_prices():
+    test = mcnemar(rows(table(1, 1, 7, 12))).iloc[0]
+    # By hand: (2 - 8) / 23 -+ 1.96 sqrt((10/23 - (6/23)^2) / 23)
+    assert (round(test.low, 4), round(test.high, 4)) == (-0.5084, -0.0134)
+
+
+def test_holm_corrects_over_the_whole_family_of_a_data_set():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    family = pd.concat(
+        [
+            rows(table(50, 9, 1, 10)),
+            rows(table(50, 9, 1, 10), attack="pgd"),
+            rows(table(50, 9, 1, 10), epsilon=0.2),
+        ]
+    )
+    tests = mcnemar(family)
+    assert tests.holm_p.tolist() == pytest.approx([3 * exact_p(9, 1)] * 3)
+    other = family.assign(dataset="other")
+    assert mcnemar(pd.concat([family, other])).holm_p.tolist() == pytest.approx(
+        [3 * exact_p(9, 1)] * 6
+    )
+
+
+def test_models_are_paired_on_the_images_that_both_were_tested_on():
+    long, short = table(6, 3, 1, 2)["a"], table(6, 3, 1, 2)["b"][:9]
+    test = mcnemar(pd.concat([rows({"a": long}), rows({"b": short})])).iloc[0]
+    assert (test.n, test.both_right, test.only_a_right, test.only_b_right) == (9, 6, 3, 0)
+    assert test.accuracy_a == 1.0
+    assert "3 images tested on one model only" in test.note
+
+
+def test_pairs_match_by_image_and_not_by_row_order():
+    ordered = rows(table(5, 4, 2, 1))
+    shuffled = ordered.sample(frac=1, random_state=0)
+    counts = ["both_right", "both_wrong"]
+    first, second = mcnemar(ordered).iloc[0], mcnemar(shuffled).iloc[0]
+    assert (first[counts] == second[counts]).all()
+    assert first.exact_p == second.exact_p
+
+
+def test_folds_are_pooled():
+    folds = [rows(table(3, 2, 1, 0), split=f"kfold_{i}", start=6 * i) for i in range(3)]
+    tests = mcnemar(pd.concat(folds))
+    assert tests.split.tolist() == ["pooled"]
+    assert (tests.n[0], tests.only_a_right[0], tests.only_b_right[0]) == (18, 6, 3)
+
+
+def test_splits_that_repeat_images_are_never_pooled():
+    repeats = pd.concat(rows(table(3, 2, 1, 0), split=f"random_{i}") for i in range(3))
+    tests = mcnemar(repeats)
+    assert tests.split.tolist() == ["random_0", "random_1", "random_2"]
+    assert tests.n.tolist() == [6, 6, 6]
+
+
+def test_budgets_equal_up_to_rounding_noise_are_one_budget():
+    noisy = pd.concat([
+        rows({"a": [1, 1, 0]}, epsilon=0.3), rows({"b": [1, 0, 0]}, epsilon=0.1 + 0.2),
+    ])  # fmt: skip
+    assert mcnemar(noisy).n.tolist() == [3]
+
+
+def test_beside_every_nonsignificant_result_stands_what_would_have_been_found():
+    tests = mcnemar(outcomes(models=("gbz", "dbx"), folds=2))
+    weak = tests[~tests.significant]
+    assert len(weak)
+    assert weak.note.str.contains(r"n\.s\.; a true difference of 0\.\d+ would be found").all()
+    assert (weak.minimum_detectable_difference > 0).all()
+
+
+def test_the_minimum_detectable_difference_is_found_with_the_promised_power():
+    n, psi = 400, 0.2
+    d = float(minimum_detectable_difference(n, psi))
+    share = (psi + d) / 2 / psi  # of the discordant pairs that favour the better model
+    discordant = np.arange(n + 1)
+    weight = stats.binom.pmf(discordant, n, psi)
+    z = stats.norm.isf(0.025)
+    # Asymptotic test: reject where |b - c| > z sqrt(b + c).
+    critical = (discordant + z * np.sqrt(discordant)) / 2
+    power = (weight * stats.binom.sf(np.floor(critical), discordant, share)).sum()
+    assert power == pytest.approx(0.8, abs=0.02)
+
+
+def test_without_any_discordant_pair_a_difference_could_still_be_missed():
+    d = float(minimum_detectable_difference(200, 0.0))
+    a, b = stats.norm.isf(0.025), stats.norm.isf(0.2)
+    assert np.sqrt(200) * d == pytest.approx(a * np.sqrt(d) + b * np.sqrt(d - d**2))
+    # Six one-sided discordant pairs are the fewest that are significant at all.
+    assert 6 / 200 < d < 12 / 200
+    assert minimum_detectable_difference(3, 0.0) == 1.0
+
+
+def test_more_images_detect_smaller_differences():
+    sizes = minimum_detectable_difference(np.array([100, 1000, 10000]), 0.1)
+    assert (np.diff(sizes) < 0).all()
+
+
+def test_cochrans_q_of_siegels_interviews_is_16_67():
+    # Siegel 1956: 18 sets of three housewives, 13, 13 and 3 of them say yes; Q = 16.67.
+    answers = (
+        [(1, 1, 1)] * 3 + [(1, 1, 0)] * 8 + [(1, 0, 0)] * 2 + [(0, 1, 0)] * 2 + [(0, 0, 0)] * 3
+    )
+    result = cochran_q(rows(dict(zip("abc", np.array(answers).T.tolist(), strict=True)))).iloc[0]
+    assert round(result.q, 2) == 16.67
+    assert (result.df, result.n, result.models) == (2, 18, 3)
+    assert result.p == pytest.approx(stats.chi2.sf(100 / 6, 2))
+
+
+def test_cochrans_q_of_models_that_agree_everywhere_is_zero_not_undefined():
+    result = cochran_q(rows({"a": [1, 0, 1], "b": [1, 0, 1], "c": [1, 0, 1]})).iloc[0]
+    assert (result.q, result.p) == (0.0, 1.0)
+
+
+def test_the_resampled_t_test_carries_nadeau_and_bengios_correction():
+    # By hand: mean 0.02, s^2 = 5e-5, t = 0.02 / sqrt((1/5 + 1/4) 5e-5)
+    t, df, p = corrected_resampled_t([0.02, 0.01, 0.03, 0.02, 0.02], test_share=0.25)
+    assert (round(t, 4), df) == (4.2164, 4)
+    assert round(p, 4) == 0.0135
+    assert corrected_resampled_t([0.0, 0.0], 0.25) == (0.0, 1, 1.0)
+
+
+def test_the_resampled_t_test_of_splits_uses_their_differences_and_sizes():
+    splits = [rows(table(6, 2 + i % 2, 1, 1), split=f"random_{i}") for i in range(4)]
+    sizes = {("toy", f"random_{i}"): 40 for i in range(4)}
+    result = resampled_t(pd.concat(splits), sizes).iloc[0]
+    gaps = [1 / 10, 2 / 11, 1 / 10, 2 / 11]
+    t, _, p = corrected_resampled_t(gaps, np.mean([10, 11, 10, 11]) / 40)
+    assert (result.splits, result.t, result.p) == (4, pytest.approx(t), pytest.approx(p))
+    assert resampled_t(pd.concat(splits), {}).empty
+
+
+def test_letters_are_shared_exactly_by_models_that_do_not_differ():
+    names = ["v", "w", "x", "y", "z"]
+    apart = [("v", "y"), ("v", "z"), ("w", "z"), ("x", "z")]
+    letters = letter_groups(names, apart)
+    for first in names:
+        for second in names:
+            shared = bool(set(letters[first]) & set(letters[second]))
+            differ = (first, second) in apart or (second, first) in apart
+            assert shared != differ
+    assert letters["v"] == "a"
+
+
+def test_letters_of_unordered_differences_still_hold():
+    # Best and second differ, yet neither differs from the third: two groups must overlap in it.
+    assert letter_groups(["x", "y", "z"], [("x", "y")]) == {"x": "a", "y": "b", "z": "ab"}
+
+
+def test_the_ranking_orders_models_by_accuracy():
+    ranked = ranking(mcnemar(outcomes(folds=2)))
+    cell = ranked[(ranked.attack == "pgd_linf") & (ranked.epsilon == 0.03)]
+    assert cell["rank"].tolist() == [1, 2, 3, 4, 5]
+    assert cell.accuracy.is_monotonic_decreasing
+    assert set(cell.model) == set(MODELS)
+    assert cell.group.iloc[0] == "a"
+    assert "a" not in cell.group.iloc[-1]
+
+
+def test_a_single_model_has_nothing_to_be_compared_with():
+    assert mcnemar(outcomes(models=("gbz",), folds=1)).empty

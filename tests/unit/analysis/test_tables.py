@@ -1,0 +1,180 @@
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+from factory import study, write_run
+
+from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.tables import TABLES, Table, build_table, p_text, to_latex, write_table
+from assay.foundation.errors import ConfigError, OutcomeError
+
+CELLS = [{"attack": "clean", "epsilon": 0}, {"attack": "pgd_linf", "epsilon": 0.03}]
+SPECS = {
+    "accuracy": study()["tables"]["table1"],
+    "headline": study()["headline"],
+    "hyper_parameters": study()["tables"]["table3"],
+    "defects": study()["tables"]["defects"],
+    "significance": {"cells": CELLS},
+    "ranking": {"cells": CELLS},
+    "leakage": {},
+    "cost": {},
+}
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    manifest = write_run(tmp_path_factory.mktemp("run"), folds=2, per_fold=60)
+    return AnalysisInputs.from_manifest(manifest)
+
+
+def test_every_kind_has_a_case_here():
+    assert set(SPECS) == set(TABLES)
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_each_table_is_written_for_eyes_and_for_machines(kind, inputs, tmp_path):
+    table = build_table(kind, SPECS[kind], inputs.study, inputs)
+    csv, markdown, latex = write_table(table, tmp_path / "deep" / kind)
+    back = pd.read_csv(csv, keep_default_na=False, na_values=[""])
+    assert list(back.columns) == list(table.tidy.columns)
+    for name in table.tidy.select_dtypes("number"):
+        assert np.array_equal(back[name], table.tidy[name], equal_nan=True), name
+    lines = markdown.read_text().splitlines()
+    assert len([line for line in lines if line.startswith("|")]) == len(table.display) + 2
+    assert lines[-1] == table.caption
+    text = latex.read_text()
+    assert text.count(r"\\") == len(table.display) + 1
+    assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+    assert table.display.map(lambda cell: isinstance(cell, str)).all(axis=None)
+    assert table.display.columns.is_unique
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_every_caption_ends_with_scale_n_splits_and_seed(kind, inputs):
+    caption = build_table(kind, SPECS[kind], inputs.study, inputs).caption
+    assert "Scale synthetic; n = " in caption
+    assert caption.endswith("2 splits; seed 0.")
+
+
+def test_stand_ins_are_said_in_the_caption(inputs):
+    standing = {
+        **inputs.study,
+        "stand_ins": {"datasets": {"paper_set": "medical_mnist"}, "models": {}},
+    }
+    caption = build_table("accuracy", SPECS["accuracy"], standing, inputs).caption
+    assert "Medical MNIST stands in for paper_set." in caption
+
+
+def test_a_cell_shows_mean_spread_and_interval(inputs):
+    table = build_table("accuracy", {"cells": CELLS, "models": ["gbz"]}, inputs.study, inputs)
+    row = table.tidy.iloc[1]
+    assert table.display["GBZ (Bayes' rule)"][1] == (
+        f"{row.accuracy:.3f} ± {row.sd:.3f} [{row.low:.3f}, {row.high:.3f}]"
+    )
+    assert table.display["Attack"].tolist() == ["clean", "PGD L∞ ε = 0.03"]
+
+
+def test_a_cell_without_epsilon_stands_for_every_budget(inputs):
+    table = build_table("accuracy", {"cells": [{"attack": "pgd_l2"}]}, inputs.study, inputs)
+    assert [title.split()[-1] for title in table.display["Attack"]] == ["0.25", "0.5", "1", "2"]
+
+
+def test_a_cell_that_was_not_run_stays_and_says_so(inputs):
+    cells = [{"attack": "pgd_linf", "epsilon": 0.9}, {"attack": "square", "epsilon": 0.1}, *CELLS]
+    table = build_table("accuracy", {"cells": cells}, inputs.study, inputs)
+    assert len(table.display) == 4
+    assert (table.display.iloc[:2, 1:] == "not run").all(axis=None)
+
+
+def test_budgets_match_in_spite_of_rounding_noise(inputs):
+    cells = [{"attack": "pgd_linf", "epsilon": 0.1 + 0.2 - 0.27}]
+    table = build_table("accuracy", {"cells": cells}, inputs.study, inputs)
+    assert "not run" not in set(table.display.iloc[0])
+
+
+def test_suspect_numbers_are_never_bold(inputs):
+    trusted = build_table("headline", SPECS["headline"], inputs.study, inputs)
+    assert trusted.bold.any(axis=None)
+    doubted = AnalysisInputs(inputs.manifest, inputs.study)
+    doubted.__dict__["verdicts"] = inputs.verdicts.assign(verdict="suspect")
+    table = build_table("headline", SPECS["headline"], inputs.study, doubted)
+    assert set(table.display["Evaluation"]) == {"suspect"}
+    assert not table.bold.any(axis=None)
+
+
+def test_bold_marks_the_best_only_where_some_model_is_worse(inputs):
+    table = build_table("accuracy", {"cells": CELLS}, inputs.study, inputs)
+    clean, attacked = table.bold.iloc[0], table.bold.iloc[1]
+    assert not clean.any()
+    assert attacked.any()
+    assert not attacked["ResNet18 (text)"]
+
+
+def test_markup_is_escaped_and_bold_in_both_formats(tmp_path):
+    frame = pd.DataFrame({"a_b": ["50 % | x_1", "plain"]})
+    bold = pd.DataFrame({"a_b": [False, True]})
+    table = Table(frame, frame, "R&D ± 1", bold)
+    _, markdown, latex = write_table(table, tmp_path / "t")
+    assert r"50 % \| x_1" in markdown.read_text()
+    assert "**plain**" in markdown.read_text()
+    text = latex.read_text()
+    assert r"a\_b" in text
+    assert r"50 \% | x\_1" in text
+    assert r"\textbf{plain}" in text
+    assert r"\caption{R\&D $\pm$ 1}" in text
+    assert r"\label{tab:t}" in text
+
+
+def test_nonsignificant_conclusions_name_what_would_have_been_found(inputs):
+    table = build_table("significance", SPECS["significance"], inputs.study, inputs)
+    weak = table.display["Conclusion"][~table.tidy.significant]
+    assert len(weak)
+    assert weak.str.fullmatch(r"n\.s\. \(80 % power from \d\.\d{3}\)").all()
+
+
+def test_rankings_follow_the_order_of_the_cells(inputs):
+    table = build_table("ranking", {"cells": CELLS[::-1]}, inputs.study, inputs)
+    assert table.display["Attack"].tolist() == ["PGD L∞ ε = 0.03", "clean"]
+
+
+def test_an_unknown_kind_is_one_clear_line(inputs):
+    with pytest.raises(ConfigError, match=r"unknown kind of table 'pie'.*choose one of"):
+        build_table("pie", {"title": "x"}, inputs.study, inputs)
+
+
+def test_p_values_are_printed_as_readers_expect():
+    assert [p_text(p) for p in (0.0004, 0.04961, 1.0, float("nan"))] == [
+        "<0.001", "0.050", "1.000", "–",
+    ]  # fmt: skip
+
+
+def test_latex_of_an_empty_table_is_still_a_table():
+    empty = pd.DataFrame({"Model": pd.Series(dtype=str)})
+    assert r"\toprule" in to_latex(Table(empty, empty, "none"), "tab:none")
+
+
+def test_missing_records_are_named_and_left_out(inputs, caplog):
+    manifest = {**inputs.manifest, "features": [
+        {"dataset": "d", "split": "s", "model": "m", "path": "gone/features.npz"},
+    ]}  # fmt: skip
+    with caplog.at_level(logging.WARNING):
+        assert AnalysisInputs(manifest, inputs.study).features == {}
+    assert "gone/features.npz is missing" in caplog.text
+
+
+def test_missing_outcomes_are_an_error_that_names_the_file(inputs):
+    lost = {**inputs.manifest["outcomes"][0], "path": "gone/natural.parquet"}
+    with pytest.raises(OutcomeError, match=r"gone/natural\.parquet"):
+        _ = AnalysisInputs({**inputs.manifest, "outcomes": [lost]}).outcomes
+
+
+def test_inputs_are_read_once(inputs):
+    assert inputs.outcomes is inputs.outcomes
+    assert inputs.mcnemar is inputs.mcnemar
+
+
+def test_unions_over_suites_are_tested_too(inputs):
+    assert "all linf_whitebox" in set(inputs.mcnemar.attack)
+    assert "all linf_whitebox" in set(inputs.cochran.attack)
+    assert "all linf_whitebox" in set(inputs.resampled_t.attack)

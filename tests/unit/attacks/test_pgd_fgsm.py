@@ -1,0 +1,207 @@
+"""Gradient attacks against closed forms and straightforward references."""
+
+import pytest
+import torch
+from torch.nn import functional
+from toys import SHAPE, Band, Linear, generator, images_for, victim_of
+
+from assay.attacks.fgsm import FGSM
+from assay.attacks.pgd import PGD
+from assay.attacks.victim import Victim, View
+from assay.foundation.errors import AttackError
+
+
+class Net(torch.nn.Sequential):
+    """A small smooth network, so that gradients differ from step to step."""
+
+    def __init__(self):
+        torch.manual_seed(0)
+        super().__init__(
+            torch.nn.Flatten(), torch.nn.Linear(36, 24), torch.nn.Tanh(), torch.nn.Linear(24, 3)
+        )
+
+
+def reference_pgd(module, images, labels, epsilon, step, steps, norm):
+    x = images.clone()
+    for _ in range(steps):
+        x.requires_grad_()
+        functional.cross_entropy(module(x), labels, reduction="sum").backward()
+        g = x.grad
+        with torch.no_grad():
+            if norm == "linf":
+                x = x + step * g.sign()
+                x = images + (x - images).clamp(-epsilon, epsilon)
+            else:
+                x = x + step * g / g.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+                change = x - images
+                length = change.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+                x = images + change * (epsilon / length).clamp(max=1)
+            x = x.clamp(0, 1)
+    return x
+
+
+@pytest.mark.parametrize(("norm", "epsilon"), [("linf", 0.08), ("l2", 0.4)])
+def test_pgd_from_the_image_itself_agrees_with_a_straightforward_loop(norm, epsilon):
+    module = Net().eval()
+    images, labels = images_for(module)
+    attack = PGD(norm=norm, steps=20, step=epsilon / 8, random_start=False, as_published=True)
+    victim = Victim.from_module(module, classes=3, shape=SHAPE)
+    ours = attack(victim, images, labels, [epsilon], generator()).images[0]
+    expected = reference_pgd(module, images, labels, epsilon, epsilon / 8, 20, norm)
+    torch.testing.assert_close(ours, expected, rtol=0, atol=1e-5)
+
+
+def test_fgsm_agrees_with_a_straightforward_step():
+    module = Net().eval()
+    images, labels = images_for(module)
+    victim = Victim.from_module(module, classes=3, shape=SHAPE)
+    ours = FGSM()(victim, images, labels, [0.05, 0.3], generator()).images
+    for result, epsilon in zip(ours, [0.05, 0.3], strict=True):
+        expected = reference_pgd(module, images, labels, epsilon, epsilon, 1, "linf")
+        torch.testing.assert_close(result, expected, rtol=0, atol=1e-5)
+
+
+def test_fgsm_takes_one_gradient_for_all_epsilons():
+    module = Linear().eval()
+    images, labels = images_for(module)
+    victim = victim_of(module)
+    FGSM()(victim, images, labels, [0.01, 0.02, 0.05, 0.1], generator())
+    assert victim.backwards == len(images)
+
+
+@pytest.mark.parametrize(
+    ("norm", "dual"), [("linf", lambda w: w.abs().sum()), ("l2", lambda w: w.norm())]
+)
+@pytest.mark.parametrize("loss", ["cross_entropy", "margin", "training"])
+def test_pgd_breaks_a_linear_model_exactly_beyond_its_distance(norm, dual, loss):
+    module = Linear().eval()
+    images, labels = images_for(module)
+    with torch.no_grad():
+        distance = module.margin(images).abs() / dual(module.weight)
+    near = distance < distance.median()  # so that the bounds [0, 1] do not interfere
+    images, labels, distance = images[near], labels[near], distance[near]
+    attack = PGD(norm=norm, steps=40, restarts=1, loss=loss)
+    for image, label, exact in zip(images, labels, distance.tolist(), strict=True):
+        result = attack(victim_of(module), image[None], label[None],
+                        [0.98 * exact, 1.03 * exact], generator())
+        assert result.broken[:, 0].tolist() == [False, True]
+
+
+def test_pgd_leaves_at_the_first_broken_iterate():
+    module = Linear().eval()
+    images, labels = images_for(module)
+    victim = victim_of(module)
+    attack = PGD(steps=40, step=0.05, random_start=False)
+    result = attack(victim, images, labels, [1.0], generator())
+    assert result.broken.all()
+    # Half the way across the cube suffices, ten steps of forty, and one look says so.
+    assert result.backwards.max() <= 12
+    assert torch.equal(result.backwards[0] + 3, result.forwards[0] + 1)
+
+
+def test_restarts_break_what_one_start_does_not_and_never_less():
+    class Needle(torch.nn.Module):
+        """Wrong only near one of two corners; the gradient leads to the nearer one."""
+
+        def forward(self, x):
+            first, second = x[:, 0, 0, 0] - 0.5, x[:, 0, 0, 1]
+            wrong = torch.relu(first.abs() - 0.05) * torch.where(first > 0, 1.0, -0.5) - 0.02
+            return torch.stack([torch.zeros_like(second), wrong], dim=1)
+
+    images = torch.full((40, *SHAPE), 0.5)
+    labels = torch.zeros(40, dtype=torch.long)
+    broken = {}
+    for restarts in (1, 6):
+        attack = PGD(steps=6, restarts=restarts)
+        broken[restarts] = attack(
+            victim_of(Needle()), images, labels, [0.2], generator()
+        ).broken[0]
+    assert 10 <= broken[1].sum() < 30
+    assert broken[6].float().mean() > 0.95
+    assert (broken[6] | ~broken[1]).all()
+
+
+def test_what_breaks_in_a_small_ball_is_not_searched_in_a_larger_one():
+    module = Linear().eval()
+    images, labels = images_for(module)
+    victim = victim_of(module)
+    attack = PGD(steps=10)
+    alone = attack(victim, images, labels, [0.1], generator())
+    assert alone.broken.any()
+    spent = victim.backwards
+    both = attack(victim, images, labels, [0.1, 0.11], generator())
+    again = victim.backwards - spent
+    carried = both.broken[0]
+    assert torch.equal(both.images[1, carried], both.images[0, carried])
+    assert torch.equal(both.backwards[1, carried], both.backwards[0, carried])
+    assert again < spent + 11 * int((~carried).sum()) + 1
+
+
+def test_fgsm_reports_that_a_larger_step_can_miss():
+    images = torch.full((4, *SHAPE), 0.49)
+    labels = torch.zeros(4, dtype=torch.long)
+    # Band: class 0 within 0.05 of the mean 1/2 by its quadratic, class 1 beyond.
+    labels = Band()(images).argmax(1)
+    far = torch.full((4, *SHAPE), 0.42)
+    label = Band()(far).argmax(1)
+    assert not torch.equal(labels, label)
+    victim = victim_of(Band())
+    result = FGSM()(victim, far, label, [0.05, 0.2], generator())
+    assert result.broken[0].all()
+    assert not result.broken[1].any()
+    assert PGD(steps=20)(victim, far, label, [0.05, 0.2], generator()).broken.all()
+
+
+def test_vanishing_gradients_are_counted_and_do_no_harm():
+    class Quantised(Linear):
+        def forward(self, images):
+            return super().forward((images * 8).round() / 8)
+
+    module = Quantised().eval()
+    images, labels = images_for(module)
+    result = PGD(steps=5, random_start=False)(
+        victim_of(module), images, labels, [0.02], generator()
+    )
+    survivors = ~result.broken[0]
+    assert (result.zero_gradients[0, survivors] == 5).all()
+    assert torch.equal(result.images[0, survivors], images[survivors])
+
+
+def test_a_view_that_cuts_the_graph_counts_as_zero_gradient():
+    module = Linear().eval()
+    images, labels = images_for(module)
+    cut = View(lambda x, g: module(x).detach())
+    victim = Victim(logits=lambda x, g: module(x), classes=2, shape=SHAPE, device="cpu",
+                    views={"cut": cut})
+    result = FGSM()(victim, images, labels, [0.05], generator())
+    assert (result.zero_gradients == 1).all()
+
+
+def test_gradients_that_are_not_finite_are_counted_and_left_out():
+    class Root(Linear):
+        def margin(self, images):
+            plain = super().margin(images)
+            return plain + 0 * (images[:, 0, 0, 0] - images[:, 0, 0, 0].detach()).sqrt()
+
+    module = Root().eval()
+    images, labels = images_for(module)
+    result = PGD(steps=4)(victim_of(module), images, labels, [0.1], generator())
+    assert result.images.isfinite().all()
+    assert result.broken.any()  # the other pixels' gradients are still followed
+    assert (result.non_finite > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"norm": "l1"}, "norm"),
+        ({"steps": 0}, "steps"),
+        ({"restarts": 0}, "restarts"),
+        ({"restarts": 2, "random_start": False}, "restarts"),
+        ({"step": 0.0}, "step"),
+        ({"loss": "hinge"}, "loss"),
+    ],
+)
+def test_impossible_settings_are_named(settings, named):
+    with pytest.raises(AttackError, match=f"setting '{named}'"):
+        PGD(**settings)

@@ -1,0 +1,125 @@
+"""Small models whose robustness is known on paper, and the attacks that the tests go through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from assay.attacks.base import Attack
+from assay.attacks.clean import Clean
+from assay.attacks.fgsm import FGSM
+from assay.attacks.natural import (
+    Brightness,
+    BrightnessStandard,
+    Contrast,
+    ContrastStandard,
+    GaussianNoise,
+)
+from assay.attacks.one_pixel import OnePixel
+from assay.attacks.pgd import PGD
+from assay.attacks.victim import Victim
+
+SHAPE = (1, 6, 6)
+
+
+class Linear(nn.Module):
+    """Two classes: logits (0, w . (x - 1/2)); the distance to the boundary is |w . (x - 1/2)| / |w|*."""
+
+    def __init__(self, shape: tuple[int, int, int] = SHAPE, seed: int = 0):
+        super().__init__()
+        weight = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        weight[:, 2, 3] = 4.0  # one pixel decides much
+        self.weight = nn.Parameter(weight + 0.3)
+        self.dropout = nn.Dropout(0.5)  # tells training mode from evaluation
+
+    def margin(self, images: Tensor) -> Tensor:
+        return ((self.dropout(images) - 0.5) * self.weight).flatten(1).sum(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        margin = self.margin(images)
+        return torch.stack([torch.zeros_like(margin), margin], dim=1)
+
+
+class Band(nn.Module):
+    """Class 1 within a band around the images' mean 1/2, class 0 on both sides of it (quadratic)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        distance = images.flatten(1).mean(1) - 0.5
+        return torch.stack([torch.zeros_like(distance), distance**2 - 0.05**2], dim=1)
+
+
+def images_for(module: nn.Module, n: int = 48, shape=SHAPE, seed: int = 1):
+    """Images well inside [0, 1] and what the module makes of them: (n, C, H, W), (n,)."""
+    images = 0.3 + 0.4 * torch.rand((n, *shape), generator=torch.Generator().manual_seed(seed))
+    with torch.no_grad():
+        return images, module(images).argmax(1)
+
+
+def victim_of(module: nn.Module, **options) -> Victim:
+    return Victim.from_module(module.eval(), classes=2, shape=SHAPE, **options)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@dataclass(frozen=True)
+class Case:
+    """An attack, budgets to try it at, and one at which the linear toy's accuracy must drop."""
+
+    attack: Attack
+    epsilons: tuple[float, ...]
+    breaks_at: float | None
+    random: bool = False
+
+
+CASES = {
+    "clean": Case(Clean(), (0.0,), None),
+    "fgsm": Case(FGSM(), (0.0, 0.02, 0.1), 0.1),
+    "fgsm_margin": Case(FGSM(loss="margin"), (0.0, 0.1), 0.1),
+    "fgsm_as_published": Case(FGSM(loss="training", as_published=True), (0.0, 0.1), 0.1),
+    "pgd_linf": Case(PGD(steps=5, restarts=3), (0.0, 0.02, 0.1), 0.1, random=True),
+    "pgd_linf_margin": Case(PGD(steps=5, loss="margin"), (0.0, 0.1), 0.1, random=True),
+    "pgd_l2": Case(PGD(norm="l2", steps=5, restarts=2), (0.0, 0.1, 0.5), 0.5, random=True),
+    "pgd_as_published": Case(
+        PGD(steps=12, step=0.01, random_start=False, loss="training", as_published=True),
+        (0.0, 0.1),
+        0.1,
+    ),
+    "one_pixel": Case(OnePixel(population=16, generations=5), (0, 1, 3), 1, random=True),
+    "one_pixel_probability": Case(
+        OnePixel(
+            population=16,
+            generations=5,
+            strategy="best1bin",
+            weight=(0.5, 1.0),
+            crossover=0.7,
+            objective="probability",
+        ),
+        (0, 1),
+        1,
+        random=True,
+    ),
+    "one_pixel_as_published": Case(
+        OnePixel(
+            population=9,
+            generations=8,
+            strategy="best1bin",
+            weight=(0.5, 1.0),
+            crossover=0.7,
+            objective="inverted",
+            tolerance=0.01,
+            as_published=True,
+        ),
+        (0, 1),
+        None,
+        random=True,
+    ),
+    "brightness": Case(Brightness(), (1.0, 1.3, 2.0), 1.3),
+    "contrast": Case(Contrast(), (1.0, 2.0, 4.0), 4.0),
+    "brightness_standard": Case(BrightnessStandard(), (0, 1, 5), 5),
+    "contrast_standard": Case(ContrastStandard(), (0, 1, 5), 5),
+    "gaussian_noise": Case(GaussianNoise(), (0.0, 0.1, 0.3), 0.3, random=True),
+}

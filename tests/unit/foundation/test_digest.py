@@ -1,0 +1,57 @@
+"""Digests of code see lines that count and nothing else."""
+
+import shutil
+
+import pytest
+from assay.foundation import digest
+from assay.foundation.errors import AssayError
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the real package that a test may edit."""
+    shutil.copytree(
+        digest.ROOT / "assay", tmp_path / "assay", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    monkeypatch.setattr(digest, "ROOT", tmp_path)
+    digest.forget()
+    yield tmp_path / "assay"
+    digest.forget()
+
+
+def edited(file, old, new):
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    digest.forget()
+
+
+def test_comments_docstrings_and_layout_do_not_change_a_digest(package):
+    before = digest.code_digest("assay.foundation.outcomes")
+    edited(package / "foundation/seeds.py", "import hashlib", "# why not\n\nimport hashlib")
+    edited(package / "foundation/files.py", '"""Files that are', '"""Some files that are')
+    edited(package / "foundation/files.py", '"""Writes `text` (UTF-8)', '"""Puts `text` (UTF-8)')
+    assert digest.code_digest("assay.foundation.outcomes") == before
+
+
+def test_a_changed_line_in_an_imported_module_changes_the_digest_of_what_imports_it(package):
+    outcomes = digest.code_digest("assay.foundation.outcomes")
+    registry = digest.code_digest("assay.foundation.registry")
+    edited(package / "foundation/files.py", "digest_size=8", "digest_size=9")
+    assert digest.code_digest("assay.foundation.outcomes") != outcomes
+    assert digest.code_digest("assay.foundation.registry") == registry
+
+
+def test_imports_inside_functions_count(package, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "def main():\n    from assay.foundation.seeds import seed_for\n    seed_for(1)\n"
+    )
+    before = digest.code_digest(script)
+    edited(package / "foundation/seeds.py", "digest_size=8", "digest_size=7")
+    assert digest.code_digest(script) != before
+
+
+def test_code_that_is_not_there_is_named():
+    with pytest.raises(AssayError, match=r"assay\.nothing"):
+        digest.code_digest("assay.nothing")

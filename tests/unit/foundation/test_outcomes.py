@@ -1,0 +1,65 @@
+"""The outcome schema."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from assay.foundation.errors import OutcomeError
+from assay.foundation.outcomes import (
+    OUTCOME_COLUMNS,
+    read_outcomes,
+    read_provenance,
+    write_outcomes,
+)
+
+
+def rows(n=3, **changes):
+    values = dict.fromkeys(OUTCOME_COLUMNS, 0)
+    values |= dict.fromkeys(("dataset", "split", "model", "suite", "attack", "view"), "a")
+    frame = pd.DataFrame(
+        {**values, "norm": "linf", "broken": False, "log_px": np.nan}, index=range(n)
+    )
+    frame["sample"] = range(n)
+    frame["epsilon"] = 0.1
+    frame["scores"] = [[0.25, 0.75]] * n
+    return frame.assign(**changes)
+
+
+def test_rows_come_back_as_written_with_their_provenance(tmp_path):
+    path = tmp_path / "x.parquet"
+    write_outcomes(rows(), path, {"seed": 7})
+    back = read_outcomes(path)
+    assert list(back.columns) == list(OUTCOME_COLUMNS)
+    assert back["epsilon"].tolist() == [0.1] * 3
+    assert back["scores"][0].tolist() == [0.25, 0.75]
+    assert back["log_px"].isna().all()
+    assert read_provenance(path) == {"seed": 7}
+
+
+def test_files_of_several_jobs_are_joined_with_their_names(tmp_path):
+    for name in "ab":
+        write_outcomes(rows(model=name), tmp_path / name, {})
+    assert read_outcomes([tmp_path / "a", tmp_path / "b"])["model"].tolist() == list("aaabbb")
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (rows().drop(columns="view"), "columns missing: .'view'"),
+        (rows(extra=1), "unknown: .'extra'"),
+        (rows(norm="l7"), "unknown norms"),
+        (rows(sample=0), "stands twice"),
+        (rows(label="cat"), "label"),
+    ],
+)
+def test_rows_that_break_the_schema_are_refused(tmp_path, frame, message):
+    with pytest.raises(OutcomeError, match=message):
+        write_outcomes(frame, tmp_path / "x.parquet", {})
+    assert not (tmp_path / "x.parquet").exists()
+
+
+def test_a_truncated_file_is_named_with_its_remedy(tmp_path):
+    path = tmp_path / "x.parquet"
+    write_outcomes(rows(), path, {})
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(OutcomeError, match=r"x\.parquet: cannot be read.*delete the file"):
+        read_outcomes(path)

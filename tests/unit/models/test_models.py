@@ -1,0 +1,232 @@
+"""What holds for every model of the catalogue, and building, saving and loading."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+from torch.nn import functional
+
+from assay.foundation.errors import ModelError
+from assay.models.base import build, load_weights, save_weights
+from assay.models.dbx import DBX
+
+CATALOGUE = yaml.safe_load(
+    (Path(__file__).parents[3] / "config/catalogue/models.yaml").read_text(encoding="utf-8")
+)
+SHAPE, CLASSES = (1, 16, 16), 4
+
+
+def made(name: str, seed: int = 0, **settings):
+    """The catalogue's model on small images, as if its published weights had been loaded."""
+    entry = CATALOGUE[name]
+    small = {**entry["settings"], "input_size": None, **settings}
+    model = build(name, {**entry, "settings": small}, classes=CLASSES, shape=SHAPE, seed=seed)
+    model.awaits = None
+    return model
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(6, *SHAPE, generator=seeded(1))
+
+
+@pytest.fixture
+def labels() -> torch.Tensor:
+    return torch.tensor([0, 1, 2, 3, 0, 1])
+
+
+@pytest.fixture(params=sorted(CATALOGUE))
+def model(request):
+    return made(request.param).eval()
+
+
+def test_decisions_draws_and_features_have_their_shapes(model, images):
+    assert model.logits(images, seeded()).shape == (6, CLASSES)
+    assert model.draws(images, 3, seeded()).shape == (3, 6, CLASSES)
+    assert model.features(images).shape[0] == 6
+    assert model.features(images).ndim == 2
+
+
+def test_a_decision_is_random_exactly_where_the_model_says_so(model, images):
+    first, second = (model.logits(images, seeded(seed)) for seed in (1, 2))
+    assert torch.equal(first, second) != model.stochastic
+    assert torch.equal(first, model.logits(images, seeded(1)))
+    draws = model.draws(images, 2, seeded(1))
+    assert torch.equal(draws[0], draws[1]) != model.stochastic
+
+
+def test_no_decision_touches_the_global_random_state(model, images, labels):
+    state = torch.random.get_rng_state()
+    model.logits(images, seeded())
+    model.training_loss(images, labels, seeded())
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_every_view_leads_a_gradient_to_the_image(model, images, labels):
+    for name, view in model.views().items():
+        leaf = images.clone().requires_grad_()
+        loss = functional.cross_entropy(view.logits(leaf, seeded()), labels)
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        assert gradient.isfinite().all(), name
+        assert (gradient.flatten(1).abs().amax(1) > 0).all(), name
+
+
+def test_a_step_against_a_views_gradient_lowers_the_true_class_in_the_decision(model, images):
+    with torch.no_grad():
+        truth = model.draws(images, 40, seeded(3)).softmax(-1).mean(0).argmax(-1)
+    for view in model.views().values():
+        attacked = images.clone()
+        for step in range(5):
+            leaf = attacked.clone().requires_grad_()
+            loss = functional.cross_entropy(view.logits(leaf, seeded(step)), truth)
+            (gradient,) = torch.autograd.grad(loss, leaf)
+            attacked = (attacked + 0.05 * gradient.sign()).clamp(0, 1)
+        with torch.no_grad():
+            before, after = (
+                model.draws(x, 40, seeded(4)).softmax(-1).mean(0).gather(1, truth[:, None]).mean()
+                for x in (images, attacked)
+            )
+        assert after < before
+
+
+def test_training_losses_come_per_image(model, images, labels):
+    for function in (model.training_loss, model.validation_loss):
+        parts = function(images, labels, seeded())
+        assert {len(value) for value in parts.values()} == {6}
+        assert parts["total"].isfinite().all()
+
+
+def test_a_victim_is_a_frozen_copy(images, labels):
+    model = made("gbz_as_coded").train()
+    victim = model.victim("cpu")
+    for view in victim.views.values():
+        _, _, gradient = victim.gradient(view, images, labels, None, seeded())
+        assert gradient.abs().sum() > 0
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+    assert model.training
+    before = victim.logits(images, seeded())
+    with torch.no_grad():
+        model.encoder.mean.weight.zero_()
+    assert torch.equal(victim.logits(images, seeded()), before)
+
+
+def test_a_victim_of_batch_normalisation_is_in_evaluation_mode(images):
+    model = made("resnet18").train()
+    victim = model.victim("cpu")
+    together = victim.logits(images, seeded())
+    torch.testing.assert_close(victim.logits(images[:1], seeded()), together[:1])
+
+
+def test_a_victim_says_what_the_model_is(images):
+    stochastic, plain = made("gbz").victim("cpu"), made("resnet18").victim("cpu")
+    assert stochastic.stochastic
+    assert stochastic.has_log_px
+    assert stochastic.log_px(images, seeded()).isfinite().all()
+    assert not plain.stochastic
+    assert not plain.has_log_px
+
+
+@torch.no_grad()
+def test_dbx_decides_by_the_mean_of_class_probabilities_over_its_draws(images):
+    model = made("dbx", samples=500)
+    mean, log_variance = model.encoder(images)
+    noise = torch.randn(500, *mean.shape, generator=seeded(2))
+    expected = model.classifier(mean + (0.5 * log_variance).exp() * noise).softmax(-1).mean(0)
+    torch.testing.assert_close(model.logits(images, seeded(2)).exp(), expected)
+
+
+@torch.no_grad()
+def test_dbx_draws_are_independent_decisions(images):
+    model = made("dbx", samples=2)
+    draws = model.draws(images, 600, seeded(1)).exp()
+    calls = torch.stack([model.logits(images, g) for g in [seeded(2)] for _ in range(600)]).exp()
+    torch.testing.assert_close(draws.mean(0), calls.mean(0), atol=1e-2, rtol=0)
+    torch.testing.assert_close(draws.std(0), calls.std(0), rtol=0.15, atol=1e-3)
+
+
+def test_dbx_weighs_its_kl_by_beta(images, labels):
+    model = DBX(classes=CLASSES, shape=SHAPE, beta=0.25)
+    parts = model.training_loss(images, labels, seeded())
+    torch.testing.assert_close(parts["total"], parts["classification"] + 0.25 * parts["kl"])
+
+
+def test_initial_weights_follow_the_seed_and_nothing_else():
+    state = torch.random.get_rng_state()
+    first = made("dbx", seed=5).state_dict()
+    torch.rand(7)
+    second, other = made("dbx", seed=5).state_dict(), made("dbx", seed=6).state_dict()
+    torch.random.set_rng_state(state)
+    made("dbx", seed=5)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert not all(torch.equal(first[key], other[key]) for key in first)
+
+
+def test_weights_come_back_as_they_were_saved(tmp_path, images):
+    model, other = made("resnet18", seed=1), made("resnet18", seed=2)
+    model.train().logits(images)  # moves the statistics of batch normalisation
+    save_weights(model, tmp_path / "weights.safetensors")
+    load_weights(other, tmp_path / "weights.safetensors")
+    assert all(
+        torch.equal(value, other.state_dict()[key]) for key, value in model.state_dict().items()
+    )
+
+
+def test_saved_weights_are_the_same_bytes_each_time(tmp_path):
+    for name in "ab":
+        save_weights(made("dbx", seed=1).state_dict(), tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_a_borrowing_entry_takes_the_weights_of_its_owner(tmp_path, images):
+    for name, entry in CATALOGUE.items():
+        if owner := entry.get("weights_from"):
+            save_weights(made(owner, seed=1), tmp_path / "weights")
+            load_weights(made(name, seed=2), tmp_path / "weights")
+
+
+@pytest.mark.parametrize("kept", [0, 5, 1000, -1])
+def test_truncated_weights_are_refused_with_the_files_name(tmp_path, kept):
+    path = tmp_path / "weights.safetensors"
+    save_weights(made("dbx"), path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ModelError, match=r"weights\.safetensors: the weights cannot be read"):
+        load_weights(made("dbx"), path)
+
+
+def test_missing_weights_are_refused_with_the_files_name(tmp_path):
+    with pytest.raises(ModelError, match="nowhere"):
+        load_weights(made("dbx"), tmp_path / "nowhere")
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path):
+    path = tmp_path / "weights"
+    save_weights(made("dbx"), path)
+    with pytest.raises(ModelError, match="another architecture"):
+        load_weights(made("gbz"), path)
+    with pytest.raises(ModelError, match="another architecture"):
+        load_weights(made("dbx", latent_dim=7), path)
+    state = load_file(path)
+    state.pop("encoder.mean.bias")
+    save_file(state, path)
+    with pytest.raises(ModelError, match=r"encoder\.mean\.bias"):
+        load_weights(made("dbx"), path)
+
+
+def test_an_unknown_setting_is_refused_with_the_known_ones():
+    with pytest.raises(ModelError, match=r"dbx.settings: unknown key 'sample'.*samples"):
+        made("dbx", sample=3)
+
+
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_every_entry_says_its_source_and_how_it_differs(name):
+    entry = CATALOGUE[name]
+    assert entry["source"]
+    assert entry["differences"]
+    assert entry["family"] in ("generative", "discriminative")

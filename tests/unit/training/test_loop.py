@@ -1,0 +1,552 @@
+"""The training loop: it learns, it is reproducible, and it goes on exactly where it stopped."""
+
+import errno
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from assay.foundation.errors import ModelError, TrainingError
+from assay.models.base import Classifier, build, correct
+from assay.models.gbz import GBZ
+from assay.models.resnet import ResNet18
+from assay.training.loop import batches, train
+
+SHAPE, CLASSES, TRAIN = (1, 8, 8), 3, 100
+
+
+def blobs(n: int = 160) -> tuple[np.ndarray, np.ndarray]:
+    """Images of noise with a bright patch whose place is the class."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(CLASSES, size=n)
+    images = rng.integers(0, 120, size=(n, *SHAPE), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[0, 2 * label : 2 * label + 3, 2 * label : 2 * label + 3] += 110
+    return images, labels
+
+
+class Small(Classifier):
+    """A network with everything that resuming has to bring back: noise, dropout, statistics."""
+
+    stochastic = True
+
+    def __init__(self, **keywords):
+        super().__init__(classes=CLASSES, shape=SHAPE, **keywords)
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2)
+        )
+        self.head = nn.Linear(144, CLASSES)
+
+    def features(self, images):
+        return self.body(images)
+
+    def logits(self, images, generator=None):
+        features = self.body(images)
+        noise = torch.randn(features.shape, generator=generator)
+        return self.head(features + 0.1 * noise)
+
+
+def small(kind: type[Classifier] = Small) -> Classifier:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return kind()
+
+
+def run(
+    work: Path,
+    model: Classifier | None = None,
+    *,
+    names=("test",),
+    every=60.0,
+    val=None,
+    **settings,
+):
+    images, labels = blobs()
+    return train(
+        model or small(),
+        images,
+        labels,
+        np.arange(TRAIN),
+        np.arange(TRAIN, len(labels)) if val is None else val,
+        {"epochs": 3, "batch_size": 16, **settings},
+        work=work,
+        names=names,
+        checkpoint_every_s=every,
+    )
+
+
+def same(first: dict, second: dict) -> bool:
+    return first.keys() == second.keys() and all(
+        torch.equal(first[key], second[key]) for key in first
+    )
+
+
+def numbers(history):
+    return history.drop(columns="seconds")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("undisturbed"))
+
+
+def steps(folder: Path) -> list[int]:
+    return sorted(int(path.stem.split("_")[1]) for path in folder.glob("checkpoint_*.pt"))
+
+
+def test_training_learns(tmp_path):
+    history = run(tmp_path, epochs=8).history
+    assert history["train_loss"].iloc[-1] < 0.5 * history["train_loss"].iloc[0]
+    assert history["val_accuracy"].max() > 0.9
+
+
+def test_a_generative_model_learns_every_part_of_its_loss(tmp_path):
+    entry = {"implementation": "assay.models.gbz:GBZ", "settings": {"latent_dim": 4, "samples": 2}}
+    model = build("gbz", entry, classes=CLASSES, shape=SHAPE)
+    result = run(tmp_path, model, recipe="elbo", epochs=25, learning_rate=0.003, scheduler=None)
+    first, last = result.history.iloc[0], result.history.iloc[-1]
+    assert last["val_reconstruction"] < first["val_reconstruction"]
+    assert last["val_classification"] < first["val_classification"]
+    assert result.history["val_accuracy"].max() > 0.6
+
+
+def test_history_and_facts_tell_what_happened(undisturbed):
+    history, facts = undisturbed.history, undisturbed.facts
+    assert list(history["epoch"]) == [0, 1, 2]
+    assert {
+        "train_loss",
+        "val_loss",
+        "train_accuracy",
+        "val_accuracy",
+        "learning_rate",
+        "seconds",
+    } <= set(history.columns)
+    assert (history["seconds"] > 0).all()
+    assert facts["train_n"] == TRAIN
+    assert facts["val_n"] == 60
+    assert facts["epochs"] == 3
+    assert facts["parameters"] == sum(p.numel() for p in small().parameters())
+    best = history["val_accuracy"][history["epoch"] == facts["best_epoch"]].item()
+    assert best == history["val_accuracy"].max() == facts["best_val_accuracy"]
+
+
+def test_the_recorded_training_loss_is_the_mean_over_the_images_that_were_seen(tmp_path):
+    seen = []
+
+    class Watched(Small):
+        def training_loss(self, images, labels, generator=None):
+            parts = super().training_loss(images, labels, generator)
+            if self.training:
+                seen.append(parts["total"].detach().clone())
+            return parts
+
+    for recipe, unit in (("standard", 1), ("elbo", 16)):
+        seen.clear()
+        history = run(tmp_path / recipe, small(Watched), epochs=1, recipe=recipe).history
+        assert sum(map(len, seen)) == TRAIN
+        assert history["train_loss"][0] == pytest.approx(torch.cat(seen).mean().item() * unit)
+
+
+def test_every_epoch_shows_every_image_once_in_a_new_order(tmp_path):
+    seen = []
+
+    class Watched(Small):
+        def training_loss(self, images, labels, generator=None):
+            if self.training:
+                seen.append((images * 255).round().to(torch.uint8).flatten(1).clone())
+            return super().training_loss(images, labels, generator)
+
+    run(tmp_path, small(Watched), epochs=2)
+    together = torch.cat(seen)
+    first, second = together[:TRAIN], together[TRAIN:]
+    expected = torch.from_numpy(blobs()[0][:TRAIN]).flatten(1)
+    for epoch in (first, second):
+        assert torch.equal(epoch.unique(dim=0), expected.unique(dim=0))
+    assert not torch.equal(first, second)
+
+
+def test_the_learning_rate_falls_in_steps(tmp_path):
+    history = run(
+        tmp_path, epochs=5, learning_rate=0.01, scheduler={"step_size": 2, "gamma": 0.1}
+    ).history
+    assert history["learning_rate"].tolist() == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001])
+
+
+def test_one_step_is_adams_own(tmp_path):
+    class Plain(Small):
+        def logits(self, images, generator=None):
+            return self.head(images.flatten(1).repeat(1, 3)[:, :144])
+
+    settings = {"epochs": 1, "batch_size": TRAIN, "learning_rate": 0.01, "weight_decay": 0.1}
+    trained = run(tmp_path, small(Plain), **settings).last_state
+    model = small(Plain)
+    adam = torch.optim.Adam(model.head.parameters(), lr=0.01, weight_decay=0.1)
+    images, labels = blobs()
+    pixels = torch.from_numpy(images[:TRAIN]).float() / 255
+    functional.cross_entropy(model.logits(pixels), torch.from_numpy(labels[:TRAIN])).backward()
+    adam.step()
+    torch.testing.assert_close(trained["head.weight"], model.head.weight.data)
+
+
+class Scripted(Small):
+    """Validation accuracies from a list, one per epoch."""
+
+    accuracies = (0.0, 1.0, 0.0, 1.0, 0.0)
+
+    def __init__(self):
+        super().__init__()
+        self.epoch = -1
+
+    def train(self, mode=True):
+        self.epoch += mode
+        return super().train(mode)
+
+    def validation_loss(self, images, labels, generator=None):
+        parts = super().validation_loss(images, labels, generator)
+        return {**parts, "accuracy": torch.full((len(labels),), self.accuracies[self.epoch])}
+
+
+def test_the_latest_of_equally_good_epochs_is_the_best(tmp_path):
+    result = run(tmp_path / "all", small(Scripted), epochs=5)
+    shorter = run(tmp_path / "four", small(Scripted), epochs=4, scheduler=None)
+    assert result.facts["best_epoch"] == 3
+    assert same(result.best_state, shorter.last_state)
+    assert not same(result.best_state, result.last_state)
+
+
+def test_without_validation_the_last_weights_are_the_best(tmp_path):
+    result = run(tmp_path, val=np.array([], dtype=int))
+    assert same(result.best_state, result.last_state)
+    assert result.history["val_accuracy"].isna().all()
+    assert result.facts["best_val_accuracy"] is None
+
+
+def test_the_model_is_left_with_the_last_weights(tmp_path):
+    model = small()
+    assert same(run(tmp_path, model).last_state, model.state_dict())
+
+
+def test_frozen_layers_do_not_change(tmp_path):
+    model = ResNet18(classes=CLASSES, shape=SHAPE, trainable=["conv1", "fc"])
+    before = {name: value.clone() for name, value in model.network.named_parameters()}
+    run(tmp_path, model, epochs=1, weight_decay=0.1)
+    for name, value in model.network.named_parameters():
+        trained = name.split(".")[0] in ("conv1", "fc")
+        assert torch.equal(value, before[name]) != trained, name
+
+
+def test_a_training_repeats_itself_whatever_else_draws_random_numbers(tmp_path, undisturbed):
+    torch.manual_seed(99)
+    torch.rand(5)
+    np.random.default_rng().random(3)
+    state = torch.random.get_rng_state()
+    again = run(tmp_path)
+    assert same(again.last_state, undisturbed.last_state)
+    assert same(again.best_state, undisturbed.best_state)
+    assert numbers(again.history).equals(numbers(undisturbed.history))
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_another_name_is_another_training(tmp_path, undisturbed):
+    assert not same(run(tmp_path, names=("other",)).last_state, undisturbed.last_state)
+
+
+class Stop(Exception):
+    """Stands for a kill at a chosen moment."""
+
+
+def stopping_at(step: int, how) -> Classifier:
+    """A model during whose `step`-th training step `how` is called."""
+
+    class Stopping(Small):
+        count = 0
+
+        def training_loss(self, images, labels, generator=None):
+            if self.training:
+                type(self).count += 1
+                if self.count == step:
+                    how()
+            return super().training_loss(images, labels, generator)
+
+    Stopping.__name__ = Small.__name__  # the same training, hence the same checkpoints
+    return small(Stopping)
+
+
+def stop():
+    raise Stop
+
+
+@pytest.mark.parametrize("step", [1, 2, 6, 7, 8, 13, 21])
+def test_a_training_that_stopped_in_the_middle_ends_with_the_same_bits(tmp_path, undisturbed, step):
+    with pytest.raises(Stop):
+        run(tmp_path, stopping_at(step, stop), every=0)
+    assert bool(steps(tmp_path)) == (step > 1)
+    resumed = run(tmp_path)
+    assert same(resumed.last_state, undisturbed.last_state)
+    assert same(resumed.best_state, undisturbed.best_state)
+    assert numbers(resumed.history).equals(numbers(undisturbed.history))
+
+
+def test_a_training_can_stop_again_and_again(tmp_path, undisturbed):
+    for step in (3, 5, 2, 6):
+        with pytest.raises(Stop):
+            run(tmp_path, stopping_at(step, stop), every=0)
+    assert same(run(tmp_path).last_state, undisturbed.last_state)
+
+
+def test_a_resumed_training_does_not_repeat_finished_steps(tmp_path):
+    with pytest.raises(Stop):
+        run(tmp_path, stopping_at(10, stop), every=0)
+    rest = stopping_at(10_000, stop)
+    run(tmp_path, rest)
+    assert type(rest).count == 3 * 7 - 9
+
+
+def test_a_finished_training_is_not_repeated(tmp_path, undisturbed):
+    run(tmp_path)
+    again = run(tmp_path, stopping_at(1, stop))
+    assert same(again.last_state, undisturbed.last_state)
+    assert same(again.best_state, undisturbed.best_state)
+
+
+def test_a_resumed_generative_model_ends_with_the_same_bits(tmp_path):
+    def made():
+        return build(
+            "gbz",
+            {"implementation": "assay.models.gbz:GBZ", "settings": {"latent_dim": 4, "samples": 2}},
+            classes=CLASSES,
+            shape=SHAPE,
+        )
+
+    whole = run(tmp_path / "whole", made(), recipe="elbo")
+    stopped = made()
+    bound, count = stopped.training_loss, 0
+
+    def failing(*arguments):
+        nonlocal count
+        count += stopped.training
+        if count == 12:
+            raise Stop
+        return bound(*arguments)
+
+    stopped.training_loss = failing
+    with pytest.raises(Stop):
+        run(tmp_path / "broken", stopped, recipe="elbo", every=0)
+    assert same(run(tmp_path / "broken", made(), recipe="elbo").last_state, whole.last_state)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(int(sys.argv[2]))
+sys.path.insert(0, sys.argv[3])
+from test_loop import run
+run(Path(sys.argv[1]), every=0, epochs=20)
+"""
+
+
+def test_a_training_killed_at_random_moments_ends_with_the_same_bits(tmp_path):
+    expected = run(tmp_path / "whole", epochs=20)
+    work, rng = tmp_path / "killed", np.random.default_rng()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for _ in range(2):
+        before = max(steps(work), default=0)
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                KILLED,
+                str(work),
+                str(torch.get_num_threads()),
+                str(Path(__file__).parent),
+            ],
+            env=environment,
+            stderr=subprocess.PIPE,
+        )
+        deadline = time.monotonic() + 60
+        while max(steps(work), default=0) <= before + 200 and time.monotonic() < deadline:
+            assert process.poll() is None, process.stderr.read().decode()
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, "it was killed before it had finished"
+        process.stderr.close()
+        assert before < max(steps(work)) < 20 * TRAIN
+    resumed = run(work, epochs=20)
+    assert same(resumed.last_state, expected.last_state)
+    assert same(resumed.best_state, expected.best_state)
+    assert not list(work.glob(".checkpoint_*")), "the torn write was cleaned up"
+
+
+def test_ctrl_c_keeps_the_step_that_ran(tmp_path, undisturbed):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stopping_at(9, lambda: signal.raise_signal(signal.SIGINT)))
+    assert steps(tmp_path) == [TRAIN + 2 * 16]
+    assert signal.getsignal(signal.SIGINT) is before
+    assert same(run(tmp_path).last_state, undisturbed.last_state)
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path):
+    def twice():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stopping_at(9, twice))
+    assert steps(tmp_path) == []
+
+
+def test_a_schedulers_sigterm_is_obeyed_after_a_checkpoint(tmp_path):
+    received = []
+    before = signal.signal(signal.SIGTERM, lambda *_: received.append(steps(tmp_path)))
+    try:
+        run(tmp_path, stopping_at(9, lambda: signal.raise_signal(signal.SIGTERM)))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert received == [[TRAIN + 2 * 16]]
+
+
+def test_a_signal_after_the_last_step_is_not_lost(tmp_path):
+    class Late(Small):
+        def validation_loss(self, images, labels, generator=None):
+            signal.raise_signal(signal.SIGINT)
+            return super().validation_loss(images, labels, generator)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, small(Late), epochs=1, val=np.arange(TRAIN, TRAIN + 10))
+    assert steps(tmp_path) == [TRAIN]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(
+    tmp_path, undisturbed, caplog, damage
+):
+    with pytest.raises(Stop):
+        run(tmp_path, stopping_at(12, stop), every=0)
+    newest = max(tmp_path.glob("checkpoint_*.pt"))
+    content = bytearray(newest.read_bytes())
+    if damage == "flipped":
+        content[len(content) // 2] ^= 1
+    newest.write_bytes({"truncated": content[:-500], "flipped": content, "empty": b""}[damage])
+    rest = stopping_at(10_000, stop)
+    with caplog.at_level(logging.WARNING):
+        resumed = run(tmp_path, rest)
+    assert newest.name in caplog.text
+    assert type(rest).count == 21 - 10, "it went on from the checkpoint before"
+    assert same(resumed.last_state, undisturbed.last_state)
+
+
+def test_checkpoints_of_another_training_are_not_used(tmp_path, undisturbed, caplog):
+    run(tmp_path, names=("other",))
+    assert same(run(tmp_path).last_state, undisturbed.last_state)
+    assert "belongs to another training" in caplog.text
+
+
+def test_only_two_checkpoints_are_kept(tmp_path):
+    run(tmp_path, every=0)
+    assert len(steps(tmp_path)) == 2
+
+
+def test_no_checkpoint_is_written_before_its_time(tmp_path):
+    with pytest.raises(Stop):
+        run(tmp_path, stopping_at(20, stop), every=1000)
+    assert steps(tmp_path) == []
+
+
+def test_a_full_disk_is_one_clear_line_and_loses_nothing(tmp_path, undisturbed, monkeypatch):
+    write, count = Path.write_bytes, 0
+
+    def full(path, data):
+        nonlocal count
+        count += 1
+        if count == 5:
+            write(path, bytes(data)[:100])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(TrainingError) as caught:
+        run(tmp_path, every=0)
+    assert "no space left" in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert "free some space" in str(caught.value)
+    assert steps(tmp_path) == [3 * 16, 4 * 16]
+    assert same(run(tmp_path).last_state, undisturbed.last_state)
+
+
+def test_a_loss_that_is_no_number_stops_with_epoch_and_learning_rate(tmp_path):
+    class Breaking(Small):
+        count = 0
+
+        def training_loss(self, images, labels, generator=None):
+            parts = super().training_loss(images, labels, generator)
+            if self.training:
+                type(self).count += 1
+            return {**parts, "total": parts["total"] * (math.nan if self.count == 9 else 1)}
+
+    with pytest.raises(TrainingError, match=r"test: .*epoch 1 at learning rate 0.003; lower"):
+        run(tmp_path, small(Breaking), every=0)
+    assert steps(tmp_path) == [TRAIN, TRAIN + 16], "no checkpoint has the broken weights"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epoch": 3}, "unknown key 'epoch'.*epochs"),
+        ({"recipe": "magic"}, "'magic' is not allowed.*standard"),
+        ({"learning_rate": 0}, "training.learning_rate: 0 is not positive"),
+        ({"augment": [{"name": "spin"}]}, "no augmentation 'spin'.*flip"),
+    ],
+)
+def test_impossible_settings_are_refused_by_name(tmp_path, settings, message):
+    with pytest.raises(TrainingError, match=message):
+        run(tmp_path, **settings)
+
+
+def test_a_network_with_every_layer_frozen_is_refused(tmp_path):
+    with pytest.raises(TrainingError, match="every layer is frozen"):
+        run(tmp_path, small().requires_grad_(False))
+
+
+def test_nothing_to_train_on_is_refused(tmp_path):
+    images, labels = blobs()
+    with pytest.raises(TrainingError, match="no image"):
+        train(small(), images, labels, [], [], {}, work=tmp_path, names=("test",))
+
+
+def test_a_model_that_awaits_published_weights_is_not_trained(tmp_path):
+    model = ResNet18(classes=CLASSES, shape=SHAPE, pretrained=True)
+    with pytest.raises(ModelError, match="built without its weights"):
+        run(tmp_path, model)
+
+
+@pytest.mark.parametrize("total", [1, 2, 5, 6, 7, 64])
+def test_batches_cover_every_position_once_and_none_but_the_only_one_is_single(total):
+    parts = batches(total, 3)
+    assert [place for start, stop in parts for place in range(start, stop)] == list(range(total))
+    assert total == 1 or min(stop - start for start, stop in parts) > 1
+    assert max(stop - start for start, stop in parts) <= 4
+
+
+def test_validation_of_bayes_rule_counts_the_true_decision(tmp_path):
+    class Judged(GBZ):
+        def logits(self, images, generator=None):
+            return functional.one_hot(torch.zeros(len(images), dtype=int), CLASSES).float()
+
+    model = Judged(classes=CLASSES, shape=SHAPE, latent_dim=2, samples=2)
+    history = run(tmp_path, model, recipe="elbo", epochs=1).history
+    _, labels = blobs()
+    expected = correct(torch.eye(CLASSES)[[0]], torch.from_numpy(labels[TRAIN:])).mean().item()
+    assert history["val_accuracy"][0] == pytest.approx(expected)

@@ -1,0 +1,347 @@
+"""Can the evaluation be trusted? The checks that outcomes alone can answer, and a verdict.
+
+The ids are those of the project's list of diagnostics (``docs/statistics.md`` explains each).
+Published twins are meant to be weak, so they are left out of every check on attack strength.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from assay.analysis.accuracy import BALLS
+from assay.analysis.statistics import EPSILON_DIGITS
+
+COLUMNS = ("dataset", "model", "check", "figure", "status", "sentence")
+THRESHOLDS = {
+    # Absolute slack of a radius, for the rounding of float32 pixels.
+    "norm_slack": 1e-6,
+    # Differences of accuracy up to this are not held against an attack.
+    "tolerance": 0.01,
+    # A paired difference in the wrong direction fails, not only flags, below this p-value.
+    "significance": 0.05,
+    "zero_gradient_flag": 0.01,
+    "zero_gradient_fail": 0.5,
+    "union_gap": 0.03,
+    "replay_flips": 0.05,
+}
+# Known to be weak on purpose.
+PUBLISHED = "as_published"
+
+PASS, FLAG, FAIL = "pass", "flag", "fail"
+
+
+class Finding(NamedTuple):
+    """One check's answer: its number, pass | flag | fail, and what that means."""
+
+    figure: float
+    status: str
+    sentence: str
+
+
+def checks(outcomes: pd.DataFrame, thresholds: Mapping[str, float] | None = None) -> pd.DataFrame:
+    """Runs every check on every model.
+
+    Args:
+        outcomes: rows of the outcome schema.
+        thresholds: values that replace those of :data:`THRESHOLDS`
+            (config/config.yaml, ``checks``).
+
+    Returns:
+        One row per data set, model and check that applies: figure (a share, unless the sentence
+        says otherwise), status (pass | flag | fail), sentence.
+    """
+    limits = {**THRESHOLDS, **(thresholds or {})}
+    rows = []
+    for dataset, here in outcomes.groupby("dataset", observed=True, sort=False):
+        expected = len(here[_EVALUATION].drop_duplicates())
+        for model, mine in here.groupby("model", observed=True, sort=False):
+            evaluated = _Evaluated(mine, expected, limits)
+            for check, judge in CHECKS.items():
+                finding = judge(evaluated)
+                if finding:
+                    rows.append((dataset, model, check, *finding))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def verdict(frame: pd.DataFrame) -> pd.DataFrame:
+    """One word per model: can its robust accuracies be trusted?
+
+    Args:
+        frame: the frame of :func:`checks`.
+
+    Returns:
+        One row per data set and model: verdict (``broken`` if any check fails, else ``suspect``
+        if any flags, else ``sound``) and because (the checks that decided, empty if sound).
+    """
+    rows = []
+    for (dataset, model), mine in frame.groupby(["dataset", "model"], observed=True, sort=False):
+        for status, word in ((FAIL, "broken"), (FLAG, "suspect"), (PASS, "sound")):
+            deciding = mine.check[mine.status == status]
+            if len(deciding):
+                because = ", ".join(deciding) if word != "sound" else ""
+                rows.append((dataset, model, word, because))
+                break
+    return pd.DataFrame(rows, columns=["dataset", "model", "verdict", "because"])
+
+
+_EVALUATION = ["suite", "attack", "epsilon", "split", "sample"]
+
+
+class _Evaluated:
+    """One model's outcomes on one data set, as rows and as matrices of images by cells.
+
+    Attributes:
+        rows: the outcome rows.
+        expected: evaluations that the models of this data set have together.
+        limits: the thresholds.
+        cells: frame of the columns of the matrices: suite, attack, norm, epsilon, steps (most
+            backward passes that the attack spent on an image), strong (not published, not clean),
+            gradient (a strong ball attack that follows a gradient).
+        broken: (I, C) 1.0, 0.0, or NaN where the image was not attacked so.
+        size: norm to (I, C) measured lengths of the changes.
+    """
+
+    def __init__(self, rows: pd.DataFrame, expected: int, limits: Mapping[str, float]):
+        self.rows, self.expected, self.limits = rows, expected, limits
+        epsilon = rows.epsilon.round(EPSILON_DIGITS)
+        keys = [rows.suite, rows.attack, rows.norm, epsilon]
+        groups = rows.backwards.groupby(keys, observed=True)
+        self.cells = groups.max().reset_index().astype({"norm": object, "attack": object})
+        image = rows.groupby(["split", "sample"], observed=True).ngroup().to_numpy()
+        place = image, groups.ngroup().to_numpy()
+        shape = image.max() + 1, len(self.cells)
+        self.broken = _matrix(shape, place, rows.broken)
+        self.size = {norm: _matrix(shape, place, rows[norm]) for norm in ("linf", "l2")}
+        cells = self.cells
+        cells["strong"] = (cells.suite != PUBLISHED) & (cells.attack != "clean")
+        # Broken images leave the search, so only the most patient image shows the steps.
+        cells["steps"] = cells.pop("backwards").groupby(cells.attack).transform("max")
+        cells["gradient"] = cells.strong & (cells.steps > 0) & cells.norm.isin(BALLS)
+        self.clean = _any(self.broken[:, (cells.attack == "clean").to_numpy()])
+
+    def sweeps(self) -> Iterator[tuple[str, str, pd.Series]]:
+        """(norm, attack, column by ascending epsilon) of each strong attack in a ball."""
+        balls = self.cells[self.cells.strong & self.cells.norm.isin(BALLS)]
+        for (norm, attack), cells in balls.groupby(["norm", "attack"], sort=False):
+            yield norm, attack, pd.Series(cells.index, index=cells.epsilon).sort_index()
+
+
+def _matrix(shape: tuple[int, int], place: tuple, values: pd.Series) -> np.ndarray:
+    matrix = np.full(shape, np.nan)
+    matrix[place] = values.to_numpy(float)
+    return matrix
+
+
+def _any(broken: np.ndarray) -> np.ndarray:
+    """(I,) whether any column broke the image; NaN where no column knows it."""
+    return np.where(
+        np.isnan(broken).all(axis=1), np.nan, np.nan_to_num(broken).max(axis=1, initial=0)
+    )
+
+
+def _radii(run: _Evaluated) -> Finding | None:
+    """D02: adversarial images lie inside their ball and hold no NaN."""
+    balls = run.rows[run.rows.norm.isin(BALLS)]
+    if balls.empty:
+        return None
+    axis = balls.norm.map({norm: i for i, norm in enumerate(BALLS)}).astype(int)
+    size = np.take_along_axis(balls[list(BALLS)].to_numpy(float), axis.to_numpy()[:, None], 1)
+    # The comparison is written so that NaN is outside.
+    outside = ~(size[:, 0] <= balls.epsilon.to_numpy() + run.limits["norm_slack"])
+    if outside.any():
+        sentence = f"{outside.sum()} images lie outside their radius or hold NaN."
+        return Finding(outside.mean(), FAIL, sentence)
+    numbers = int(run.rows.non_finite.sum())
+    if numbers:
+        return Finding(0.0, FLAG, f"Radii hold, but {numbers} logits or gradients were not finite.")
+    return Finding(0.0, PASS, "Every attacked image lies within its radius and is finite.")
+
+
+def _zero_gradients(run: _Evaluated) -> Finding | None:
+    """D08: gradients that vanish everywhere leave an attack without direction."""
+    mine = run.rows[run.rows.attack.isin(run.cells.attack[run.cells.gradient])]
+    if mine.empty:
+        return None
+    share = mine.zero_gradients.sum() / max(mine.backwards.sum(), 1)
+    status = PASS
+    if share > run.limits["zero_gradient_flag"]:
+        status = FAIL if share > run.limits["zero_gradient_fail"] else FLAG
+    return Finding(share, status, f"{share:.1%} of all gradients were zero everywhere.")
+
+
+def _more_steps(run: _Evaluated) -> Finding | None:
+    """D16: an iterative attack breaks at least as much as one with fewer steps."""
+    gaps = []
+    for (norm, epsilon), cells in run.cells[run.cells.gradient].groupby(["norm", "epsilon"]):
+        ordered = cells.sort_values("steps", kind="stable").drop_duplicates("steps")
+        for fewer, more in pairwise(ordered.index):
+            gap, p = _paired_gap(run.broken[:, fewer], run.broken[:, more])
+            gaps.append((gap, p, *cells.attack[[fewer, more]], f"{norm} {epsilon:g}"))
+    if not gaps:
+        return None
+    gap, p, fewer, more, where = max(gaps)
+    if gap <= run.limits["tolerance"]:
+        sentence = "Attacks with more steps break at least as many images at every radius."
+        return Finding(gap, PASS, sentence)
+    return Finding(
+        gap,
+        FAIL if p < run.limits["significance"] else FLAG,
+        f"{more} breaks {gap:.1%} fewer images than {fewer} at {where}, with more steps.",
+    )
+
+
+def _monotone(run: _Evaluated) -> Finding | None:
+    """D17: a larger ball cannot make an attack weaker, and radius 0 is the clean image."""
+    rises = []
+    for norm, attack, columns in run.sweeps():
+        for (_, small), (epsilon, large) in pairwise(columns.items()):
+            rise, _ = _paired_gap(run.broken[:, small], run.broken[:, large])
+            rises.append((rise, f"rises by {rise:.1%} under {attack} at {norm} {epsilon:g}"))
+        if columns.index[0] == 0:
+            gap = abs(_paired_gap(run.clean, run.broken[:, columns.iloc[0]])[0])
+            rises.append((gap, f"under {attack} at radius 0 is {gap:.1%} off the clean one"))
+    if not rises:
+        return None
+    rise, words = max(rises)
+    if rise <= run.limits["tolerance"]:
+        return Finding(rise, PASS, "Accuracy falls, or stays, as the radius grows.")
+    return Finding(rise, FLAG, f"Accuracy {words}.")
+
+
+def _reaches_chance(run: _Evaluated) -> Finding:
+    """D18: with budget enough, an attack that can see the gradient brings accuracy to chance."""
+    columns = run.cells.index[run.cells.gradient]
+    if columns.empty:
+        return Finding(np.nan, FLAG, "No attack that follows the gradient was run.")
+    chance = 1 / len(run.rows.scores.iloc[0])
+    left = 1 - np.nanmean(run.broken[:, columns], axis=0)
+    lowest = float(left.min())
+    cell = run.cells.loc[columns[left.argmin()]]
+    where = f"{cell.attack} at {cell.norm} {cell.epsilon:g} leaves {lowest:.1%}"
+    if lowest <= chance + run.limits["tolerance"]:
+        return Finding(lowest, PASS, f"{where}, no more than chance ({chance:.1%}).")
+    return Finding(
+        lowest, FLAG,
+        f"No radius that was run reaches chance ({chance:.1%}): {where}. Run a larger one; if that "
+        "does not reach it either, the gradient is hidden.",
+    )  # fmt: skip
+
+
+def _union_gap(run: _Evaluated) -> Finding | None:
+    """D20: if the union of attacks is far below the best of them, none is strong by itself."""
+    gaps = []
+    balls = run.cells[run.cells.strong & run.cells.norm.isin(BALLS)]
+    for (suite, norm, epsilon), cells in balls.groupby(["suite", "norm", "epsilon"], observed=True):
+        broken = run.broken[:, cells.index]
+        broken = broken[~np.isnan(broken).any(axis=1)]
+        if len(cells) > 1 and len(broken):
+            gap = float(broken.max(axis=1).mean() - broken.mean(axis=0).max())
+            gaps.append((gap, f"{suite} at {norm} {epsilon:g}"))
+    if not gaps:
+        return None
+    gap, where = max(gaps)
+    status = FLAG if gap > run.limits["union_gap"] else PASS
+    sentence = f"The union over {where} breaks {gap:.1%} more images than its best attack."
+    return Finding(gap, status, sentence)
+
+
+def _gradient_free(run: _Evaluated) -> Finding | None:
+    """D21: what a search without gradients finds inside a ball, a gradient attack must find."""
+    searches = run.cells.strong & ~run.cells.gradient & run.cells.norm.isin(BALLS)
+    return _missed(run, searches, "searches without gradients")
+
+
+def _noise(run: _Evaluated) -> Finding | None:
+    """D24: a natural change or noise inside a ball must not break what a gradient cannot."""
+    return _missed(run, run.cells.norm == "severity", "natural changes and noise")
+
+
+def _missed(run: _Evaluated, others: pd.Series, what: str) -> Finding | None:
+    """Images that `others` break at a measured distance at which no gradient attack does."""
+    shares = []
+    for norm, size in run.size.items():
+        size, broken = size[:, others], run.broken[:, others]
+        balls = run.cells[run.cells.gradient & (run.cells.norm == norm)]
+        for epsilon, cells in balls.groupby("epsilon"):
+            inside = size <= epsilon + run.limits["norm_slack"]
+            found = _any(np.where(inside, broken, np.nan))
+            known = _any(run.broken[:, cells.index])
+            both = ~(np.isnan(found) | np.isnan(known))
+            if both.any():
+                share = float((found[both] > known[both]).mean())
+                shares.append((share, f"{norm} {epsilon:g}"))
+    if not shares:
+        return None
+    share, where = max(shares)
+    status = FLAG if share > run.limits["tolerance"] else PASS
+    sentence = f"Within {where}, {share:.1%} of the images break by {what}, but by no gradient."
+    return Finding(share, status, sentence)
+
+
+def _replays(run: _Evaluated) -> Finding | None:
+    """D27: how often an untouched image flips by the model's own randomness."""
+    right = run.rows[(run.rows.attack == "clean") & ~run.rows.broken]
+    if right.empty:
+        return None
+    share = float(right.replay_share.mean())
+    status = FLAG if share > run.limits["replay_flips"] else PASS
+    return Finding(
+        share, status, f"Untouched images that are right flip in {share:.1%} of replays."
+    )
+
+
+def _lint(run: _Evaluated) -> Finding:
+    """D41: the rows contradict neither themselves nor each other."""
+    rows, faults = run.rows, []
+    twice = int(rows.duplicated(_EVALUATION).sum())
+    if twice:
+        faults.append(f"{twice} rows stand twice")
+    wrong = rows.clean_prediction != rows.label
+    lost = int((wrong & ~rows.broken & rows.norm.isin(BALLS)).sum())
+    if lost:
+        faults.append(f"{lost} images are wrong when clean but count as robust")
+    for norm, attack, columns in run.sweeps():
+        for epsilon, column in columns.items():
+            gain, _ = _paired_gap(run.clean, run.broken[:, column])
+            if gain > run.limits["tolerance"]:
+                where = f"{attack} at {norm} {epsilon:g}"
+                faults.append(f"accuracy under {where} is {gain:.1%} above the clean one")
+    if faults:
+        return Finding(len(faults), FAIL, f"Impossible: {'; '.join(faults)}.")
+    missing = 1 - len(rows) / run.expected
+    if missing > 0:
+        sentence = f"{missing:.1%} of the evaluations that other models had are missing."
+        return Finding(missing, FLAG, sentence)
+    sentence = "No row twice, no attacked accuracy above the clean one, equal budgets."
+    return Finding(0.0, PASS, sentence)
+
+
+CHECKS: dict[str, Callable[[_Evaluated], Finding | None]] = {
+    "D02 radii": _radii,
+    "D08 zero gradients": _zero_gradients,
+    "D16 more steps": _more_steps,
+    "D17 monotone": _monotone,
+    "D18 reaches chance": _reaches_chance,
+    "D20 union gap": _union_gap,
+    "D21 gradient-free": _gradient_free,
+    "D24 noise": _noise,
+    "D27 replays": _replays,
+    "D41 lint": _lint,
+}
+
+
+def _paired_gap(weaker: np.ndarray, stronger: np.ndarray) -> tuple[float, float]:
+    """Share broken by `weaker` minus by `stronger` on common images, with one-sided exact p."""
+    both = ~(np.isnan(weaker) | np.isnan(stronger))
+    if not both.any():
+        return -1.0, 1.0
+    missed = int((weaker > stronger)[both].sum())
+    gained = int((stronger > weaker)[both].sum())
+    p = stats.binom.sf(missed - 1, missed + gained, 0.5)
+    return (missed - gained) / int(both.sum()), float(p)

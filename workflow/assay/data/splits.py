@@ -1,0 +1,297 @@
+"""Splits as tables, and what leaks through them.
+
+A split never separates what belongs together: the *groups* are images with the same pixels, or all
+images of a patient (and then identical images of two patients join these patients' groups). Groups
+are dealt so that every part has its share of every class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from assay.foundation.errors import DataError
+from assay.foundation.seeds import rng_for
+
+TRAIN, VAL, TEST = PARTS = ("train", "val", "test")
+GROUPS = ("none", "duplicate", "patient")
+
+
+def split_count(scheme: Mapping[str, Any]) -> int:
+    """How many splits a scheme of ``config/catalogue/splits.yaml`` has."""
+    return {"kfold": scheme.get("folds"), "random": scheme.get("repeats"), "official": 1}[
+        scheme["kind"]
+    ]
+
+
+def make_split(
+    samples: pd.DataFrame,
+    scheme: Mapping[str, Any],
+    index: int,
+    *,
+    seed: int,
+    classes: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """One split of a data set.
+
+    Args:
+        samples: the table of :class:`assay.data.dataset.Dataset`.
+        scheme: an entry of ``config/catalogue/splits.yaml``: `kind` (kfold, random, official),
+            `group` (none, duplicate, patient), and `folds`, `repeats`, `test`, `validation` as the
+            kind needs them. `validation` is a share of what is not test for kfold and official,
+            and of all images for random.
+        index: which fold or repeat, from 0.
+        seed: the run's seed; the folds of one seed are disjoint.
+        classes: names of the classes, for messages.
+
+    Returns:
+        Columns `sample` and `part` (train, val, test), one row per image in the order of `samples`.
+
+    Raises:
+        DataError: there is no such fold; a class has too few images or groups; patients or
+            official parts are wanted and not known.
+    """
+    kind = scheme["kind"]
+    if not 0 <= index < split_count(scheme):
+        raise DataError(
+            f"there is no split {index}",
+            where=f"scheme of kind {kind}",
+            remedy=f"choose 0 … {split_count(scheme) - 1}",
+        )
+    labels = samples["label"].to_numpy()
+    groups = group_ids(samples, scheme.get("group", "none"))
+    part = np.full(len(samples), TRAIN, dtype=object)
+    if kind == "kfold":
+        folds = scheme["folds"]
+        _demand(labels, groups, folds, classes, f"use at most {{groups}} folds, or {_MORE}")
+        dealer = rng_for("split", seed, "kfold", folds)
+        part[deal(labels, groups, [1 / folds] * folds, dealer) == index] = TEST
+        validation = scheme["validation"]
+    elif kind == "random":
+        _demand(labels, groups, 3, classes, _MORE)
+        shares = [1 - scheme["test"] - scheme["validation"], scheme["validation"], scheme["test"]]
+        dealt = deal(labels, groups, shares, rng_for("split", seed, "random", index))
+        part = np.array(PARTS, dtype=object)[dealt]
+        validation = 0
+    else:
+        part = _official(samples)
+        validation = 0 if (part == VAL).any() else scheme["validation"]
+    if validation:
+        rest = np.flatnonzero(part == TRAIN)
+        dealer = rng_for("split", seed, kind, index, "validation")
+        dealt = deal(labels[rest], groups[rest], [1 - validation, validation], dealer)
+        part[rest[dealt == 1]] = VAL
+    for name in PARTS:
+        missing = np.setdiff1d(labels, labels[part == name])
+        if len(missing):
+            _refuse(labels, groups, missing[0], classes, f"none for '{name}'", _MORE)
+    return pd.DataFrame({"sample": samples["sample"].to_numpy(), "part": part.astype(str)})
+
+
+def group_ids(samples: pd.DataFrame, group: str) -> np.ndarray:
+    """(N,) numbers, equal for images that must stay together.
+
+    Args:
+        samples: the table of a data set.
+        group: ``none`` (every image for itself), ``duplicate`` (same pixels) or ``patient`` (same
+            patient or same pixels, and whatever that joins).
+
+    Raises:
+        DataError: `group` is another word, or patients are wanted where none is known.
+    """
+    if group not in GROUPS:
+        raise DataError(
+            f"cannot group by '{group}'", where="key 'group'", remedy=f"choose {', '.join(GROUPS)}"
+        )
+    count = len(samples)
+    if group == "none":
+        return np.arange(count)
+    duplicate = pd.factorize(samples["duplicate"])[0]
+    if group == "duplicate":
+        return duplicate
+    if samples["patient"].isna().all():
+        raise DataError(
+            "the data set has no patient ids",
+            where="key 'group: patient'",
+            remedy="use a scheme that groups by duplicate",
+        )
+    patient = pd.factorize(samples["patient"])[0]  # -1 where it is not known
+    known = patient >= 0
+    links = coo_matrix(
+        (np.ones(known.sum()), (duplicate[known], duplicate.max() + 1 + patient[known])),
+        shape=(duplicate.max() + patient.max() + 2,) * 2,
+    )
+    return connected_components(links, directed=False)[1][duplicate]
+
+
+def deal(
+    labels: np.ndarray, groups: np.ndarray, shares: Sequence[float], rng: np.random.Generator
+) -> np.ndarray:
+    """Deals groups to parts so that every part has its share of every class.
+
+    Groups of several images go first, the largest ahead, each to the part where it disturbs the
+    balance least (smallest sum over the classes of squared error over expected count, as in a
+    chi-squared statistic). Single images, in random order, then fill what is left to the image.
+
+    Args:
+        labels: (N,) classes.
+        groups: (N,) group of each image.
+        shares: share of each part; they sum to 1.
+        rng: draws the order.
+
+    Returns:
+        (N,) index of the part.
+    """
+    _, group = np.unique(groups, return_inverse=True)
+    classes, label = np.unique(labels, return_inverse=True)
+    table = np.zeros((group.max() + 1, len(classes)))
+    np.add.at(table, (group, label), 1)
+    size = table.sum(1)
+    order = rng.permutation(len(table))
+    order = order[np.argsort(-size[order], kind="stable")]
+    wanted = np.outer(shares, table.sum(0))
+    filled = np.zeros_like(wanted)
+    part = np.empty(len(table), dtype=np.int64)
+    for number in order[size[order] > 1]:
+        new = table[number]
+        part[number] = np.argmin(((2 * (filled - wanted) + new) * new / wanted).sum(1))
+        filled[part[number]] += new
+    single = order[size[order] == 1]
+    for kind in range(len(classes)):
+        cards = single[table[single, kind] == 1]
+        need = np.clip(wanted[:, kind] - filled[:, kind], 0, None)
+        part[cards] = np.repeat(np.arange(len(shares)), _apportion(need, len(cards), rng))
+    return part[group]
+
+
+def _apportion(need: np.ndarray, total: int, rng: np.random.Generator) -> np.ndarray:
+    """`total` in whole numbers in proportion to `need`, by largest remainders, ties at random."""
+    exact = need / max(need.sum(), 1e-12) * total
+    count = np.floor(exact + 1e-9).astype(np.int64)
+    ranking = np.lexsort((rng.random(len(need)), -np.round(exact - count, 9)))
+    count[ranking[: total - count.sum()]] += 1
+    return count
+
+
+def subsample(indices: np.ndarray, labels: np.ndarray, n: int | None, *, seed: int) -> np.ndarray:
+    """A stratified random part of a set of images.
+
+    Args:
+        indices: (M,) indices into the data set.
+        labels: (N,) classes of the whole data set.
+        n: how many to keep; None, or M and more, keeps all.
+        seed: another seed gives another part.
+
+    Returns:
+        (min(n, M),) the kept indices, ascending. Every class that is present keeps at least one
+        image if n allows.
+    """
+    indices = np.sort(np.asarray(indices))
+    if n is None or n >= len(indices):
+        return indices
+    rng = rng_for("subsample", seed)
+    order = rng.permutation(len(indices))
+    classes, label, count = np.unique(
+        np.asarray(labels)[indices], return_inverse=True, return_counts=True
+    )
+    floor = np.minimum(count, 1) if n >= len(classes) else np.zeros_like(count)
+    take = floor + _apportion((count - floor).astype(float), n - floor.sum(), rng)
+    kept = [order[label[order] == kind][:some] for kind, some in enumerate(take)]
+    return np.sort(indices[np.concatenate(kept)])
+
+
+def leakage(
+    samples: pd.DataFrame, split: pd.DataFrame, classes: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """What a split's parts hold and what they share.
+
+    Args:
+        samples: the table of a data set.
+        split: the table of :func:`make_split`.
+        classes: names of the classes; without them the labels stand for themselves.
+
+    Returns:
+        Long table with the columns
+
+        - `measure`: ``images``, ``duplicates`` (same pixels) or ``patients``;
+        - `parts`: ``train``, or for what two parts share ``train-test``;
+        - `class`: a class, or ``all``;
+        - `groups`: distinct images or patients, or how many of them are in both parts;
+        - `images`: images of the part, or those of the second part that share one with the first;
+        - `share`: `images` as a share of the second part's (of the data set's, for ``images``).
+
+        Without patient ids the rows of ``patients`` are empty (null), not zero.
+    """
+    part = split.set_index("sample")["part"].reindex(samples["sample"]).to_numpy()
+    names = samples["label"].map(dict(enumerate(classes))) if classes else samples["label"]
+    table = samples.assign(part=part, name=names.astype(str))
+    rows = []
+    for name in PARTS:
+        here = table[table["part"] == name]
+        for label, some in [("all", here), *here.groupby("name", sort=True)]:
+            rows.append(
+                ("images", name, label, some["duplicate"].nunique(), len(some),
+                 len(some) / max(len(table), 1))
+            )  # fmt: skip
+    for measure, column in (("duplicates", "duplicate"), ("patients", "patient")):
+        known = table[table[column].notna()]
+        for first, second in combinations(PARTS, 2):
+            one, other = known[known["part"] == first], known[known["part"] == second]
+            caught = other[other[column].isin(set(one[column]))]
+            for label in ("all", *sorted(table["name"].unique())):
+                some = caught if label == "all" else caught[caught["name"] == label]
+                whole = other if label == "all" else other[other["name"] == label]
+                facts = (some[column].nunique(), len(some), len(some) / max(len(whole), 1))
+                rows.append(
+                    (measure, f"{first}-{second}", label, *(facts if len(known) else (None,) * 3))
+                )
+    columns = ["measure", "parts", "class", "groups", "images", "share"]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame.astype({"groups": "Int64", "images": "Int64", "share": "Float64"})
+
+
+_MORE = "add images of it or leave the class out"
+
+
+def _official(samples: pd.DataFrame) -> np.ndarray:
+    if samples["official"].isna().any():
+        raise DataError(
+            "the data set has no official parts",
+            where="scheme of kind official",
+            remedy="use a kfold or random scheme",
+        )
+    return samples["official"].to_numpy(dtype=object)
+
+
+def _demand(
+    labels: np.ndarray, groups: np.ndarray, parts: int, classes: Sequence[str] | None, remedy: str
+) -> None:
+    """Refuses when a class has fewer groups than there are parts."""
+    pairs = np.unique(np.stack([labels, groups]), axis=1)
+    present, count = np.unique(pairs[0], return_counts=True)
+    if (count < parts).any():
+        _refuse(labels, groups, present[np.argmin(count)], classes, f"fewer than {parts}", remedy)
+
+
+def _refuse(
+    labels: np.ndarray,
+    groups: np.ndarray,
+    label: int,
+    classes: Sequence[str] | None,
+    what: str,
+    remedy: str,
+) -> None:
+    mine = labels == label
+    count = len(np.unique(groups[mine]))
+    apart = "" if count == mine.sum() else f" in {count} groups"
+    raise DataError(
+        f"class '{classes[label] if classes else label}' has {mine.sum()} images{apart}, {what}",
+        where="split",
+        remedy=remedy.format(groups=count),
+    )

@@ -1,0 +1,344 @@
+"""Victim x images x suite -> outcomes, resumable chunk by chunk.
+
+A chunk of images under one attack is the unit of work: it is computed from seeds that derive from
+names, stored in one atomic file, and taken from there whenever the same code, settings, victim and
+images meet again. A job that was killed goes on at its first missing chunk; an edit to one attack
+recomputes that attack alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+import torch
+
+from assay.attacks.base import Attack, Perturbed, Verdict, judge
+from assay.attacks.victim import Victim
+from assay.data.splits import subsample
+from assay.foundation.errors import AttackError, OutcomeError
+from assay.foundation.files import atomic_path, digest_of
+from assay.foundation.outcomes import OUTCOME_COLUMNS, read_outcomes, write_outcomes
+from assay.foundation.progress import progress
+from assay.foundation.registry import load
+from assay.foundation.seeds import seed_for
+
+log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+def make_attack(entry: Mapping[str, Any]) -> Attack:
+    """The attack that a catalogue entry describes.
+
+    Args:
+        entry: ``implementation`` (``module:Class``), ``settings`` (the class's keywords) and
+            ``norm``; ``name`` for messages.
+
+    Raises:
+        AttackError: a setting is unknown or impossible, or the norm is not the attack's.
+        ConfigError: there is no such implementation.
+    """
+    name = entry.get("name", entry["implementation"])
+    kind = load(entry["implementation"])
+    settings = entry.get("settings") or {}
+    known = [field.name for field in dataclasses.fields(kind)]
+    extra = sorted(set(settings) - set(known))
+    if extra:
+        raise AttackError(
+            f"{kind.__name__} has no setting '{extra[0]}'",
+            where=f"attack '{name}' settings",
+            remedy=f"known settings are {', '.join(known)}",
+        )
+    attack = kind(**settings)
+    if entry["norm"] != attack.norm:
+        raise AttackError(
+            f"norm is '{entry['norm']}', but the attack's is '{attack.norm}'",
+            where=f"attack '{name}' norm",
+            remedy=f"write norm: {attack.norm}",
+        )
+    return attack
+
+
+def run_suite(
+    victim: Victim,
+    images: np.ndarray,
+    labels: np.ndarray,
+    indices: np.ndarray,
+    attacks: Sequence[Mapping[str, Any]],
+    *,
+    ids: Mapping[str, str],
+    work: Path,
+    chunk: int,
+    replays: int,
+    examples: int,
+    key: str,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Attacks a victim with every attack of a suite.
+
+    Every attack sees the same decisions on the unperturbed images, and every suite of one model
+    too, since they are seeded without the suite's name.
+
+    Args:
+        victim: what is attacked.
+        images: (N, C, H, W) uint8, a memory map as a rule; only a chunk of it is read at a time.
+        labels: (N,) classes.
+        indices: (n,) which images are evaluated.
+        attacks: catalogue entries (``implementation``, ``settings``, ``norm``, ``epsilons``,
+            ``samples``: a cap or None), each with its ``name`` and the digest of its ``code``.
+        ids: ``dataset``, ``split``, ``model`` and ``suite``, for the rows and the seeds.
+        work: folder for finished chunks.
+        chunk: images per chunk; with the epsilons it decides the memory that is needed.
+        replays: independent decisions per image that judge a stochastic victim.
+        examples: images whose perturbed versions are returned; all attacks show the same ones.
+        key: digest of all that decides an outcome besides the attack: weights, data, code.
+        seed: of the whole run.
+
+    Returns:
+        Outcome rows in the schema's columns, and arrays for an ``.npz`` file: ``labels`` (n,),
+        ``samples`` (n,), ``clean/images`` (n, C, H, W) float16, ``clean/predictions`` (1, n),
+        ``clean/epsilons`` (1,), and per attack ``<attack>/images`` (E, n, C, H, W) float16,
+        ``<attack>/predictions`` (E, n) and ``<attack>/epsilons`` (E,). Where a cap keeps an attack
+        from an example, its images there are NaN and its predictions -1.
+
+    Raises:
+        AttackError: an attack cannot work on this victim or these images, or even a single image
+            does not fit into memory.
+    """
+    indices = np.sort(np.asarray(indices, dtype=np.int64))
+    if not len(indices):
+        raise AttackError("there is no image to evaluate", where=f"suite '{ids['suite']}'")
+    source = _Source(victim, images, np.asarray(labels), indices, ids, chunk, replays, seed)
+    made = [(entry, make_attack(entry)) for entry in attacks]
+    chosen = [
+        subsample(indices, labels, entry.get("samples"), seed=seed_for("cap", seed, ids["dataset"]))
+        for entry, _ in made
+    ]
+    shown = min(chosen, key=len, default=indices)[:examples]
+    frames, arrays = [], {"samples": shown, "labels": source.labels[shown]}
+    with progress(total=sum(map(len, chosen)), desc=ids["suite"], unit="image") as bar:
+        for (entry, attack), mine in zip(made, chosen, strict=True):
+            bar.set_postfix_str(entry["name"])
+            folder = work / f"{entry['name']}_{_digest(entry, source, mine, shown, key)}"
+            pictures, said = _blank(len(entry["epsilons"]), len(shown), victim.shape)
+            for number, rows in enumerate(_pieces(mine, chunk)):
+                part = _load_chunk(folder, number, rows, shown)
+                if part is None:
+                    part = _attack_chunk(source, attack, entry, number, rows, shown)
+                    _store_chunk(folder, number, part)
+                frames.append(part.frame)
+                places = np.searchsorted(shown, part.samples)
+                pictures[:, places], said[:, places] = part.images, part.predictions
+                bar.update(len(rows))
+            arrays[f"{entry['name']}/images"] = pictures
+            arrays[f"{entry['name']}/predictions"] = said
+            arrays[f"{entry['name']}/epsilons"] = np.asarray(entry["epsilons"], dtype=float)
+    outcomes = pd.concat(frames, ignore_index=True)
+    decided = outcomes.drop_duplicates("sample").set_index("sample")["clean_prediction"]
+    arrays["clean/images"] = source.batch(shown)[0].half().cpu().numpy()
+    arrays["clean/predictions"] = decided[shown].to_numpy(np.int64)[None]
+    arrays["clean/epsilons"] = np.zeros(1)
+    return outcomes, arrays
+
+
+class _Part(NamedTuple):
+    """One attack on one chunk: its rows, and the perturbed images of the examples among them."""
+
+    frame: pd.DataFrame
+    samples: np.ndarray
+    images: np.ndarray
+    predictions: np.ndarray
+
+
+class _Source:
+    """The images, the victim, and its decisions on the unperturbed images."""
+
+    def __init__(self, victim, images, labels, indices, ids, chunk, replays, seed):
+        self.victim, self.replays, self.ids, self.seed = victim, replays, dict(ids), seed
+        self.chunk = chunk
+        self._images, self.labels, self._indices = images, labels, indices
+        self._clean: Verdict | None = None
+
+    def batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Images in [0, 1] and their labels, on the victim's device."""
+        pixels = torch.from_numpy(np.ascontiguousarray(self._images[rows]))
+        pixels = pixels.to(self.victim.device).float().div_(255)
+        return pixels, torch.from_numpy(self.labels[rows].astype(np.int64)).to(pixels.device)
+
+    def generator(self, *names: object) -> torch.Generator:
+        """The randomness of one piece of work, by its name and not by what ran before it."""
+        parts = (self.ids[part] for part in ("dataset", "split", "model"))
+        generator = torch.Generator(device=self.victim.device)
+        return generator.manual_seed(seed_for("attack", self.seed, *parts, *names))
+
+    def clean(self, rows: np.ndarray) -> Verdict:
+        """The verdict on unperturbed images: computed once for all, when first asked for."""
+        if self._clean is None:
+            parts = []
+            for number, piece in enumerate(_pieces(self._indices, self.chunk)):
+                pixels, labels = self.batch(piece)
+                parts.append(
+                    _within_memory(self.victim, self._judge, pixels, labels, ("clean", number))
+                )
+            self._clean = Verdict(
+                **{
+                    field.name: torch.cat([getattr(part, field.name) for part in parts])
+                    for field in dataclasses.fields(Verdict)
+                }
+            )
+        where = np.searchsorted(self._indices, rows)
+        return self._clean.at(torch.from_numpy(where).to(self.victim.device))
+
+    def attack(self, attack: Attack, entry: Mapping[str, Any], number: int, rows: np.ndarray):
+        """One attack on one chunk, from the chunk's own seed however often it is tried."""
+        pixels, labels = self.batch(rows)
+        generator = self.generator(entry["name"], number)
+        return attack(
+            self.victim,
+            pixels,
+            labels,
+            entry["epsilons"],
+            generator,
+            replays=self.replays,
+            clean=self.clean(rows),
+        )
+
+    def _judge(self, pixels: torch.Tensor, labels: torch.Tensor, names: tuple) -> Verdict:
+        generator = self.generator(*names)
+        return judge(self.victim, pixels, labels, generator, replays=self.replays)
+
+
+def _attack_chunk(
+    source: _Source,
+    attack: Attack,
+    entry: Mapping[str, Any],
+    number: int,
+    rows: np.ndarray,
+    shown: np.ndarray,
+) -> _Part:
+    perturbed = _within_memory(source.victim, source.attack, attack, entry, number, rows)
+    names = {**source.ids, "attack": entry["name"], "norm": attack.norm}
+    places = np.flatnonzero(np.isin(rows, shown))
+    where = torch.from_numpy(places).to(perturbed.images.device)
+    return _Part(
+        outcome_rows(perturbed, rows, source.labels[rows], names),
+        rows[places],
+        perturbed.images[:, where].half().cpu().numpy(),
+        perturbed.prediction[:, where].cpu().numpy(),
+    )
+
+
+def outcome_rows(
+    perturbed: Perturbed, samples: np.ndarray, labels: np.ndarray, names: Mapping[str, str]
+) -> pd.DataFrame:
+    """What an attack left, as rows of the outcome schema: epsilon by epsilon, sample by sample.
+
+    Args:
+        perturbed: E epsilons, N images.
+        samples: (N,) indices of the images in their data set.
+        labels: (N,) classes.
+        names: ``dataset``, ``split``, ``model``, ``suite``, ``attack`` and ``norm``.
+    """
+    budgets, n = len(perturbed.epsilons), len(samples)
+
+    def flat(name: str, dtype: str) -> np.ndarray:
+        return getattr(perturbed, name).flatten().cpu().numpy().astype(dtype)
+
+    return pd.DataFrame(
+        {
+            **names,
+            "sample": np.tile(samples, budgets),
+            "label": np.tile(labels, budgets).astype("int16"),
+            "clean_prediction": np.tile(perturbed.clean_prediction.cpu().numpy(), budgets).astype(
+                "int16"
+            ),
+            "prediction": flat("prediction", "int16"),
+            "broken": flat("broken", "bool"),
+            "replay_share": flat("replay_share", "float32"),
+            "epsilon": np.repeat(np.asarray(perturbed.epsilons, dtype=float), n),
+            "linf": flat("linf", "float32"),
+            "l2": flat("l2", "float32"),
+            "l0": flat("l0", "int32"),
+            "view": np.asarray(perturbed.views, dtype=object)[flat("view", "int64")],
+            "forwards": flat("forwards", "int32"),
+            "backwards": flat("backwards", "int32"),
+            "zero_gradients": flat("zero_gradients", "int32"),
+            "non_finite": flat("non_finite", "int32"),
+            "log_px": flat("log_px", "float32"),
+            "scores": list(perturbed.scores.flatten(0, 1).float().cpu().numpy()),
+        }
+    )[list(OUTCOME_COLUMNS)]
+
+
+def _within_memory(victim: Victim, work: Callable[..., Result], *arguments: Any) -> Result:
+    """Does `work`, with batches halved for good as often as memory runs out."""
+    while True:
+        try:
+            return work(*arguments)
+        except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU has only the text
+            exhausted = isinstance(error, torch.OutOfMemoryError) or any(
+                text in str(error) for text in ("can't allocate memory", "not enough memory")
+            )
+            if not exhausted:
+                raise
+            if victim.max_batch == 1:
+                raise AttackError(
+                    "a single image does not fit into memory",
+                    where="suite",
+                    remedy="lower the scale's evaluation.chunk or use a larger device",
+                ) from error
+        # Outside the handler: the exception holds the frames, and with them the memory.
+        victim.max_batch //= 2
+        log.warning("out of memory: going on with batches of %d", victim.max_batch)
+        if victim.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _digest(entry, source: _Source, mine: np.ndarray, shown: np.ndarray, key: str) -> str:
+    decisive = {
+        part: entry.get(part) for part in ("implementation", "settings", "epsilons", "code")
+    }
+    facts = {"key": key, "ids": source.ids, "chunk": source.chunk, "replays": source.replays}
+    chosen = {"samples": mine.tolist(), "shown": shown.tolist(), "seed": source.seed}
+    return digest_of({**decisive, **facts, **chosen})
+
+
+def _store_chunk(folder: Path, number: int, part: _Part) -> None:
+    # The rows come last: a chunk without them was not finished.
+    with atomic_path(folder / f"chunk_{number:03d}.npz") as path:
+        np.savez(path, samples=part.samples, images=part.images, predictions=part.predictions)
+    write_outcomes(part.frame, folder / f"chunk_{number:03d}.parquet", {})
+
+
+def _load_chunk(folder: Path, number: int, rows: np.ndarray, shown: np.ndarray) -> _Part | None:
+    """A finished chunk, or None if there is none or it cannot be what was stored."""
+    path = folder / f"chunk_{number:03d}.parquet"
+    if not path.exists():
+        return None
+    try:
+        frame = read_outcomes(path)
+        with np.load(path.with_suffix(".npz")) as arrays:
+            stored = _Part(frame, *(arrays[name] for name in ("samples", "images", "predictions")))
+        whole = len(frame) and not len(frame) % len(rows)
+        if whole and np.array_equal(frame["sample"][: len(rows)], rows):
+            return stored
+        log.warning("%s holds other samples than it should and is computed again", path)
+    except (OutcomeError, OSError, ValueError, KeyError, BadZipFile) as error:
+        log.warning("%s is damaged and is computed again (%s)", path, error)
+    return None
+
+
+def _blank(budgets: int, n: int, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    images = np.full((budgets, n, *shape), np.nan, dtype=np.float16)
+    return images, np.full((budgets, n), -1, dtype=np.int64)
+
+
+def _pieces(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]

@@ -1,0 +1,61 @@
+"""Published weights: where they come from, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from assay.data.fetch import fetch
+from assay.foundation.errors import DownloadError, ModelError
+from assay.foundation.registry import load
+
+
+def pretrained_weights(
+    entry: Mapping[str, Any], *, mirror: Path | None, cache: Path
+) -> Path | None:
+    """The verified file of published weights that a catalogue entry starts from.
+
+    Args:
+        entry: of ``config/catalogue/models.yaml``.
+        mirror: folder of archives that is looked into first, or None.
+        cache: folder that keeps downloads.
+
+    Returns:
+        Its path, or None where the entry wants none.
+
+    Raises:
+        ModelError: the weights are in no mirror and cannot be downloaded, or are not the published
+            ones. Nothing is ever silently replaced by random weights.
+    """
+    if not (entry.get("settings") or {}).get("pretrained"):
+        return None
+    published = load(entry["implementation"]).published
+    try:
+        return fetch(published, mirror=mirror, cache=cache).path
+    except DownloadError as error:
+        raise ModelError(
+            f"published weights are wanted but cannot be had ({error.what})",
+            where=error.where,
+            remedy=f"{error.remedy}, or use the entry '{published['instead']}', "
+            "which starts at random",
+        ) from error
+
+
+def read_published(path: Path) -> dict[str, Tensor]:
+    """A published state dict, read without unpickling code.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch tells damage by a dozen types, some of them undocumented
+        raise ModelError(
+            f"the published weights cannot be read ({error})",
+            where=path,
+            remedy="remove the file; it is then looked for in the mirror, or downloaded",
+        ) from error

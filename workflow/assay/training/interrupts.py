@@ -1,0 +1,54 @@
+"""Ctrl-C and a scheduler's SIGTERM, held back until a consistent moment."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Request:
+    """Whether the process was asked to stop, and the way to let it.
+
+    Attributes:
+        signal: the number of the signal that asked, or None.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._before: dict[int, object] = {}
+
+    def obey(self) -> None:
+        """Does what the signal would have done at once: KeyboardInterrupt, or termination."""
+        self.restore()
+        number, self.signal = self.signal, None
+        signal.raise_signal(number)
+
+    def hold(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._note)
+
+    def restore(self) -> None:
+        while self._before:
+            signal.signal(*self._before.popitem())
+
+    def _note(self, number: int, frame: object) -> None:
+        self.signal = number
+        # Whoever asks a second time does not want to wait.
+        self.restore()
+
+
+@contextmanager
+def stop_request() -> Iterator[Request]:
+    """Holds the first SIGINT or SIGTERM back until the block obeys it, or at the latest ends."""
+    request = Request()
+    # Python delivers signals to the main thread, and only it may say what they do.
+    if threading.current_thread() is threading.main_thread():
+        request.hold()
+    try:
+        yield request
+    finally:
+        request.restore()
+    if request.signal:
+        request.obey()
