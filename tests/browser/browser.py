@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -28,7 +30,7 @@ FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 class BrowserError(Exception):
@@ -45,9 +47,7 @@ class Page:
 
     def __init__(self, to_browser: int, from_browser: int):
         self._to, self._from = to_browser, from_browser
-        os.set_blocking(self._from, False)
         self._buffer, self._last, self._session = b"", 0, None
-        self._loaded = False
         self.problems: list[str] = []
         self.requests: list[str] = []
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
@@ -59,9 +59,15 @@ class Page:
     def open(self, path: Path, *, width: int = 1280, dark: bool = False) -> None:
         """Loads a file in a window `width` pixels wide and waits until it is complete."""
         self.look(width=width, dark=dark)
-        self._loaded = False
-        self.send("Page.navigate", url=path.resolve().as_uri())
-        self._read(lambda: self._loaded)
+        address = path.resolve().as_uri()
+        failed = self.send("Page.navigate", url=address).get("errorText")
+        if failed:
+            raise BrowserError(f"{address}: {failed}")
+        end = time.monotonic() + WAIT_S
+        while self.evaluate("[location.href, document.readyState]") != [address, "complete"]:
+            if time.monotonic() > end:
+                raise BrowserError(f"{address} does not finish loading")
+            time.sleep(0.02)
 
     def look(self, *, width: int, dark: bool = False) -> None:
         """Changes the window's width in CSS pixels and the reader's colour scheme."""
@@ -108,7 +114,7 @@ class Page:
         """Sends a DevTools command and returns its result.
 
         Raises:
-            BrowserError: the command failed or was not answered within half a minute.
+            BrowserError: the command failed or was not answered within a minute.
         """
         self._last += 1
         message = {"id": self._last, "method": method, "params": parameters}
@@ -116,37 +122,30 @@ class Page:
             message["sessionId"] = self._session
         os.write(self._to, json.dumps(message).encode() + b"\0")
         answer: dict[str, Any] = {}
-        self._read(lambda: answer, wanted=self._last, into=answer)
+        while answer.get("id") != self._last:
+            answer = self._message()
+            if "method" in answer:
+                self._note(answer["method"], answer["params"])
         if "error" in answer:
             raise BrowserError(f"{method}: {answer['error']['message']}")
         return answer["result"]
 
-    def _read(self, done, *, wanted: int | None = None, into: dict | None = None) -> None:
-        """Reads messages until `done()`; notes events, puts the answer to `wanted` into `into`."""
+    def _message(self) -> dict[str, Any]:
+        """The next answer or event; messages end with a zero byte."""
         end = time.monotonic() + WAIT_S
-        while not done():
-            while b"\0" not in self._buffer:
-                if time.monotonic() > end:
-                    raise BrowserError("Chromium does not answer")
-                try:
-                    part = os.read(self._from, 1 << 20)
-                except BlockingIOError:
-                    time.sleep(0.005)
-                    continue
-                if not part:
-                    raise BrowserError("Chromium has ended")
-                self._buffer += part
-            text, _, self._buffer = self._buffer.partition(b"\0")
-            message = json.loads(text)
-            if wanted is not None and message.get("id") == wanted:
-                into.update(message)
-            elif "method" in message:
-                self._note(message["method"], message["params"])
+        while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._from], [], [], max(0.0, end - time.monotonic()))
+            if not ready:
+                raise BrowserError("Chromium does not answer")
+            part = os.read(self._from, 1 << 20)
+            if not part:
+                raise BrowserError("Chromium has ended")
+            self._buffer += part
+        text, _, self._buffer = self._buffer.partition(b"\0")
+        return json.loads(text)
 
     def _note(self, method: str, event: dict[str, Any]) -> None:
-        if method == "Page.loadEventFired":
-            self._loaded = True
-        elif method == "Network.requestWillBeSent":
+        if method == "Network.requestWillBeSent":
             url = event["request"]["url"]
             if not url.startswith("data:"):
                 self.requests.append(url)
@@ -164,16 +163,21 @@ def chromium() -> Iterator[Page]:
     profile = tempfile.mkdtemp(prefix="assay-chromium-")
     browser_reads, we_write = os.pipe()
     we_read, browser_writes = os.pipe()
-    # Chromium reads commands from descriptor 3 and writes answers to 4.
+
+    def descriptors() -> None:
+        # Chromium reads commands from descriptor 3 and writes answers to 4. Both are first moved
+        # out of the way, because one of them may be 3 or 4 already.
+        moved = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (browser_reads, browser_writes)]
+        for number, fd in zip((3, 4), moved, strict=True):
+            os.dup2(fd, number)
+
     process = subprocess.Popen(
-        [
-            "/bin/sh", "-c", f'exec "$@" 3<&{browser_reads} 4>&{browser_writes}', "sh",
-            CHROMIUM, *FLAGS, f"--user-data-dir={profile}",
-        ],
-        pass_fds=(browser_reads, browser_writes),
+        [CHROMIUM, *FLAGS, f"--user-data-dir={profile}"],
+        preexec_fn=descriptors,
+        pass_fds=(3, 4),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     os.close(browser_reads)
     os.close(browser_writes)
     try:

@@ -211,7 +211,7 @@ def test_every_target_is_listed_with_a_line_about_it(smoke):
         "statistics",
         *PLAN.studies,
     ):
-        assert re.search(rf"^{target}\n\s+\S", listed, re.MULTILINE), listed
+        assert re.search(rf"^{target} \(.+\)$", listed, re.MULTILINE), listed
 
 
 @pytest.mark.parametrize(

@@ -3,26 +3,12 @@
 # steps     all statistics of a study once -> each table and each figure by its own job; never needs torch
 
 
-def outcomes_of(wildcards):
-    """The outcome files of one study."""
-    return [item["path"] for item in PLAN.manifest(wildcards.study)["outcomes"]]
-
-
-def records_of(wildcards):
-    """What a study's analysis reads beside outcomes: histories, facts, features, leakage."""
-    manifest = PLAN.manifest(wildcards.study)
-    return [
-        *(item[key] for item in manifest["models"] for key in ("history", "facts")),
-        *(item["path"] for kind in ("features", "leakage") for item in manifest[kind]),
-    ]
-
-
 rule analyse_study:
     """Accuracies with intervals, paired tests, checks, ledger and headline of one study."""
     input:
-        outcomes=outcomes_of,
-        records=records_of,
-        reported=lambda w: PLAN.manifest(w.study)["reported"],
+        outcomes=lambda w: PLAN.outcome_files(w.study),
+        records=lambda w: PLAN.record_files(w.study),
+        reported=lambda w: PLAN.reported_files(w.study),
     output:
         accuracy="report/{scale}/{study}/statistics/accuracy.csv",
         mcnemar=report(
@@ -61,20 +47,20 @@ rule analyse_study:
             subcategory="{study}",
             labels={"what": "checks"},
         ),
-        headline="report/{scale}/{study}/headline.csv",
-    params:
-        study=lambda w: PLAN.brief(w.study),
-        manifest=lambda w: PLAN.manifest(w.study),
-        code=digest("analyse_study"),
+        headline=multiext("report/{scale}/{study}/headline", ".csv", ".md", ".tex"),
     log:
         "results/{scale}/logs/analyse_study/{study}.log",
     benchmark:
         "results/{scale}/benchmarks/analyse_study/{study}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
     resources:
         mem_mb=2000,  # all outcome rows of one study
         runtime=20,
-    conda:
-        "../../envs/analysis.yaml"
+    params:
+        study=lambda w: PLAN.brief(w.study),
+        manifest=lambda w: PLAN.manifest(w.study),
+        code=digest("analyse_study"),
     script:
         "../scripts/analyse_study.py"
 
@@ -82,9 +68,9 @@ rule analyse_study:
 rule make_table:
     """One table of a study as CSV, Markdown and LaTeX."""
     input:
-        outcomes=outcomes_of,
-        records=records_of,
-        reported=lambda w: PLAN.manifest(w.study)["reported"],
+        outcomes=lambda w: PLAN.outcome_files(w.study),
+        records=lambda w: PLAN.record_files(w.study),
+        reported=lambda w: PLAN.reported_files(w.study),
     output:
         csv=report(
             "report/{scale}/{study}/tables/{table}.csv",
@@ -95,20 +81,20 @@ rule make_table:
         ),
         markdown="report/{scale}/{study}/tables/{table}.md",
         latex="report/{scale}/{study}/tables/{table}.tex",
+    log:
+        "results/{scale}/logs/make_table/{study}/{table}.log",
+    benchmark:
+        "results/{scale}/benchmarks/make_table/{study}/{table}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=2000,  # all outcome rows of one study
+        runtime=10,
     params:
         spec=lambda w: PLAN.studies[w.study].study["tables"][w.table],
         study=lambda w: PLAN.brief(w.study),
         manifest=lambda w: PLAN.manifest(w.study),
         code=digest("make_table"),
-    log:
-        "results/{scale}/logs/make_table/{study}/{table}.log",
-    benchmark:
-        "results/{scale}/benchmarks/make_table/{study}/{table}.tsv"
-    resources:
-        mem_mb=2000,  # all outcome rows of one study
-        runtime=10,
-    conda:
-        "../../envs/analysis.yaml"
     script:
         "../scripts/make_table.py"
 
@@ -116,9 +102,9 @@ rule make_table:
 rule make_figure:
     """One figure of a study as SVG and PDF."""
     input:
-        outcomes=outcomes_of,
-        records=records_of,
-        reported=lambda w: PLAN.manifest(w.study)["reported"],
+        outcomes=lambda w: PLAN.outcome_files(w.study),
+        records=lambda w: PLAN.record_files(w.study),
+        reported=lambda w: PLAN.reported_files(w.study),
         style="report/assay.mplstyle",
     output:
         svg=report(
@@ -130,19 +116,19 @@ rule make_figure:
         ),
         pdf="report/{scale}/{study}/figures/{figure}.pdf",
         caption="report/{scale}/{study}/figures/{figure}.txt",
+    log:
+        "results/{scale}/logs/make_figure/{study}/{figure}.log",
+    benchmark:
+        "results/{scale}/benchmarks/make_figure/{study}/{figure}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=2000,  # all outcome rows of one study, a few images
+        runtime=10,
     params:
         spec=lambda w: PLAN.studies[w.study].study["figures"][w.figure],
         study=lambda w: PLAN.brief(w.study),
         manifest=lambda w: PLAN.manifest(w.study),
         code=digest("make_figure"),
-    log:
-        "results/{scale}/logs/make_figure/{study}/{figure}.log",
-    benchmark:
-        "results/{scale}/benchmarks/make_figure/{study}/{figure}.tsv"
-    resources:
-        mem_mb=2000,  # all outcome rows of one study, a few images
-        runtime=10,
-    conda:
-        "../../envs/analysis.yaml"
     script:
         "../scripts/make_figure.py"

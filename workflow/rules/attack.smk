@@ -4,12 +4,6 @@
 # steps     one job runs one suite on one model; finished chunks are kept in results/{scale}/work/
 
 
-def weights_of(wildcards):
-    """The weights that a model decides with: its own, or those of the model it borrows from."""
-    folder = "results/{scale}/models/{dataset}/{split}/" + PLAN.weights_owner(wildcards.model)
-    return folder + "/weights.safetensors"
-
-
 rule run_suite:
     """Attack one trained model with one suite; one row per sample, attack and epsilon."""
     input:
@@ -17,27 +11,29 @@ rule run_suite:
         samples=rules.prepare_dataset.output.samples,
         dataset=rules.prepare_dataset.output.facts,
         split=rules.make_split.output.split,
-        weights=weights_of,
+        weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
     output:
         outcomes="results/{scale}/outcomes/{dataset}/{split}/{model}/{suite}.parquet",
         examples="results/{scale}/outcomes/{dataset}/{split}/{model}/{suite}.examples.npz",
-    params:
-        entry=lambda w: PLAN.entry("models", w.model),
-        attacks=lambda w: PLAN.suite(w.suite),
-        evaluation=PLAN.configuration.scale["evaluation"],
-        seed=PLAN.seed,
-        code=lambda w: digest("run_suite", PLAN.entry("models", w.model)["implementation"]),
     log:
         "results/{scale}/logs/run_suite/{dataset}/{split}/{model}/{suite}.log",
     benchmark:
         "results/{scale}/benchmarks/run_suite/{dataset}/{split}/{model}/{suite}.tsv"
+    conda:
+        "../../envs/torch.yaml"
     threads: SETTINGS["threads"]
     resources:
         mem_mb=6000,  # a network and one cache-sized batch with its candidates
         gpu=GPUS,
         runtime=480,
-    conda:
-        "../../envs/torch.yaml"
+    params:
+        entry=lambda w: PLAN.entry("models", w.model),
+        attacks=lambda w: PLAN.suite(w.suite),
+        evaluation=PLAN.configuration.scale["evaluation"],
+        seed=PLAN.seed,
+        code=lambda w: digest(
+            "run_suite", PLAN.entry("models", w.model)["implementation"]
+        ),
     script:
         "../scripts/run_suite.py"
 
@@ -49,24 +45,26 @@ rule extract_features:
         samples=rules.prepare_dataset.output.samples,
         dataset=rules.prepare_dataset.output.facts,
         split=rules.make_split.output.split,
-        weights=weights_of,
+        weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
     output:
         "results/{scale}/features/{dataset}/{split}/{model}.npz",
-    params:
-        entry=lambda w: PLAN.entry("models", w.model),
-        evaluation=PLAN.configuration.scale["evaluation"],
-        seed=PLAN.seed,
-        code=lambda w: digest("extract_features", PLAN.entry("models", w.model)["implementation"]),
     log:
         "results/{scale}/logs/extract_features/{dataset}/{split}/{model}.log",
     benchmark:
         "results/{scale}/benchmarks/extract_features/{dataset}/{split}/{model}.tsv"
+    conda:
+        "../../envs/torch.yaml"
     threads: SETTINGS["threads"]
     resources:
         mem_mb=4000,  # a network and the features of the test images
         gpu=GPUS,
         runtime=60,
-    conda:
-        "../../envs/torch.yaml"
+    params:
+        entry=lambda w: PLAN.entry("models", w.model),
+        evaluation=PLAN.configuration.scale["evaluation"],
+        seed=PLAN.seed,
+        code=lambda w: digest(
+            "extract_features", PLAN.entry("models", w.model)["implementation"]
+        ),
     script:
         "../scripts/extract_features.py"

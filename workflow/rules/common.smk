@@ -2,7 +2,6 @@
 #
 # inputs    config/
 # outputs   PLAN (the run table), TARGETS (its files), `digest` (code that a rule depends on)
-import os
 import sys
 from pathlib import Path
 
@@ -14,13 +13,12 @@ if PACKAGES not in sys.path:
 
 from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError
+from assay.foundation.places import share_package
 from assay.plan.configuration import read_configuration
 from assay.plan.plan import make_plan
 from assay.plan.targets import make_targets
 
-# Scripts run in processes of their own, maybe in a conda environment: they find assay by this.
-shell.prefix(f"export PYTHONPATH={PACKAGES!r}; ")
-os.environ["PYTHONPATH"] = PACKAGES
+share_package()
 
 try:
     PLAN = make_plan(read_configuration(config))

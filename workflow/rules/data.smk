@@ -9,20 +9,20 @@ rule prepare_dataset:
         images="results/{scale}/data/{dataset}/images.npy",
         samples="results/{scale}/data/{dataset}/samples.parquet",
         facts="results/{scale}/data/{dataset}/dataset.json",
-    params:
-        entry=lambda w: PLAN.entry("datasets", w.dataset),
-        seed=PLAN.seed,
-        code=lambda w: digest("prepare_dataset", PLAN.reader(w.dataset)),
     log:
         "results/{scale}/logs/prepare_dataset/{dataset}.log",
     benchmark:
         "results/{scale}/benchmarks/prepare_dataset/{dataset}.tsv"
+    conda:
+        "../../envs/torch.yaml"
     threads: workflow.cores or 1  # decoding is the one job that scales with cores
     resources:
         mem_mb=4000,  # images are written through a memory map; workers hold a few hundred at a time
         runtime=60,
-    conda:
-        "../../envs/torch.yaml"
+    params:
+        entry=lambda w: PLAN.entry("datasets", w.dataset),
+        seed=PLAN.seed,
+        code=lambda w: digest("prepare_dataset", PLAN.reader(w.dataset)),
     script:
         "../scripts/prepare_dataset.py"
 
@@ -41,18 +41,18 @@ rule make_split:
             subcategory="{dataset}",
             labels={"split": "{split}", "what": "leakage"},
         ),
-    params:
-        scheme=lambda w: PLAN.scheme(w.split),
-        seed=PLAN.seed,
-        code=digest("make_split"),
     log:
         "results/{scale}/logs/make_split/{dataset}/{split}.log",
     benchmark:
         "results/{scale}/benchmarks/make_split/{dataset}/{split}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
     resources:
         mem_mb=1000,  # the samples table, no images
         runtime=10,
-    conda:
-        "../../envs/analysis.yaml"
+    params:
+        scheme=lambda w: PLAN.scheme(w.split),
+        seed=PLAN.seed,
+        code=digest("make_split"),
     script:
         "../scripts/make_split.py"

@@ -15,18 +15,18 @@ rule render_page:
             category="Start here",
             labels={"what": "report page"},
         ),
-    params:
-        studies=[PLAN.brief(name) for name in PLAN.studies],
-        code=digest("render_page"),
     log:
         "results/{scale}/logs/render_page.log",
     benchmark:
         "results/{scale}/benchmarks/render_page.tsv"
+    conda:
+        "../../envs/analysis.yaml"
     resources:
         mem_mb=1000,  # the files of one report
         runtime=10,
-    conda:
-        "../../envs/analysis.yaml"
+    params:
+        studies=[PLAN.brief(name) for name in PLAN.studies],
+        code=digest("render_page"),
     script:
         "../scripts/render_page.py"
 
@@ -35,8 +35,9 @@ rule render_page:
 for name, files in TARGETS.by_study.items():
 
     rule:
+        """Tables, figures, statistics and ledger of the study of this name."""
         name:
             name
-        localrule: True
         input:
             files,
+        localrule: True

@@ -18,23 +18,29 @@ rule train_model:
             caption="../../report/captions/history.rst",
             category="Cost",
             subcategory="{dataset}",
-            labels={"model": "{model}", "split": "{split}", "what": "training history"},
+            labels={
+                "model": "{model}",
+                "split": "{split}",
+                "what": "training history",
+            },
         ),
         facts="results/{scale}/models/{dataset}/{split}/{model}/model.json",
-    params:
-        entry=lambda w: PLAN.entry("models", w.model),
-        seed=PLAN.seed,
-        code=lambda w: digest("train_model", PLAN.entry("models", w.model)["implementation"]),
     log:
         "results/{scale}/logs/train_model/{dataset}/{split}/{model}.log",
     benchmark:
         "results/{scale}/benchmarks/train_model/{dataset}/{split}/{model}.tsv"
+    conda:
+        "../../envs/torch.yaml"
     threads: SETTINGS["threads"]
     resources:
         mem_mb=6000,  # uint8 images of the largest set, a network, its optimiser, one checkpoint
         gpu=GPUS,
         runtime=240,
-    conda:
-        "../../envs/torch.yaml"
+    params:
+        entry=lambda w: PLAN.entry("models", w.model),
+        seed=PLAN.seed,
+        code=lambda w: digest(
+            "train_model", PLAN.entry("models", w.model)["implementation"]
+        ),
     script:
         "../scripts/train_model.py"

@@ -134,7 +134,14 @@ def write_run(folder: Path, **sizes) -> dict:
             manifest["features"].append({**ids, "path": str(place / "features.npz")})
     for split in dict.fromkeys(frame["split"]):
         target = folder / "splits" / DATASET / f"{split}.leakage.csv"
-        shared = {"groups": ["duplicate", "patient"], "test_images_shared": [0, 7]}
+        shared = {
+            "measure": ["images", "images", "duplicates", "patients"],
+            "parts": ["test", "test", "train-test", "train-test"],
+            "class": ["all", "CXR", "all", "all"],
+            "groups": [39, 7, 0, None],
+            "images": [40, 7, 0, None],
+            "share": [0.2, 0.035, 0.0, None],
+        }
         pd.DataFrame(shared).to_csv(_made(target), index=False)
         manifest["leakage"].append({"dataset": DATASET, "split": split, "path": str(target)})
     return manifest

@@ -113,6 +113,14 @@ def test_a_defence_that_no_radius_brings_down_is_suspect(run):
     assert verdict(checks(weak)).set_index("model").verdict["gbz"] == "suspect"
 
 
+def test_a_model_that_is_wrong_on_clean_images_is_not_sound_for_being_attacked(run):
+    mine = run.model == "gbz"
+    run.loc[mine, "broken"] = True
+    got = finding(run, "D18")
+    assert got.status == "flag"
+    assert "no better than chance" in got.sentence
+
+
 def test_an_evaluation_without_any_gradient_attack_is_never_sound(run):
     natural = run[run.suite == "natural"]
     got = verdict(checks(natural))

@@ -41,7 +41,8 @@ def test_every_figure_of_the_study_is_saved_below_300_kb_with_labelled_axes(
         for axes in figure.axes:
             if axes.axison:
                 assert axes.get_xlabel()
-                assert axes.get_ylabel() or axes.get_yticklabels() or axes is not figure.axes[0]
+                shared = axes is not figure.axes[0] or spec["kind"] == "ledger_dumbbell"
+                assert axes.get_ylabel() or shared
         assert figure.get_suptitle() == "", "the title stands in the caption"
 
 
@@ -118,10 +119,8 @@ def test_printed_curves_follow_the_model_that_stands_in(study, inputs):
     }
     spec = study["figures"]["figure7"]
     axes = draw_figure(spec, replaced, inputs).axes[0]
-    printed = {
-        line.get_marker(): line.get_ydata()[-1] for line in axes.lines if line.get_ls() == "--"
-    }
-    assert sorted(printed.values()) == [0.33, 0.78]
+    printed = [line.get_ydata()[-1] for line in axes.lines if line.get_linestyle() == "--"]
+    assert sorted(printed) == [0.33, 0.78]
     assert "ResNet18 (text) stands in for far." in caption(spec, replaced, inputs)
 
 

@@ -10,8 +10,8 @@ from assay.foundation.errors import ConfigError
 REPORTED = sorted((REPOSITORY / "config/reported").glob("gbz_*.csv"))
 CASE = {
     "study": "toy", "table": "Table 9", "dataset": "medical-mnist", "model": "GBZ",
-    "attack": "FGSM", "norm": "Linf", "epsilon": 0.03, "metric": "accuracy", "value": 0.9, "std": np.nan, "note": "",
-    "file": "toy.csv",
+    "attack": "FGSM", "norm": "Linf", "epsilon": 0.03, "metric": "accuracy",
+    "value": 0.9, "std": np.nan, "note": "", "file": "toy.csv",
 }  # fmt: skip
 
 

@@ -1,15 +1,20 @@
+import html
 import json
 import re
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
+import jinja2
 import pandas as pd
 import pytest
 import report_factory
+from docutils.core import publish_doctree
 
 from assay.analysis.page import TEMPLATES, headline_text, read_markdown_table, render_page
 from assay.foundation.errors import AssayError
 
+ROOT = Path(__file__).parents[3]
 MODELS = ("resnet18_text", "gbz_as_coded")
 STUDY = "millner2024"
 
@@ -37,7 +42,7 @@ def run(tmp_path_factory):
     base = tmp_path_factory.mktemp("report") / report_factory.SCALE
     inputs = report_factory.make_inputs(base.parent / "run", models=MODELS, folds=2, per_fold=12)
     study = report_factory.make_study(inputs)
-    report_factory.write_report(base, inputs, study)
+    report_factory.write_report(base, inputs, study, drawn=False)
     return base, study
 
 
@@ -159,10 +164,12 @@ def test_numbers_stand_with_n_interval_and_seed(run):
 
 def test_stand_ins_are_told_in_the_banner(report):
     base, study = report
-    study["stand_ins"] = {"datasets": {"medical_mnist": "phantom"}, "models": {}}
+    study["titles"]["datasets"]["phantom"] = "Phantom"
+    study["stand_ins"] = {"datasets": {"medical_mnist": "phantom", "oct": "digits"}, "models": {}}
     banner = re.search(r'<aside class="scale stand-in".*?</aside>', rendered(base, study), re.S)[0]
-    assert "These are not the paper's numbers" in banner
+    assert "These are not the paper's numbers" in html.unescape(banner)
     assert "phantom stands in for medical_mnist" in banner
+    assert "digits" not in banner, "a stand-in that this report does not use"
 
 
 def test_words_from_files_cannot_become_markup(report):
@@ -255,3 +262,19 @@ def _light(colour):
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     parts = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
     return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "report").rglob("*.rst")), ids=lambda p: p.stem)
+def test_captions_of_the_snakemake_report_are_one_clean_paragraph(path):
+    job = {
+        "wildcards": dict.fromkeys(
+            ("study", "scale", "table", "figure", "dataset", "split", "model"), "name"
+        ),
+        "params": {"spec": {"title": "A title", "caption": "What it shows."}, "seed": 1},
+        "config": {"scale": "demo", "seed": 1},
+    }
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    text = environment.from_string(path.read_text(encoding="utf-8")).render(snakemake=job)
+    tree = publish_doctree(text, settings_overrides={"report_level": 1, "halt_level": 1})
+    paragraphs = [node for node in tree.children if node.tagname == "paragraph"]
+    assert len(paragraphs) == len(tree.children) == (2 if path.stem == "workflow" else 1)

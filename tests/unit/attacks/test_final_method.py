@@ -162,7 +162,7 @@ def half_sighted():
 
 
 def test_the_union_over_views_beats_every_single_view():
-    victim, images, labels, left = half_sighted()
+    victim, images, labels, _ = half_sighted()
     attack = PGD(steps=5, random_start=False)
     broken = {
         names: attack(victim(*names), images, labels, [0.08], generator()).broken[0]
@@ -256,8 +256,14 @@ def test_where_most_votes_are_wrong_the_prediction_is_the_most_voted_wrong_class
         said = torch.tensor([0, 0, 0, 0, 2, 2, 2, 1, 1])[:, None]
         return torch.nn.functional.one_hot(said, 3).float()
 
-    victim = Victim(logits=lambda x, g: torch.zeros(len(x), 3), classes=3, shape=SHAPE,
-                    device="cpu", stochastic=True, draws=draws)
+    victim = Victim(
+        logits=lambda x, g: torch.zeros(len(x), 3),
+        classes=3,
+        shape=SHAPE,
+        device="cpu",
+        stochastic=True,
+        draws=draws,
+    )
     verdict = judge(victim, torch.rand(1, *SHAPE), torch.tensor([0]), generator(), replays=9)
     assert verdict.broken.tolist() == [True]
     assert verdict.prediction.tolist() == [2]

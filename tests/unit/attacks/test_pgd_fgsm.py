@@ -82,8 +82,9 @@ def test_pgd_breaks_a_linear_model_exactly_beyond_its_distance(norm, dual, loss)
     images, labels, distance = images[near], labels[near], distance[near]
     attack = PGD(norm=norm, steps=40, restarts=1, loss=loss)
     for image, label, exact in zip(images, labels, distance.tolist(), strict=True):
-        result = attack(victim_of(module), image[None], label[None],
-                        [0.98 * exact, 1.03 * exact], generator())
+        result = attack(
+            victim_of(module), image[None], label[None], [0.98 * exact, 1.03 * exact], generator()
+        )
         assert result.broken[:, 0].tolist() == [False, True]
 
 
@@ -96,7 +97,8 @@ def test_pgd_leaves_at_the_first_broken_iterate():
     assert result.broken.all()
     # Half the way across the cube suffices, ten steps of forty, and one look says so.
     assert result.backwards.max() <= 12
-    assert torch.equal(result.backwards[0] + 3, result.forwards[0] + 1)
+    # Beside the gradients' own forward passes: the clean decision and the verdict.
+    assert torch.equal(result.forwards, result.backwards + 2)
 
 
 def test_restarts_break_what_one_start_does_not_and_never_less():
@@ -111,14 +113,12 @@ def test_restarts_break_what_one_start_does_not_and_never_less():
     images = torch.full((40, *SHAPE), 0.5)
     labels = torch.zeros(40, dtype=torch.long)
     broken = {}
-    for restarts in (1, 6):
+    for restarts in (1, 10):
         attack = PGD(steps=6, restarts=restarts)
-        broken[restarts] = attack(
-            victim_of(Needle()), images, labels, [0.2], generator()
-        ).broken[0]
+        broken[restarts] = attack(victim_of(Needle()), images, labels, [0.2], generator()).broken[0]
     assert 10 <= broken[1].sum() < 30
-    assert broken[6].float().mean() > 0.95
-    assert (broken[6] | ~broken[1]).all()
+    assert broken[10].float().mean() > 0.95
+    assert (broken[10] | ~broken[1]).all()
 
 
 def test_what_breaks_in_a_small_ball_is_not_searched_in_a_larger_one():
@@ -134,22 +134,18 @@ def test_what_breaks_in_a_small_ball_is_not_searched_in_a_larger_one():
     carried = both.broken[0]
     assert torch.equal(both.images[1, carried], both.images[0, carried])
     assert torch.equal(both.backwards[1, carried], both.backwards[0, carried])
-    assert again < spent + 11 * int((~carried).sum()) + 1
+    assert again <= spent + 10 * int((~carried).sum())
 
 
 def test_fgsm_reports_that_a_larger_step_can_miss():
-    images = torch.full((4, *SHAPE), 0.49)
-    labels = torch.zeros(4, dtype=torch.long)
-    # Band: class 0 within 0.05 of the mean 1/2 by its quadratic, class 1 beyond.
+    # Below the band; 0.05 brighter lies within it, 0.2 brighter beyond it.
+    images = torch.full((4, *SHAPE), 0.42)
     labels = Band()(images).argmax(1)
-    far = torch.full((4, *SHAPE), 0.42)
-    label = Band()(far).argmax(1)
-    assert not torch.equal(labels, label)
     victim = victim_of(Band())
-    result = FGSM()(victim, far, label, [0.05, 0.2], generator())
+    result = FGSM()(victim, images, labels, [0.05, 0.2], generator())
     assert result.broken[0].all()
     assert not result.broken[1].any()
-    assert PGD(steps=20)(victim, far, label, [0.05, 0.2], generator()).broken.all()
+    assert PGD(steps=20)(victim, images, labels, [0.05, 0.2], generator()).broken.all()
 
 
 def test_vanishing_gradients_are_counted_and_do_no_harm():
@@ -171,8 +167,9 @@ def test_a_view_that_cuts_the_graph_counts_as_zero_gradient():
     module = Linear().eval()
     images, labels = images_for(module)
     cut = View(lambda x, g: module(x).detach())
-    victim = Victim(logits=lambda x, g: module(x), classes=2, shape=SHAPE, device="cpu",
-                    views={"cut": cut})
+    victim = Victim(
+        logits=lambda x, g: module(x), classes=2, shape=SHAPE, device="cpu", views={"cut": cut}
+    )
     result = FGSM()(victim, images, labels, [0.05], generator())
     assert (result.zero_gradients == 1).all()
 

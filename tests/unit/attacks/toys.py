@@ -25,7 +25,7 @@ SHAPE = (1, 6, 6)
 
 
 class Linear(nn.Module):
-    """Two classes: logits (0, w . (x - 1/2)); the distance to the boundary is |w . (x - 1/2)| / |w|*."""
+    """Logits (0, w . (x - 1/2)): the boundary is |w . (x - 1/2)| / |w| away, in the dual norm."""
 
     def __init__(self, shape: tuple[int, int, int] = SHAPE, seed: int = 0):
         super().__init__()
@@ -43,7 +43,7 @@ class Linear(nn.Module):
 
 
 class Band(nn.Module):
-    """Class 1 within a band around the images' mean 1/2, class 0 on both sides of it (quadratic)."""
+    """Quadratic in an image's mean m: class 0 where |m - 1/2| < 0.05, class 1 on both sides."""
 
     def forward(self, images: Tensor) -> Tensor:
         distance = images.flatten(1).mean(1) - 0.5

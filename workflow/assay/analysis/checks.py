@@ -220,6 +220,12 @@ def _reaches_chance(run: _Evaluated) -> Finding:
     if columns.empty:
         return Finding(np.nan, FLAG, "No attack that follows the gradient was run.")
     chance = 1 / len(run.rows.scores.iloc[0])
+    clean = 1 - np.nanmean(run.clean) if np.isfinite(run.clean).any() else 1.0
+    if clean <= chance + run.limits["tolerance"]:
+        sentence = (
+            f"Clean accuracy ({clean:.1%}) is no better than chance; nothing is left to attack."
+        )
+        return Finding(clean, FLAG, sentence)
     left = 1 - np.nanmean(run.broken[:, columns], axis=0)
     lowest = float(left.min())
     cell = run.cells.loc[columns[left.argmin()]]

@@ -155,7 +155,10 @@ class AnalysisInputs:
             tables.append(
                 pd.concat([ids, table.drop(columns=["dataset", "split"], errors="ignore")], axis=1)
             )
-        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+        if not tables:
+            names = ["dataset", "split", "measure", "parts", "class", "groups", "images", "share"]
+            return pd.DataFrame(columns=names)
+        return pd.concat(tables, ignore_index=True)
 
     @cached_property
     def reported(self) -> pd.DataFrame:

@@ -513,10 +513,26 @@ class _Study:
     def _methods(self) -> list[tuple[str, list[dict[str, Any]]]]:
         groups = {"datasets": "Data", "models": "Classifiers", "attacks": "Attacks"}
         return [
-            (words, [_method(name, entry) for name, entry in self.study[kind].items()])
+            (words, [self._method(kind, *item) for item in self.study[kind].items()])
             for kind, words in groups.items()
             if self.study.get(kind)
         ]
+
+    def _method(self, kind: str, name: str, entry: Tree) -> dict[str, Any]:
+        """A catalogue entry in words: where it is from, how it differs, what it was set to."""
+        lines = []
+        if isinstance(entry.get("source"), str):
+            lines.append(f"Source: {entry['source']}")
+        differences = entry.get("differences") or []
+        lines += [f"Differs: {text}" for text in differences]
+        settings = _flat({**(entry.get("settings") or {}), **(entry.get("training") or {})})
+        if settings:
+            lines.append("Settings: " + ", ".join(settings))
+        if entry.get("epsilons"):
+            lines.append(
+                f"{entry.get('norm', '')} ε: " + ", ".join(f"{e:g}" for e in entry["epsilons"])
+            )
+        return {"name": name, "title": self._title(kind, name), "lines": lines}
 
     # --- small things ------------------------------------------------------------------------
 
@@ -583,6 +599,7 @@ def _scale(name: str, studies: list[Tree]) -> dict[str, Any]:
         for study in studies
         for kind in ("datasets", "models")
         for theirs, ours in study.get("stand_ins", {}).get(kind, {}).items()
+        if ours in study["titles"][kind]
     }
     return {
         "name": name,
@@ -596,23 +613,6 @@ def _scale(name: str, studies: list[Tree]) -> dict[str, Any]:
 def _citation(paper: Tree) -> str:
     year = f" ({paper['year']})" if "year" in paper else ""
     return f"{paper.get('authors', '')}{year}: {paper['title']}" if "title" in paper else ""
-
-
-def _method(name: str, entry: Tree) -> dict[str, Any]:
-    """A catalogue entry in words: where it is from, how it differs, what it was set to."""
-    lines = []
-    if isinstance(entry.get("source"), str):
-        lines.append(f"Source: {entry['source']}")
-    differences = entry.get("differences") or []
-    lines += [f"Differs: {text}" for text in differences]
-    settings = _flat({**(entry.get("settings") or {}), **(entry.get("training") or {})})
-    if settings:
-        lines.append("Settings: " + ", ".join(settings))
-    if entry.get("epsilons"):
-        lines.append(
-            f"{entry.get('norm', '')} ε: " + ", ".join(f"{e:g}" for e in entry["epsilons"])
-        )
-    return {"name": name, "title": entry.get("title", name), "lines": lines}
 
 
 def _flat(settings: Tree, prefix: str = "") -> list[str]:

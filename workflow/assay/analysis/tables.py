@@ -165,7 +165,8 @@ def hyper_parameters_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> 
             "Printed": tidy.reported.map("{:g}".format),
             "This run": tidy.reproduced.map(lambda value: "–" if pd.isna(value) else f"{value:g}"),
             "Remark": [
-                reason.removeprefix("a setting; ") + (f" ({note})" if note else "")
+                reason.split("; ")[1 if reason.startswith("a setting") else 0]
+                + (f" ({note})" if note else "")
                 for reason, note in zip(tidy.reason, tidy.note, strict=True)
             ],
         }
@@ -177,10 +178,13 @@ def hyper_parameters_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> 
 def defects_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """Accuracy under an attack as published, under its correction, and the difference."""
     tidy = defects(inputs.outcomes, spec["pairs"])
-    order = list(dict.fromkeys(inputs.accuracy.model))
+    order = {
+        "model": list(dict.fromkeys(inputs.accuracy.model)),
+        "published": [pair["published"] for pair in spec["pairs"]],
+    }
     tidy = tidy.sort_values(
         ["dataset", "published", "epsilon", "model"], kind="stable", ignore_index=True,
-        key=lambda column: column.map(order.index) if column.name == "model" else column,
+        key=lambda column: column.map(order[column.name].index) if column.name in order else column,
     )  # fmt: skip
     display = pd.DataFrame(
         {
@@ -271,11 +275,24 @@ def ranking_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
 
 
 def leakage_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
-    """What test images share with training images, per split."""
+    """What test images share with training images, per split; classes only in the tidy form."""
     tidy = inputs.leakage
-    display = tidy.map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
-    display.columns = [str(name).replace("_", " ").capitalize() for name in display.columns]
-    return Table(display, tidy, _caption(spec, "", study, inputs))
+    whole = tidy[tidy["class"] == "all"]
+    unknown = "unknown"
+    display = pd.DataFrame({
+        "Data set": [_title(study, "datasets", name) for name in whole.dataset],
+        "Split": whole["split"],
+        "What": whole.measure,
+        "Parts": whole.parts,
+        "Groups": whole.groups.map(_or("{:,.0f}", unknown)),
+        "Images": whole.images.map(_or("{:,.0f}", unknown)),
+        "Share": whole.share.map(_or("{:.3%}", unknown)),
+    }).reset_index(drop=True)  # fmt: skip
+    legend = (
+        "Images that two parts of a split share, by identical pixels or by patient; the share is "
+        "that of the second part. Unknown: the data set says nothing about patients."
+    )
+    return Table(display, tidy, _caption(spec, legend, study, inputs))
 
 
 def cost_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
@@ -299,10 +316,10 @@ def cost_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
             "Suite": [_title(study, "suites", suite) for suite in tidy.suite],
             "Forward passes": tidy.forwards.map("{:,.0f}".format),
             "Backward passes": tidy.backwards.map("{:,.0f}".format),
-            "Seconds": tidy.seconds.map(_or_dash("{:,.1f}")),
-            "× fastest": tidy.relative_seconds.map(_or_dash("{:.1f}")),
-            "Training seconds": tidy.training_seconds.map(_or_dash("{:,.0f}")),
-            "Parameters": tidy.parameters.map(_or_dash("{:,.0f}")),
+            "Seconds": tidy.seconds.map(_or("{:,.1f}")),
+            "× fastest": tidy.relative_seconds.map(_or("{:.1f}")),
+            "Training seconds": tidy.training_seconds.map(_or("{:,.0f}")),
+            "Parameters": tidy.parameters.map(_or("{:,.0f}")),
         }
     )
     legend = (
@@ -447,13 +464,12 @@ def _caption(
     n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     splits = int(table.splits.max())
     parts = [spec.get("caption", ""), legend]
-    for stand_ins in study.get("stand_ins", {}).values():
-        used = {*table.dataset, *table.model}
-        parts += [
-            f"{_either(study, stand_in)} stands in for {original}."
-            for original, stand_in in stand_ins.items()
-            if stand_in in used
-        ]
+    for kind, stand_ins in study.get("stand_ins", {}).items():
+        for stand_in in dict.fromkeys(stand_ins.values()):
+            originals = [name for name, other in stand_ins.items() if other == stand_in]
+            if stand_in in {*table.dataset, *table.model}:
+                title = _title(study, kind, stand_in)
+                parts.append(f"{title} stands in for {' and '.join(originals)}.")
     parts.append(
         f"Scale {inputs.scale}; n = {n} images; {splits} split{'s' if splits != 1 else ''}; "
         f"seed {inputs.seed}."
@@ -461,14 +477,8 @@ def _caption(
     return " ".join(part for part in parts if part)
 
 
-def _either(study: Study, name: str) -> str:
-    return next(
-        (titles[name] for titles in study.get("titles", {}).values() if name in titles), name
-    )
-
-
-def _or_dash(form: str) -> Callable[[float], str]:
-    return lambda value: "–" if pd.isna(value) else form.format(value)
+def _or(form: str, missing: str = "–") -> Callable[[float], str]:
+    return lambda value: missing if pd.isna(value) else form.format(value)
 
 
 _TEX = {

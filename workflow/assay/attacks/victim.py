@@ -24,7 +24,7 @@ class View:
 
     Attributes:
         logits: ``(images (B, C, H, W) in [0, 1], generator) -> (B, K)``, differentiable in the
-            images. A generative model gives log p(x, y) or log p(y | x): whatever its argmax decides.
+            images. A generative model gives log p(x, y) or log p(y | x), whose argmax decides.
         training_loss: ``(images, labels (B,), generator) -> (B,)``, the loss that the model was
             trained with, per image, or None. Only attacks that copy a publication use it.
         passes: network passes that one evaluation costs, e.g. the draws of an expectation that
@@ -48,8 +48,8 @@ class Victim:
         views: what an adversary may differentiate, by name, the defence's own forward pass first.
             None: the decision itself, as the view ``model``.
         stochastic: whether two calls of `logits` on one image may differ.
-        draws: ``(images, n, generator) -> (n, B, K)``, n independent decisions, for a model that can
-            make them for less than n calls of `logits`.
+        draws: ``(images, n, generator) -> (n, B, K)``, n independent decisions, for a model that
+            can make them for less than n calls of `logits`.
         log_px: ``(images, generator) -> (B,)``, log p(x) in nats, for a model that has one.
         max_batch: images per pass; more rarely runs faster on a CPU (the activations leave its
             cache) and may not fit a GPU. May be lowered at any time.

@@ -165,6 +165,26 @@ class Plan:
             "reported": [f"config/reported/{file}" for file in plan.study["reported"]["files"]],
         }
 
+    def outcome_files(self, study: str) -> list[str]:
+        """The outcome files that a study's analysis reads."""
+        return [item["path"] for item in self.manifest(study)["outcomes"]]
+
+    def record_files(self, study: str) -> list[str]:
+        """What a study's analysis reads beside outcomes: histories, facts, features, leakage."""
+        manifest = self.manifest(study)
+        return [
+            *dict.fromkeys(item[key] for item in manifest["models"] for key in ("history", "facts")),
+            *(item["path"] for kind in ("features", "leakage") for item in manifest[kind]),
+        ]
+
+    def reported_files(self, study: str) -> list[str]:
+        """The files of printed numbers that a study compares itself with."""
+        return self.manifest(study)["reported"]
+
+    def weights(self, dataset: str, split: str, model: str) -> str:
+        """The weights that a model decides with: its own, or those of the model it borrows from."""
+        return f"{self._trained(Training(dataset, split, model))}/weights.safetensors"
+
     def brief(self, study: str) -> Tree:
         """The study as the analysis sees it: names resolved, titles and entries beside it."""
         plan = self.studies[study]

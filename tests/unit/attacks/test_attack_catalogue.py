@@ -1,0 +1,41 @@
+"""The catalogues of attacks and suites."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from assay.evaluation.suite import make_attack
+from assay.foundation.errors import AttackError
+
+CATALOGUE = Path(__file__).resolve().parents[3] / "config/catalogue"
+ATTACKS = yaml.safe_load((CATALOGUE / "attacks.yaml").read_text("utf-8"))
+SUITES = yaml.safe_load((CATALOGUE / "suites.yaml").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_every_entry_makes_an_attack_of_its_norm(name):
+    entry = ATTACKS[name]
+    attack = make_attack({"name": name, **entry})
+    assert attack.norm == entry["norm"]
+    assert attack.as_published == name.endswith("_as_published")
+    assert sorted(entry["epsilons"]) == entry["epsilons"]
+
+
+def test_suites_name_attacks_and_every_attack_is_in_one():
+    assert {name for suite in SUITES.values() for name in suite["attacks"]} == set(ATTACKS)
+
+
+def test_fgsm_runs_at_every_radius_of_the_papers_figure():
+    assert {0.01, 0.03, 0.05, 0.08, 0.1} <= set(ATTACKS["fgsm"]["epsilons"])
+
+
+def test_an_unknown_setting_is_named_with_those_that_exist():
+    entry = {**ATTACKS["pgd_linf"], "name": "pgd_linf", "settings": {"stepz": 3}}
+    with pytest.raises(AttackError, match=r"PGD has no setting 'stepz'; known .*steps"):
+        make_attack(entry)
+
+
+def test_a_norm_that_is_not_the_attacks_is_told():
+    with pytest.raises(AttackError, match="norm is 'l2', but the attack's is 'linf'"):
+        make_attack({**ATTACKS["fgsm"], "name": "fgsm", "norm": "l2"})

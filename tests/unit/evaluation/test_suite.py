@@ -1,0 +1,291 @@
+"""A suite's job: rows in the schema, chunks that survive, memory that runs out."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from assay.attacks.victim import Victim
+from assay.evaluation import suite as module
+from assay.evaluation.suite import run_suite
+from assay.foundation.errors import AttackError
+from assay.foundation.outcomes import to_table
+
+IDS = {"dataset": "toy", "split": "kfold_0", "model": "net", "suite": "mixed"}
+SHAPE = (1, 6, 6)
+CLEAN = {
+    "name": "clean",
+    "implementation": "assay.attacks.clean:Clean",
+    "settings": {},
+    "norm": "none",
+    "epsilons": [0],
+    "samples": None,
+    "code": "c",
+}
+FGSM = {
+    "name": "fgsm",
+    "implementation": "assay.attacks.fgsm:FGSM",
+    "settings": {},
+    "norm": "linf",
+    "epsilons": [0.02, 0.2],
+    "samples": None,
+    "code": "f",
+}
+PGD = {
+    "name": "pgd_linf",
+    "implementation": "assay.attacks.pgd:PGD",
+    "settings": {"steps": 4},
+    "norm": "linf",
+    "epsilons": [0.02, 0.2],
+    "samples": None,
+    "code": "p",
+}
+
+
+class Net(nn.Sequential):
+    def __init__(self):
+        torch.manual_seed(0)
+        super().__init__(nn.Flatten(), nn.Linear(36, 16), nn.ReLU(), nn.Linear(16, 3))
+
+
+@pytest.fixture(scope="module")
+def data():
+    images = np.random.default_rng(0).integers(0, 256, (80, *SHAPE), dtype=np.uint8)
+    with torch.no_grad():
+        labels = Net()(torch.from_numpy(images).float() / 255).argmax(1).numpy()
+    labels[:6] = (labels[:6] + 1) % 3
+    return images, labels
+
+
+@pytest.fixture
+def run(data, tmp_path):
+    def run(attacks, victim=None, **options):
+        victim = victim or Victim.from_module(Net().eval(), classes=3, shape=SHAPE)
+        settings = {
+            "ids": IDS,
+            "work": tmp_path / "work",
+            "chunk": 16,
+            "replays": 5,
+            "examples": 4,
+            "key": "k",
+            "indices": np.arange(0, 80, 2),
+            **options,
+        }
+        indices = settings.pop("indices")
+        run.victim = victim
+        return run_suite(victim, *data, indices, attacks, **settings)
+
+    run.work = tmp_path / "work"
+    return run
+
+
+def test_rows_follow_the_schema_one_per_sample_attack_and_epsilon(run, data):
+    outcomes, _ = run([CLEAN, FGSM, PGD])
+    to_table(outcomes)
+    assert len(outcomes) == 40 * (1 + 2 + 2)
+    assert (
+        outcomes.groupby(["attack", "epsilon"])["sample"]
+        .apply(list)
+        .map(lambda samples: samples == list(range(0, 80, 2)))
+        .all()
+    )
+    assert (outcomes["label"] == data[1][outcomes["sample"]]).all()
+    assert (outcomes["broken"] == (outcomes["prediction"] != outcomes["label"])).all()
+    scores = np.stack(outcomes["scores"])
+    np.testing.assert_allclose(scores.sum(1), 1, atol=1e-5)
+    assert (scores.argmax(1) == outcomes["prediction"]).all()
+
+
+def test_rows_say_what_a_fresh_look_at_the_images_says(run, data):
+    _, examples = run([CLEAN, PGD])
+    images = torch.from_numpy(examples["pgd_linf/images"]).float()
+    with torch.no_grad():
+        decided = torch.stack([Net()(part).argmax(1) for part in images])
+    # Half precision moves an example by less than 0.001.
+    assert (decided.numpy() == examples["pgd_linf/predictions"]).mean() > 0.85
+
+
+def test_examples_are_the_same_images_for_every_attack(run, data):
+    capped = {**PGD, "samples": 10}
+    outcomes, examples = run([CLEAN, FGSM, capped])
+    samples = examples["samples"]
+    assert len(samples) == 4
+    assert (examples["labels"] == data[1][samples]).all()
+    np.testing.assert_allclose(examples["clean/images"], data[0][samples] / 255, atol=1e-3)
+    assert examples["clean/predictions"].shape == (1, 4)
+    for name, budgets in (("fgsm", 2), ("pgd_linf", 2)):
+        assert examples[f"{name}/images"].shape == (budgets, 4, *SHAPE)
+        assert examples[f"{name}/images"].dtype == np.float16
+        assert np.isfinite(examples[f"{name}/images"]).all()
+        rows = outcomes[outcomes["attack"] == name]
+        for e, epsilon in enumerate(examples[f"{name}/epsilons"]):
+            at = rows[rows["epsilon"] == epsilon].set_index("sample")["prediction"]
+            assert (at[samples] == examples[f"{name}/predictions"][e]).all()
+
+
+def test_a_cap_takes_a_stratified_part_that_no_chunk_size_changes(run, data):
+    capped = {**FGSM, "samples": 12}
+    first, _ = run([capped])
+    second, _ = run([capped], chunk=5)
+    chosen = first["sample"].unique()
+    assert len(chosen) == 12
+    assert set(data[1][chosen]) == {0, 1, 2}
+    assert (chosen == second["sample"].unique()).all()
+
+
+def test_two_runs_of_one_seed_agree_and_another_seed_does_not(run, tmp_path):
+    first, _ = run([FGSM, PGD])
+    second, _ = run([FGSM, PGD], work=tmp_path / "elsewhere")
+    third, _ = run([FGSM, PGD], work=tmp_path / "third", seed=1)
+    pd.testing.assert_frame_equal(first, second)
+    assert not first["l2"].equals(third["l2"])
+
+
+def test_chunk_and_batch_size_do_not_change_a_deterministic_attack(run, tmp_path):
+    steady = {**PGD, "settings": {"steps": 4, "random_start": False}}
+    first, _ = run([FGSM, steady])
+    small = Victim.from_module(Net().eval(), classes=3, shape=SHAPE, max_batch=3)
+    second, _ = run([FGSM, steady], small, work=tmp_path / "other", chunk=7)
+    key = ["attack", "epsilon", "sample"]
+    first, second = (frame.sort_values(key, ignore_index=True) for frame in (first, second))
+    exact = ["prediction", "broken", "l0", "forwards", "backwards", "view"]
+    pd.testing.assert_frame_equal(first[exact], second[exact])
+    np.testing.assert_allclose(first["l2"], second["l2"], atol=1e-5)
+
+
+def test_a_finished_suite_is_read_back_without_a_single_pass(run):
+    first, shown = run([CLEAN, FGSM, PGD])
+    second, again = run([CLEAN, FGSM, PGD])
+    assert run.victim.forwards == 0
+    pd.testing.assert_frame_equal(first, second, check_dtype=False, check_categorical=False)
+    assert shown.keys() == again.keys()
+    for name in shown:
+        np.testing.assert_array_equal(shown[name], again[name])
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "emptied", "pictures", "foreign"])
+def test_a_damaged_chunk_is_noticed_and_alone_computed_again(run, damage):
+    before, _ = run([FGSM])
+    chunks = sorted(run.work.glob("fgsm_*/chunk_*.parquet"))
+    assert len(chunks) == 3
+    if damage == "missing":
+        chunks[1].unlink()
+    elif damage == "truncated":
+        chunks[1].write_bytes(chunks[1].read_bytes()[:-100])
+    elif damage == "emptied":
+        chunks[1].write_bytes(b"")
+    elif damage == "foreign":
+        chunks[1].write_bytes(chunks[0].read_bytes())
+    else:
+        chunks[1].with_suffix(".npz").write_bytes(b"PK not a zip")
+    untouched = chunks[0].stat().st_mtime_ns
+    after, _ = run([FGSM])
+    pd.testing.assert_frame_equal(before, after, check_dtype=False, check_categorical=False)
+    assert run.victim.backwards == 16
+    assert chunks[0].stat().st_mtime_ns == untouched
+
+
+def test_a_job_that_is_broken_off_goes_on_at_its_first_missing_chunk(run, monkeypatch):
+    whole, _ = run([FGSM, PGD], work=run.work / "whole")
+    finished = []
+    store = module._store_chunk
+
+    def interrupted(folder, number, part):
+        if len(finished) == 4:
+            raise KeyboardInterrupt
+        store(folder, number, part)
+        finished.append(number)
+
+    monkeypatch.setattr(module, "_store_chunk", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run([FGSM, PGD])
+    monkeypatch.setattr(module, "_store_chunk", store)
+    stored = {path: path.stat().st_mtime_ns for path in run.work.glob("*/chunk_*.parquet")}
+    assert len(stored) == 4
+    resumed, _ = run([FGSM, PGD])
+    pd.testing.assert_frame_equal(whole, resumed, check_dtype=False, check_categorical=False)
+    assert all(path.stat().st_mtime_ns == time for path, time in stored.items())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"code": "other"}, {"epsilons": [0.02, 0.1]}, {"settings": {"steps": 5}}],
+    ids=["code", "epsilons", "settings"],
+)
+def test_an_edit_to_one_attack_recomputes_that_attack_alone(run, change):
+    run([FGSM, PGD])
+    stored = {path: path.stat().st_mtime_ns for path in run.work.glob("fgsm_*/*")}
+    run([FGSM, {**PGD, **change}])
+    assert run.victim.backwards > 0
+    assert len(list(run.work.glob("pgd_linf_*"))) == 2
+    assert {path: path.stat().st_mtime_ns for path in run.work.glob("fgsm_*/*")} == stored
+
+
+@pytest.mark.parametrize("option", [{"key": "other weights"}, {"replays": 6}, {"seed": 3}])
+def test_whatever_else_decides_an_outcome_recomputes_everything(run, option):
+    run([FGSM])
+    spent = run.victim.backwards
+    run([FGSM], **option)
+    assert run.victim.backwards == spent > 0
+
+
+def test_clean_decisions_of_a_stochastic_victim_agree_between_attacks_and_suites(run, tmp_path):
+    net = Net().eval()
+
+    def victim():
+        return Victim(
+            logits=lambda x, g: net(x) + torch.randn((len(x), 3), generator=g),
+            classes=3,
+            shape=SHAPE,
+            device="cpu",
+            stochastic=True,
+        )
+
+    one, _ = run([CLEAN, FGSM], victim())
+    two, _ = run(
+        [{**PGD, "samples": 9}], victim(), ids={**IDS, "suite": "other"}, work=tmp_path / "two"
+    )
+    decided = one[one["attack"] == "clean"].set_index("sample")["prediction"]
+    for frame in (one, two):
+        assert (decided[frame["sample"]].to_numpy() == frame["clean_prediction"]).all()
+    assert one["replay_share"].between(0.01, 0.99).any()
+
+
+def test_when_memory_runs_out_the_batch_is_halved_and_nothing_is_lost(run, tmp_path):
+    expected, _ = run([FGSM], work=tmp_path / "enough")
+    net = Net().eval()
+
+    def hungry(x, g):
+        if len(x) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return net(x)
+
+    victim = Victim(logits=hungry, classes=3, shape=SHAPE, device="cpu", max_batch=16)
+    outcomes, _ = run([FGSM], victim)
+    assert victim.max_batch == 4
+    assert (outcomes["broken"] == expected["broken"]).all()
+
+
+def test_when_not_even_one_image_fits_the_message_says_what_to_lower(run):
+    def starved(x, g):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+
+    victim = Victim(logits=starved, classes=3, shape=SHAPE, device="cpu")
+    with pytest.raises(AttackError, match=r"single image does not fit.*evaluation\.chunk"):
+        run([FGSM], victim)
+
+
+def test_other_runtime_errors_are_not_mistaken_for_memory(run):
+    def wrong(x, g):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    victim = Victim(logits=wrong, classes=3, shape=SHAPE, device="cpu")
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        run([FGSM], victim)
+    assert victim.max_batch == 128
+
+
+def test_no_images_is_told(run):
+    with pytest.raises(AttackError, match="no image to evaluate"):
+        run([FGSM], indices=np.array([], dtype=int))

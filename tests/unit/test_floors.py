@@ -1,0 +1,52 @@
+"""A package imports only from floors below its own; what draws tables never needs torch."""
+
+import ast
+
+import pytest
+from assay.foundation.digest import ROOT, module_closure
+
+FLOORS = {
+    "foundation": 0, "data": 1, "attacks": 1, "models": 2, "training": 3, "evaluation": 3,
+    "analysis": 4, "plan": 5,
+}  # fmt: skip
+FILES = sorted((ROOT / "assay").rglob("*.py"))
+
+
+def packages_imported(file):
+    """The packages of assay that a module names, and whether it names torch."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{file}: a relative import hides its floor"
+            names = [node.module]
+        else:
+            continue
+        for name in names:
+            yield name.split(".")
+
+
+def test_every_package_has_a_floor():
+    assert {path.parent.name for path in (ROOT / "assay").glob("*/__init__.py")} == set(FLOORS)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_imports_point_downwards(file):
+    own = file.relative_to(ROOT / "assay").parts[0]
+    for parts in packages_imported(file):
+        if parts[0] == "assay" and len(parts) > 1 and own in FLOORS:
+            assert parts[1] == own or FLOORS[parts[1]] < FLOORS[own], f"{own} imports {'.'.join(parts)}"
+
+
+@pytest.mark.parametrize("package", ["analysis", "plan"])
+def test_analysis_and_plan_reach_no_module_that_imports_torch(package):
+    for file in (ROOT / "assay" / package).rglob("*.py"):
+        for reached in module_closure(file):
+            heavy = [parts for parts in packages_imported(reached) if parts[0] in ("torch", "torchvision")]
+            assert not heavy, f"{file.name} reaches {reached}"
+
+
+def test_packages_import_nothing_by_themselves():
+    # Else a digest of one module would hold all others of its package.
+    for file in (ROOT / "assay").glob("*/__init__.py"):
+        assert not list(packages_imported(file)), file

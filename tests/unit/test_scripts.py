@@ -1,0 +1,88 @@
+"""Scripts run without Snakemake, touch only what they declare, and hold no science."""
+
+import ast
+import runpy
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.plan import make_plan
+
+SCRIPTS = sorted((ROOT / "workflow/scripts").glob("*.py"))
+RULES = {"prepare_dataset", "make_split", "train_model", "run_suite", "extract_features",
+         "analyse_study", "make_table", "make_figure", "render_page"}  # fmt: skip
+
+
+def run(script, **snakemake):
+    """Runs a rule's script as Snakemake would."""
+    job = SimpleNamespace(threads=1, config={}, **snakemake)
+    runpy.run_path(
+        str(ROOT / f"workflow/scripts/{script}.py"), init_globals={"snakemake": job}, run_name="__main__"
+    )
+
+
+def test_there_is_a_script_for_every_rule():
+    assert {path.stem for path in SCRIPTS} >= RULES
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_script_has_a_docstring_and_is_short(script):
+    tree = ast.parse(script.read_text())
+    assert ast.get_docstring(tree)
+    if script.stem in RULES:
+        assert len(script.read_text().splitlines()) <= 120
+
+
+def test_data_and_splits_are_made_by_scripts_alone(tmp_path):
+    plan = make_plan(read_configuration({"scale": "smoke"}))
+    outputs = {name: str(tmp_path / "data" / file) for name, file in
+               (("images", "images.npy"), ("samples", "samples.parquet"), ("facts", "dataset.json"))}
+    run("prepare_dataset", wildcards=SimpleNamespace(dataset="digits"), log=[str(tmp_path / "a.log")],
+        params=SimpleNamespace(entry=plan.entry("datasets", "digits"), seed=1),
+        output=SimpleNamespace(**outputs))
+    made = {"split": str(tmp_path / "s.parquet"), "leakage": str(tmp_path / "l.csv")}
+    run("make_split", log=[str(tmp_path / "b.log")], output=SimpleNamespace(**made),
+        input=SimpleNamespace(samples=outputs["samples"], dataset=outputs["facts"]),
+        params=SimpleNamespace(scheme=plan.scheme("kfold_1"), seed=1))
+    split = pd.read_parquet(made["split"])
+    assert split["part"].value_counts(normalize=True)["test"] == pytest.approx(0.2, abs=0.01)
+    leakage = pd.read_csv(made["leakage"]).set_index(["measure", "parts", "class"])
+    assert leakage.loc[("duplicates", "train-test", "all"), "images"] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.log", "b.log", "data", "l.csv", "s.parquet"]
+
+
+def test_the_readme_is_filled_from_a_report_and_from_nothing_else(tmp_path):
+    script = runpy.run_path(str(ROOT / "workflow/scripts/fill_readme.py"))
+    folder = tmp_path / "report" / "demo" / "study"
+    (folder / "figures").mkdir(parents=True)
+    (folder / "headline.csv").write_text("model,n\nresnet18,120\n")
+    (folder / "headline.md").write_text("| Model | Clean |\n")
+    (folder / "ledger.csv").write_text("verdict\nreproduced\ndiffers\nnot run\nnot run\n")
+    (folder / "figures/figure7.txt").write_text("A caption. Scale demo.\n")
+    text = script["filled"]("a\n<!-- headline -->\nold\n<!-- /headline -->\nb\n",
+                            script["headline"](folder, "figure7"))
+    assert "old" not in text
+    assert "| Model | Clean |" in text
+    assert "Of 4 printed values: 2 not run, 1 reproduced, 1 differs" in text
+    assert "A caption. Scale demo." in text
+    assert text.startswith("a\n")
+    assert text.endswith("b\n")
+
+
+def test_the_readme_shows_the_committed_report():
+    folder = ROOT / "report/workstation/millner2024"
+    script = runpy.run_path(str(ROOT / "workflow/scripts/fill_readme.py"))
+    readme = (ROOT / "README.md").read_text()
+    assert readme == script["filled"](readme, script["headline"](folder, "figure7"))
+
+
+def test_the_headline_is_printed_with_the_places_to_look(tmp_path):
+    page = subprocess.run(
+        [sys.executable, "workflow/scripts/show_headline.py", "report/workstation"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout
+    assert "millner2024 (scale workstation)" in page
+    assert "report/workstation/index.html" in page
