@@ -15,7 +15,7 @@ rule prepare_dataset:
         "results/{scale}/benchmarks/prepare_dataset/{dataset}.tsv"
     conda:
         "../../envs/torch.yaml"
-    threads: workflow.cores or 1  # decoding is the one job that scales with cores
+    threads: 4  # decoding scales with cores; fewer are taken where there are fewer
     resources:
         mem_mb=4000,  # images are written through a memory map; workers hold a few hundred at a time
         runtime=60,

@@ -1,6 +1,23 @@
 # inputs    results/{scale}/data/{dataset}/, results/{scale}/splits/{dataset}/{split}.parquet
 # outputs   results/{scale}/models/{dataset}/{split}/{model}/: best and last weights, history, facts
-# steps     train with checkpoints in results/{scale}/work/ -> keep the best on validation
+# steps     fetch published weights where wanted -> train with checkpoints in results/{scale}/work/ -> keep the best on validation
+
+
+rule fetch_weights:
+    """Fetch and verify the published weights that a model starts from."""
+    output:
+        "results/{scale}/pretrained/{model}.pth",
+    params:
+        entry=lambda w: PLAN.entry("models", w.model),
+    log:
+        "results/{scale}/logs/fetch_weights/{model}.log",
+    benchmark:
+        "results/{scale}/benchmarks/fetch_weights/{model}.tsv"
+    localrule: True  # cluster nodes rarely reach the network
+    conda:
+        "../../envs/torch.yaml"
+    script:
+        "../scripts/fetch_weights.py"
 
 
 rule train_model:
@@ -10,6 +27,7 @@ rule train_model:
         samples=rules.prepare_dataset.output.samples,
         dataset=rules.prepare_dataset.output.facts,
         split=rules.make_split.output.split,
+        pretrained=lambda w: PLAN.pretrained(w.model),
     output:
         weights="results/{scale}/models/{dataset}/{split}/{model}/weights.safetensors",
         last="results/{scale}/models/{dataset}/{split}/{model}/last.safetensors",

@@ -16,8 +16,6 @@ def main(snakemake) -> None:
     from assay.foundation.provenance import provenance
     from assay.foundation.seeds import seed_for
     from assay.models.base import build, save_weights
-    from assay.models.pretrained import pretrained_weights
-    from assay.foundation.places import downloads_of, mirror_of
     from assay.training.loop import train
 
     started = time.time()
@@ -44,11 +42,7 @@ def main(snakemake) -> None:
         classes=len(data.classes),
         shape=data.shape,
         seed=seed_for(seed, "weights", *names),
-        pretrained_weights=pretrained_weights(
-            entry,
-            mirror=mirror_of(snakemake.config),
-            cache=downloads_of(snakemake.config),
-        ),
+        pretrained_weights=next(map(Path, snakemake.input.pretrained), None),
     )
     key = digest_of(
         {

@@ -152,6 +152,17 @@ def test_training_curves_show_every_part_every_split_and_their_mean(study, input
     )
 
 
+def test_a_training_of_one_epoch_is_a_visible_point(study, inputs):
+    short = {key: history.head(1) for key, history in inputs.history.items()}
+    one = SimpleNamespace(history=short, reported=inputs.reported, facts=inputs.facts)
+    spec = {"kind": "training_curves", "title": "T", "models": ["gbz_as_coded"]}
+    for axes in draw_figure(spec, study, one).axes:
+        thick = [line for line in axes.lines if line.get_lw() == 1.8]
+        assert all(line.get_marker() in MARKERS for line in thick)
+        if axes.axison:
+            assert all(float(tick).is_integer() for tick in axes.get_xticks())
+
+
 def test_examples_mark_each_decision_that_is_wrong(study, inputs):
     axes = draw_figure(study["figures"]["figure5"], study, inputs).axes[0]
     key = (factory.DATASET, "kfold_0", "gbz_as_coded", "linf_whitebox")

@@ -17,6 +17,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.style import COMPARED, FAINT, GREY, Look, looks, short_table, style
@@ -58,13 +59,13 @@ def draw_figure(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
 def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
     """What the figure shows and how to read it; ends with scale, n, splits, seed and stand-ins."""
     text, counts = _of_kind(spec)[1](spec, study, inputs)
-    stand_ins = [
-        f"{_title(study, kind, ours)} stands in for {theirs}."
-        for kind in ("datasets", "models")
-        for theirs, ours in study.get("stand_ins", {}).get(kind, {}).items()
-        if ours in set(inputs.accuracy[kind[:-1]])
-    ]
-    return " ".join([text, *stand_ins, f"Scale {inputs.scale}; {counts}; seed {inputs.seed}."])
+    stand_ins: dict[str, list[str]] = {}
+    for kind in ("datasets", "models"):
+        for theirs, ours in study.get("stand_ins", {}).get(kind, {}).items():
+            if ours in set(inputs.accuracy[kind[:-1]]):
+                stand_ins.setdefault(_title(study, kind, ours), []).append(theirs)
+    said = [f"{ours} stands in for {' and '.join(all_)}." for ours, all_ in stand_ins.items()]
+    return " ".join([text, *said, f"Scale {inputs.scale}; {counts}; seed {inputs.seed}."])
 
 
 def save_figure(figure: Figure, stem: Path | str) -> list[Path]:
@@ -125,7 +126,10 @@ def training_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
                 [h.set_index("epoch")[column] for h in histories if column in h], axis=1
             )
             axes.plot(curves.index, curves, line, color=look.colour, lw=0.6, alpha=0.45)
-            axes.plot(curves.index, curves.mean(axis=1), line, color=look.colour, lw=1.8)
+            # A single epoch is a point, which a line alone would not show.
+            mark = look.marker if len(curves) == 1 else ""
+            mean = curves.mean(axis=1)
+            axes.plot(curves.index, mean, line, color=look.colour, lw=1.8, marker=mark)
             known = reported.get((model, column))
             if known is not None:
                 axes.plot(
@@ -142,7 +146,9 @@ def training_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
         axes.set_title(prefix + PART_TITLES.get(part, part.replace("_", " ").capitalize()))
         axes.set_xlabel("epoch")
         axes.set_ylabel("accuracy" if part == "accuracy" else "nats per image")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        left, right = axes.get_xlim()
+        axes.set_xlim(min(left, -0.5 + axes.dataLim.x0), max(right, 0.5 + axes.dataLim.x1))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     handles = [

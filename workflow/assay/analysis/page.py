@@ -547,7 +547,8 @@ class _Study:
         return "" if math.isnan(epsilon) else BUDGETS.get(norm, "ε = {:g}").format(epsilon)
 
     def _attack(self, attack: str, epsilon: float) -> str:
-        return f"{self._title('attacks', attack)} {self._budget(attack, epsilon)}".strip()
+        budget = self._budget(attack, epsilon)
+        return self._title("attacks", attack) + (f" ({budget})" if budget else "")
 
     def _links(self, kind: str, name: str, formats: Mapping[str, str]) -> list[tuple[str, str]]:
         paths = {label: f"{self.id}/{kind}/{name}.{ending}" for label, ending in formats.items()}
@@ -603,7 +604,7 @@ def _scale(name: str, studies: list[Tree]) -> dict[str, Any]:
     }
     return {
         "name": name,
-        "title": facts.get("title", name),
+        "title": facts.get("title", name).rstrip("."),
         "description": facts.get("description", ""),
         "warning": STAND_IN_WARNING,
         "stand_ins": list(stand_ins),

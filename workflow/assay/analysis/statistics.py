@@ -132,7 +132,7 @@ def mcnemar(outcomes: pd.DataFrame, *, alpha: float = ALPHA, power: float = POWE
         (a - b) with its 95 % interval low, high (Bonett and Price), exact_p, mid_p, holm_p,
         significant, minimum_detectable_difference, note.
     """
-    pairs = _paired(outcomes)
+    pairs = _Paired(outcomes)
     tests = []
     for a, b in combinations(range(len(pairs.models)), 2):
         first, second = pairs.right[:, a], pairs.right[:, b]
@@ -198,7 +198,7 @@ def cochran_q(outcomes: pd.DataFrame) -> pd.DataFrame:
         q, df, p, holm_p (over the data set's cells). Where all models agree on every image
         nothing speaks against equality: q = 0, p = 1.
     """
-    pairs = _paired(outcomes)
+    pairs = _Paired(outcomes)
     rows = []
     complete = ~np.isnan(pairs.right)
     for cell, ids in enumerate(pairs.cells.to_dict("records")):
@@ -256,7 +256,7 @@ def resampled_t(outcomes: pd.DataFrame, train_sizes: Mapping[tuple[str, str], in
         One row per cell and pair: splits, difference (mean of a - b), sd, test_share, t, df, p,
         holm_p (over the data set).
     """
-    pairs = _paired(outcomes, by_split=True)
+    pairs = _Paired(outcomes, by_split=True)
     cells = pairs.cells
     trained = [train_sizes.get(key, np.nan) for key in zip(cells.dataset, cells.split, strict=True)]
     rows = []
@@ -361,7 +361,7 @@ class _Paired:
         models: M names in order of appearance.
     """
 
-    def __init__(self, outcomes: pd.DataFrame, by_split: bool):
+    def __init__(self, outcomes: pd.DataFrame, *, by_split: bool = False):
         frame = outcomes[[*CELL, "split", "sample"]].astype({"split": object})
         frame["epsilon"] = frame.epsilon.round(EPSILON_DIGITS)
         fold = frame["split"]
@@ -381,10 +381,6 @@ class _Paired:
         self.right[row, codes] = ~outcomes.broken.to_numpy(bool)
         self.cell = np.zeros(len(self.right), int)
         self.cell[row] = cell
-
-
-def _paired(outcomes: pd.DataFrame, *, by_split: bool = False) -> _Paired:
-    return _Paired(outcomes, by_split)
 
 
 def repeated_datasets(outcomes: pd.DataFrame) -> set[str]:

@@ -93,7 +93,8 @@ def open_archive(path: Path) -> Iterator[Archive]:
         DataError: it is no archive, is damaged or cut short, or is hostile.
     """
     try:
-        handle = zipfile.ZipFile(path) if zipfile.is_zipfile(path) else tarfile.open(path)
+        opener = zipfile.ZipFile if zipfile.is_zipfile(path) else tarfile.open
+        handle = opener(path)
     except _DAMAGE as error:
         raise _damaged(path, str(error)) from error
     with handle:

@@ -26,7 +26,7 @@ from assay.foundation.files import digest_file
 from assay.foundation.progress import progress
 
 CONNECT_TIMEOUT, READ_TIMEOUT = 20, 60  # seconds
-CHUNK = 1 << 18  # bytes
+CHUNK = 1 << 14  # bytes; what has arrived of an unfinished chunk is lost when a connection breaks
 
 
 @dataclass(frozen=True)

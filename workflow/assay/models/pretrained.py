@@ -1,13 +1,10 @@
-"""Published weights: where they come from, and how they are read."""
+"""Published weights: where they come from. Apart from the models, so that no result depends on it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from assay.data.fetch import fetch
 from assay.foundation.errors import DownloadError, ModelError
@@ -42,20 +39,4 @@ def pretrained_weights(
             where=error.where,
             remedy=f"{error.remedy}, or use the entry '{published['instead']}', "
             "which starts at random",
-        ) from error
-
-
-def read_published(path: Path) -> dict[str, Tensor]:
-    """A published state dict, read without unpickling code.
-
-    Raises:
-        ModelError: the file is missing or damaged.
-    """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch tells damage by a dozen types, some of them undocumented
-        raise ModelError(
-            f"the published weights cannot be read ({error})",
-            where=path,
-            remedy="remove the file; it is then looked for in the mirror, or downloaded",
         ) from error

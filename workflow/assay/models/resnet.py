@@ -15,7 +15,7 @@ from torchvision.models import resnet18
 
 from assay.foundation.errors import ModelError
 from assay.models.base import Classifier, choice, resized
-from assay.models.pretrained import read_published
+from assay.models.published import read_published
 
 
 class ResNet18(Classifier):

@@ -185,6 +185,11 @@ class Plan:
         """The weights that a model decides with: its own, or those of the model it borrows from."""
         return f"{self._trained(Training(dataset, split, model))}/weights.safetensors"
 
+    def pretrained(self, model: str) -> list[str]:
+        """The file of published weights that a model's training starts from, if any."""
+        wanted = self.configuration.catalogue["models"][model]["settings"].get("pretrained")
+        return [f"results/{self.scale}/pretrained/{model}.pth"] if wanted else []
+
     def brief(self, study: str) -> Tree:
         """The study as the analysis sees it: names resolved, titles and entries beside it."""
         plan = self.studies[study]

@@ -1,0 +1,212 @@
+"""Splits deal fairly, keep together what belongs together, and say what leaks."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from data_factory import catalogue
+
+from assay.data.splits import deal, group_ids, leakage, make_split, split_count, subsample
+from assay.foundation.errors import DataError
+
+SCHEMES = catalogue("splits")
+RNG = np.random.default_rng(0)
+
+
+def table(per_class=(100, 80, 53), duplicates=12, per_patient=3):
+    """Three classes, some images three times, patients of several images within a class."""
+    label = np.repeat(np.arange(len(per_class)), per_class)
+    sample = np.arange(len(label))
+    duplicate = sample.copy()
+    for first in range(0, duplicates * 3, 3):
+        duplicate[first : first + 3] = first
+    patient = [f"p{n // per_patient}-{kind}" for n, kind in zip(sample, label, strict=True)]
+    return pd.DataFrame(
+        {
+            "sample": sample,
+            "file": [f"{number}.png" for number in sample],
+            "label": label,
+            "duplicate": duplicate,
+            "patient": pd.array(patient, dtype="string"),
+            "official": pd.array([None] * len(label), dtype="string"),
+        }
+    )
+
+
+def straddling(samples, split, column):
+    return samples.assign(part=split["part"].to_numpy()).groupby(column)["part"].nunique().max() > 1
+
+
+def test_folds_are_disjoint_and_cover_everything_with_every_class_in_each_part():
+    samples = table()
+    folds = [make_split(samples, SCHEMES["kfold"], index, seed=3) for index in range(5)]
+    tested = np.concatenate([fold.loc[fold["part"] == "test", "sample"] for fold in folds])
+    assert sorted(tested) == samples["sample"].tolist()
+    for fold in folds:
+        counts = pd.crosstab(samples["label"], fold["part"].to_numpy())
+        assert (counts["test"] / counts.sum(axis=1)).between(0.17, 0.23).all()
+        assert (counts["val"] / (counts["val"] + counts["train"])).between(0.17, 0.23).all()
+
+
+def test_without_groups_the_shares_are_exact_to_the_image():
+    samples = table((1000, 500, 250), duplicates=0)
+    scheme = {**SCHEMES["random_millner"], "group": "none"}
+    split = make_split(samples, scheme, 0, seed=0)
+    counts = pd.crosstab(samples["label"], split["part"].to_numpy())
+    assert counts["test"].tolist() == [100, 50, 25]
+    assert counts["val"].tolist() == [180, 90, 45]
+
+
+@pytest.mark.parametrize("name", [name for name in SCHEMES if name != "official"])
+@pytest.mark.parametrize("index", [0, 4])
+def test_groups_never_straddle(name, index):
+    samples, scheme = table(), SCHEMES[name]
+    split = make_split(samples, scheme, index, seed=1)
+    assert set(split["part"]) == {"train", "val", "test"}
+    if scheme["group"] != "none":
+        assert not straddling(samples, split, "duplicate")
+    assert straddling(samples, split, "patient") == (scheme["group"] != "patient")
+
+
+def test_identical_images_of_two_patients_join_the_patients():
+    samples = table(duplicates=0)
+    samples.loc[10, "duplicate"] = samples.loc[40, "duplicate"] = 10
+    one, other = samples.loc[[10, 40], "patient"]
+    groups = group_ids(samples, "patient")
+    mates = samples.index[samples["patient"].isin([one, other])]
+    assert len(set(groups[mates])) == 1
+    assert len(set(groups)) == samples["patient"].nunique() - 1
+
+
+def test_images_without_patient_stand_for_themselves():
+    samples = table(duplicates=0)
+    samples.loc[:9, "patient"] = None
+    assert len(set(group_ids(samples, "patient")[:9])) == 9
+
+
+def test_a_split_depends_on_seed_and_index_alone():
+    samples = table()
+    one = make_split(samples, SCHEMES["random"], 2, seed=1)
+    assert one.equals(make_split(samples, SCHEMES["random"], 2, seed=1))
+    assert not one.equals(make_split(samples, SCHEMES["random"], 3, seed=1))
+    assert not one.equals(make_split(samples, SCHEMES["random"], 2, seed=2))
+
+
+def test_a_large_group_goes_whole_where_it_fits():
+    labels = np.zeros(100, int)
+    groups = np.r_[np.zeros(40, int), np.arange(1, 61)]
+    part = deal(labels, groups, [0.5, 0.5], np.random.default_rng(0))
+    assert len(set(part[:40])) == 1
+    assert np.bincount(part).tolist() == [50, 50]
+
+
+def test_mixed_groups_still_leave_the_classes_balanced():
+    rng = np.random.default_rng(5)
+    labels, groups = rng.integers(0, 4, 3000), rng.integers(0, 400, 3000)
+    part = deal(labels, groups, [0.7, 0.15, 0.15], rng)
+    shares = pd.crosstab(labels, part, normalize="index").to_numpy()
+    assert np.abs(shares - [0.7, 0.15, 0.15]).max() < 0.02
+
+
+def test_a_class_with_fewer_images_than_folds_is_named_with_the_remedy():
+    samples = table((100, 3), duplicates=0)
+    with pytest.raises(DataError, match="'rare' has 3 images, fewer than 5; use at most 3 folds"):
+        make_split(samples, SCHEMES["kfold"], 0, seed=0, classes=["common", "rare"])
+
+
+def test_a_class_with_fewer_groups_than_folds_is_named():
+    samples = table((100, 30), duplicates=0, per_patient=10)
+    with pytest.raises(DataError, match="class '1' has 30 images in 3 groups, fewer than 5"):
+        make_split(samples, SCHEMES["kfold_patient"], 0, seed=0)
+
+
+def test_a_class_that_would_be_missing_from_a_part_is_refused():
+    samples = table((100, 2), duplicates=0)
+    scheme = {**SCHEMES["kfold"], "folds": 2}
+    with pytest.raises(DataError, match="class '1' has 2 images, none for 'val'"):
+        make_split(samples, scheme, 0, seed=0)
+
+
+def test_official_parts_are_kept_and_validation_comes_from_training():
+    samples = table(duplicates=0)
+    samples["official"] = np.where(samples["sample"] % 4 == 0, "test", "train")
+    split = make_split(samples, SCHEMES["official"], 0, seed=0)
+    assert (split["part"] == "test").equals(samples["official"] == "test")
+    taken, training = (split["part"] == "val").sum(), (samples["official"] == "train").sum()
+    assert taken == pytest.approx(0.1 * training, abs=2)
+    samples.loc[samples["sample"] % 4 == 1, "official"] = "val"
+    split = make_split(samples, SCHEMES["official"], 0, seed=0)
+    assert split["part"].tolist() == samples["official"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "index", "message"),
+    [
+        ("official", 0, "no official parts; use a kfold or random"),
+        ("kfold", 5, "no split 5; choose 0 … 4"),
+        ("kfold", -1, "no split -1"),
+    ],
+)
+def test_impossible_splits_are_told(scheme, index, message):
+    with pytest.raises(DataError, match=message):
+        make_split(table(), SCHEMES[scheme], index, seed=0)
+
+
+def test_patients_are_demanded_only_where_they_are_known():
+    samples = table().assign(patient=pd.array([None] * 233, dtype="string"))
+    with pytest.raises(DataError, match="no patient ids; use a scheme that groups by duplicate"):
+        make_split(samples, SCHEMES["kfold_patient"], 0, seed=0)
+    with pytest.raises(DataError, match="cannot group by 'family'"):
+        make_split(samples, {**SCHEMES["kfold"], "group": "family"}, 0, seed=0)
+
+
+def test_leakage_counts_what_straddles_by_hand():
+    samples = table((4, 4), duplicates=0)
+    samples["duplicate"] = [0, 0, 2, 3, 4, 4, 4, 7]
+    samples["patient"] = pd.array(["a", "a", "b", "c", "d", "d", "d", None], dtype="string")
+    parts = ["train", "test", "test", "val", "train", "test", "test", "val"]
+    split = pd.DataFrame({"sample": range(8), "part": parts})
+    leaks = leakage(samples, split, ["x", "y"]).set_index(["measure", "parts", "class"])
+    assert leaks.loc[("duplicates", "train-test", "all")].tolist() == [2, 3, 0.75]
+    assert leaks.loc[("duplicates", "train-test", "x")].tolist() == [1, 1, 0.5]
+    assert leaks.loc[("duplicates", "train-val", "all"), "images"] == 0
+    assert leaks.loc[("patients", "train-test", "y")].tolist() == [1, 2, 1.0]
+    assert leaks.loc[("images", "test", "all")].tolist() == [3, 4, 0.5]
+
+
+def test_unknown_patients_are_unknown_in_the_leakage_table_and_not_zero():
+    samples = table().assign(patient=pd.array([None] * 233, dtype="string"))
+    leaks = leakage(samples, make_split(samples, SCHEMES["kfold"], 0, seed=0))
+    assert leaks.loc[leaks["measure"] == "patients", "images"].isna().all()
+    assert (leaks.loc[leaks["measure"] == "duplicates", "images"] == 0).all()
+
+
+def test_a_split_by_image_leaks_and_the_table_shows_it():
+    samples = table(duplicates=30)
+    leaks = leakage(samples, make_split(samples, SCHEMES["random_image"], 0, seed=0))
+    caught = leaks.query("measure == 'duplicates' and parts == 'train-test' and `class` == 'all'")
+    assert caught["images"].item() > 0
+
+
+def test_a_subsample_is_stratified_sorted_and_keeps_rare_classes():
+    labels = np.repeat([0, 1, 2], [700, 290, 10])
+    part = RNG.permutation(1000)[:900]
+    kept = subsample(part, labels, 90, seed=0)
+    assert len(kept) == 90
+    assert (np.diff(kept) > 0).all()
+    assert set(kept) <= set(part)
+    assert np.bincount(labels[kept]) == pytest.approx([63, 26, 1], abs=1.5)
+    assert set(labels[subsample(part, labels, 3, seed=0)]) == {0, 1, 2}
+    assert (kept == subsample(part[::-1], labels, 90, seed=0)).all()
+    assert (kept != subsample(part, labels, 90, seed=1)).any()
+
+
+@pytest.mark.parametrize("n", [None, 5, 50])
+def test_a_subsample_of_all_is_all(n):
+    kept = subsample(np.array([3, 1, 4, 0, 2]), np.zeros(9, int), n, seed=0)
+    assert kept.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_the_number_of_splits_follows_the_scheme():
+    assert {name: split_count(SCHEMES[name]) for name in ("kfold", "random", "official")} == {
+        "kfold": 5, "random": 10, "official": 1,
+    }  # fmt: skip
