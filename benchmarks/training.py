@@ -183,7 +183,7 @@ class Race:
         ]
 
     def checkpoint_seconds(self) -> float:
-        """What a run of one image costs beyond its step: in essence, one checkpoint."""
+        """What a run of two images costs beyond its step: in essence, one checkpoint."""
         with tempfile.TemporaryDirectory() as work:
             start = time.perf_counter()
             result = train(
@@ -219,7 +219,8 @@ def main() -> None:
 ## Training
 
 {what}, {arguments.images} (ResNet18) or {3 * arguments.images} (GBZ) per epoch, batches of 64, no
-validation; {machine()}. The three loops ran interleaved, {arguments.rounds} rounds; images/s is the median, the ratio is the median of the rounds' ratios.
+validation; {machine()}. The three loops ran interleaved, {arguments.rounds} rounds; images/s is the
+median, the ratio is the median of the rounds' ratios.
 A checkpoint is due once a minute; building the network and writing one takes
 {", ".join(checkpoints)}.
 

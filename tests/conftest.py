@@ -1,4 +1,4 @@
-"""What several kinds of tests share: the data mirror, a copy of the project, a finished smoke run."""
+"""What tests share: the data mirror, a copy of the project, a finished smoke run."""
 
 from __future__ import annotations
 

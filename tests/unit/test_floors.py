@@ -3,6 +3,7 @@
 import ast
 
 import pytest
+
 from assay.foundation.digest import ROOT, module_closure
 
 FLOORS = {
@@ -35,14 +36,20 @@ def test_imports_point_downwards(file):
     own = file.relative_to(ROOT / "assay").parts[0]
     for parts in packages_imported(file):
         if parts[0] == "assay" and len(parts) > 1 and own in FLOORS:
-            assert parts[1] == own or FLOORS[parts[1]] < FLOORS[own], f"{own} imports {'.'.join(parts)}"
+            assert parts[1] == own or FLOORS[parts[1]] < FLOORS[own], (
+                f"{own} imports {'.'.join(parts)}"
+            )
 
 
 @pytest.mark.parametrize("package", ["analysis", "plan"])
 def test_analysis_and_plan_reach_no_module_that_imports_torch(package):
     for file in (ROOT / "assay" / package).rglob("*.py"):
         for reached in module_closure(file):
-            heavy = [parts for parts in packages_imported(reached) if parts[0] in ("torch", "torchvision")]
+            heavy = [
+                parts
+                for parts in packages_imported(reached)
+                if parts[0] in ("torch", "torchvision")
+            ]
             assert not heavy, f"{file.name} reaches {reached}"
 
 

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+
 from assay.plan.configuration import ROOT, read_configuration
 from assay.plan.plan import make_plan
 
@@ -20,7 +21,9 @@ def run(script, **snakemake):
     """Runs a rule's script as Snakemake would."""
     job = SimpleNamespace(threads=1, config={}, **snakemake)
     runpy.run_path(
-        str(ROOT / f"workflow/scripts/{script}.py"), init_globals={"snakemake": job}, run_name="__main__"
+        str(ROOT / f"workflow/scripts/{script}.py"),
+        init_globals={"snakemake": job},
+        run_name="__main__",
     )
 
 
@@ -38,20 +41,40 @@ def test_a_script_has_a_docstring_and_is_short(script):
 
 def test_data_and_splits_are_made_by_scripts_alone(tmp_path):
     plan = make_plan(read_configuration({"scale": "smoke"}))
-    outputs = {name: str(tmp_path / "data" / file) for name, file in
-               (("images", "images.npy"), ("samples", "samples.parquet"), ("facts", "dataset.json"))}
-    run("prepare_dataset", wildcards=SimpleNamespace(dataset="digits"), log=[str(tmp_path / "a.log")],
+    outputs = {
+        name: str(tmp_path / "data" / file)
+        for name, file in (
+            ("images", "images.npy"),
+            ("samples", "samples.parquet"),
+            ("facts", "dataset.json"),
+        )
+    }
+    run(
+        "prepare_dataset",
+        wildcards=SimpleNamespace(dataset="digits"),
+        log=[str(tmp_path / "a.log")],
         params=SimpleNamespace(entry=plan.entry("datasets", "digits"), seed=1),
-        output=SimpleNamespace(**outputs))
+        output=SimpleNamespace(**outputs),
+    )
     made = {"split": str(tmp_path / "s.parquet"), "leakage": str(tmp_path / "l.csv")}
-    run("make_split", log=[str(tmp_path / "b.log")], output=SimpleNamespace(**made),
+    run(
+        "make_split",
+        log=[str(tmp_path / "b.log")],
+        output=SimpleNamespace(**made),
         input=SimpleNamespace(samples=outputs["samples"], dataset=outputs["facts"]),
-        params=SimpleNamespace(scheme=plan.scheme("kfold_1"), seed=1))
+        params=SimpleNamespace(scheme=plan.scheme("kfold_1"), seed=1),
+    )
     split = pd.read_parquet(made["split"])
     assert split["part"].value_counts(normalize=True)["test"] == pytest.approx(0.2, abs=0.01)
     leakage = pd.read_csv(made["leakage"]).set_index(["measure", "parts", "class"])
     assert leakage.loc[("duplicates", "train-test", "all"), "images"] == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.log", "b.log", "data", "l.csv", "s.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "a.log",
+        "b.log",
+        "data",
+        "l.csv",
+        "s.parquet",
+    ]
 
 
 def test_the_readme_is_filled_from_a_report_and_from_nothing_else(tmp_path):
@@ -62,8 +85,9 @@ def test_the_readme_is_filled_from_a_report_and_from_nothing_else(tmp_path):
     (folder / "headline.md").write_text("| Model | Clean |\n")
     (folder / "ledger.csv").write_text("verdict\nreproduced\ndiffers\nnot run\nnot run\n")
     (folder / "figures/figure7.txt").write_text("A caption. Scale demo.\n")
-    text = script["filled"]("a\n<!-- headline -->\nold\n<!-- /headline -->\nb\n",
-                            script["headline"](folder, "figure7"))
+    text = script["filled"](
+        "a\n<!-- headline -->\nold\n<!-- /headline -->\nb\n", script["headline"](folder, "figure7")
+    )
     assert "old" not in text
     assert "| Model | Clean |" in text
     assert "Of 4 printed values: 2 not run, 1 reproduced, 1 differs" in text
@@ -82,7 +106,10 @@ def test_the_readme_shows_the_committed_report():
 def test_the_headline_is_printed_with_the_places_to_look(tmp_path):
     page = subprocess.run(
         [sys.executable, "workflow/scripts/show_headline.py", "report/workstation"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     assert "millner2024 (scale workstation)" in page
     assert "report/workstation/index.html" in page

@@ -10,6 +10,7 @@ import time
 
 import pandas as pd
 import pytest
+
 from assay.foundation.outcomes import read_outcomes, read_provenance
 from assay.plan.configuration import read_configuration
 from assay.plan.plan import make_plan

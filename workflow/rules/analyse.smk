@@ -42,7 +42,7 @@ rule analyse_study:
         ),
         checks=report(
             "report/{scale}/{study}/checks.csv",
-            caption="../../report/captions/statistics.rst",
+            caption="../../report/captions/checks.rst",
             category="Can the evaluation be trusted?",
             subcategory="{study}",
             labels={"what": "checks"},

@@ -7,9 +7,10 @@ from assay.foundation.scripts import script_log
 
 def main(snakemake) -> None:
     import numpy as np
+
     from assay.data.dataset import load
-    from assay.evaluation.samples import evaluated_samples
     from assay.evaluation.features import extract
+    from assay.evaluation.samples import evaluated_samples
     from assay.foundation.device import select_device, use_threads
     from assay.foundation.files import atomic_path
     from assay.models.base import build, load_weights

@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
+
 from assay.foundation.files import write_text
 
 START, END = "<!-- headline -->", "<!-- /headline -->"

@@ -1,6 +1,7 @@
 """Divides a data set into training, validation and test images and measures what leaks."""
 
 import pandas as pd
+
 from assay.foundation.scripts import script_log
 
 

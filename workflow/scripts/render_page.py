@@ -9,7 +9,12 @@ def main(snakemake) -> None:
     from assay.analysis.page import render_page
 
     out = Path(snakemake.output[0])
-    render_page(snakemake.wildcards.scale, snakemake.params.studies, out)
+    render_page(
+        snakemake.wildcards.scale,
+        snakemake.params.studies,
+        out,
+        {"Provenance and workflow graph": "report.html"},
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from assay.foundation.scripts import script_log
 
 def main(snakemake) -> None:
     import numpy as np
+
     from assay.data.dataset import load
     from assay.evaluation.samples import evaluated_samples
     from assay.evaluation.suite import run_suite

@@ -15,6 +15,7 @@ def main(folder: Path) -> str:
         folder: a report's folder, ``report/{scale}``.
     """
     import pandas as pd
+
     from assay.analysis.page import headline_text
 
     lines = []

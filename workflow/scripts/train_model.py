@@ -9,6 +9,7 @@ from assay.foundation.scripts import script_log
 
 def main(snakemake) -> None:
     import pandas as pd
+
     from assay.data.dataset import load
     from assay.data.splits import subsample
     from assay.foundation.device import select_device, use_threads

@@ -147,6 +147,9 @@ def write_run(folder: Path, **sizes) -> dict:
     return manifest
 
 
+BATCH = 64
+
+
 def history_of(split: str, model: str, epochs: int = 10) -> pd.DataFrame:
     """Ten epochs whose losses fall and whose accuracies rise, epoch 0 first."""
     epoch = np.arange(epochs)
@@ -162,7 +165,8 @@ def history_of(split: str, model: str, epochs: int = 10) -> pd.DataFrame:
         }
     for part in ("train", "val"):
         rise = 0.12 if part == "train" else 0.03
-        frame[f"{part}_loss"] = sum(parts.values())
+        # The recipe elbo minimises the sum over a batch; its parts are stored per image.
+        frame[f"{part}_loss"] = sum(parts.values()) * (BATCH if _generative(model) else 1)
         frame[f"{part}_accuracy"] = 0.996 - rise * np.exp(-epoch / 0.9) + wobble
         for name, values in parts.items():
             frame[f"{part}_{name}"] = values * (1 if part == "train" else 1.002)
@@ -178,7 +182,11 @@ def facts_of(split: str, model: str, frame: pd.DataFrame) -> dict:
         "parameters": 9_646_351,
         "trainable_parameters": 9_646_351,
         "pretrained": False,
-        "classes": len(CLASSES),
+        "classes": list(CLASSES),
+        "training": {
+            "recipe": "elbo" if _generative(model) else "standard",
+            "batch_size": BATCH,
+        },
         "shape": [1, SIDE, SIDE],
         "train_n": tested * 3,
         "val_n": tested,

@@ -148,6 +148,18 @@ def test_an_unknown_kind_and_a_wrong_shape_are_told(tmp_path):
         make("x", {**entry, "classes": [*entry["classes"], "10"]}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loader": "load_digits", "scael": 16}, "unknown setting 'scael'; kind 'sklearn' has the"),
+        ({"loader": "load_digits"}, "no setting 'scale'"),
+    ],
+)
+def test_a_misspelt_or_missing_setting_is_told(tmp_path, settings, message):
+    with pytest.raises(ConfigError, match=rf"'x\.settings': {message}"):
+        make("x", {**catalogue()["digits"], "settings": settings}, tmp_path)
+
+
 @pytest.mark.parametrize("name", ["images.npy", "samples.parquet", "dataset.json"])
 def test_a_damaged_folder_is_told_with_the_remedy(tmp_path, name):
     make("digits", catalogue()["digits"], tmp_path)

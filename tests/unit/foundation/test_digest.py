@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+
 from assay.foundation import digest
 from assay.foundation.errors import AssayError
 

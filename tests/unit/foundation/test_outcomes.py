@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+
 from assay.foundation.errors import OutcomeError
 from assay.foundation.outcomes import (
     OUTCOME_COLUMNS,

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import yaml
+
 from assay.foundation.errors import ConfigError
 from assay.foundation.places import mirror_of
 from assay.plan.configuration import ROOT, merged, read_configuration

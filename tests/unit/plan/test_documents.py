@@ -5,6 +5,7 @@ import tomllib
 
 import pytest
 import yaml
+
 from assay.foundation.outcomes import SCHEMA
 from assay.plan.configuration import ROOT
 
@@ -29,7 +30,11 @@ def table_of_keys():
     rows = ["| key | what it does | default |", "| --- | --- | --- |"]
     for key, part in keys_of(schema):
         default = part.get("default")
-        shown = "" if default in (None, {}) else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        shown = (
+            ""
+            if default in (None, {})
+            else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+        )
         rows.append(f"| `{key}` | {part['description']} | {shown} |")
     return "\n".join(rows) + "\n"
 
@@ -41,7 +46,9 @@ def test_the_configuration_page_lists_every_key_with_its_default():
 
 def test_the_results_page_lists_every_column_of_an_outcome_file():
     page = (ROOT / "results/README.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| (.+) \|$", page.split("<!-- columns -->")[1], re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)` \| [^|]+ \| (.+) \|$", page.split("<!-- columns -->")[1], re.MULTILINE
+    )
     assert rows == [(field.name, field.metadata[b"doc"].decode()) for field in SCHEMA]
 
 
@@ -65,8 +72,12 @@ def test_analysis_environments_do_without_torch():
 def test_no_file_names_a_machine_or_a_package_registry():
     hosts = ("pypi" + ".org", "pythonhosted" + ".org", "deb." + "debian")
     skipped = {"results", "report"}
-    tops = [top for top in ROOT.iterdir() if not top.name.startswith(".") and top.name not in skipped]
-    files = [path for top in [*tops, ROOT / ".ci"] for path in (top, *top.rglob("*")) if path.is_file()]
+    tops = [
+        top for top in ROOT.iterdir() if not top.name.startswith(".") and top.name not in skipped
+    ]
+    files = [
+        path for top in [*tops, ROOT / ".ci"] for path in (top, *top.rglob("*")) if path.is_file()
+    ]
     kinds = {".py", ".md", ".yaml", ".toml", ".smk", ".lock", ".cff", ""}
     texts = {path: path.read_text("utf-8") for path in files if path.suffix in kinds}
     assert len(texts) > 100

@@ -113,8 +113,18 @@ class AnalysisInputs:
 
     @cached_property
     def history(self) -> dict[Key, pd.DataFrame]:
-        """Training histories by (dataset, split, model)."""
-        return {key: pd.read_csv(path) for key, path in self._files("models", "history").items()}
+        """Training histories by (dataset, split, model), every loss per image.
+
+        The files hold what was minimised, which for the recipe ``elbo`` is a sum over a batch.
+        """
+        histories = {}
+        for key, path in self._files("models", "history").items():
+            history = pd.read_csv(path)
+            recipe = self.facts.get(key, {}).get("training", {})
+            if recipe.get("recipe") == "elbo":
+                history[["train_loss", "val_loss"]] /= recipe["batch_size"]
+            histories[key] = history
+        return histories
 
     @cached_property
     def facts(self) -> dict[Key, dict[str, Any]]:

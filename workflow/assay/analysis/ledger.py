@@ -262,7 +262,9 @@ class _Run:
             "n_test": lambda: {dataset: (clean.n / clean.splits).max()},
             "folds": lambda: {dataset: clean.splits.max()},
             "n_classes": lambda: {
-                key[0]: facts["classes"] for key, facts in self.facts.items() if key[0] == dataset
+                key[0]: len(facts["classes"])
+                for key, facts in self.facts.items()
+                if key[0] == dataset
             },
             "epochs": lambda: {
                 model: _get(self.study.get("models", {}).get(model, {}), "training.epochs")

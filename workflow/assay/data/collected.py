@@ -14,6 +14,8 @@ import pandas as pd
 from assay.foundation.errors import DataError
 
 IMAGES = "images.npy"
+REQUIRED = object()
+"""In a kind's ``SETTINGS``, which map keys to defaults: there is no default."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Request:
     Attributes:
         name: the data set's id.
         entry: its catalogue entry.
+        settings: the entry's settings, completed by the kind's defaults.
         folder: where the reader writes ``images.npy`` (see :func:`new_images`).
         mirror: the folder of archives to look into first, if there is one.
         cache: where downloaded files are kept.
@@ -31,15 +34,11 @@ class Request:
 
     name: str
     entry: Mapping[str, Any]
+    settings: Mapping[str, Any]
     folder: Path
     mirror: Path | None
     cache: Path
     seed: int
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """The entry's settings."""
-        return self.entry.get("settings") or {}
 
     @property
     def patient_template(self) -> str | None:

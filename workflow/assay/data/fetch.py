@@ -263,7 +263,7 @@ def _digest(path: Path, algorithm: str, content: Callable[[Path], str] | None) -
 
 
 def _fetched(path: Path, name: str, origin: str, copy: Mapping[str, Any]) -> Fetched:
-    return Fetched(path, name, origin, copy["digest"], copy["what"], copy.get("images"))
+    return Fetched(path, name, origin, copy["digest"], copy.get("what", ""), copy.get("images"))
 
 
 def _expected(copies: Sequence[Mapping[str, Any]]) -> str:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from assay.data.collected import IMAGES, Collected, Request
+from assay.data.collected import IMAGES, REQUIRED, Collected, Request
 from assay.data.kinds import reader_of
-from assay.foundation.errors import AssayError, DataError
+from assay.foundation.errors import AssayError, ConfigError, DataError
 from assay.foundation.files import atomic_path, write_json
 from assay.foundation.registry import load as load_object
 
@@ -46,20 +46,40 @@ def prepare(
     Raises:
         DataError: the data are missing or unusable; the message names the file and the remedy.
         DownloadError: an archive could not be fetched or is not what it should be.
-        ConfigError: the entry is of an unknown kind.
+        ConfigError: the entry is of an unknown kind, or a setting is unknown or missing.
         AssayError: the disk is full.
     """
-    read = load_object(reader_of(entry["kind"], name))
+    reader = reader_of(entry["kind"], name)
+    read, defaults = load_object(reader), load_object(f"{reader.partition(':')[0]}:SETTINGS")
+    settings = _complete_settings(name, entry, defaults)
     with atomic_path(target) as folder:
         folder.mkdir()
         request = Request(
-            name, entry, folder, Path(mirror) if mirror else None, Path(cache), int(seed)
+            name, entry, settings, folder, Path(mirror) if mirror else None, Path(cache), int(seed)
         )
         try:
             collected = read(request)
             _finish(request, collected)
         except MemoryError as error:
             raise AssayError("does not fit into memory", where=f"data set '{name}'") from error
+
+
+def _complete_settings(
+    name: str, entry: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> dict[str, Any]:
+    """An entry's settings with the kind's defaults filled in."""
+    given = entry.get("settings") or {}
+    complete = {**defaults, **given}
+    unknown = sorted(set(given) - set(defaults))
+    missing = sorted(key for key, value in complete.items() if value is REQUIRED)
+    if unknown or missing:
+        what = f"unknown setting '{unknown[0]}'" if unknown else f"no setting '{missing[0]}'"
+        raise ConfigError(
+            what,
+            where=f"datasets.yaml, key '{name}.settings'",
+            remedy=f"kind '{entry['kind']}' has the settings {', '.join(defaults)}",
+        )
+    return complete
 
 
 def _finish(request: Request, collected: Collected) -> None:

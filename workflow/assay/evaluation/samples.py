@@ -1,4 +1,4 @@
-"""Which test images are evaluated: the same for every model and suite, so that tests can be paired."""
+"""Which test images are evaluated: the same for all models, so that tests can be paired."""
 
 from __future__ import annotations
 

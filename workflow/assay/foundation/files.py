@@ -38,7 +38,7 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
                 os.fsync(handle.fileno())
         elif target.is_dir():
             shutil.rmtree(target)
-        os.replace(temporary, target)
+        temporary.replace(target)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise AssayError(

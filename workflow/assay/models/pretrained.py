@@ -1,4 +1,4 @@
-"""Published weights: where they come from. Apart from the models, so that no result depends on it."""
+"""Where published weights come from; apart from the models, whose results it is no part of."""
 
 from __future__ import annotations
 

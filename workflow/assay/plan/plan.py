@@ -1,4 +1,4 @@
-"""Configuration to run table: a pure function, so that it can be tested without running anything."""
+"""Configuration to run table: a pure function, tested without running anything."""
 
 from __future__ import annotations
 
@@ -173,7 +173,9 @@ class Plan:
         """What a study's analysis reads beside outcomes: histories, facts, features, leakage."""
         manifest = self.manifest(study)
         return [
-            *dict.fromkeys(item[key] for item in manifest["models"] for key in ("history", "facts")),
+            *dict.fromkeys(
+                item[key] for item in manifest["models"] for key in ("history", "facts")
+            ),
             *(item["path"] for kind in ("features", "leakage") for item in manifest[kind]),
         ]
 
@@ -210,6 +212,7 @@ class Plan:
             **plan.study,
             "name": study,
             "scale": self.scale,
+            "seed": self.seed,
             "scale_facts": {
                 key: value
                 for key, value in self.configuration.scale.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 from assay.plan.configuration import ROOT
 from assay.plan.plan import Plan
@@ -64,9 +65,9 @@ def make_targets(plan: Plan) -> Targets:
             f"{results}/models/{'/'.join(item)}/weights.safetensors" for item in plan.trainings
         ],
         outcomes=[f"{results}/outcomes/{'/'.join(cell)}.parquet" for cell in plan.cells],
-        tables=sum(tables.values(), []),
-        figures=sum(figures.values(), []),
-        statistics=sum(statistics.values(), []),
+        tables=list(chain.from_iterable(tables.values())),
+        figures=list(chain.from_iterable(figures.values())),
+        statistics=list(chain.from_iterable(statistics.values())),
         by_study={name: tables[name] + figures[name] + statistics[name] for name in plan.studies},
         templates=sorted(
             path.relative_to(ROOT).as_posix()

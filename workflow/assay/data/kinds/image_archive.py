@@ -20,10 +20,12 @@ from pathlib import Path
 import pandas as pd
 
 from assay.data.archive import Archive, open_archive
-from assay.data.collected import Collected, Request, new_images
+from assay.data.collected import REQUIRED, Collected, Request, new_images
 from assay.data.decode import decode_into
 from assay.data.fetch import content_digest, fetch
 from assay.foundation.errors import DataError
+
+SETTINGS = {"pattern": REQUIRED, "parts": {}, "size": None}
 
 
 def read(request: Request) -> Collected:
@@ -43,7 +45,7 @@ def read(request: Request) -> Collected:
             raise DataError(
                 f"holds {len(samples)} images, {fetched.images} are expected", where=fetched.path
             )
-        size = tuple(settings["size"]) if settings.get("size") else None
+        size = tuple(settings["size"]) if settings["size"] else None
         images = new_images(request.folder, len(samples), request.entry["shape"])
         index = {name: row for row, name in enumerate(samples["name"])}
         samples["stored"] = decode_into(
@@ -61,7 +63,7 @@ def read(request: Request) -> Collected:
 def _list(archive: Archive, pattern: re.Pattern, request: Request) -> pd.DataFrame:
     """One row per image: name in the archive, file, label, patient, official part."""
     label_of = {name: label for label, name in enumerate(request.entry["classes"])}
-    parts = request.settings.get("parts") or {}
+    parts = request.settings["parts"]
     template = request.patient_template
     rows = []
     for name in archive.sizes:

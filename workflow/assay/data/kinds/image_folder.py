@@ -19,12 +19,13 @@ from assay.data.collected import Collected, Request, new_images
 from assay.data.decode import CHANNELS_TO_MODE, decode_image, decode_into
 from assay.foundation.errors import DataError
 
+SETTINGS = {"folder": None, "patients": None, "channels": 1, "size": None}
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
 
 
 def read(request: Request) -> Collected:
     """Decodes every image file, ordered by class and name."""
-    folder, channels = _folder(request), request.settings.get("channels", 1)
+    folder, channels = _folder(request), request.settings["channels"]
     if channels not in CHANNELS_TO_MODE:
         raise DataError(
             f"{channels} channels are not possible",
@@ -34,7 +35,7 @@ def read(request: Request) -> Collected:
     classes = list(request.entry.get("classes") or _subfolders(folder))
     samples = _list(folder, classes)
     samples["patient"] = _patients(request, folder, samples["file"])
-    size = request.settings.get("size")
+    size = request.settings["size"]
     size = (size, size) if isinstance(size, int) else tuple(size) if size else None
     height, width = size or _size_of_first(folder, samples["file"].iloc[0], channels)
     images = new_images(request.folder, len(samples), (channels, height, width))
@@ -51,7 +52,7 @@ def read(request: Request) -> Collected:
 
 
 def _folder(request: Request) -> Path:
-    place = request.settings.get("folder")
+    place = request.settings["folder"]
     folder = Path(place).expanduser() if place else None
     if folder is None or not folder.is_dir():
         raise DataError(
@@ -92,7 +93,7 @@ def _list(folder: Path, classes: list[str]) -> pd.DataFrame:
 
 
 def _patients(request: Request, folder: Path, files: pd.Series) -> list[str] | None:
-    name = request.settings.get("patients")
+    name = request.settings["patients"]
     if not name:
         return None
     path = folder / name

@@ -22,6 +22,7 @@ from assay.data.collected import Collected, Request, new_images
 from assay.data.fetch import fetch
 from assay.foundation.errors import DataError
 
+SETTINGS = {"labels": "single"}
 PARTS = ("train", "val", "test")
 
 

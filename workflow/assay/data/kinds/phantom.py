@@ -33,6 +33,14 @@ from assay.foundation.seeds import rng_for
 Field = np.ndarray  # (H, W) float64, in units of the grey scale
 Lesion = tuple[Field, Field]
 
+SETTINGS = {
+    "patients_per_class": 25,
+    "images_per_patient": 4,
+    "copies": 12,
+    "separation": 1.0,
+    "noise": 0.03,
+}
+
 OFFICIAL = (("train", 0.6), ("val", 0.8), ("test", 1.0))  # upper ends, as shares of the patients
 
 

@@ -12,7 +12,9 @@ import importlib
 import numpy as np
 import pandas as pd
 
-from assay.data.collected import Collected, Request, new_images
+from assay.data.collected import REQUIRED, Collected, Request, new_images
+
+SETTINGS = {"loader": REQUIRED, "scale": REQUIRED}
 
 
 def read(request: Request) -> Collected:

@@ -21,9 +21,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from assay.data.collected import Collected, Request, new_images
+from assay.data.collected import REQUIRED, Collected, Request, new_images
 from assay.data.fetch import Fetched, fetch
 from assay.foundation.errors import DataError
+
+SETTINGS = {"dataset": REQUIRED, "parts": REQUIRED, "layout": REQUIRED}
 
 
 def read(request: Request) -> Collected:
