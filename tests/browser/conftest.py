@@ -1,20 +1,17 @@
 """The report that the browser tests open, and the browser.
 
-Without the environment variable ASSAY_REPORT the tests render a made-up run; with it (the path of a
-``report/{scale}`` folder) they open the page that a real run has rendered.
+It is the page that the tests' own run at scale smoke has rendered, or the one in the folder
+(``report/{scale}``) that the environment variable ASSAY_REPORT names.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import browser
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "analysis"))
 
 
 @dataclass(frozen=True)
@@ -36,21 +33,14 @@ class Report:
 
 
 @pytest.fixture(scope="session")
-def report(tmp_path_factory) -> Report:
-    """The report of ASSAY_REPORT, else of a made-up run."""
+def report(request) -> Report:
+    """The report of ASSAY_REPORT, else the one that a run at scale smoke has rendered."""
     rendered = os.environ.get("ASSAY_REPORT")
-    if rendered:
-        if not (Path(rendered) / "index.html").is_file():
-            pytest.fail(f"ASSAY_REPORT: there is no page {rendered}/index.html")
-        return Report(Path(rendered))
-    import report_factory
-
-    base = tmp_path_factory.mktemp("report")
-    models = ("resnet18_text", "gbz_as_coded")
-    inputs = report_factory.make_inputs(base / "run", models=models, folds=2, per_fold=12)
-    folder = base / report_factory.SCALE
-    report_factory.write_report(folder, inputs, report_factory.make_study(inputs))
-    return Report(folder)
+    if not rendered:
+        return Report(request.getfixturevalue("smoke").folder / "report" / "smoke")
+    if not (Path(rendered) / "index.html").is_file():
+        pytest.fail(f"ASSAY_REPORT: there is no page {rendered}/index.html")
+    return Report(Path(rendered))
 
 
 @pytest.fixture(scope="session")
