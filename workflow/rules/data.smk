@@ -5,6 +5,8 @@
 
 rule prepare_dataset:
     """Fetch, verify and decode a data set once into a memory-mapped array."""
+    input:
+        lambda w: PLAN.sources(w.dataset),
     output:
         images="results/{scale}/data/{dataset}/images.npy",
         samples="results/{scale}/data/{dataset}/samples.parquet",

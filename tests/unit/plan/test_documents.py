@@ -70,7 +70,9 @@ def test_analysis_environments_do_without_torch():
 
 
 def test_no_file_names_a_machine_or_a_package_registry():
-    hosts = ("pypi" + ".org", "pythonhosted" + ".org", "deb." + "debian")
+    hosts = [
+        "".join(parts) for parts in (("py", "pi.org"), ("python", "hosted"), ("deb", ".debian"))
+    ]
     skipped = {"results", "report"}
     tops = [
         top for top in ROOT.iterdir() if not top.name.startswith(".") and top.name not in skipped

@@ -123,3 +123,20 @@ def test_planning_all_of_a_study_at_paper_scale_takes_a_moment():
     for cell in plan.cells:
         plan.suite(cell.suite)
     assert time.perf_counter() - started < 5
+
+
+def test_a_users_folder_is_watched_class_by_class(tmp_path):
+    for name in ("sick", "well"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+    (tmp_path / "mine" / "notes.txt").touch()
+    configuration = configured()
+    datasets = configuration.catalogue["datasets"]
+    folder = (tmp_path / "mine").as_posix()
+    datasets["mine"] = {
+        **datasets["image_folder"],
+        "settings": {"folder": folder, "patients": "p.csv"},
+    }
+    plan = make_plan(configuration)
+    assert plan.sources("mine") == [folder, f"{folder}/sick", f"{folder}/well", "p.csv"]
+    assert plan.sources("medical_mnist") == []
+    assert plan.sources("image_folder") == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from assay.data.kinds import reader_of
@@ -113,6 +114,18 @@ class Plan:
     def reader(self, dataset: str) -> str:
         """The code that reads a data set of this kind, fit for a code digest."""
         return reader_of(self.configuration.catalogue["datasets"][dataset]["kind"], dataset)
+
+    def sources(self, dataset: str) -> list[str]:
+        """What a run watches of a user's own folder: its class folders and the list of patients."""
+        settings = self.configuration.catalogue["datasets"][dataset]["settings"]
+        folder = Path(settings.get("folder") or "")
+        places = (
+            [folder, *sorted(folder.iterdir())]
+            if settings.get("folder") and folder.is_dir()
+            else []
+        )
+        found = [place.as_posix() for place in places if place.is_dir()]
+        return [*found, settings["patients"]] if settings.get("patients") else found
 
     def scheme(self, split: str) -> tuple[Tree, int]:
         """A split id's scheme and index: ``kfold_3`` is index 3 of scheme ``kfold``."""
