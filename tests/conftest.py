@@ -62,7 +62,7 @@ class Project:
 
     def planned(self, *arguments: str) -> dict[str, int]:
         """Jobs by rule that a dry run plans; nothing to do is an empty dictionary."""
-        lines = self.snakemake("--dry-run", "--quiet", "host", *arguments).stdout.splitlines()
+        lines = self.snakemake("--quiet", "host", "--dry-run", *arguments).stdout.splitlines()
         jobs = {}
         if "Job stats:" in lines:
             for line in lines[lines.index("Job stats:") + 3 :]:

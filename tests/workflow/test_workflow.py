@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -166,6 +167,8 @@ def killed(project, rule, signal_number, wait, *targets):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # Whoever started the tests may have told their processes to ignore Ctrl-C.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     logs = project.folder / "results/smoke/logs" / rule
     deadline = time.time() + 120

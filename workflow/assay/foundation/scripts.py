@@ -50,12 +50,14 @@ def script_log(path: Path | str) -> Iterator[logging.Logger]:
         sys.stderr = _Tee(log, terminal)
         sys.stdout = log
         logging.captureWarnings(True)
+        # Others' libraries report what they do in hundreds of lines; assay's own in few.
         logging.basicConfig(
             stream=log,
-            level=logging.INFO,
+            level=logging.WARNING,
             force=True,
             format="%(asctime)s %(levelname)s %(message)s",
         )
+        logging.getLogger("assay").setLevel(logging.INFO)
         try:
             yield logging.getLogger("assay")
         except AssayError as error:
