@@ -42,7 +42,7 @@ format: $(VENV)/.dev
 	$(BIN)/snakefmt Snakefile workflow/rules
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-bench.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements-bench.lock
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/attacks.py
 
