@@ -7,8 +7,6 @@ rule fetch_weights:
     """Fetch and verify the published weights that a model starts from."""
     output:
         "results/{scale}/pretrained/{model}.pth",
-    params:
-        entry=lambda w: PLAN.entry("models", w.model),
     log:
         "results/{scale}/logs/fetch_weights/{model}.log",
     benchmark:
@@ -16,6 +14,8 @@ rule fetch_weights:
     localrule: True  # cluster nodes rarely reach the network
     conda:
         "../../envs/torch.yaml"
+    params:
+        entry=lambda w: PLAN.entry("models", w.model),
     script:
         "../scripts/fetch_weights.py"
 
