@@ -31,7 +31,7 @@ def headline(folder: Path, figure: str) -> str:
     caption = (folder / "figures" / f"{figure}.txt").read_text(encoding="utf-8").strip()
     words = (folder / "headline.md").read_text(encoding="utf-8").strip()
     return (
-        f"**{study}, scale {scale}.** {words}\n\n"
+        f"**{study}, scale {scale}**\n\n{words}\n\n"
         f"![{figure}]({place}/figures/{figure}.svg)\n\n"
         f"<sub>{caption}</sub>\n\n"
         f"Of {len(ledger)} printed values: {shown} ([ledger]({place}/ledger.csv)). "
