@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,20 +86,25 @@ class Project:
         return Project(folder)
 
 
-def copy_project(folder: Path) -> Project:
-    """The project's files, without what runs have left in it."""
-    shutil.copytree(ROOT, folder, ignore=_left_out, symlinks=True)
-    return Project(folder)
+@pytest.fixture(scope="session")
+def copy_project() -> Callable[[Path], Project]:
+    """Copies the project's files, without what runs have left in it, to a folder."""
+
+    def copy(folder: Path) -> Project:
+        shutil.copytree(ROOT, folder, ignore=_left_out, symlinks=True)
+        return Project(folder)
+
+    return copy
 
 
 @pytest.fixture
-def project(tmp_path) -> Project:
+def project(tmp_path, copy_project) -> Project:
     """A fresh copy of the project for one test."""
     return copy_project(tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory) -> Project:
+def smoke(tmp_path_factory, copy_project) -> Project:
     """A copy of the project with a finished run at scale smoke; do not change it (see `twin`)."""
     project = copy_project(tmp_path_factory.mktemp("smoke") / "project")
     project.snakemake()

@@ -11,7 +11,6 @@ from functools import partial
 
 import pandas as pd
 import pytest
-from conftest import copy_project
 
 from assay.foundation.outcomes import read_outcomes, read_provenance
 from assay.plan.configuration import read_configuration
@@ -166,7 +165,7 @@ def prolong(project):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def undisturbed(tmp_path_factory, copy_project):
     """One longer training and attack that nothing has stopped."""
     project = prolong(copy_project(tmp_path_factory.mktemp("undisturbed") / "project"))
     project.snakemake(OUTCOME)
