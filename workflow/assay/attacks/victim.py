@@ -221,9 +221,10 @@ def _frozen(module: nn.Module, device: torch.device) -> Decision:
     named = dict(module.named_parameters()) | dict(module.named_buffers())
     state = {name: tensor.detach().to(device) for name, tensor in named.items()}
     if device.type == "cpu":
-        # Convolutions then keep the channels innermost: measured 1.3 to 1.6 times as fast.
+        # Convolutions then keep the channels innermost: measured 1.3 to 1.6 times as fast. `to`
+        # sets the strides of a grey image's filters too, where `contiguous` returns them as is.
         state = {
-            name: tensor.contiguous(memory_format=torch.channels_last)
+            name: tensor.to(memory_format=torch.channels_last)
             if tensor.ndim == 4
             else tensor
             for name, tensor in state.items()
