@@ -75,6 +75,8 @@ class Case:
     random: bool = False
 
 
+# Differential evolution as scipy sets it.
+SCIPY = {"strategy": "best1bin", "weight": (0.5, 1.0), "crossover": 0.7}
 CASES = {
     "clean": Case(Clean(), (0.0,), None),
     "fgsm": Case(FGSM(), (0.0, 0.02, 0.1), 0.1),
@@ -93,9 +95,7 @@ CASES = {
         OnePixel(
             population=16,
             generations=5,
-            strategy="best1bin",
-            weight=(0.5, 1.0),
-            crossover=0.7,
+            **SCIPY,
             objective="probability",
         ),
         (0, 1),
@@ -106,9 +106,7 @@ CASES = {
         OnePixel(
             population=9,
             generations=8,
-            strategy="best1bin",
-            weight=(0.5, 1.0),
-            crossover=0.7,
+            **SCIPY,
             objective="inverted",
             tolerance=0.01,
             as_published=True,

@@ -249,12 +249,11 @@ def _union_gap(run: _Evaluated) -> Finding | None:
         if len(cells) > 1 and len(broken):
             gap = float(broken.max(axis=1).mean() - broken.mean(axis=0).max())
             gaps.append((gap, f"{suite} at {norm} {epsilon:g}"))
-    if not gaps:
-        return None
-    gap, where = max(gaps)
-    status = FLAG if gap > run.limits["union_gap"] else PASS
-    sentence = f"The union over {where} breaks {gap:.1%} more images than its best attack."
-    return Finding(gap, status, sentence)
+    return _worst(
+        gaps,
+        run.limits["union_gap"],
+        "The union over {where} breaks {value:.1%} more images than its best attack.",
+    )
 
 
 def _gradient_free(run: _Evaluated) -> Finding | None:
@@ -282,12 +281,21 @@ def _missed(run: _Evaluated, others: pd.Series, what: str) -> Finding | None:
             if both.any():
                 share = float((found[both] > known[both]).mean())
                 shares.append((share, f"{norm} {epsilon:g}"))
-    if not shares:
+    return _worst(
+        shares,
+        run.limits["tolerance"],
+        f"Within {{where}}, {{value:.1%}} of the images break by {what}, but by no gradient.",
+    )
+
+
+def _worst(found: list[tuple[float, str]], limit: float, sentence: str) -> Finding | None:
+    """The finding on the largest (value, where) that a check has measured, if any."""
+    if not found:
         return None
-    share, where = max(shares)
-    status = FLAG if share > run.limits["tolerance"] else PASS
-    sentence = f"Within {where}, {share:.1%} of the images break by {what}, but by no gradient."
-    return Finding(share, status, sentence)
+    value, where = max(found)
+    return Finding(
+        value, FLAG if value > limit else PASS, sentence.format(where=where, value=value)
+    )
 
 
 def _replays(run: _Evaluated) -> Finding | None:
