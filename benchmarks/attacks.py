@@ -136,7 +136,7 @@ def measure(model: nn.Module, x: Tensor, y: Tensor, rounds: int) -> list[list[st
         with torch.inference_mode():
             broken[name] = int((model(found).argmax(1) != y).sum())
     contenders = {name: partial(run, x, y) for name, run in attacks.items()}
-    contenders["bare passes"] = bare(model, x, passes["assay"])
+    contenders["bare passes"] = bare(victim, x, passes["assay"])
     contenders["bare passes"]()
     seconds = interleaved(contenders, rounds, warm_up=False)
     best = min(libraries, key=lambda name: statistics.median(seconds[name]))
@@ -169,14 +169,15 @@ def counted(model: nn.Sequential) -> Iterator[Callable[[], int]]:
         hook.remove()
 
 
-def bare(model: nn.Module, x: Tensor, forwards: int) -> Callable[[], None]:
+def bare(victim: Victim, x: Tensor, forwards: int) -> Callable[[], None]:
     """The forward passes that the attack needed, in full batches, with nothing around them."""
-    batch = x[torch.arange(BATCH) % len(x)]
+    (view,) = victim.views.values()
+    batch, generator = x[torch.arange(BATCH) % len(x)], torch.Generator()
 
     def run() -> None:
         with torch.inference_mode():
             for start in range(0, forwards, BATCH):
-                model(batch[: forwards - start])
+                view.logits(batch[: forwards - start], generator)
 
     return run
 
@@ -216,7 +217,8 @@ def main() -> None:
         f"criterion (misclassified, which ends an image's search). {arguments.rounds} rounds, "
         "contenders interleaved; images/s is the median, ratios are medians of the rounds' "
         "ratios. *Time / bare passes* divides by the time of exactly the forward passes that the "
-        f"attack made, with nothing around them. torchattacks {version('torchattacks')}, ART "
+        "attack made, through the same function in full batches, with nothing around them. "
+        f"torchattacks {version('torchattacks')}, ART "
         f"{version('adversarial-robustness-toolbox')}.\n\n"
         f"{table(header, rows)}\n"
     )

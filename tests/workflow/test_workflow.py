@@ -161,6 +161,11 @@ def prolong(project):
         "pgd_linf: {epsilons: [0.03, 0.1], settings: {steps: 3",
         "pgd_linf: {epsilons: [0.03, 0.1], settings: {steps: 50",
     )
+    project.edit(
+        "workflow/assay/training/loop.py",
+        "checkpoint_every_s: float = 60.0",
+        "checkpoint_every_s: float = 0.5",
+    )
     return project
 
 
@@ -211,7 +216,16 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bits(
     assert stop(prolong(project), rule, signal_number, wait) != 0
     if signal_number == signal.SIGKILL:
         project.snakemake("--unlock")
+    work = (project.folder / "results/smoke/work/run_suite").rglob("chunk_*.parquet")
+    kept = {path: path.stat().st_mtime_ns for path in work}
     project.snakemake(OUTCOME)
+    # Equal bits alone would also come from starting afresh.
+    if rule == "train_model":
+        log = project.folder / "results/smoke/logs/train_model/phantom/kfold_0/gbz_as_coded.log"
+        assert "goes on at epoch" in log.read_text()
+    else:
+        assert kept
+        assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
     expected = undisturbed.folder
     assert (project.folder / WEIGHTS).read_bytes() == (expected / WEIGHTS).read_bytes()
     same_outcomes(project.folder / OUTCOME, expected / OUTCOME)

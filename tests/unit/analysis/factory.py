@@ -47,8 +47,11 @@ natural       brightness_standard    severity 0.5,1,2        90.0    1   0 1
 natural       contrast_standard      severity 0.5,1,2       120.0    1   0 1
 natural       gaussian_noise         severity 0.05,0.1        8.0    1   0 1
 as_published  fgsm_as_published      linf     sweep           4.0    1   1 1
+as_published  fgsm_as_published_mended linf   sweep           2.0    1   1 1
 as_published  pgd_as_published       linf     0.03,0.1        5.0   40  40 1
+as_published  pgd_as_published_mended linf    0.03,0.1        1.2   40  40 1
 as_published  one_pixel_as_published l0       1             400.0  400   0 0.5
+as_published  one_pixel_as_published_mended l0 1             70.0  400   0 0.5
 """
 ATTACKS = [
     dict(zip(("suite", "attack", "norm", "epsilons", "scale", "forwards", "backwards", "share"),

@@ -18,7 +18,7 @@ def test_every_entry_makes_an_attack_of_its_norm(name):
     entry = ATTACKS[name]
     attack = make_attack({"name": name, **entry})
     assert attack.norm == entry["norm"]
-    assert attack.as_published == name.endswith("_as_published")
+    assert attack.as_published == ("_as_published" in name)
     assert sorted(entry["epsilons"]) == entry["epsilons"]
 
 

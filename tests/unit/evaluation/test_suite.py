@@ -1,7 +1,10 @@
 """A suite's job: rows in the schema, chunks that survive, memory that runs out."""
 
+import errno
+
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch import nn
@@ -9,7 +12,7 @@ from torch import nn
 from assay.attacks.victim import Victim
 from assay.evaluation import suite as module
 from assay.evaluation.suite import run_suite
-from assay.foundation.errors import AttackError
+from assay.foundation.errors import AssayError, AttackError
 from assay.foundation.outcomes import to_table
 
 IDS = {"dataset": "toy", "split": "kfold_0", "model": "net", "suite": "mixed"}
@@ -203,6 +206,27 @@ def test_a_job_that_is_broken_off_goes_on_at_its_first_missing_chunk(run, monkey
     monkeypatch.setattr(module, "_store_chunk", store)
     stored = {path: path.stat().st_mtime_ns for path in run.work.glob("*/chunk_*.parquet")}
     assert len(stored) == 4
+    resumed, _ = run([FGSM, PGD])
+    pd.testing.assert_frame_equal(whole, resumed, check_dtype=False, check_categorical=False)
+    assert all(path.stat().st_mtime_ns == time for path, time in stored.items())
+
+
+def test_a_full_disk_is_one_clear_line_and_loses_no_finished_chunk(run, monkeypatch):
+    whole, _ = run([FGSM, PGD], work=run.work / "whole")
+    written, write = [], pq.write_table
+
+    def full(*arguments, **options):
+        if len(written) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(*arguments, **options)
+        written.append(arguments)
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(AssayError, match=r"chunk_.*parquet: no space left"):
+        run([FGSM, PGD])
+    monkeypatch.setattr(pq, "write_table", write)
+    stored = {path: path.stat().st_mtime_ns for path in run.work.glob("*/chunk_*.parquet")}
+    assert len(stored) == 3
     resumed, _ = run([FGSM, PGD])
     pd.testing.assert_frame_equal(whole, resumed, check_dtype=False, check_categorical=False)
     assert all(path.stat().st_mtime_ns == time for path, time in stored.items())

@@ -154,6 +154,8 @@ def test_dbx_weighs_its_kl_by_beta(images, labels):
     model = DBX(classes=CLASSES, shape=SHAPE, beta=0.25)
     parts = model.training_loss(images, labels, seeded())
     torch.testing.assert_close(parts["total"], parts["classification"] + 0.25 * parts["kl"])
+    for view in model.views().values():
+        torch.testing.assert_close(view.training_loss(images, labels, seeded()), parts["total"])
 
 
 def test_initial_weights_follow_the_seed_and_nothing_else():

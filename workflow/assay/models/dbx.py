@@ -86,7 +86,13 @@ class DBX(Classifier):
 
     def views(self) -> dict[str, View]:
         """``expectation``: the decision itself; ``mean_latent``: p(y|z) at the mean, no noise."""
-        return {"expectation": View(self.logits), "mean_latent": View(self._at_mean)}
+        functions = {"expectation": self.logits, "mean_latent": self._at_mean}
+        return {name: View(function, self._loss_alone) for name, function in functions.items()}
+
+    def _loss_alone(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        return self.training_loss(images, labels, generator)["total"]
 
     def _at_mean(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return self.classifier(self.features(images))
