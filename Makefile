@@ -22,7 +22,10 @@ $(VENV)/.dev: $(VENV)/.run envs/requirements-dev.lock
 
 setup: $(VENV)/.run
 
+# The first line lets a demo go on that was killed outright. It is no plain --unlock, which would also take
+# the locks of a run that is alive: a second run in this folder must be refused as long as the first one lives.
 demo: $(VENV)/.run
+	@$(BIN)/python workflow/scripts/free_locks.py
 	$(BIN)/snakemake --cores $(CORES) --quiet rules host --config scale=demo
 	$(BIN)/snakemake --cores 1 --quiet all --config scale=demo --report report/demo/report.html
 	@$(BIN)/python workflow/scripts/show_headline.py report/demo

@@ -1,7 +1,8 @@
 """The report that the browser tests open, and the browser.
 
 It is the page that the tests' own run at scale smoke has rendered, or the one in the folder
-(``report/{scale}``) that the environment variable ASSAY_REPORT names.
+(``report/{scale}``) that the environment variable ASSAY_REPORT names. Without Chromium the tests
+are skipped, or fail where ASSAY_BROWSER is ``required``.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ def report(request) -> Report:
 def tab():
     """One page of one headless Chromium for all tests."""
     if browser.CHROMIUM is None:
-        pytest.skip("Chromium is not installed (Debian package chromium)")
+        required = os.environ.get("ASSAY_BROWSER") == "required"
+        (pytest.fail if required else pytest.skip)(
+            "Chromium is not installed (Debian package chromium)"
+        )
     with browser.chromium() as page:
         yield page
 

@@ -5,12 +5,19 @@ import re
 import runpy
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from assay.foundation.files import digest_file
+from assay.data.dataset import load
+from assay.data.prepare import prepare
+from assay.foundation.files import digest_file, read_json
+from assay.foundation.provenance import read_provenance, write_parquet
+from assay.models.base import build, save_weights
 from assay.models.resnet import ResNet18
 from assay.plan.configuration import ROOT, read_configuration
 from assay.plan.plan import make_plan
@@ -59,7 +66,7 @@ def test_data_and_splits_are_made_by_scripts_alone(tmp_path):
         "prepare_dataset",
         wildcards=SimpleNamespace(dataset="digits"),
         log=[str(tmp_path / "a.log")],
-        params=SimpleNamespace(entry=plan.entry("datasets", "digits"), seed=1),
+        params=SimpleNamespace(entry=plan.entry("datasets", "digits"), seed=1, code="aa"),
         output=SimpleNamespace(**outputs),
     )
     made = {"split": str(tmp_path / "s.parquet"), "leakage": str(tmp_path / "l.csv")}
@@ -68,8 +75,14 @@ def test_data_and_splits_are_made_by_scripts_alone(tmp_path):
         log=[str(tmp_path / "b.log")],
         output=SimpleNamespace(**made),
         input=SimpleNamespace(samples=outputs["samples"], dataset=outputs["facts"]),
-        params=SimpleNamespace(scheme=plan.scheme("kfold_1"), seed=1),
+        params=SimpleNamespace(scheme=plan.scheme("kfold_1"), seed=1, code="bb"),
     )
+    for file, code in ((outputs["facts"], "aa"), (made["split"], "bb")):
+        facts = read_provenance(file)
+        assert (facts["code"], facts["seed"]) == (code, 1)
+        assert facts["config"]
+        assert facts["seconds"] >= 0
+    assert facts["data"] == read_json(outputs["facts"])["digest"]
     split = pd.read_parquet(made["split"])
     assert split["part"].value_counts(normalize=True)["test"] == pytest.approx(0.2, abs=0.01)
     leakage = pd.read_csv(made["leakage"]).set_index(["measure", "parts", "class"])
@@ -81,6 +94,73 @@ def test_data_and_splits_are_made_by_scripts_alone(tmp_path):
         "l.csv",
         "s.parquet",
     ]
+
+
+def test_a_suite_and_features_say_what_made_them_in_every_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan(read_configuration({"scale": "smoke"}))
+    prepare("digits", plan.entry("datasets", "digits"), Path("data"),
+            mirror=None, cache=tmp_path, seed=1)  # fmt: skip
+    data = load(Path("data"))
+    parts = ["test" if sample < 40 else "train" for sample in range(len(data))]
+    pd.DataFrame({"sample": range(len(data)), "part": parts}).to_parquet("split.parquet")
+    entry = plan.entry("models", "dbx")
+    model = build("dbx", entry, classes=len(data.classes), shape=data.shape, seed=1)
+    save_weights(model.state_dict(), Path("weights.safetensors"))
+    ids = {"dataset": "digits", "split": "kfold_0", "model": "dbx"}
+    files = {"images": "data/images.npy", "split": "split.parquet"}
+    attacks = [attack for attack in plan.suite("natural") if attack["name"] == "clean"]
+    evaluation = {"samples": 6, "chunk": 6, "replays": 2, "examples": 2}
+    job = {
+        "input": SimpleNamespace(**files, weights="weights.safetensors"),
+        "params": SimpleNamespace(
+            entry=entry, attacks=attacks, evaluation=evaluation, seed=1, code="cc"
+        ),
+        "wildcards": SimpleNamespace(**ids, suite="natural", scale="smoke"),
+        "log": ["job.log"],
+    }
+    output = SimpleNamespace(outcomes="natural.parquet", examples="natural.npz")
+    run("run_suite", **job, output=output)
+    run("extract_features", **job, output=["features.npz"])
+    for file in ("natural.parquet", "natural.npz", "features.npz"):
+        facts = read_provenance(file)
+        made = {**ids, "scale": "smoke", "code": "cc", "seed": 1, "threads": 1,
+                "data": data.digest, "weights": digest_file("weights.safetensors")}  # fmt: skip
+        assert made.items() <= facts.items(), file
+        assert all(key in facts for key in ("config", "device", "seconds", "packages"))
+    assert read_provenance("natural.npz")["attacks"] == {"clean": attacks[0]["code"]}
+    assert np.load("features.npz")["features"].shape[0] == 6
+
+
+def test_a_split_that_is_made_again_leaves_a_training_its_checkpoints(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan(read_configuration({"scale": "smoke"}))
+    prepare("digits", plan.entry("datasets", "digits"), Path("data"),
+            mirror=None, cache=tmp_path, seed=1)  # fmt: skip
+    folders = []
+
+    def train(*_, work, **__):
+        folders.append(work)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("assay.training.loop.train", train)
+    for written, last in (("2025", "val"), ("2026", "val"), ("2026", "test")):
+        parts = ["train"] * 1796 + [last]
+        split = pa.table({"sample": range(len(parts)), "part": parts})
+        write_parquet(split, "split.parquet", {"written": written})
+        with pytest.raises(SystemExit):
+            run(
+                "train_model",
+                log=["job.log"],
+                wildcards=SimpleNamespace(
+                    dataset="digits", split="kfold_0", model="dbx", scale="smoke"
+                ),
+                input=SimpleNamespace(
+                    images="data/images.npy", split="split.parquet", pretrained=[]
+                ),
+                params=SimpleNamespace(entry=plan.entry("models", "dbx"), seed=1, code="aa"),
+            )
+    assert folders[0] == folders[1] != folders[2]
 
 
 def test_published_weights_are_fetched_by_a_script_alone(tmp_path, monkeypatch):

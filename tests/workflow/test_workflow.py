@@ -12,7 +12,9 @@ from functools import partial
 import pandas as pd
 import pytest
 
-from assay.foundation.outcomes import read_outcomes, read_provenance
+from assay.foundation.files import read_json
+from assay.foundation.outcomes import read_outcomes
+from assay.foundation.provenance import read_provenance
 from assay.plan.configuration import read_configuration
 from assay.plan.plan import make_plan
 from assay.plan.targets import make_targets
@@ -60,6 +62,30 @@ def test_outcomes_say_what_made_them(smoke):
     ):
         assert facts[key] is not None, key
     assert not re.search(r"/(home|root|tmp|work)/", str(facts))
+
+
+def test_every_file_of_a_run_says_what_made_it_and_the_report_puts_it_together(smoke):
+    results, study = smoke.folder / "results/smoke", PLAN.studies["millner2024"]
+    manifest = PLAN.manifest("millner2024")
+    files = [
+        *results.glob("data/*/dataset.json"),
+        *results.glob("splits/*/*.parquet"),
+        *results.glob("models/*/*/*/model.json"),
+        *results.glob("outcomes/*/*/*/*"),
+        *results.glob("features/*/*/*.npz"),
+    ]
+    assert len(files) > 2 * len(study.cells)
+    for file in files:
+        facts = read_provenance(file)
+        assert all(facts[key] is not None for key in ("code", "config", "seed", "packages")), file
+    made = read_json(smoke.folder / "report/smoke/millner2024/provenance.json")
+    assert made["outcomes"]["files"] == len(study.cells)
+    assert made["models"]["files"] == len({item["facts"] for item in manifest["models"]})
+    assert made["features"]["files"] == len(study.features)
+    assert set(made["outcomes"]["code"]) == {cell.suite for cell in study.cells}
+    assert made["outcomes"]["attacks"]["fgsm"]
+    assert made["outcomes"]["seconds"] > 0
+    assert not re.search(r"/(home|root|tmp|work)/", str(made))
 
 
 def test_an_edited_comment_plans_no_job(finished):
@@ -261,6 +287,40 @@ def test_a_mistake_in_the_configuration_ends_at_once_with_one_clear_line(smoke, 
     assert "Traceback" not in run.stdout
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (
+            "config/catalogue/attacks.yaml",
+            "assay.attacks.pgd:PGD",
+            "assay.attacks.pdg:PGD",
+            "pgd_linf.implementation: there is no module 'assay.attacks.pdg'; did you mean",
+        ),
+        (
+            "config/catalogue/splits.yaml",
+            "  folds: 5\n",
+            "",
+            "splits.yaml: kfold: the key 'folds' is missing (kind: kfold)",
+        ),
+        (
+            "workflow/assay/attacks/losses.py",
+            "def check_loss",
+            "def def check_loss",
+            "is not valid Python (invalid syntax)",
+        ),
+    ],
+)
+def test_a_mistake_in_an_entry_or_in_code_ends_at_once_with_one_clear_line(
+    project, file, old, new, message
+):
+    project.edit(file, old, new)
+    run = project.snakemake("--dry-run", check=False)
+    assert run.returncode != 0
+    assert message in run.stdout
+    assert "Traceback" not in run.stdout
+    assert "InputFunctionException" not in run.stdout
+
+
 def test_a_mistake_in_a_job_is_told_in_one_line_and_spares_the_rest(finished):
     weights = finished.folder / "results/smoke/models/phantom/kfold_0/dbx/weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
@@ -269,6 +329,18 @@ def test_a_mistake_in_a_job_is_told_in_one_line_and_spares_the_rest(finished):
     assert re.search(r"error: .*dbx/weights\.safetensors.*", run.stdout)
     for path in TARGETS.outcomes:
         assert (finished.folder / path).is_file() or "kfold_0/dbx" in path
+
+
+def test_the_documented_folder_of_images_is_planned(project):
+    page = (project.folder / "docs/data.md").read_text()
+    example = re.search(r"```yaml\n# config/config\.yaml\n(.+?)```", page, re.DOTALL)[1]
+    config = project.folder / "config/config.yaml"
+    config.write_text(config.read_text() + example)
+    for name in ("healthy", "ill"):
+        (project.folder / "my_images" / name).mkdir(parents=True)
+    (project.folder / "my_images/patients.csv").touch()
+    planned = project.planned("results/smoke/splits/my_images/kfold_patient_0.parquet")
+    assert planned == {"prepare_dataset": 1, "make_split": 1}
 
 
 def test_the_paper_scale_plans_in_seconds(project):

@@ -1,10 +1,11 @@
 # inputs    outcomes, training histories and facts, features, leakage tables, config/reported/
-# outputs   report/{scale}/{study}/: statistics/*.csv, ledger.csv, checks.csv, headline.csv, tables/, figures/
+# outputs   report/{scale}/{study}/: statistics/, ledger, checks, headline and tables/, each as CSV, Markdown and
+#           LaTeX; provenance.json; figures/
 # steps     all statistics of a study once -> each table and each figure by its own job; never needs torch
 
 
 rule analyse_study:
-    """Accuracies with intervals, paired tests, checks, ledger and headline of one study."""
+    """Accuracies, paired tests, checks, ledger, headline and provenance of one study."""
     input:
         outcomes=lambda w: PLAN.outcome_files(w.study),
         records=lambda w: PLAN.record_files(w.study),
@@ -47,7 +48,10 @@ rule analyse_study:
             subcategory="{study}",
             labels={"what": "checks"},
         ),
-        headline=multiext("report/{scale}/{study}/headline", ".csv", ".md", ".tex"),
+        headline="report/{scale}/{study}/headline.csv",
+        markdown=expand("report/{{scale}}/{{study}}/{place}.md", place=ANALYSES),
+        latex=expand("report/{{scale}}/{{study}}/{place}.tex", place=ANALYSES),
+        provenance="report/{scale}/{study}/provenance.json",
     log:
         "results/{scale}/logs/analyse_study/{study}.log",
     benchmark:

@@ -16,13 +16,17 @@ from assay.foundation.errors import AssayError
 from assay.foundation.places import share_package
 from assay.plan.configuration import read_configuration
 from assay.plan.plan import make_plan
-from assay.plan.targets import make_targets
+from assay.plan.targets import ANALYSES, make_targets
 
 share_package()
+SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 
 try:
     PLAN = make_plan(read_configuration(config))
     TARGETS = make_targets(PLAN)
+    # All code whose digest rules will ask for is read here once (and remembered), so that a mistake
+    # in it, too, is told in one line instead of a traceback from a rule's parameters.
+    code_digest(*sorted(SCRIPTS.glob("*.py")), *PLAN.implementations)
 except AssayError as error:
     raise WorkflowError(str(error))
 
@@ -33,8 +37,7 @@ GPUS = 0 if SETTINGS["device"] == "cpu" else 1
 
 def digest(script, *implementations):
     """The digest of a rule's script and of the code that its catalogue entries name."""
-    path = Path(workflow.basedir) / "workflow" / "scripts" / f"{script}.py"
-    return code_digest(path, *implementations)
+    return code_digest(SCRIPTS / f"{script}.py", *implementations)
 
 
 wildcard_constraints:

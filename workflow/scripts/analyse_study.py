@@ -1,22 +1,22 @@
-"""All statistics of one study: accuracies, paired tests, checks, ledger and headline."""
+"""All statistics of one study and what made them: accuracies, paired tests, checks, ledger."""
 
 from pathlib import Path
 
 from assay.foundation.scripts import script_log
 
-STATISTICS = ("accuracy", "mcnemar", "ranking", "cochran", "resampled_t", "ledger", "checks")
-
 
 def main(snakemake) -> None:
     from assay.analysis.inputs import AnalysisInputs
-    from assay.analysis.tables import build_table, write_csv, write_table
+    from assay.analysis.origins import origins
+    from assay.analysis.tables import ANALYSES, analysis_table, write_table
+    from assay.foundation.files import write_json
 
     study, output = snakemake.params.study, snakemake.output
     inputs = AnalysisInputs.from_manifest(snakemake.params.manifest, study)
-    for name in STATISTICS:
-        write_csv(getattr(inputs, name), getattr(output, name))
-    headline = build_table("headline", study["headline"], study, inputs)
-    write_table(headline, Path(output.headline[0]).with_suffix(""))
+    for name in ANALYSES:
+        stem = Path(getattr(output, name)).with_suffix("")
+        write_table(analysis_table(name, study, inputs), stem)
+    write_json(output.provenance, origins(inputs, code=snakemake.params.code))
 
 
 if __name__ == "__main__":

@@ -1,40 +1,53 @@
 """Stores a model's features of the evaluated test images, for projections."""
 
+import time
 from pathlib import Path
 
 from assay.foundation.scripts import script_log
 
 
 def main(snakemake) -> None:
-    import numpy as np
-
     from assay.data.dataset import load
     from assay.evaluation.features import extract
     from assay.evaluation.samples import evaluated_samples
     from assay.foundation.device import select_device, use_threads
-    from assay.foundation.files import atomic_path
+    from assay.foundation.files import digest_file, digest_of
+    from assay.foundation.provenance import provenance, write_arrays
     from assay.models.base import build, load_weights
 
     use_threads(snakemake.threads)
     device = select_device(snakemake.config.get("device", "auto"))
-    ids = snakemake.wildcards
+    started = time.time()
+    ids = {part: getattr(snakemake.wildcards, part) for part in ("dataset", "split", "model")}
+    params = snakemake.params
     data = load(Path(snakemake.input.images).parent)
     indices = evaluated_samples(
         data,
         snakemake.input.split,
-        snakemake.params.evaluation["samples"],
-        seed=snakemake.params.seed,
-        names=(ids.dataset, ids.split),
+        params.evaluation["samples"],
+        seed=params.seed,
+        names=(ids["dataset"], ids["split"]),
     )
-    model = build(ids.model, snakemake.params.entry, classes=len(data.classes), shape=data.shape)
+    model = build(ids["model"], params.entry, classes=len(data.classes), shape=data.shape)
     load_weights(model, snakemake.input.weights)
-    with atomic_path(snakemake.output[0]) as path:
-        np.savez_compressed(
-            path,
-            features=extract(model, data.images, indices, device=device),
-            labels=data.labels[indices],
-            samples=indices,
-        )
+    arrays = {
+        "features": extract(model, data.images, indices, device=device),
+        "labels": data.labels[indices],
+        "samples": indices,
+    }
+    made = provenance(
+        code=params.code,
+        config=digest_of({"model": params.entry, "evaluation": params.evaluation}),
+        weights=digest_file(snakemake.input.weights),
+        data=data.digest,
+        seed=params.seed,
+        device=str(device),
+        threads=snakemake.threads,
+        **ids,
+        scale=snakemake.wildcards.scale,
+        seconds=round(time.time() - started, 1),
+    )
+    write_arrays(arrays, snakemake.output[0], made)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,33 @@
 """Divides a data set into training, validation and test images and measures what leaks."""
 
+import time
+
 import pandas as pd
 
 from assay.foundation.scripts import script_log
 
 
 def main(snakemake) -> None:
-    from assay.data.splits import leakage, make_split
-    from assay.foundation.files import atomic_path, read_json
+    import pyarrow as pa
 
-    scheme, index = snakemake.params.scheme
+    from assay.data.splits import leakage, make_split
+    from assay.foundation.files import atomic_path, digest_of, read_json
+    from assay.foundation.provenance import provenance, write_parquet
+
+    started = time.time()
+    (scheme, index), seed = snakemake.params.scheme, snakemake.params.seed
     samples = pd.read_parquet(snakemake.input.samples)
-    classes = read_json(snakemake.input.dataset)["classes"]
-    split = make_split(samples, scheme, index, seed=snakemake.params.seed, classes=classes)
-    with atomic_path(snakemake.output.split) as path:
-        split.to_parquet(path, index=False)
+    dataset = read_json(snakemake.input.dataset)
+    classes = dataset["classes"]
+    split = make_split(samples, scheme, index, seed=seed, classes=classes)
+    made = provenance(
+        code=snakemake.params.code,
+        config=digest_of([scheme, index]),
+        data=dataset["digest"],
+        seed=seed,
+        seconds=round(time.time() - started, 1),
+    )
+    write_parquet(pa.Table.from_pandas(split, preserve_index=False), snakemake.output.split, made)
     with atomic_path(snakemake.output.leakage) as path:
         leakage(samples, split, classes).to_csv(path, index=False)
 

@@ -17,6 +17,7 @@ def main(snakemake) -> None:
         mirror=mirror_of(settings),
         cache=downloads_of(settings),
         seed=snakemake.params.seed,
+        code=snakemake.params.code,
     )
 
 

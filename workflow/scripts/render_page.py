@@ -1,20 +1,12 @@
 """Renders report/{scale}/index.html from the written tables, figures, statistics and ledgers."""
 
-from pathlib import Path
-
 from assay.foundation.scripts import script_log
 
 
 def main(snakemake) -> None:
     from assay.analysis.page import render_page
 
-    out = Path(snakemake.output[0])
-    render_page(
-        snakemake.wildcards.scale,
-        snakemake.params.studies,
-        out,
-        {"Provenance and workflow graph": "report.html"},
-    )
+    render_page(snakemake.wildcards.scale, snakemake.params.studies, snakemake.output[0])
 
 
 if __name__ == "__main__":

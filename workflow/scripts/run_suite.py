@@ -7,20 +7,18 @@ from assay.foundation.scripts import script_log
 
 
 def main(snakemake) -> None:
-    import numpy as np
-
     from assay.data.dataset import load
     from assay.evaluation.samples import evaluated_samples
     from assay.evaluation.suite import run_suite
     from assay.foundation.device import select_device, use_threads
-    from assay.foundation.files import atomic_path, digest_file, digest_of
+    from assay.foundation.files import digest_file, digest_of
     from assay.foundation.outcomes import write_outcomes
-    from assay.foundation.provenance import provenance
+    from assay.foundation.provenance import provenance, write_arrays
     from assay.models.base import build, load_weights
 
-    started = time.time()
     use_threads(snakemake.threads)
     device = select_device(snakemake.config.get("device", "auto"))
+    started = time.time()
     ids = {
         part: getattr(snakemake.wildcards, part) for part in ("dataset", "split", "model", "suite")
     }
@@ -58,18 +56,19 @@ def main(snakemake) -> None:
         chunk=params.evaluation["chunk"],
         replays=params.evaluation["replays"],
         examples=params.evaluation["examples"],
-        key=digest_of({**facts, "config": digest_of(params.entry)}),
+        # Of the kind of device, not of its number: a resumed job may be given another one.
+        key=digest_of({**facts, "device": device.type, "config": digest_of(params.entry)}),
         seed=params.seed,
     )
-    with atomic_path(snakemake.output.examples) as path:
-        np.savez_compressed(path, **examples)
-    write_outcomes(
-        outcomes,
-        snakemake.output.outcomes,
-        provenance(
-            **facts, **ids, scale=snakemake.wildcards.scale, seconds=round(time.time() - started, 1)
-        ),
+    made = provenance(
+        **facts,
+        **ids,
+        attacks={attack["name"]: attack["code"] for attack in params.attacks},
+        scale=snakemake.wildcards.scale,
+        seconds=round(time.time() - started, 1),
     )
+    write_arrays(examples, snakemake.output.examples, made)
+    write_outcomes(outcomes, snakemake.output.outcomes, made)
 
 
 if __name__ == "__main__":

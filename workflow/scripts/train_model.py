@@ -13,15 +13,15 @@ def main(snakemake) -> None:
     from assay.data.dataset import load
     from assay.data.splits import subsample
     from assay.foundation.device import select_device, use_threads
-    from assay.foundation.files import atomic_path, digest_file, digest_of, write_json
+    from assay.foundation.files import atomic_path, digest_of, write_json
     from assay.foundation.provenance import provenance
     from assay.foundation.seeds import seed_for
     from assay.models.base import build, save_weights
     from assay.training.loop import train
 
-    started = time.time()
     use_threads(snakemake.threads)
     device = select_device(snakemake.config.get("device", "auto"))
+    started = time.time()
     names = tuple(getattr(snakemake.wildcards, part) for part in ("dataset", "split", "model"))
     entry, seed = snakemake.params.entry, snakemake.params.seed
     recipe = entry["training"]
@@ -51,7 +51,8 @@ def main(snakemake) -> None:
             "entry": entry,
             "seed": seed,
             "data": data.digest,
-            "split": digest_file(snakemake.input.split),
+            # Not of the file, which says when it was written.
+            "split": digest_of(split["part"].tolist()),
             "threads": snakemake.threads,
             "device": device.type,
         }
@@ -91,6 +92,8 @@ def main(snakemake) -> None:
                 data=data.digest,
                 device=str(device),
                 threads=snakemake.threads,
+                **dict(zip(("dataset", "split", "model"), names, strict=True)),
+                scale=snakemake.wildcards.scale,
                 seconds=round(time.time() - started, 1),
             ),
         },

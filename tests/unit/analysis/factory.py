@@ -16,6 +16,7 @@ import yaml
 
 from assay.foundation.files import write_json
 from assay.foundation.outcomes import OUTCOME_COLUMNS, SCHEMA, write_outcomes
+from assay.foundation.provenance import write_arrays
 from assay.foundation.seeds import rng_for
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -23,6 +24,20 @@ DATASET = "medical_mnist"
 CLASSES = ("AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand", "HeadCT")
 FOLDS = 5
 SIDE = 16
+MADE = {
+    "code": "c0de",
+    "config": "c0f1",
+    "data": "da7a",
+    "seed": 0,
+    "device": "cpu",
+    "threads": 1,
+    "seconds": 12.5,
+    "written": "2024-05-06T07:08:09Z",
+    "assay": "0.1.0",
+    "python": "3.11.9",
+    "platform": "linux-x86_64",
+    "packages": {"torch": "2.0.0", "numpy": "1.0.0"},
+}
 SWEEP = "0.01,0.02,0.03,0.04,0.05,0.06,0.07,0.08,0.09,0.1"
 
 # Median breaking distance in L-infinity of a corrected iterative attack, and clean error.
@@ -120,8 +135,9 @@ def write_run(folder: Path, **sizes) -> dict:
         for suite, rows in cell.groupby("suite", sort=False):
             target = folder / "outcomes" / DATASET / split / model / f"{suite}.parquet"
             examples = target.with_suffix(".npz")
-            write_outcomes(rows, target, {"seed": 0, "seconds": 12.5, "device": "cpu"})
-            np.savez_compressed(examples, **_examples(rows))
+            made = {**ids, **MADE, "suite": suite, "attacks": dict.fromkeys(rows.attack, "aa")}
+            write_outcomes(rows, target, made)
+            write_arrays(_examples(rows), examples, made)
             manifest["outcomes"].append(
                 {**ids, "suite": suite, "path": str(target), "examples": str(examples)}
             )
@@ -130,10 +146,12 @@ def write_run(folder: Path, **sizes) -> dict:
             rng = rng_for("features", split)
             centres = rng_for("centres").normal(0, 3, (len(CLASSES), 100))
             features = centres[clean.label] + rng.normal(0, 1, (len(clean), 100))
-            np.savez_compressed(
-                place / "features.npz", features=features.astype(np.float32),
-                labels=clean.label.to_numpy(np.int64), samples=clean["sample"].to_numpy(),
-            )  # fmt: skip
+            arrays = {
+                "features": features.astype(np.float32),
+                "labels": clean.label.to_numpy(np.int64),
+                "samples": clean["sample"].to_numpy(),
+            }
+            write_arrays(arrays, place / "features.npz", {**ids, **MADE})
             manifest["features"].append({**ids, "path": str(place / "features.npz")})
     for split in dict.fromkeys(frame["split"]):
         target = folder / "splits" / DATASET / f"{split}.leakage.csv"
@@ -196,7 +214,7 @@ def facts_of(split: str, model: str, frame: pd.DataFrame) -> dict:
         "epochs": 10,
         "best_epoch": 8,
         "seed": 0,
-        "provenance": {"device": "cpu"},
+        "provenance": {**MADE, "dataset": DATASET, "split": split, "model": model},
     }
 
 
@@ -290,6 +308,7 @@ def _examples(rows: pd.DataFrame) -> dict[str, np.ndarray]:
     first = rows.drop_duplicates("sample").set_index("sample")
     found = {
         "clean/images": clean.astype(np.float16),
+        "clean/predictions": first.clean_prediction[samples].to_numpy()[None],
         "samples": samples,
         "labels": first.label[samples].to_numpy(),
     }
@@ -302,8 +321,8 @@ def _examples(rows: pd.DataFrame) -> dict[str, np.ndarray]:
         change = np.minimum(epsilons, 0.2)[:, None, None, None, None] * sign
         if attack != "clean":
             found[f"{attack}/images"] = np.clip(clean + change, 0, 1).astype(np.float16)
+            found[f"{attack}/predictions"] = wide.to_numpy()
         found[f"{attack}/epsilons"] = epsilons
-        found[f"{attack}/predictions"] = wide.to_numpy()
     return found
 
 

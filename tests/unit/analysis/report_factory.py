@@ -8,9 +8,11 @@ import factory
 
 from assay.analysis.figures import caption, draw_figure, save_figure
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.origins import origins
 from assay.analysis.page import render_page
-from assay.analysis.tables import build_table, write_csv, write_table
-from assay.foundation.files import write_text
+from assay.analysis.tables import analysis_table, build_table, write_table
+from assay.foundation.files import write_json, write_text
+from assay.plan.targets import ANALYSES
 
 SCALE = "synthetic"
 EMPTY_SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="36pt"/>'
@@ -53,12 +55,9 @@ def write_report(base: Path, inputs: AnalysisInputs, study: dict, *, drawn: bool
         The page's path.
     """
     folder = base / study["name"]
-    for name in ("accuracy", "mcnemar", "ranking", "cochran"):
-        write_csv(getattr(inputs, name), folder / "statistics" / f"{name}.csv")
-    write_csv(inputs.ledger, folder / "ledger.csv")
-    write_csv(inputs.checks, folder / "checks.csv")
-    headline = build_table("headline", study["headline"], study, inputs)
-    write_csv(headline.tidy, folder / "headline.csv")
+    for place in ANALYSES:
+        write_table(analysis_table(Path(place).name, study, inputs), folder / place)
+    write_json(folder / "provenance.json", origins(inputs, code="c0de"))
     for name, spec in study["tables"].items():
         write_table(build_table(spec["kind"], spec, study, inputs), folder / "tables" / name)
     for name, spec in study["figures"].items():
@@ -69,5 +68,5 @@ def write_report(base: Path, inputs: AnalysisInputs, study: dict, *, drawn: bool
             write_text(folder / "figures" / f"{name}.pdf", "")
         write_text(folder / "figures" / f"{name}.txt", caption(spec, study, inputs) + "\n")
     page = base / "index.html"
-    render_page(SCALE, [study], page, {"Provenance and workflow graph": "report.html"})
+    render_page(SCALE, [study], page)
     return page

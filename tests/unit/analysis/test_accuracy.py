@@ -49,6 +49,10 @@ def test_auroc_handles_ties_missing_classes_and_nonsense():
     assert auroc(labels, scores) == pytest.approx(roc_auc_score(labels, scores[:, 1]))
     assert np.isnan(auroc(np.zeros(4, int), scores))
     assert np.isnan(auroc(labels, scores * np.nan))
+    rng = np.random.default_rng(0)
+    labels, scores = rng.integers(0, 3, 300), rng.integers(1, 5, (300, 3)).astype(np.float32)
+    each = [roc_auc_score(labels == k, scores[:, k]) for k in range(3)]
+    assert auroc(labels, scores) == pytest.approx(np.mean(each))
 
 
 def test_one_split_has_no_standard_deviation(run):
@@ -59,11 +63,20 @@ def test_one_split_has_no_standard_deviation(run):
 
 def test_images_tested_in_several_splits_do_not_narrow_the_interval(run):
     fold = run[(run["split"] == "kfold_0") & (run.model == "gbz")]
-    twice = pd.concat([fold, fold.assign(split="random_1")])
+    twice = pd.concat([fold, fold.assign(split="kfold_1")])
     once, got = accuracy(fold), accuracy(twice)
     assert (got.n == 2 * once.n).all()
     assert (got.samples == once.samples).all()
     assert got.low.tolist() == pytest.approx(once.low.tolist())
+
+
+def test_split_schemes_are_never_averaged(run):
+    leaky = run.assign(split=run["split"].str.replace("kfold", "kfold_leaky"), broken=False)
+    both, alone = accuracy(pd.concat([run, leaky])), accuracy(run)
+    assert both.scheme.unique().tolist() == ["kfold", "kfold_leaky"]
+    mine = both[both.scheme == "kfold"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(mine, alone)
+    assert both[both.scheme == "kfold_leaky"].accuracy.eq(1).all()
 
 
 def test_flip_share_counts_only_images_that_were_right(run):

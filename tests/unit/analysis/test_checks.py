@@ -1,9 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from factory import outcomes
+from factory import outcomes, study
 
 from assay.analysis.checks import CHECKS, checks, verdict
+
+TWINS = study()["tables"]["defects"]["pairs"]
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +19,7 @@ def run(sound):
 
 
 def finding(frame: pd.DataFrame, check: str, model: str = "gbz", **thresholds) -> pd.Series:
-    got = checks(frame, thresholds)
+    got = checks(frame, thresholds, TWINS)
     return got[(got.model == model) & got.check.str.startswith(check)].iloc[0]
 
 
@@ -27,7 +29,7 @@ def where(frame, attack, epsilon=None, model="gbz"):
 
 
 def test_a_healthy_evaluation_passes_every_check_and_is_sound(run):
-    got = checks(run)
+    got = checks(run, twins=TWINS)
     assert set(got.check) == set(CHECKS)
     assert got.status.eq("pass").all(), got[got.status != "pass"].sentence.tolist()
     assert verdict(got).verdict.tolist() == ["sound", "sound"]
@@ -85,9 +87,84 @@ def test_an_iterative_attack_is_known_by_its_steps_even_if_most_images_left_earl
     assert finding(run, "D16").status == "fail"
 
 
+def test_networks_of_another_split_scheme_are_judged_apart(run):
+    other = run.assign(split=run["split"].str.replace("kfold", "kfold_leaky"))
+    other.loc[where(other, "pgd_linf", 0.05), "broken"] = False
+    got = verdict(checks(pd.concat([run, other]))).set_index(["scheme", "model"]).verdict
+    assert got["kfold", "gbz"] == "sound"
+    assert got["kfold_leaky", "gbz"] == "broken"
+    assert got["kfold_leaky", "dbx"] == "sound"
+
+
+def test_one_model_may_be_judged_alone_where_it_is_known_what_all_were_to_be_tested_on(run):
+    mine = run[run.model == "gbz"]
+    expected = {("medical_mnist", "kfold"): len(mine)}
+    alone, all_ = checks(mine, expected=expected), checks(run)
+    pd.testing.assert_frame_equal(alone, all_[all_.model == "gbz"].reset_index(drop=True))
+    got = finding(mine, "D41")
+    assert got.status == "pass"
+    more = checks(mine, expected={("medical_mnist", "kfold"): 2 * len(mine)}).set_index("check")
+    assert more.loc["D41 lint"].figure == pytest.approx(0.5)
+
+
 def test_published_twins_may_be_weak(run):
     run.loc[where(run, "pgd_as_published"), "broken"] = False
     assert finding(run, "D16").status == "pass"
+
+
+def beaten(run, images, epsilon=0.03):
+    """A published attack that breaks `images` more than its correction, and all that it breaks."""
+    published, corrected = where(run, "pgd_as_published", epsilon), where(run, "pgd_linf", epsilon)
+    broken = run.loc[corrected, "broken"].to_numpy().copy()
+    broken[np.flatnonzero(~broken)[:images]] = True
+    run.loc[published, "broken"] = broken
+    return run
+
+
+def test_a_published_attack_that_beats_its_correction_makes_the_evaluation_suspect(run):
+    got = checks(beaten(run, images=14), twins=TWINS)
+    mine = got[got.model == "gbz"].set_index("check").loc["D42 published twins"]
+    assert mine.status == "flag"
+    assert mine.figure == pytest.approx(14 / 120)
+    assert "pgd_linf breaks 11.7% fewer images than pgd_as_published" in mine.sentence
+    assert "at linf 0.03 (exact p = " in mine.sentence
+    verdicts = verdict(got).set_index("model")
+    assert verdicts.verdict.to_dict() == {"gbz": "suspect", "dbx": "sound"}
+    assert "D42" in verdicts.because["gbz"]
+
+
+def test_a_published_attack_that_beats_its_correction_by_chance_is_not_held_against_it(run):
+    # 3 images of 120, all on one side: one-sided exact p = 0.125 before any correction.
+    got = finding(beaten(run, images=3), "D42")
+    assert got.status == "pass"
+    assert got.figure == pytest.approx(3 / 120)
+
+
+def test_a_difference_within_the_tolerance_is_not_held_against_a_correction(run):
+    beaten(run, images=14)
+    assert finding(run, "D42", tolerance=0.2).status == "pass"
+    assert finding(run, "D42", twin_significance=1e-9).status == "pass"
+
+
+def test_p_values_of_all_pairs_and_radii_are_corrected_together(run):
+    # One-sided p = 2 ** -6 alone is below 0.05, but not among the 13 comparisons of the study.
+    got = finding(beaten(run, images=6), "D42")
+    assert got.status == "pass"
+    pair = [{"published": "pgd_as_published", "corrected": "pgd_linf"}]
+    alone = checks(run[run.epsilon != 0.1], twins=pair).set_index(["model", "check"])
+    assert alone.status["gbz", "D42 published twins"] == "flag"
+
+
+def test_a_correction_that_is_run_as_published_decides_no_verdict(run):
+    at = where(run, "pgd_as_published_mended")
+    run.loc[at, "broken"] = False
+    assert finding(run, "D42").status == "pass"
+
+
+def test_twins_that_never_meet_are_not_called_compared(run):
+    apart = run[(run.suite == "as_published") == (run["sample"] % 2 == 0)]
+    assert not checks(apart, twins=TWINS).check.str.startswith("D42").any()
+    assert not checks(run).check.str.startswith("D42").any()
 
 
 def test_accuracy_that_rises_with_the_radius_is_flagged(run):

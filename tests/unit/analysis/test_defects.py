@@ -36,9 +36,19 @@ def test_only_budgets_and_images_of_both_attacks_enter(run):
 
 def test_images_tested_in_several_splits_get_no_p_value(run):
     fold = run[run["split"] == "kfold_0"]
-    got = defects(pd.concat([fold, fold.assign(split="random_1")]), PAIRS)
+    got = defects(pd.concat([fold, fold.assign(split="kfold_1")]), PAIRS)
     assert got.exact_p.isna().all()
     assert np.isfinite(got.points_explained).all()
+
+
+def test_split_schemes_are_priced_apart_although_they_share_their_images(run):
+    leaky = run.assign(split=run["split"].str.replace("kfold", "kfold_leaky"), broken=False)
+    got = defects(pd.concat([run, leaky]), PAIRS)
+    assert set(got.scheme) == {"kfold", "kfold_leaky"}
+    assert (got.points_explained[got.scheme == "kfold_leaky"] == 0).all()
+    mine = got[got.scheme == "kfold"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(mine, defects(run, PAIRS))
+    assert got.exact_p.notna().all()
 
 
 def test_a_pair_that_never_meets_gives_no_row(run):

@@ -179,6 +179,13 @@ def test_examples_mark_each_decision_that_is_wrong(study, inputs):
     assert set(factory.CLASSES) & names, "rows are named by their true class"
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(1, 2), (2, 3)])
+def test_examples_show_as_many_rows_and_columns_as_the_study_asks_for(study, inputs, rows, columns):
+    spec = {**study["figures"]["figure5"], "rows": rows, "columns": columns}
+    axes = draw_figure(spec, study, inputs).axes[0]
+    assert sum(text.get_text()[0] in "✓✗" for text in axes.texts) == rows * columns
+
+
 def test_examples_show_each_class_before_any_class_twice(study, inputs):
     from assay.analysis.figures import _one_of_each
 

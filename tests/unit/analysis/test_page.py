@@ -13,6 +13,8 @@ from docutils.core import publish_doctree
 
 from assay.analysis.page import TEMPLATES, headline_text, read_markdown_table, render_page
 from assay.foundation.errors import AssayError
+from assay.foundation.files import read_json, write_json
+from assay.plan.targets import ANALYSES
 
 ROOT = Path(__file__).parents[3]
 MODELS = ("resnet18_text", "gbz_as_coded")
@@ -54,8 +56,8 @@ def report(run, tmp_path):
     return tmp_path / report_factory.SCALE, json.loads(json.dumps(study))
 
 
-def rendered(base, study, **links):
-    render_page(report_factory.SCALE, [study], base / "index.html", links)
+def rendered(base, study):
+    render_page(report_factory.SCALE, [study], base / "index.html")
     return (base / "index.html").read_text(encoding="utf-8")
 
 
@@ -85,8 +87,55 @@ def test_the_page_is_one_file_and_its_links_lead_to_files_beside_it(run):
     assert "@import" not in text
     assert not re.search(r"url\(\s*['\"]?(?!data:)", text)
     for link in page.of("a"):
-        if not link["href"].startswith("#") and link["href"] != "report.html":
+        if not link["href"].startswith("#"):
             assert (base / link["href"]).is_file(), link["href"]
+
+
+def test_every_written_table_and_figure_is_linked_in_all_its_formats(run):
+    base, study = run
+    page = Elements((base / "index.html").read_text(encoding="utf-8"))
+    linked = {link["href"] for link in page.of("a")}
+    tables = [*ANALYSES, *(f"tables/{name}" for name in study["tables"])]
+    for table in tables:
+        for ending in ("csv", "md", "tex"):
+            assert f"{STUDY}/{table}.{ending}" in linked
+    for figure in study["figures"]:
+        for ending in ("svg", "pdf"):
+            assert f"{STUDY}/figures/{figure}.{ending}" in linked
+    written = {path.relative_to(base).as_posix() for path in base.rglob("*.*")}
+    assert written - linked == {
+        "index.html",
+        *(f"{STUDY}/figures/{figure}.txt" for figure in study["figures"]),
+    }
+
+
+def test_the_page_says_how_snakemakes_own_report_is_made_instead_of_linking_it(run):
+    base, _ = run
+    text = (base / "index.html").read_text(encoding="utf-8")
+    footer = " ".join(re.search(r"<footer>(.*?)</footer>", text, re.S)[1].split())
+    assert f"--report report/{report_factory.SCALE}/report.html" in footer
+    assert 'href="report.html"' not in text
+
+
+def test_what_made_the_numbers_stands_where_it_says_what_was_run(report):
+    base, study = report
+    path = base / STUDY / "provenance.json"
+    made = read_json(path)
+    made["outcomes"] |= {
+        "seconds": 9000.0,
+        "written": ["2024-05-06T07:08:09Z", "2024-05-08T00:00:00Z"],
+    }
+    made["outcomes"]["code"]["natural"] = ["c0de", "5ta1e"]
+    write_json(path, made)
+    text = rendered(base, study)
+    part = text[text.index(f'id="{STUDY}-methods"') :]
+    words = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", part)).split())
+    files = made["outcomes"]["files"]
+    assert f"Outcomes of attacks {files} files 2.5 hours on cpu, 1 thread; seed 0" in words
+    assert "written 2024-05-06 to 2024-05-08" in words
+    assert "natural c0de, 5ta1e" in words
+    assert "assay 0.1.0; Python 3.11.9; numpy 1.0.0; torch 2.0.0" in words
+    assert f'href="{STUDY}/provenance.json"' in part
 
 
 def test_the_headline_shows_the_numbers_of_its_file(run):
@@ -162,6 +211,15 @@ def test_numbers_stand_with_n_interval_and_seed(run):
         assert "seed 0" in words, name
 
 
+def test_a_test_that_can_find_no_difference_shows_no_number_for_one(report):
+    base, study = report
+    path = base / STUDY / "statistics/mcnemar.csv"
+    pd.read_csv(path).assign(minimum_detectable_difference=float("nan")).to_csv(path, index=False)
+    text = rendered(base, study)
+    table = re.search(rf'<table id="table-{STUDY}-mcnemar".*?</table>', text, re.S)[0]
+    assert "nan" not in html.unescape(re.sub(r"<[^>]+>", " ", table)).split()
+
+
 def test_stand_ins_are_told_in_the_banner(report):
     base, study = report
     study["titles"]["datasets"]["phantom"] = "Phantom"
@@ -189,7 +247,9 @@ def test_the_same_files_give_the_same_page(report):
     assert rendered(base, study) == rendered(base, study)
 
 
-@pytest.mark.parametrize("name", ["headline.csv", "tables/table1.md", "figures/figure7.svg"])
+@pytest.mark.parametrize(
+    "name", ["headline.csv", "provenance.json", "tables/table1.md", "figures/figure7.svg"]
+)
 def test_a_missing_file_is_named_and_no_page_is_written(report, name):
     base, study = report
     (base / "index.html").unlink()
@@ -264,17 +324,39 @@ def _light(colour):
     return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "report").rglob("*.rst")), ids=lambda p: p.stem)
-def test_captions_of_the_snakemake_report_are_one_clean_paragraph(path):
+CAPTIONS = sorted((ROOT / "report").rglob("*.rst"))
+
+
+def written_caption(path, recipe="elbo"):
+    """A caption as Snakemake's report shows it."""
+    training = {"entry": {"training": {"recipe": recipe, "batch_size": 50}}}
     job = {
         "wildcards": dict.fromkeys(
             ("study", "scale", "table", "figure", "dataset", "split", "model"), "name"
         ),
-        "params": {"spec": {"title": "A title", "caption": "What it shows."}, "seed": 1},
+        "params": {
+            "spec": {"title": "A title", "caption": "What it shows."},
+            "seed": 1,
+            **training,
+        },
         "config": {"scale": "demo", "seed": 1},
     }
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
-    text = environment.from_string(path.read_text(encoding="utf-8")).render(snakemake=job)
+    return environment.from_string(path.read_text(encoding="utf-8")).render(snakemake=job)
+
+
+@pytest.mark.parametrize("path", CAPTIONS, ids=lambda p: p.stem)
+def test_captions_of_the_snakemake_report_are_one_clean_paragraph(path):
+    text = written_caption(path)
     tree = publish_doctree(text, settings_overrides={"report_level": 1, "halt_level": 1})
     paragraphs = [node for node in tree.children if node.tagname == "paragraph"]
     assert len(paragraphs) == len(tree.children) == (2 if path.stem == "workflow" else 1)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "unit"), [("elbo", "per full batch of 50 images"), ("standard", "per image")]
+)
+def test_the_caption_of_a_history_names_the_unit_in_which_its_losses_are_stored(recipe, unit):
+    words = " ".join(written_caption(ROOT / "report/captions/history.rst", recipe).split())
+    assert f"``train_loss`` and ``val_loss`` are {unit}, as they are minimised" in words
+    assert "parts of the loss are means per image" in words

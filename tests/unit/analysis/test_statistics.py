@@ -5,11 +5,14 @@ from factory import ATTACKS, MODELS, outcomes
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 
+from assay.analysis.checks import evaluations
 from assay.analysis.statistics import (
+    Paired,
     cochran_q,
     corrected_resampled_t,
     exact_p,
     holm,
+    holm_levels,
     letter_groups,
     mcnemar,
     mid_p,
@@ -146,30 +149,90 @@ def test_beside_every_nonsignificant_result_stands_what_would_have_been_found():
     tests = mcnemar(outcomes(models=("gbz", "dbx"), folds=2))
     weak = tests[~tests.significant]
     assert len(weak)
-    assert weak.note.str.contains(r"n\.s\.; a true difference of 0\.\d+ would be found").all()
-    assert (weak.minimum_detectable_difference > 0).all()
+    words = (
+        r"n\.s\.; at Holm's level of [\d.]+, a true difference of 0\.\d+ would be found with 80%"
+    )
+    assert weak.note.str.contains(words).all()
+    assert (weak.minimum_detectable_difference > weak.difference.abs()).all()
 
 
-def test_the_minimum_detectable_difference_is_found_with_the_promised_power():
-    n, psi = 400, 0.2
-    d = float(minimum_detectable_difference(n, psi))
+def test_holm_judges_what_is_left_at_the_level_at_which_it_stopped():
+    p = np.array([0.04, 0.001, np.nan, 0.03, 0.012, 0.9])
+    # 0.001 < 0.05 / 5 and 0.012 < 0.05 / 4 are rejected; 0.03 > 0.05 / 3 stops the procedure.
+    levels = holm_levels(p)
+    assert levels[[1, 4]] == pytest.approx([0.05 / 5, 0.05 / 4])
+    assert levels[[0, 3, 5]] == pytest.approx([0.05 / 3] * 3)
+    assert np.isnan(levels[2])
+    # A p-value just below that level would have been rejected, one just above it not.
+    for index in (0, 3, 5):
+        for factor, found in ((0.999, True), (1.001, False)):
+            other = p.copy()
+            other[index] = levels[index] * factor
+            assert (holm(other)[index] < 0.05) == found
+    assert holm_levels(np.array([0.001, 0.002])) == pytest.approx([0.025, 0.05])
+
+
+def test_no_difference_that_was_observed_and_missed_is_called_detectable():
+    strongest = {}
+    for level in (0.05, 0.05 / 3, 0.05 / 192):
+        for n in (5, 6, 12, 20, 45, 100, 400):
+            for discordant in range(1, n + 1, max(1, n // 25)):
+                # The most one-sided table that is not significant.
+                most = int(min(stats.binom.isf(level / 2, discordant, 0.5), discordant))
+                observed = (2 * most - discordant) / n
+                found = float(minimum_detectable_difference(n, discordant / n, alpha=level))
+                strongest[level, n, discordant] = observed - found
+                assert np.isnan(found) or observed < found
+    assert np.isnan(list(strongest.values())).any()
+    assert np.nanmax(list(strongest.values())) > -0.05
+
+
+def test_where_no_result_could_be_significant_nothing_is_called_detectable():
+    # 30 tests leave a level of 0.05 / 30, for which 10 pairs on one side are too few.
+    family = pd.concat(rows(table(0, 10, 0, 0), attack=f"attack_{i}") for i in range(30))
+    tests = mcnemar(family)
+    assert not tests.significant.any()
+    assert tests.level.tolist() == pytest.approx([0.05 / 30] * 30)
+    assert tests.minimum_detectable_difference.isna().all()
+    assert tests.note.str.contains("no difference is significant on so few images").all()
+
+
+def test_the_minimum_detectable_difference_grows_with_the_tests_of_the_family():
+    alone = mcnemar(rows(table(80, 6, 4, 10))).iloc[0]
+    family = pd.concat(rows(table(80, 6, 4, 10), attack=f"attack_{i}") for i in range(20))
+    corrected = mcnemar(family).iloc[0]
+    assert alone.minimum_detectable_difference == minimum_detectable_difference(100, 0.1)
+    assert corrected.minimum_detectable_difference == minimum_detectable_difference(
+        100, 0.1, alpha=0.05 / 20
+    )
+    assert corrected.minimum_detectable_difference > 1.3 * alone.minimum_detectable_difference
+
+
+@pytest.mark.parametrize(("n", "psi", "level"), [(200, 0.2, 0.05), (100, 0.6, 0.05 / 20)])
+def test_the_minimum_detectable_difference_is_found_with_the_promised_power(n, psi, level):
+    d = float(minimum_detectable_difference(n, psi, alpha=level))
     share = (psi + d) / 2 / psi  # of the discordant pairs that favour the better model
-    discordant = np.arange(n + 1)
-    weight = stats.binom.pmf(discordant, n, psi)
-    z = stats.norm.isf(0.025)
-    # Asymptotic test: reject where |b - c| > z sqrt(b + c).
-    critical = (discordant + z * np.sqrt(discordant)) / 2
-    power = (weight * stats.binom.sf(np.floor(critical), discordant, share)).sum()
-    assert power == pytest.approx(0.8, abs=0.02)
+    power = 0.0
+    for discordant in range(n + 1):
+        found = [a for a in range(discordant + 1) if a > discordant / 2
+                 and 2 * stats.binom.sf(a - 1, discordant, 0.5) < level][:1]  # fmt: skip
+        if found:
+            power += stats.binom.pmf(discordant, n, psi) * stats.binom.sf(
+                found[0] - 1, discordant, share
+            )
+    assert power == pytest.approx(0.8, abs=1e-4)
+    # The normal approximation, Connor 1987, comes near: the exact test is a little weaker.
+    a, b = stats.norm.isf(level / 2), stats.norm.isf(0.2)
+    connor = (a * np.sqrt(psi) + b * np.sqrt(psi - d**2)) / np.sqrt(n)
+    assert connor < d < 1.12 * connor
 
 
 def test_without_any_discordant_pair_a_difference_could_still_be_missed():
     d = float(minimum_detectable_difference(200, 0.0))
-    a, b = stats.norm.isf(0.025), stats.norm.isf(0.2)
-    assert np.sqrt(200) * d == pytest.approx(a * np.sqrt(d) + b * np.sqrt(d - d**2))
-    # Six one-sided discordant pairs are the fewest that are significant at all.
+    # Six discordant pairs, all on one side, are the fewest that are significant at all.
+    assert stats.binom.sf(5, 200, d) == pytest.approx(0.8)
     assert 6 / 200 < d < 12 / 200
-    assert minimum_detectable_difference(3, 0.0) == 1.0
+    assert np.isnan(minimum_detectable_difference(5, 0.0))
 
 
 def test_more_images_detect_smaller_differences():
@@ -203,12 +266,55 @@ def test_the_resampled_t_test_carries_nadeau_and_bengios_correction():
 
 def test_the_resampled_t_test_of_splits_uses_their_differences_and_sizes():
     splits = [rows(table(6, 2 + i % 2, 1, 1), split=f"random_{i}") for i in range(4)]
-    sizes = {("toy", f"random_{i}"): 40 for i in range(4)}
+    sizes = {("toy", f"random_{i}", model): 40 for i in range(4) for model in "ab"}
     result = resampled_t(pd.concat(splits), sizes).iloc[0]
     gaps = [1 / 10, 2 / 11, 1 / 10, 2 / 11]
     t, _, p = corrected_resampled_t(gaps, np.mean([10, 11, 10, 11]) / 40)
     assert (result.splits, result.t, result.p) == (4, pytest.approx(t), pytest.approx(p))
     assert resampled_t(pd.concat(splits), {}).empty
+
+
+def test_the_resampled_t_test_takes_the_smaller_training_set_of_a_pair():
+    right = {**table(6, 2, 1, 1), "c": [0, 1] * 5}
+    splits = pd.concat(rows(right, split=f"random_{i}", start=i % 2) for i in range(4))
+    models = {"a": 100, "b": 40, "c": 80}
+    sizes = {("toy", f"random_{i}", model): n for i in range(4) for model, n in models.items()}
+    result = resampled_t(splits, sizes).set_index(["model_a", "model_b"])
+    assert result.test_share.to_dict() == pytest.approx(
+        {("a", "b"): 10 / 40, ("a", "c"): 10 / 80, ("b", "c"): 10 / 40}
+    )
+    del sizes["toy", "random_0", "c"]
+    assert resampled_t(splits, sizes).splits.tolist() == [4, 3, 3]
+
+
+def test_split_schemes_are_tested_apart_but_corrected_together():
+    leaky = rows(table(20, 2, 1, 1), split="kfold_leaky_0")
+    careful = pd.concat(rows(table(20, 9, 0, 1), split=f"kfold_{i}", start=30 * i) for i in (0, 1))
+    tests = mcnemar(pd.concat([leaky, careful])).set_index("scheme")
+    assert tests.n.to_dict() == {"kfold_leaky": 24, "kfold": 60}
+    assert tests["split"].eq("pooled").all(), "an image in two schemes is not tested twice"
+    assert tests.holm_p["kfold"] == pytest.approx(2 * exact_p(18, 0))
+    q = cochran_q(pd.concat([leaky, careful]))
+    assert q.n.tolist() == [24, 60]
+    ranked = ranking(tests.reset_index())
+    assert ranked.groupby("scheme").group.apply(list).to_dict() == {
+        "kfold_leaky": ["a", "a"], "kfold": ["a", "b"],
+    }  # fmt: skip
+
+
+def test_tests_of_parts_are_the_tests_of_the_whole():
+    frame = outcomes(models=("gbz", "dbx", "gbz_as_coded"), folds=2, per_fold=12)
+    capped = frame[~((frame.model == "dbx") & (frame.suite == "blackbox"))]
+    keys = ["model", "suite", "split"]
+    parts = [Paired.of(rows) for _, rows in capped.groupby(keys, observed=True, sort=False)]
+    joined, whole = Paired.joined(parts), Paired.of(capped)
+    assert joined.evaluations == whole.evaluations == evaluations(capped)
+    sizes = {("medical_mnist", f"kfold_{i}", model): 30 for i in range(2) for model in MODELS}
+    pd.testing.assert_frame_equal(mcnemar(joined), mcnemar(whole))
+    pd.testing.assert_frame_equal(cochran_q(joined), cochran_q(whole))
+    order = ["attack", "epsilon", "model_a", "model_b"]
+    first, second = (resampled_t(pairs, sizes).sort_values(order) for pairs in (joined, whole))
+    pd.testing.assert_frame_equal(first.reset_index(drop=True), second.reset_index(drop=True))
 
 
 def test_letters_are_shared_exactly_by_models_that_do_not_differ():

@@ -6,8 +6,19 @@ import pytest
 from factory import study, write_run
 
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.tables import TABLES, Table, build_table, p_text, to_latex, write_table
+from assay.analysis.tables import (
+    ANALYSES,
+    LONG_TABLE,
+    TABLES,
+    Table,
+    analysis_table,
+    build_table,
+    p_text,
+    to_latex,
+    write_table,
+)
 from assay.foundation.errors import ConfigError, OutcomeError
+from assay.plan import targets
 
 CELLS = [{"attack": "clean", "epsilon": 0}, {"attack": "pgd_linf", "epsilon": 0.03}]
 SPECS = {
@@ -44,10 +55,74 @@ def test_each_table_is_written_for_eyes_and_for_machines(kind, inputs, tmp_path)
     assert len([line for line in lines if line.startswith("|")]) == len(table.display) + 2
     assert lines[-1] == table.caption
     text = latex.read_text()
-    assert text.count(r"\\") == len(table.display) + 1
+    long = len(table.display) > LONG_TABLE
+    assert (r"\begin{longtable}" in text) == long
+    body = text.split(r"\endlastfoot" if long else r"\midrule")[1]
+    assert body.count(r"\\") == len(table.display)
     assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
     assert table.display.map(lambda cell: isinstance(cell, str)).all(axis=None)
     assert table.display.columns.is_unique
+
+
+def test_the_tables_of_every_study_are_those_that_the_workflow_declares():
+    assert [place.rpartition("/")[2] for place in targets.ANALYSES] == list(ANALYSES)
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_each_table_of_every_study_is_written_in_three_formats(name, inputs, tmp_path):
+    table = analysis_table(name, inputs.study, inputs)
+    csv, markdown, latex = write_table(table, tmp_path / name)
+    if name != "headline":
+        expected = tmp_path / "expected.csv"
+        getattr(inputs, name).to_csv(expected, index=False)
+        assert csv.read_bytes() == expected.read_bytes()
+    assert len(table.display)
+    assert markdown.read_text().startswith("| ")
+    assert table.caption in markdown.read_text()
+    assert table.caption.endswith("2 splits; seed 0.")
+    assert (r"\begin{longtable}" in latex.read_text()) == (len(table.display) > LONG_TABLE)
+
+
+@pytest.mark.parametrize("models", [("gbz",), ("gbz", "dbx")])
+@pytest.mark.parametrize("folds", [1, 2])
+def test_the_smallest_studies_have_all_tables(models, folds, tmp_path):
+    inputs = AnalysisInputs.from_manifest(
+        write_run(tmp_path, models=models, folds=folds, per_fold=12)
+    )
+    for name in ANALYSES:
+        _, markdown, latex = write_table(
+            analysis_table(name, inputs.study, inputs), tmp_path / name
+        )
+        assert markdown.read_text().strip()
+        assert r"\toprule" in latex.read_text()
+
+
+def test_the_longest_table_holds_every_test_of_the_study(inputs, tmp_path):
+    table = analysis_table("mcnemar", inputs.study, inputs)
+    assert len(table.display) == len(inputs.mcnemar) > LONG_TABLE
+    text = write_table(table, tmp_path / "mcnemar")[2].read_text()
+    assert (
+        text.count("PGD L2 $\\varepsilon$ = 0.5 ") == (inputs.mcnemar.attack == "pgd_l2").sum() / 4
+    )
+
+
+def test_sentences_get_a_column_that_breaks_lines(inputs):
+    text = to_latex(analysis_table("checks", inputs.study, inputs), "tab:checks")
+    assert r"{lllp{6cm}}" in text
+
+
+def test_doubtful_checks_stand_first_and_the_tidy_form_keeps_its_order(inputs):
+    doubted = AnalysisInputs(inputs.manifest, inputs.study)
+    frame = inputs.checks.copy()
+    frame.loc[frame.index[-1], "status"] = "fail"
+    doubted.__dict__["checks"] = frame
+    table = analysis_table("checks", inputs.study, doubted)
+    assert table.display["Status"][0] == "fail"
+    assert table.tidy is frame
+
+
+def test_the_attacks_in_the_table_of_defects_are_checked_against_each_other(inputs):
+    assert inputs.checks.check.str.startswith("D42").sum() == inputs.checks.model.nunique()
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -166,11 +241,11 @@ def test_missing_records_are_named_and_left_out(inputs, caplog):
 def test_missing_outcomes_are_an_error_that_names_the_file(inputs):
     lost = {**inputs.manifest["outcomes"][0], "path": "gone/natural.parquet"}
     with pytest.raises(OutcomeError, match=r"gone/natural\.parquet"):
-        _ = AnalysisInputs({**inputs.manifest, "outcomes": [lost]}).outcomes
+        AnalysisInputs({**inputs.manifest, "outcomes": [lost]}).outcomes()
 
 
 def test_inputs_are_read_once(inputs):
-    assert inputs.outcomes is inputs.outcomes
+    assert inputs.accuracy is inputs.accuracy
     assert inputs.mcnemar is inputs.mcnemar
 
 

@@ -8,9 +8,10 @@ from assay.foundation.errors import OutcomeError
 from assay.foundation.outcomes import (
     OUTCOME_COLUMNS,
     read_outcomes,
-    read_provenance,
+    score_reader,
     write_outcomes,
 )
+from assay.foundation.provenance import read_provenance
 
 
 def rows(n=3, **changes):
@@ -31,7 +32,7 @@ def test_rows_come_back_as_written_with_their_provenance(tmp_path):
     back = read_outcomes(path)
     assert list(back.columns) == list(OUTCOME_COLUMNS)
     assert back["epsilon"].tolist() == [0.1] * 3
-    assert back["scores"][0].tolist() == [0.25, 0.75]
+    assert score_reader(back["scores"])(np.arange(3)).tolist() == [[0.25, 0.75]] * 3
     assert back["log_px"].isna().all()
     assert read_provenance(path) == {"seed": 7}
 
@@ -40,6 +41,33 @@ def test_files_of_several_jobs_are_joined_with_their_names(tmp_path):
     for name in "ab":
         write_outcomes(rows(model=name), tmp_path / name, {})
     assert read_outcomes([tmp_path / "a", tmp_path / "b"])["model"].tolist() == list("aaabbb")
+
+
+def test_only_the_columns_that_are_asked_for_are_read(tmp_path):
+    path = tmp_path / "x.parquet"
+    write_outcomes(rows(model="m"), path, {})
+    some = read_outcomes([path, path], ["sample", "scores", "model"])
+    assert list(some.columns) == ["sample", "scores", "model"]
+    pd.testing.assert_frame_equal(some[:3], read_outcomes(path)[["sample", "scores", "model"]])
+    assert list(read_outcomes([], ["sample"]).columns) == ["sample"]
+
+
+def test_scores_are_one_block_of_numbers_wherever_they_come_from(tmp_path):
+    shares = np.random.default_rng(0).random((3, 4)).astype(np.float32)
+    frame = rows(scores=list(shares))
+    write_outcomes(frame, tmp_path / "x", {})
+    # A resumed job joins rows that it read to rows that it made, and writes both.
+    back = read_outcomes(tmp_path / "x")
+    write_outcomes(pd.concat([back, frame.assign(sample=9 + frame["sample"])]), tmp_path / "y", {})
+    write_outcomes(rows(), tmp_path / "two_classes", {})
+    back = read_outcomes([tmp_path / name for name in ("x", "two_classes", "y")])
+    for scores in (back.scores, back.scores.astype(object)):
+        read = score_reader(scores)
+        assert np.array_equal(read(np.array([2, 0])), shares[[2, 0]])
+        assert np.array_equal(read(np.array([3, 5])), [[0.25, 0.75]] * 2)
+        assert np.array_equal(read(np.arange(6, 12)), np.concatenate([shares, shares]))
+    later = score_reader(back.scores[6:])
+    assert np.array_equal(later(np.array([1, 5])), shares[[1, 2]])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ import shutil
 import pytest
 import yaml
 
+from assay.analysis.figures import FIGURES
+from assay.analysis.tables import TABLES
 from assay.foundation.errors import ConfigError
 from assay.foundation.places import mirror_of
 from assay.plan.configuration import ROOT, merged, read_configuration
@@ -88,6 +90,30 @@ def test_defaults_come_from_the_schema():
             r"'acuracy' is not allowed; did you mean 'accuracy'",
         ),
         ("studies/millner2024.yaml", ["grid"], [], r"millner2024\.yaml: grid: "),
+        (
+            "catalogue/splits.yaml",
+            ["mine"],
+            {"title": "mine", "kind": "kfold"},
+            r"splits\.yaml: mine: the key 'folds' is missing \(kind: kfold\); it says: number of",
+        ),
+        (
+            "catalogue/splits.yaml",
+            ["mine"],
+            {"title": "mine", "kind": "random", "repeats": 2},
+            r"splits\.yaml: mine: the key 'test' is missing \(kind: random\); it says: share of",
+        ),
+        (
+            "catalogue/splits.yaml",
+            ["mine"],
+            {"title": "mine", "kind": "random", "test": 0.2},
+            r"splits\.yaml: mine: the key 'repeats' is missing \(kind: random\)",
+        ),
+        (
+            "studies/millner2024.yaml",
+            ["headline", "cells"],
+            [{"epsilon": 0}],
+            r"headline\.cells\.0: the key 'attack' is missing; it says: an id of",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_file_key_and_remedy(root, file, path, value, message):
@@ -137,6 +163,13 @@ def test_an_override_changes_only_what_it_names():
     assert smoke["title"] == paper["title"]
 
 
+def test_the_paper_scale_says_how_many_images_a_capped_attack_sees():
+    configuration = read_configuration({"scale": "paper"})
+    caps = {entry["samples"] for entry in configuration.catalogue["attacks"].values()} - {None}
+    assert caps
+    assert all(f"{cap} per split" in configuration.scale["description"] for cap in caps)
+
+
 def test_a_mirror_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.delenv("ASSAY_DATA", raising=False)
     assert mirror_of({"data_mirror": None}) is None
@@ -144,3 +177,79 @@ def test_a_mirror_that_is_not_there_is_named(tmp_path, monkeypatch):
     assert mirror_of({}) == tmp_path.resolve()
     with pytest.raises(ConfigError, match=r"data_mirror .*: there is no folder"):
         mirror_of({"data_mirror": str(tmp_path / "nothing")})
+
+
+NEEDED = {
+    ("tables", "accuracy"): ["cells"],
+    ("tables", "hyper_parameters"): ["model", "reported"],
+    ("tables", "defects"): ["pairs"],
+    ("tables", "significance"): [],
+    ("tables", "ranking"): [],
+    ("tables", "leakage"): [],
+    ("tables", "cost"): [],
+    ("figures", "training_curves"): ["models"],
+    ("figures", "latent_pca"): ["model"],
+    ("figures", "examples"): ["model", "attack"],
+    ("figures", "accuracy_curves"): ["attacks"],
+    ("figures", "ledger_dumbbell"): [],
+}
+VALUES = {
+    "cells": [{"attack": "clean"}],
+    "models": ["gbz"],
+    "model": "gbz",
+    "attack": "fgsm",
+    "attacks": ["fgsm"],
+    "reported": "gbz_table3.csv",
+    "pairs": [{"published": "fgsm_as_published", "corrected": "fgsm", "defect": "one"}],
+}
+
+
+def test_every_kind_of_table_and_figure_is_drawn_by_a_function():
+    drawn = {("tables", kind) for kind in TABLES} | {("figures", kind) for kind in FIGURES}
+    assert drawn - {("tables", "headline")} == set(NEEDED)
+
+
+@pytest.mark.parametrize(("part", "kind"), NEEDED)
+def test_a_table_or_figure_has_the_keys_of_its_kind(root, part, kind):
+    needed = NEEDED[part, kind]
+    whole = {"kind": kind, "title": "mine", **{key: VALUES[key] for key in needed}}
+    change(root, "studies/millner2024.yaml", [part, "mine"], whole)
+    assert read_configuration(root=root).studies["millner2024"][part]["mine"]["kind"] == kind
+    for key in needed:
+        without = {name: value for name, value in whole.items() if name != key}
+        change(root, "studies/millner2024.yaml", [part, "mine"], without)
+        told = rf"{part}\.mine: the key '{key}' is missing \(kind: {kind}\); it says: "
+        with pytest.raises(ConfigError, match=told):
+            read_configuration(root=root)
+
+
+@pytest.mark.parametrize(
+    ("part", "entry", "message"),
+    [
+        (
+            "figures",
+            {"kind": "accuracy_curves", "attacks": ["fgsm"], "model": "gbz"},
+            r"figures\.mine: 'model' is not allowed; did you mean 'models'",
+        ),
+        (
+            "tables",
+            {"kind": "leakage", "pairs": VALUES["pairs"]},
+            r"tables\.mine: 'pairs' is not allowed; use one of kind, title, caption",
+        ),
+    ],
+)
+def test_a_key_that_a_kind_does_not_look_at_is_told(root, part, entry, message):
+    change(root, "studies/millner2024.yaml", [part, "mine"], {"title": "mine", **entry})
+    with pytest.raises(ConfigError, match=message):
+        read_configuration(root=root)
+
+
+def test_examples_say_how_many_rows_and_columns_they_show(root):
+    entry = {"kind": "examples", "title": "mine", "model": "gbz", "attack": "fgsm"}
+    change(root, "studies/millner2024.yaml", ["figures", "mine"], entry | {"rows": 3, "columns": 4})
+    figures = read_configuration(root=root).studies["millner2024"]["figures"]
+    assert (figures["mine"]["rows"], figures["mine"]["columns"]) == (3, 4)
+    assert "rows" not in figures["figure5"]
+    change(root, "studies/millner2024.yaml", ["figures", "mine"], entry | {"columns": 1})
+    with pytest.raises(ConfigError, match=r"figures\.mine\.columns: 1 is less than the minimum"):
+        read_configuration(root=root)

@@ -5,9 +5,13 @@ import tomllib
 
 import pytest
 import yaml
+from PIL import Image
 
+from assay.data.dataset import load
+from assay.data.prepare import prepare
 from assay.foundation.outcomes import SCHEMA
-from assay.plan.configuration import ROOT
+from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.plan import make_plan
 
 
 def pins(text):
@@ -44,12 +48,47 @@ def test_the_configuration_page_lists_every_key_with_its_default():
     assert page.split("<!-- keys -->\n")[1].split("<!-- /keys -->")[0] == table_of_keys()
 
 
+def test_the_report_page_lists_every_kind_of_figure_with_its_keys():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/study.schema.yaml").read_text())
+    figures = schema["properties"]["figures"]["additionalProperties"]
+    allowed = {
+        branch["if"]["properties"]["kind"]["const"]: set(branch["then"]["propertyNames"]["enum"])
+        for branch in figures["allOf"]
+    }
+    assert set(allowed) == set(figures["properties"]["kind"]["enum"])
+    page = (ROOT / "docs/report.md").read_text().split("| kind | keys | shows |")[1]
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]*)\|", page.split("\n\n")[0], re.MULTILINE)
+    everywhere = {"kind", "title", "caption"}
+    documented = {kind: everywhere | set(re.findall(r"`(\w+)`", keys)) for kind, keys in rows}
+    assert documented == allowed
+
+
 def test_the_results_page_lists_every_column_of_an_outcome_file():
     page = (ROOT / "results/README.md").read_text()
     rows = re.findall(
         r"^\| `(\w+)` \| [^|]+ \| (.+) \|$", page.split("<!-- columns -->")[1], re.MULTILINE
     )
     assert rows == [(field.name, field.metadata[b"doc"].decode()) for field in SCHEMA]
+
+
+def test_the_documented_folder_of_images_is_watched_and_read(tmp_path, monkeypatch):
+    page = (ROOT / "docs/data.md").read_text()
+    example = re.search(r"```yaml\n(# config/config\.yaml\n.+?)```", page, re.DOTALL)[1]
+    files = ["healthy/a.png", "healthy/b.png", "ill/b.png"]
+    monkeypatch.chdir(tmp_path)
+    for number, file in enumerate(files):
+        (tmp_path / "my_images" / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), number).save(tmp_path / "my_images" / file)
+    rows = [f"{file},person{number}" for number, file in enumerate(files)]
+    (tmp_path / "my_images/patients.csv").write_text("\n".join(["file,patient", *rows]))
+    plan = make_plan(read_configuration(yaml.safe_load(example)))
+    folders = ["my_images", "my_images/healthy", "my_images/ill"]
+    assert plan.sources("my_images") == [*folders, "my_images/patients.csv"]
+    entry = plan.entry("datasets", "my_images")
+    prepare("my_images", entry, tmp_path / "out", mirror=None, cache=tmp_path, seed=1)
+    data = load(tmp_path / "out")
+    assert data.samples["patient"].tolist() == ["person0", "person1", "person2"]
+    assert data.samples["file"].tolist() == files
 
 
 @pytest.mark.parametrize("name", ["torch", "analysis"])

@@ -1,7 +1,9 @@
 """The run table: counts, stand-ins, and combinations that do not fit."""
 
 import copy
+import dataclasses
 import time
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,8 @@ from assay.foundation.errors import ConfigError
 from assay.plan.configuration import read_configuration
 from assay.plan.plan import make_plan
 from assay.plan.targets import make_targets
+
+SCALES = Path(__file__).resolve().parents[3] / "config/scales"
 
 
 def configured(scale="paper", **study_changes):
@@ -72,12 +76,26 @@ def test_prose_is_no_parameter_but_every_setting_is():
     assert suite[0]["code"] != suite[1]["code"]
 
 
+@pytest.mark.parametrize("scale", sorted(path.stem for path in SCALES.glob("*.yaml")))
+def test_a_corrected_attack_is_never_weaker_than_the_published_one_for_want_of_effort(scale):
+    plan = make_plan(configured(scale))
+    for pair in plan.brief("millner2024")["tables"]["defects"]["pairs"]:
+        published = plan.entry("attacks", pair["published"])["settings"]
+        corrected = plan.entry("attacks", pair["corrected"])["settings"]
+        for effort in ("steps", "population", "generations"):
+            assert corrected.get(effort, 0) >= published.get(effort, 0), pair["corrected"]
+
+
 def test_every_table_and_figure_has_all_its_formats_among_the_targets():
     plan = make_plan(configured())
     targets = make_targets(plan)
     for table in plan.studies["millner2024"].tables:
         for form in ("csv", "md", "tex"):
             assert f"report/paper/millner2024/tables/{table}.{form}" in targets.tables
+    for place in ("headline", "ledger", "checks", "statistics/ranking", "statistics/mcnemar"):
+        for form in ("csv", "md", "tex"):
+            assert f"report/paper/millner2024/{place}.{form}" in targets.statistics
+    assert "report/paper/millner2024/provenance.json" in targets.statistics
     for figure in plan.studies["millner2024"].figures:
         for form in ("svg", "pdf"):
             assert f"report/paper/millner2024/figures/{figure}.{form}" in targets.figures
@@ -117,6 +135,149 @@ def test_an_impossible_combination_is_told_with_its_key(changes, message):
         make_plan(configured(**changes))
 
 
+MILLNER = configured().studies["millner2024"]
+
+
+def reported(**changes):
+    return {"reported": {**MILLNER["reported"], **changes}}
+
+
+def figure(name, **changes):
+    return {"figures": {name: {**MILLNER["figures"][name], **changes}}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            reported(files=["gbz_tabel1.csv"]),
+            r"reported\.files\.0: there is no file of printed numbers 'gbz_tabel1\.csv'; "
+            r"did you mean 'gbz_table1\.csv'",
+        ),
+        (
+            reported(datasets={"medical-mnist": "medical_mnst"}),
+            r"reported\.datasets: there is no data set in the grid called 'medical_mnst'; did you",
+        ),
+        (
+            reported(models={"GBZ": "gbz_as_code"}),
+            r"reported\.models: there is no model in the grid called 'gbz_as_code'; did you mean",
+        ),
+        (
+            figure("figure3", reported="gbz_figure4.csv"),
+            r"figure3\.reported: there is no file of the study called 'gbz_figure4\.csv'; did you",
+        ),
+        (
+            {"features": []},
+            r"figures\.figure4\.model: no features of 'gbz_as_coded' are stored; add it to",
+        ),
+        (
+            {"grid": [*grid(suites=["natural"]), *grid(models=["dbx"])], "tables": {}}
+            | {"headline": {"models": [], "cells": []}, **figure("figure5")},
+            r"figures\.figure5\.attack: 'fgsm' does not attack 'gbz_as_coded' in the grid",
+        ),
+    ],
+)
+def test_what_tables_figures_and_the_ledger_cannot_show_is_told(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        make_plan(configured(**changes))
+
+
+def test_examples_need_images_that_the_scale_stores():
+    configuration = configured()
+    configuration.scale["evaluation"]["examples"] = 0
+    with pytest.raises(ConfigError, match=r"figure5: no example .*raise evaluation\.examples in"):
+        make_plan(configuration)
+
+
+def test_a_file_of_printed_numbers_without_its_columns_is_told(tmp_path):
+    configuration = dataclasses.replace(configured(**reported(files=["mine.csv"])), root=tmp_path)
+    (tmp_path / "config/reported").mkdir(parents=True)
+    (tmp_path / "config/reported/mine.csv").write_text("dataset,model,value\n")
+    with pytest.raises(ConfigError, match=r"mine\.csv: columns missing: .*'epsilon'"):
+        make_plan(configuration)
+
+
+def test_names_that_a_study_gives_are_not_taken_for_keys():
+    table = MILLNER["tables"]["table1"]
+    words = {**MILLNER["reported"]["models"], "attack": "gbz"}
+    changes = {"tables": {"models": table, "attack": table}, **reported(models=words)}
+    assert make_plan(configured(**changes)).studies["millner2024"].tables == ("models", "attack")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "changes", "message"),
+    [
+        (
+            "attacks",
+            "pgd_linf",
+            {"settings": {"restart": 3}},
+            r"attacks\.yaml: pgd_linf\.settings: there is no setting of PGD 'restart'; did you "
+            r"mean 'restarts'\? \(see workflow/assay/attacks/pgd\.py\)",
+        ),
+        (
+            "attacks",
+            "clean",
+            {"settings": {"loss": "margin"}},
+            r"clean\.settings: there is no setting of Clean 'loss'; known are as_published",
+        ),
+        (
+            "attacks",
+            "fgsm",
+            {"norm": "l2"},
+            r"fgsm\.norm: norm is 'l2', but that of FGSM is 'linf'; write norm: linf",
+        ),
+        ("attacks", "pgd_l2", {"settings": {}}, r"norm is 'l2', but that of PGD is 'linf'"),
+        (
+            "attacks",
+            "fgsm",
+            {"implementation": "assay.attacks.fsgm:FGSM"},
+            r"attacks\.yaml: fgsm\.implementation: there is no module 'assay\.attacks\.fsgm'; did",
+        ),
+        (
+            "models",
+            "dbx",
+            {"implementation": "assay.models.dbx:DBZ"},
+            r"models\.yaml: dbx\.implementation: module 'assay\.models\.dbx' has no 'DBZ'; did you",
+        ),
+        (
+            "models",
+            "gbz",
+            {"settings": {"sample": 3}},
+            r"gbz\.settings: there is no setting of GBZ 'sample'; did you mean 'samples'",
+        ),
+        (
+            "models",
+            "dbx",
+            {"settings": {"classes": 3}},
+            r"dbx\.settings: there is no setting of DBX 'classes'; known are beta, input_size,",
+        ),
+    ],
+)
+def test_an_entry_that_its_class_would_refuse_is_told_before_anything_runs(
+    kind, name, changes, message
+):
+    configuration = configured()
+    configuration.catalogue[kind][name].update(changes)
+    with pytest.raises(ConfigError, match=message):
+        make_plan(configuration)
+
+
+def test_an_entry_that_no_study_uses_does_not_stop_a_run():
+    configuration = configured(grid=grid(models=["gbz", "gbz_as_coded", "resnet18_as_coded"]))
+    for part in ("tables", "figures"):
+        configuration.studies["millner2024"][part] = {}
+    configuration.studies["millner2024"]["headline"] = {"models": [], "cells": []}
+    configuration.catalogue["models"]["dbx"]["implementation"] = "assay.models.nothing:DBX"
+    assert make_plan(configuration).cells
+
+
+def test_a_plan_names_the_code_of_all_its_entries():
+    plan = make_plan(configured())
+    assert {"assay.data.kinds.image_archive:read", "assay.models.gbz:GBZ",
+            "assay.attacks.pgd:PGD"} <= set(plan.implementations)  # fmt: skip
+    assert "assay.data.kinds.phantom:read" not in plan.implementations
+
+
 def test_planning_all_of_a_study_at_paper_scale_takes_a_moment():
     started = time.perf_counter()
     plan = make_plan(read_configuration({"scale": "paper"}))
@@ -128,15 +289,35 @@ def test_planning_all_of_a_study_at_paper_scale_takes_a_moment():
 def test_a_users_folder_is_watched_class_by_class(tmp_path):
     for name in ("sick", "well"):
         (tmp_path / "mine" / name).mkdir(parents=True)
-    (tmp_path / "mine" / "notes.txt").touch()
-    configuration = configured()
-    datasets = configuration.catalogue["datasets"]
+    for name in ("notes.txt", "p.csv"):
+        (tmp_path / "mine" / name).touch()
     folder = (tmp_path / "mine").as_posix()
-    datasets["mine"] = {
-        **datasets["image_folder"],
-        "settings": {"folder": folder, "patients": "p.csv"},
-    }
-    plan = make_plan(configuration)
-    assert plan.sources("mine") == [folder, f"{folder}/sick", f"{folder}/well", "p.csv"]
+    classes = [folder, f"{folder}/sick", f"{folder}/well"]
+    plan = make_plan(configured())
+    for patients, watched in (
+        ("p.csv", [f"{folder}/p.csv"]),
+        (f"{folder}/p.csv", [f"{folder}/p.csv"]),
+        ("nowhere.csv", []),
+        (None, []),
+    ):
+        settings = {"folder": folder, "patients": patients}
+        plan.configuration.catalogue["datasets"]["image_folder"]["settings"] = settings
+        assert plan.sources("image_folder") == [*classes, *watched]
+
+
+def test_a_folder_below_home_is_watched_where_the_reader_reads_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", tmp_path.as_posix())
+    (tmp_path / "mine" / "sick").mkdir(parents=True)
+    (tmp_path / "mine" / "p.csv").touch()
+    plan = make_plan(configured())
+    settings = {"folder": "~/mine", "patients": "p.csv"}
+    plan.configuration.catalogue["datasets"]["image_folder"]["settings"] = settings
+    home = tmp_path.as_posix()
+    watched = [f"{home}/mine", f"{home}/mine/sick", f"{home}/mine/p.csv"]
+    assert plan.sources("image_folder") == watched
+
+
+def test_nothing_is_watched_where_there_is_no_folder():
+    plan = make_plan(configured())
     assert plan.sources("medical_mnist") == []
     assert plan.sources("image_folder") == []

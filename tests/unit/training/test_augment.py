@@ -1,10 +1,20 @@
-"""Augmentations: batch operations against one image at a time."""
+"""Augmentations: batch operations against one image at a time, and their way through YAML."""
 
+import inspect
+
+import numpy as np
 import pytest
 import torch
+import yaml
+from torch import nn
 from torch.nn import functional
 
-from assay.training.augment import augmentations
+from assay.foundation.errors import ConfigError
+from assay.models.base import Classifier
+from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.plan import make_plan
+from assay.training.augment import AUGMENTATIONS, augmentations
+from assay.training.loop import train
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -48,3 +58,94 @@ def test_augmentations_follow_the_generator_and_their_order(images):
     for part in chain:
         assert torch.equal(part(images, seeded(3)), part(images, seeded(3)))
         assert not torch.equal(part(images, seeded(3)), part(images, seeded(4)))
+
+
+class Recorder(Classifier):
+    """Keeps the images that it is trained and validated on."""
+
+    def __init__(self):
+        super().__init__(classes=2, shape=(1, 6, 6))
+        self.head = nn.Linear(36, 2)
+        self.seen = {True: [], False: []}
+
+    def features(self, images):
+        return images.flatten(1)
+
+    def logits(self, images, generator=None):
+        self.seen[self.training].append((images * 255).round().to(torch.uint8).numpy())
+        return self.head(self.features(images))
+
+
+def configured(augment: str):
+    """The recipe of a user's model that says `augment` in ``config/config.yaml``."""
+    written = f"""
+catalogue:
+  models:
+    mine:
+      title: "Mine"
+      family: discriminative
+      implementation: assay.models.resnet:ResNet18
+      training: {{epochs: 2, batch_size: 8, augment: {augment}}}
+      source: "this test"
+"""
+    configuration = read_configuration({**yaml.safe_load(written), "scale": "paper"})
+    return make_plan(configuration).entry("models", "mine")["training"]
+
+
+def trained(augment: str, work) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The stored images, and those that a training with this `augment` and its validation see."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 1, 6, 6), dtype=np.uint8)
+    model, labels = Recorder(), np.arange(40) % 2
+    recipe = configured(augment)
+    train(
+        model, images, labels, np.arange(30), np.arange(30, 40), recipe, work=work, names=("test",)
+    )
+    return images, np.concatenate(model.seen[True]), np.concatenate(model.seen[False])
+
+
+def known(images: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Which of the images are, pixel by pixel, one of the others: (n,)."""
+    return (images[:, None] == among[None]).all(axis=(2, 3, 4)).any(axis=1)
+
+
+def test_a_training_sees_the_augmentations_that_the_configuration_names(tmp_path):
+    images, seen, validated = trained("[{name: flip}]", tmp_path / "flip")
+    mirrored = known(seen, images[..., ::-1])
+    assert (mirrored ^ known(seen, images)).all()
+    assert 15 < mirrored.sum() < 45
+    assert known(validated, images[30:]).all()
+    _, seen, _ = trained("[{name: shift, pixels: 2}, {name: flip}]", tmp_path / "both")
+    assert known(seen, images).sum() < 15  # one shift in 25 goes nowhere
+    _, seen, _ = trained("[]", tmp_path / "none")
+    assert known(seen, images[:30]).all()
+
+
+@pytest.mark.parametrize(
+    ("augment", "message"),
+    [
+        ("[flip]", r"mine\.training\.augment\.0: 'flip' is not of type 'object'; expected: a name"),
+        ("[{name: flop}]", r"augment\.0\.name: 'flop' is not allowed; did you mean 'flip'"),
+        ("[{pixels: 2}]", r"augment\.0: the key 'name' is missing"),
+        ("[{name: shift}]", r"augment\.0: the key 'pixels' is missing; it says: how far"),
+        ("[{name: shift, pixel: 2}]", r"augment\.0: unknown key 'pixel'; did you mean 'pixels'"),
+        ("[{name: flip, pixels: 2}]", r"augment\.0: 'pixels' is not allowed"),
+    ],
+)
+def test_a_wrong_augmentation_is_told_before_anything_runs(augment, message):
+    with pytest.raises(ConfigError, match=message):
+        configured(augment)
+
+
+def test_the_schema_knows_every_augmentation_and_its_arguments():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/models.schema.yaml").read_text())
+    item = schema["additionalProperties"]["properties"]["training"]["properties"]["augment"][
+        "items"
+    ]
+    assert set(item["properties"]["name"]["enum"]) == set(AUGMENTATIONS)
+    arguments = {
+        name
+        for function in AUGMENTATIONS.values()
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    assert set(item["properties"]) == {"name", *arguments}

@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
-from assay.analysis.statistics import EPSILON_DIGITS, wilson
+from assay.analysis.rows import grouped, keyed, means, numbered
+from assay.analysis.statistics import wilson
+from assay.foundation.outcomes import score_reader
 
-CELL = ["dataset", "model", "suite", "attack", "norm", "epsilon"]
+CELL = ["dataset", "scheme", "model", "suite", "attack", "norm", "epsilon"]
 BALLS = ("linf", "l2", "l0")
+# The columns of outcomes that are looked at here.
+NEEDED = (
+    "dataset", "split", "model", "suite", "attack", "norm", "epsilon", "sample", "label",
+    "clean_prediction", "broken", "replay_share", "forwards", "backwards", "scores",
+)  # fmt: skip
 
 
-def accuracy(outcomes: pd.DataFrame) -> pd.DataFrame:
+def accuracy(outcomes: pd.DataFrame, unions: pd.DataFrame | None = None) -> pd.DataFrame:
     """Accuracies and their uncertainty, worst cases over suites included.
 
     Args:
         outcomes: rows of the outcome schema.
+        unions: their :func:`worst_case`, where it is known already.
 
     Returns:
-        One row per data set, model, suite, attack and epsilon: norm, n (rows), samples (distinct
-        images), splits; accuracy and sd (mean and standard deviation over splits, sd NaN for
-        one split); pooled (all rows), low, high (its 95 % Wilson interval); balanced_accuracy
-        and auroc (macro, one-vs-rest, of the final scores), means over splits; replay_accuracy
-        (mean share of right replays); flip_share (images lost among those right when clean);
-        forwards, backwards (mean passes per image). Rows with attack ``all <suite>`` come from
-        :func:`worst_case`.
+        One row per data set, split scheme, model, suite, attack and epsilon: norm, n (rows),
+        samples (distinct images), splits; accuracy and sd (mean and standard deviation over splits,
+        sd NaN for one split); pooled (all rows), low, high (its 95 % Wilson interval);
+        balanced_accuracy and auroc (macro, one-vs-rest, of the final scores), means over splits;
+        replay_accuracy (mean share of right replays); flip_share (images lost among those right
+        when clean); forwards, backwards (mean passes per image). Rows with attack ``all <suite>``
+        come from :func:`worst_case`.
     """
-    table = pd.concat([_summary(outcomes), _summary(worst_case(outcomes))], ignore_index=True)
-    # Names in order of appearance, budgets ascending.
-    return table.sort_values(
-        ["dataset", "model", "suite", "attack", "epsilon"], ignore_index=True,
+    unions = worst_case(outcomes) if unions is None else unions
+    return arranged([_summary(rows) for rows in (outcomes, unions) if len(rows)])
+
+
+def arranged(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Accuracy tables as one: names in order of appearance, budgets ascending."""
+    return pd.concat(tables, ignore_index=True).sort_values(
+        ["dataset", "scheme", "model", "suite", "attack", "epsilon"], ignore_index=True,
         key=lambda column: column if column.name == "epsilon" else pd.factorize(column)[0],
     )  # fmt: skip
 
@@ -49,19 +62,30 @@ def worst_case(outcomes: pd.DataFrame) -> pd.DataFrame:
         Rows of the outcome schema with attack ``all <suite>``: each is the row of the attack that
         broke the image (or the closest to it), with the passes of all attacks together.
     """
-    ball = outcomes[outcomes.norm.isin(BALLS)]
-    suite = ["dataset", "suite"]
-    members = ball.groupby(suite, observed=True)[["attack", "norm"]].nunique()
-    members = members.attack[(members.attack > 1) & (members.norm == 1)].rename("members")
-    ball = ball.join(members, on=suite, how="inner")
-    ball["epsilon"] = ball.epsilon.round(EPSILON_DIGITS)
-    image = ["dataset", "split", "model", "suite", "epsilon", "sample"]
-    ball = ball[ball.groupby(image, observed=True).attack.transform("size") == ball.members]
-    passes = ball.groupby(image, observed=True, sort=False)[["forwards", "backwards"]]
-    ball[["forwards", "backwards"]] = passes.transform("sum")
-    worst = ball.sort_values(["broken", "replay_share"], ascending=False, kind="stable")
-    worst = worst.drop_duplicates(image).sort_index()
-    return worst.assign(attack="all " + worst.suite.astype(str))[list(outcomes.columns)]
+    rows = keyed(outcomes)
+    ball = np.flatnonzero(rows.norm.isin(BALLS))
+    rows = rows.iloc[ball]
+    suite, _ = numbered(rows.dataset, rows.suite)
+    attacks, norms = (
+        np.bincount(suite[numbered(suite, rows[name])[1]]) for name in ("attack", "norm")
+    )
+    members = np.where((attacks > 1) & (norms == 1), attacks, 0)[suite]
+    ball, rows, members = ball[members > 0], rows[members > 0], members[members > 0]
+    image, first = numbered(
+        *(rows[name] for name in ("dataset", "split", "model", "suite", "epsilon", "sample"))
+    )
+    whole = np.bincount(image, minlength=len(first))[image] == members
+    # By image, the row that is broken first, or by the most replays, or that stands first.
+    order = np.lexsort((-rows.replay_share.to_numpy(), ~rows.broken.to_numpy(bool), image))
+    worst = order[np.unique(image[order], return_index=True)[1]]
+    worst = np.sort(worst[whole[worst]])
+    union = outcomes.iloc[ball[worst]]
+    names = union.suite.astype("category").cat.rename_categories(lambda name: f"all {name}")
+    passes = {
+        name: np.bincount(image, rows[name], len(first))[image[worst]]
+        for name in ("forwards", "backwards")
+    }
+    return union.assign(attack=names, **passes)
 
 
 def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -80,46 +104,48 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
     """
     if not len(labels) or not np.isfinite(scores).all():
         return float("nan")
-    positive = labels[:, None] == np.arange(scores.shape[1])
-    hits = positive.sum(axis=0)
-    usable = (hits > 0) & (hits < len(labels))
-    if not usable.any():
-        return float("nan")
-    ranks = (rankdata(scores[:, usable], axis=0) * positive[:, usable]).sum(axis=0)
-    hits = hits[usable]
-    return float(np.mean((ranks - hits * (hits + 1) / 2) / (hits * (len(labels) - hits))))
+    areas = []
+    for index, column in enumerate(np.asarray(scores).T):
+        positive = labels == index
+        own, others = np.sort(column[positive]), np.sort(column[~positive])
+        if len(own) and len(others):
+            # A tie counts as half a win.
+            wins = others.searchsorted(own, "left").sum() + others.searchsorted(own, "right").sum()
+            areas.append(wins / (2 * len(own) * len(others)))
+    return float(np.mean(areas)) if areas else float("nan")
 
 
 def _summary(outcomes: pd.DataFrame) -> pd.DataFrame:
-    frame = outcomes.assign(
-        epsilon=outcomes.epsilon.round(EPSILON_DIGITS),
-        right=~outcomes.broken,
-        replay_accuracy=1.0 - outcomes.replay_share.astype(float),
-        # A mean skips NaN: images that were wrong when clean cannot be flipped.
-        flip_share=outcomes.broken.astype(float).where(outcomes.clean_prediction == outcomes.label),
-    )
-    rest = {"observed": True, "sort": False}
-    per_split = frame.groupby([*CELL, "split"], **rest)
-    split = pd.DataFrame({"accuracy": per_split.right.mean()})
-    recall = frame.groupby([*CELL, "split", "label"], **rest).right.mean()
-    split["balanced_accuracy"] = recall.groupby([*CELL, "split"], **rest).mean()
-    labels, scores = frame.label.to_numpy(), frame.scores.to_numpy()
-    areas = {
-        key: auroc(labels[rows], np.stack(scores[rows])) for key, rows in per_split.indices.items()
-    }
-    split["auroc"] = [areas[key] for key in split.index]
-    over_splits = split.groupby(CELL, **rest)
+    rows = keyed(outcomes)
+    cell, first = numbered(*(rows[name] for name in CELL))
+    part, first_part = numbered(cell, rows["split"])
+    cells, parts = len(first), len(first_part)
+    broken = rows.broken.to_numpy(bool)
+    labels, scores = rows.label.to_numpy(), score_reader(rows.scores)
+    recall, first_recall = numbered(part, labels)
+    splits = pd.DataFrame({
+        "accuracy": means(~broken, part, parts),
+        "balanced_accuracy": means(
+            means(~broken, recall, len(first_recall)), part[first_recall], parts
+        ),
+        "auroc": [auroc(labels[mine], scores(mine)) for mine in grouped(part)],
+    }).groupby(cell[first_part])  # fmt: skip
 
-    pooled = frame.groupby(CELL, **rest)
-    table = pd.DataFrame({"n": pooled.size()})
-    table["samples"] = pooled["sample"].nunique()
-    table["splits"] = over_splits.size()
-    table["accuracy"] = over_splits.accuracy.mean()
-    table["sd"] = over_splits.accuracy.std(ddof=1)
-    table["pooled"] = pooled.right.mean()
+    table = rows[CELL].iloc[first].reset_index(drop=True).astype(dict.fromkeys(CELL[:-1], object))
+    table["n"] = np.bincount(cell)
+    _, first_image = numbered(cell, rows["sample"])
+    table["samples"] = np.bincount(cell[first_image])
+    table["splits"] = splits.size()
+    table["accuracy"] = splits.accuracy.mean()
+    table["sd"] = splits.accuracy.std(ddof=1)
+    table["pooled"] = means(~broken, cell, cells)
     # Repeated splits test one image several times; only distinct images count as trials.
     table["low"], table["high"] = wilson(table.pooled * table.samples, table.samples)
-    table[["balanced_accuracy", "auroc"]] = over_splits[["balanced_accuracy", "auroc"]].mean()
-    means = ["replay_accuracy", "flip_share", "forwards", "backwards"]
-    table[means] = pooled[means].mean()
-    return table.reset_index().astype(dict.fromkeys(CELL[:-1], object))
+    table[["balanced_accuracy", "auroc"]] = splits[["balanced_accuracy", "auroc"]].mean()
+    table["replay_accuracy"] = means(1 - rows.replay_share.to_numpy(float), cell, cells)
+    # An image that was wrong when clean cannot be lost.
+    kept = rows.clean_prediction.to_numpy() == labels
+    table["flip_share"] = means(np.where(kept, broken, np.nan), cell, cells)
+    for name in ("forwards", "backwards"):
+        table[name] = means(rows[name], cell, cells)
+    return table

@@ -1,12 +1,14 @@
 """Can the evaluation be trusted? The checks that outcomes alone can answer, and a verdict.
 
 The ids are those of the project's list of diagnostics (``docs/statistics.md`` explains each).
-Published twins are meant to be weak, so they are left out of every check on attack strength.
+Published twins are meant to be weak, so they are left out of every check on attack strength, but
+one: none may beat its own correction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -15,9 +17,16 @@ import pandas as pd
 from scipy import stats
 
 from assay.analysis.accuracy import BALLS
-from assay.analysis.statistics import EPSILON_DIGITS
+from assay.analysis.rows import PLACE, keyed, numbered
+from assay.analysis.statistics import holm
 
-COLUMNS = ("dataset", "model", "check", "figure", "status", "sentence")
+COLUMNS = ("dataset", "scheme", "model", "check", "figure", "status", "sentence")
+# The columns of outcomes that are looked at here.
+NEEDED = (
+    "dataset", "split", "model", "suite", "attack", "norm", "epsilon", "sample", "label",
+    "clean_prediction", "broken", "replay_share", "linf", "l2", "l0", "backwards",
+    "zero_gradients", "non_finite", "scores",
+)  # fmt: skip
 THRESHOLDS = {
     # Absolute slack of a radius, for the rounding of float32 pixels.
     "norm_slack": 1e-6,
@@ -29,6 +38,8 @@ THRESHOLDS = {
     "zero_gradient_fail": 0.5,
     "union_gap": 0.03,
     "replay_flips": 0.05,
+    # A published twin that breaks more than its correction flags below this corrected p-value.
+    "twin_significance": 0.05,
 }
 # Known to be weak on purpose.
 PUBLISHED = "as_published"
@@ -44,28 +55,40 @@ class Finding(NamedTuple):
     sentence: str
 
 
-def checks(outcomes: pd.DataFrame, thresholds: Mapping[str, float] | None = None) -> pd.DataFrame:
+def checks(
+    outcomes: pd.DataFrame,
+    thresholds: Mapping[str, float] | None = None,
+    twins: Sequence[Mapping[str, str]] = (),
+    expected: Mapping[tuple[str, str], int] | None = None,
+) -> pd.DataFrame:
     """Runs every check on every model.
 
     Args:
         outcomes: rows of the outcome schema.
         thresholds: values that replace those of :data:`THRESHOLDS`
             (config/config.yaml, ``checks``).
+        twins: mappings with ``published`` and ``corrected`` (attack ids): the pairs of the study's
+            tables of defects.
+        expected: evaluations (split, image, attack, budget) that the models of a data set and split
+            scheme have together; counted in `outcomes` where it is not given.
 
     Returns:
-        One row per data set, model and check that applies: figure (a share, unless the sentence
-        says otherwise), status (pass | flag | fail), sentence.
+        One row per data set, split scheme, model and check that applies: figure (a share, unless
+        the sentence says otherwise), status (pass | flag | fail), sentence.
     """
     limits = {**THRESHOLDS, **(thresholds or {})}
+    _, first = numbered(outcomes.dataset)
+    names = outcomes.dataset.iloc[first]
+    classes = dict(zip(names, map(len, outcomes.scores.iloc[first]), strict=True))
+    outcomes = keyed(outcomes.drop(columns="scores"))
+    expected = evaluations(outcomes) if expected is None else expected
     rows = []
-    for dataset, here in outcomes.groupby("dataset", observed=True, sort=False):
-        expected = len(here[_EVALUATION].drop_duplicates())
-        for model, mine in here.groupby("model", observed=True, sort=False):
-            evaluated = _Evaluated(mine, expected, limits)
-            for check, judge in CHECKS.items():
-                finding = judge(evaluated)
-                if finding:
-                    rows.append((dataset, model, check, *finding))
+    for (*place, model), mine in outcomes.groupby([*PLACE, "model"], observed=True, sort=False):
+        evaluated = _Evaluated(mine, expected[*place], classes[place[0]], limits, twins)
+        for check, judge in CHECKS.items():
+            finding = judge(evaluated)
+            if finding:
+                rows.append((*place, model, check, *finding))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -76,21 +99,30 @@ def verdict(frame: pd.DataFrame) -> pd.DataFrame:
         frame: the frame of :func:`checks`.
 
     Returns:
-        One row per data set and model: verdict (``broken`` if any check fails, else ``suspect``
-        if any flags, else ``sound``) and because (the checks that decided, empty if sound).
+        One row per data set, split scheme and model: verdict (``broken`` if any check fails, else
+        ``suspect`` if any flags, else ``sound``) and because (the checks that decided, empty if
+        sound).
     """
     rows = []
-    for (dataset, model), mine in frame.groupby(["dataset", "model"], observed=True, sort=False):
+    names = [*PLACE, "model"]
+    for ids, mine in frame.groupby(names, observed=True, sort=False):
         for status, word in ((FAIL, "broken"), (FLAG, "suspect"), (PASS, "sound")):
             deciding = mine.check[mine.status == status]
             if len(deciding):
                 because = ", ".join(deciding) if word != "sound" else ""
-                rows.append((dataset, model, word, because))
+                rows.append((*ids, word, because))
                 break
-    return pd.DataFrame(rows, columns=["dataset", "model", "verdict", "because"])
+    return pd.DataFrame(rows, columns=[*names, "verdict", "because"])
 
 
-_EVALUATION = ["suite", "attack", "epsilon", "split", "sample"]
+_EVALUATION = ["dataset", "split", "suite", "attack", "epsilon", "sample"]
+
+
+def evaluations(outcomes: pd.DataFrame) -> Counter[tuple[str, str]]:
+    """How many evaluations (split, image, attack, budget) any model had, by (data set, scheme)."""
+    rows = keyed(outcomes)
+    _, first = numbered(*(rows[name] for name in _EVALUATION))
+    return Counter(rows[PLACE].iloc[first].groupby(PLACE, observed=True).size().to_dict())
 
 
 class _Evaluated:
@@ -99,7 +131,9 @@ class _Evaluated:
     Attributes:
         rows: the outcome rows.
         expected: evaluations that the models of this data set have together.
+        classes: how many the data set has.
         limits: the thresholds.
+        twins: pairs of a published attack and its correction.
         cells: frame of the columns of the matrices: suite, attack, norm, epsilon, steps (most
             backward passes that the attack spent on an image), strong (not published, not clean),
             gradient (a strong ball attack that follows a gradient).
@@ -107,15 +141,22 @@ class _Evaluated:
         size: norm to (I, C) measured lengths of the changes.
     """
 
-    def __init__(self, rows: pd.DataFrame, expected: int, limits: Mapping[str, float]):
-        self.rows, self.expected, self.limits = rows, expected, limits
-        epsilon = rows.epsilon.round(EPSILON_DIGITS)
-        keys = [rows.suite, rows.attack, rows.norm, epsilon]
+    def __init__(
+        self,
+        rows: pd.DataFrame,
+        expected: int,
+        classes: int,
+        limits: Mapping[str, float],
+        twins: Sequence[Mapping[str, str]],
+    ):
+        self.rows, self.expected, self.classes = rows, expected, classes
+        self.limits, self.twins = limits, twins
+        keys = [rows.suite, rows.attack, rows.norm, rows.epsilon]
         groups = rows.backwards.groupby(keys, observed=True)
         self.cells = groups.max().reset_index().astype({"norm": object, "attack": object})
-        image = rows.groupby(["split", "sample"], observed=True).ngroup().to_numpy()
+        image, images = numbered(rows["split"], rows["sample"])
         place = image, groups.ngroup().to_numpy()
-        shape = image.max() + 1, len(self.cells)
+        shape = len(images), len(self.cells)
         self.broken = _matrix(shape, place, rows.broken)
         self.size = {norm: _matrix(shape, place, rows[norm]) for norm in ("linf", "l2")}
         cells = self.cells
@@ -219,7 +260,7 @@ def _reaches_chance(run: _Evaluated) -> Finding:
     columns = run.cells.index[run.cells.gradient]
     if columns.empty:
         return Finding(np.nan, FLAG, "No attack that follows the gradient was run.")
-    chance = 1 / len(run.rows.scores.iloc[0])
+    chance = 1 / run.classes
     clean = 1 - np.nanmean(run.clean) if np.isfinite(run.clean).any() else 1.0
     if clean <= chance + run.limits["tolerance"]:
         sentence = (
@@ -313,7 +354,7 @@ def _replays(run: _Evaluated) -> Finding | None:
 def _lint(run: _Evaluated) -> Finding:
     """D41: the rows contradict neither themselves nor each other."""
     rows, faults = run.rows, []
-    twice = int(rows.duplicated(_EVALUATION).sum())
+    twice = len(rows) - evaluations(rows).total()
     if twice:
         faults.append(f"{twice} rows stand twice")
     wrong = rows.clean_prediction != rows.label
@@ -336,6 +377,37 @@ def _lint(run: _Evaluated) -> Finding:
     return Finding(0.0, PASS, sentence)
 
 
+def _twins(run: _Evaluated) -> Finding | None:
+    """D42: a corrected attack breaks at least as much as the published one that it corrects."""
+    cells, found = run.cells.reset_index(names="column"), []
+    for twin in run.twins:
+        published = cells[cells.attack == twin["published"]]
+        # A correction that is run as published, to price one defect, makes no robust accuracy.
+        corrected = cells[cells.strong & (cells.attack == twin["corrected"])]
+        for pair in published.merge(corrected, on=["norm", "epsilon"]).itertuples():
+            old, new = run.broken[:, pair.column_x], run.broken[:, pair.column_y]
+            if (np.isfinite(old) & np.isfinite(new)).any():
+                where = f"{pair.norm} {pair.epsilon:g}"
+                found.append((*_paired_gap(old, new), pair.attack_x, pair.attack_y, where))
+    if not found:
+        return None
+    found = pd.DataFrame(found, columns=["gap", "p", "published", "corrected", "where"])
+    found["p"] = holm(found.p)
+    worse = found[
+        (found.gap > run.limits["tolerance"]) & (found.p < run.limits["twin_significance"])
+    ]
+    if worse.empty:
+        sentence = "No published attack breaks significantly more images than its correction."
+        return Finding(float(found.gap.max()), PASS, sentence)
+    most = worse.loc[worse.gap.idxmax()]
+    return Finding(
+        float(most.gap),
+        FLAG,
+        f"{most.corrected} breaks {most.gap:.1%} fewer images than {most.published}, which it "
+        f"corrects, at {most['where']} (exact p = {most.p:.2g}, corrected by Holm).",
+    )
+
+
 CHECKS: dict[str, Callable[[_Evaluated], Finding | None]] = {
     "D02 radii": _radii,
     "D08 zero gradients": _zero_gradients,
@@ -347,6 +419,7 @@ CHECKS: dict[str, Callable[[_Evaluated], Finding | None]] = {
     "D24 noise": _noise,
     "D27 replays": _replays,
     "D41 lint": _lint,
+    "D42 published twins": _twins,
 }
 
 

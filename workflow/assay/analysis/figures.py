@@ -102,14 +102,16 @@ def _styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
 @_styled
 def training_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """Losses by part and accuracy over epochs; splits thin, their mean thick, the paper's grey."""
+    trainings = _trainings(spec["models"], inputs)
     panels = [
-        (model, part, _histories(model, inputs))
-        for model in spec["models"]
-        for part in _history_parts(_histories(model, inputs))
+        (place, model, part, histories)
+        for (*place, model), histories in trainings.items()
+        for part in _history_parts(histories)
     ]
     if not panels:
         raise _nothing(spec, f"no training history of {spec['models']}")
     reported = _reported_curves(spec, study, inputs)
+    where = _where({(dataset, scheme) for dataset, scheme, _ in trainings}, study)
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure((WIDTH, 0.35 + 1.95 * rows), layout="constrained")
@@ -119,7 +121,7 @@ def training_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
         "train": (Look("#0072b2", "o"), "-", "training"),
         "val": (Look("#d55e00", "s"), "--", "validation"),
     }
-    for axes, (model, part, histories) in zip(grid, panels, strict=False):
+    for axes, (place, model, part, histories) in zip(grid, panels, strict=False):
         for side, (look, line, _) in sides.items():
             column = f"{side}_{part}"
             curves = pd.concat(
@@ -131,7 +133,7 @@ def training_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
             mean = curves.mean(axis=1)
             axes.plot(curves.index, mean, line, color=look.colour, lw=1.8, marker=mark)
             known = reported.get((model, column))
-            if known is not None:
+            if known is not None and _compared(study, place[1]):
                 axes.plot(
                     known.index + curves.index.min(),
                     known,
@@ -142,7 +144,9 @@ def training_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
                     markersize=3.5,
                     markerfacecolor="white",
                 )
-        prefix = f"{_title(study, 'models', model)}: " if len(spec["models"]) > 1 else ""
+        title = [_title(study, "models", model)] if len(spec["models"]) > 1 else []
+        title = [*where(*place), *title]
+        prefix = f"{', '.join(title)}: " if title else ""
         axes.set_title(prefix + PART_TITLES.get(part, part.replace("_", " ").capitalize()))
         axes.set_xlabel("epoch")
         axes.set_ylabel("accuracy" if part == "accuracy" else "nats per image")
@@ -191,15 +195,24 @@ def _training_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -
         for key, words in (("train_n", "training"), ("val_n", "validation"))
         if facts and all(key in f for f in facts)
     ]
-    splits = len({split for _, split, name in inputs.history if name in spec["models"]})
+    splits = len({key[:2] for key in inputs.history if key[2] in spec["models"]})
     return (
         f"{text} Curves say how training went, not how robust the model is.",
         "; ".join([*sizes, _plural(splits, "split")]),
     )
 
 
-def _histories(model: str, inputs: AnalysisInputs) -> list[pd.DataFrame]:
-    return [h for (_, _, name), h in sorted(inputs.history.items()) if name == model]
+def _trainings(
+    models: Iterable[str], inputs: AnalysisInputs
+) -> dict[tuple[str, str, str], list[pd.DataFrame]]:
+    """Histories of all splits by (data set, split scheme, model), model by model."""
+    found: dict[tuple[str, str, str], list[pd.DataFrame]] = {}
+    for model in models:
+        for (dataset, split, name), history in sorted(inputs.history.items()):
+            if name == model:
+                key = dataset, split.rpartition("_")[0], model
+                found.setdefault(key, []).append(history)
+    return found
 
 
 def _history_parts(histories: list[pd.DataFrame]) -> list[str]:
@@ -377,9 +390,9 @@ class _Examples:
         self.classes = _classes(study, inputs, key, labels)
         self.epsilons = np.concatenate([[0.0], epsilons[chosen]])
         self.images = images[..., 0] if images.shape[-1] == 1 else images
-        first = _clean_predictions(inputs, key, stored["samples"][rows])
-        later = stored[f"{attack}/predictions"][chosen][:, rows].T
-        self.predictions = np.concatenate([first[:, None], later], axis=1).astype(int)
+        first = stored["clean/predictions"][:, rows]
+        later = stored[f"{attack}/predictions"][chosen][:, rows]
+        self.predictions = np.concatenate([first, later]).T.astype(int)
 
     @classmethod
     def of(cls, spec: Spec, study: Study, inputs: AnalysisInputs) -> _Examples:
@@ -394,14 +407,6 @@ def _one_of_each(labels: np.ndarray, count: int) -> np.ndarray:
     """Indices of `count` images: the first of each class, then the second of each, and so on."""
     turn = pd.Series(labels).groupby(labels).cumcount().to_numpy()
     return np.lexsort((labels, turn))[:count]
-
-
-def _clean_predictions(inputs: AnalysisInputs, key: tuple, samples: np.ndarray) -> np.ndarray:
-    dataset, split, model, _ = key
-    rows = inputs.outcomes
-    rows = rows[(rows["dataset"] == dataset) & (rows["split"] == split) & (rows["model"] == model)]
-    known = rows.drop_duplicates("sample").set_index("sample")["clean_prediction"]
-    return known.loc[samples].to_numpy()
 
 
 # --- accuracy against radius ----------------------------------------------------------------
@@ -421,7 +426,8 @@ def accuracy_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     models = _models(spec, study, inputs)
     styles = looks([*study.get("headline", {}).get("models", []), *models])
     printed = False
-    for axes, (dataset, attack, rows_of) in zip(grid, panels, strict=False):
+    where = _where({place for place, _, _ in panels}, study)
+    for axes, (place, attack, rows_of) in zip(grid, panels, strict=False):
         for model in models:
             curve = rows_of[rows_of["model"] == model].sort_values("epsilon")
             look = styles[model]
@@ -434,7 +440,7 @@ def accuracy_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
                 marker=look.marker,
                 markeredgecolor="white",
             )
-        for model, known in _reported_accuracy(spec, study, inputs, dataset, attack).items():
+        for model, known in _reported_accuracy(spec, study, inputs, place, attack).items():
             if model in styles:
                 printed = True
                 axes.plot(
@@ -450,9 +456,8 @@ def accuracy_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
                 )
         _radius_axis(axes, rows_of, 0.07 * columns)
         if len(panels) > 1:
-            name = _title(study, "attacks", attack)
-            several = len({panel[0] for panel in panels}) > 1
-            axes.set_title(f"{_title(study, 'datasets', dataset)}: {name}" if several else name)
+            name, place = _title(study, "attacks", attack), where(*place)
+            axes.set_title(f"{', '.join(place)}: {name}" if place else name)
         axes.set_ylim(-0.02, 1.02)
     for axes in grid[::columns]:
         axes.set_ylabel("accuracy")
@@ -501,7 +506,7 @@ def _accuracy_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -
     if far:
         text += f" The check at ε = {', '.join(f'{e:g}' for e in far)} is not drawn."
     panels = list(_curve_panels(spec, inputs))
-    if any(len(_reported_accuracy(spec, study, inputs, d, a)) for d, a, _ in panels):
+    if any(len(_reported_accuracy(spec, study, inputs, *panel[:2])) for panel in panels):
         text += " Dashed grey lines with the same hollow markers are the numbers that were printed."
     return (
         f"{text} A curve bounds the accuracy under this attack from above; a stronger attack may "
@@ -510,18 +515,18 @@ def _accuracy_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -
     )
 
 
-def _curve_panels(spec: Spec, inputs: AnalysisInputs) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """(data set, attack, rows with the clean accuracy at radius 0) for each panel."""
-    table = inputs.accuracy
-    for dataset in dict.fromkeys(table["dataset"]):
-        here = table[table["dataset"] == dataset]
+def _curve_panels(
+    spec: Spec, inputs: AnalysisInputs
+) -> Iterator[tuple[tuple[str, str], str, pd.DataFrame]]:
+    """((data set, split scheme), attack, rows with the clean accuracy at radius 0) by panel."""
+    for place, here in inputs.accuracy.groupby(["dataset", "scheme"], sort=False):
         for attack in spec["attacks"]:
             rows = here[here["attack"] == attack]
             if len(rows):
                 clean = here[(here["attack"] == "clean") & here["model"].isin(rows["model"])]
                 both = pd.concat([clean, rows[rows["epsilon"] > 0]])
                 both = both[~both["epsilon"].isin(_check_radii(rows["epsilon"]))]
-                yield dataset, attack, both.drop_duplicates(["model", "epsilon"])
+                yield place, attack, both.drop_duplicates(["model", "epsilon"])
 
 
 def _check_radii(epsilons: Iterable[float]) -> list[float]:
@@ -551,9 +556,12 @@ def _norm(rows: pd.DataFrame) -> str:
 
 
 def _reported_accuracy(
-    spec: Spec, study: Study, inputs: AnalysisInputs, dataset: str, attack: str
+    spec: Spec, study: Study, inputs: AnalysisInputs, place: tuple[str, str], attack: str
 ) -> dict[str, pd.Series]:
     """Printed accuracies over the radius by model, for an attack or its as-published twin."""
+    dataset, scheme = place
+    if not _compared(study, scheme):
+        return {}
     rows = _reported_rows(spec, inputs)
     rows = rows[rows["metric"] == "accuracy"]
     ours = {
@@ -723,6 +731,22 @@ def _span(values: pd.Series) -> str:
 
 def _title(study: Study, kind: str, name: str) -> str:
     return study.get("titles", {}).get(kind, {}).get(name, name)
+
+
+def _where(places: set[tuple[str, str]], study: Study) -> Callable[[str, str], list[str]]:
+    """A function that names a data set and a split scheme, as far as there are several."""
+    datasets = {dataset for dataset, _ in places}
+
+    def words(dataset: str, scheme: str) -> list[str]:
+        named = [_title(study, "datasets", dataset)] if len(datasets) > 1 else []
+        return [*named, scheme] if len(places) > len(datasets) else named
+
+    return words
+
+
+def _compared(study: Study, scheme: str) -> bool:
+    """Whether printed numbers are compared with what was run with this split scheme."""
+    return study.get("reported", {}).get("splits", scheme) == scheme
 
 
 def _models(spec: Spec, study: Study, inputs: AnalysisInputs) -> list[str]:

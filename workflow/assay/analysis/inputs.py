@@ -2,26 +2,65 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from assay.analysis import statistics
-from assay.analysis.accuracy import accuracy, worst_case
-from assay.analysis.checks import checks, verdict
+from assay.analysis import accuracy, checks, defects, statistics
 from assay.analysis.ledger import ledger, read_reported
+from assay.analysis.rows import keyed
+from assay.analysis.statistics import Paired
 from assay.foundation.files import read_json
-from assay.foundation.outcomes import read_outcomes, read_provenance
+from assay.foundation.outcomes import OUTCOME_COLUMNS, read_outcomes
+from assay.foundation.provenance import read_provenance
 
 log = logging.getLogger(__name__)
 
 Tree = Mapping[str, Any]
 Key = tuple[str, ...]
+
+# Columns of written statistics that hold words, of which none is missing.
+WORDS = (
+    "dataset", "scheme", "suite", "attack", "norm", "split", "model", "model_a", "model_b", "note",
+    "group", "check", "status", "sentence", "file", "table", "metric", "verdict", "reason",
+    "compared_with",
+)  # fmt: skip
+
+
+def _written(compute: Callable[[AnalysisInputs], pd.DataFrame]) -> Callable:
+    """A statistic that is read where it is written already, and computed elsewhere."""
+
+    @wraps(compute)
+    def statistic(inputs: AnalysisInputs) -> pd.DataFrame:
+        path = inputs.written.get(compute.__name__)
+        return compute(inputs) if path is None else read_statistic(path)
+
+    return statistic
+
+
+def read_statistic(path: Path | str) -> pd.DataFrame:
+    """A written statistic as it was computed: numbers to the last bit, words as words."""
+    frame = pd.read_csv(
+        path,
+        dtype=dict.fromkeys(WORDS, str),
+        keep_default_na=False,
+        na_values=[""],
+        float_precision="round_trip",
+    )
+    return frame.fillna({name: "" for name in WORDS if name in frame})
+
+
+class _BySuite(NamedTuple):
+    accuracy: pd.DataFrame
+    paired: Paired
+    evaluations: Counter[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -29,19 +68,33 @@ class AnalysisInputs:
     """All that a study's analysis may look at; every member is read or computed once, on demand.
 
     Outcomes must be there. Any other file that is missing is left out and named in the log.
+    Outcome rows are read suite by suite or model by model, and only the columns that are needed:
+    a study may have tens of millions.
 
     Attributes:
         manifest: paths by kind, as the plan lists them.
         study: the study with titles, catalogue entries and stand-ins, as the plan gives it.
+        written: paths of statistics that another job has computed, by their member's name; with
+            them, outcome rows are hardly needed.
     """
 
     manifest: Tree
     study: Tree = field(default_factory=dict)
+    written: Mapping[str, Path | str] = field(default_factory=dict)
 
     @classmethod
-    def from_manifest(cls, manifest: Tree, study: Tree | None = None) -> AnalysisInputs:
-        """From the plan's manifest; the study may also stand in it under ``study``."""
-        return cls(manifest, manifest.get("study", {}) if study is None else study)
+    def from_manifest(
+        cls, manifest: Tree, study: Tree | None = None, written: Sequence[Path | str] = ()
+    ) -> AnalysisInputs:
+        """From the plan's manifest; the study may also stand in it under ``study``.
+
+        Args:
+            manifest: paths by kind.
+            study: the study, as the plan gives it.
+            written: CSV files of statistics, named like the members that they hold.
+        """
+        study = manifest.get("study", {}) if study is None else study
+        return cls(manifest, study, {Path(path).stem: path for path in written})
 
     @property
     def scale(self) -> str:
@@ -53,63 +106,88 @@ class AnalysisInputs:
         """The seed from which every random number of the run derives."""
         return self.manifest["seed"]
 
-    @cached_property
-    def outcomes(self) -> pd.DataFrame:
-        """All outcome rows of the study.
+    def outcomes(self, columns: Sequence[str] = OUTCOME_COLUMNS, **ids: str) -> pd.DataFrame:
+        """Outcome rows of the study.
+
+        Args:
+            columns: the columns that are wanted.
+            **ids: ``dataset``, ``split``, ``model`` or ``suite`` whose rows are wanted.
 
         Raises:
             OutcomeError: a file is missing or damaged.
         """
-        return read_outcomes(item["path"] for item in self.manifest["outcomes"])
+        items = [item for item in self.manifest["outcomes"] if ids.items() <= item.items()]
+        return read_outcomes((item["path"] for item in items), columns)
 
     @cached_property
-    def worst_case(self) -> pd.DataFrame:
-        """The per-sample unions over suites, as outcome rows."""
-        return worst_case(self.outcomes)
-
-    @cached_property
+    @_written
     def accuracy(self) -> pd.DataFrame:
         """:func:`assay.analysis.accuracy.accuracy` of the outcomes."""
-        return accuracy(self.outcomes)
+        return self._by_suite.accuracy
 
     @cached_property
+    @_written
     def mcnemar(self) -> pd.DataFrame:
         """:func:`assay.analysis.statistics.mcnemar` of the outcomes and unions over suites."""
-        return statistics.mcnemar(self._with_unions())
+        return statistics.mcnemar(self._by_suite.paired)
 
     @cached_property
+    @_written
     def ranking(self) -> pd.DataFrame:
         """:func:`assay.analysis.statistics.ranking` by the tests of :attr:`mcnemar`."""
         return statistics.ranking(self.mcnemar)
 
     @cached_property
+    @_written
     def cochran(self) -> pd.DataFrame:
-        """:func:`assay.analysis.statistics.cochran_q` of the outcomes."""
-        return statistics.cochran_q(self._with_unions())
+        """:func:`assay.analysis.statistics.cochran_q` of the outcomes and unions over suites."""
+        return statistics.cochran_q(self._by_suite.paired)
 
     @cached_property
+    @_written
     def resampled_t(self) -> pd.DataFrame:
         """:func:`assay.analysis.statistics.resampled_t` with the models' training sizes."""
-        sizes = {key[:2]: facts["train_n"] for key, facts in self.facts.items()}
-        return statistics.resampled_t(self._with_unions(), sizes)
+        sizes = {key: facts["train_n"] for key, facts in self.facts.items()}
+        return statistics.resampled_t(self._by_suite.paired, sizes)
 
     @cached_property
+    @_written
     def checks(self) -> pd.DataFrame:
-        """:func:`assay.analysis.checks.checks` with the study's thresholds."""
-        return checks(self.outcomes, self._rule("checks"))
+        """:func:`assay.analysis.checks.checks` with the study's thresholds and pairs of attacks."""
+        tables = self.study.get("tables", {}).values()
+        twins = [pair for table in tables for pair in table.get("pairs", ())]
+        rule, expected = self._rule("checks"), self._by_suite.evaluations
+        return pd.concat(
+            (
+                checks.checks(self.outcomes(checks.NEEDED, **ids), rule, twins, expected)
+                for ids in self._parts("dataset", "model")
+            ),
+            ignore_index=True,
+        )
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
         """:func:`assay.analysis.checks.verdict` of the checks."""
-        return verdict(self.checks)
+        return checks.verdict(self.checks)
 
     @cached_property
+    @_written
     def ledger(self) -> pd.DataFrame:
         """:func:`assay.analysis.ledger.ledger` of the reported numbers against this run."""
         return ledger(
             self.reported, self.accuracy, self.study, self._rule("ledger"),
-            history=self.history, facts=self.facts,
+            history=self.history, facts=self.facts, parts=self.parts,
         )  # fmt: skip
+
+    def defects(self, pairs: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+        """:func:`assay.analysis.defects.defects` of the outcomes."""
+        return pd.concat(
+            (
+                defects.defects(self.outcomes(defects.NEEDED, **ids), pairs)
+                for ids in self._parts("dataset", "model")
+            ),
+            ignore_index=True,
+        )
 
     @cached_property
     def history(self) -> dict[Key, pd.DataFrame]:
@@ -171,14 +249,47 @@ class AnalysisInputs:
         return pd.concat(tables, ignore_index=True)
 
     @cached_property
+    def parts(self) -> dict[Key, int]:
+        """How many images the parts of the splits have, by (dataset, split, part)."""
+        table = self.leakage
+        table = table[(table.measure == "images") & (table["class"] == "all")]
+        keys = zip(table.dataset, table["split"], table.parts, strict=True)
+        return dict(zip(keys, table.images.astype(int), strict=True))
+
+    @cached_property
     def reported(self) -> pd.DataFrame:
         """The printed numbers, with the column ``file``."""
         return read_reported(_existing(Path(path) for path in self.manifest.get("reported", ())))
 
-    def _with_unions(self) -> pd.DataFrame:
-        columns = [*statistics.CELL, "split", "model", "sample", "broken"]
-        frames = [self.outcomes[columns], self.worst_case[columns]]
-        return pd.concat(frames, ignore_index=True)
+    @cached_property
+    def _by_suite(self) -> _BySuite:
+        """One pass over the outcomes, with the rows of one model and suite in memory at a time.
+
+        A file holds all attacks of its suite, so that the unions over suites are those of the whole.
+        """
+        tables, attacked, united = [], [], []
+        for suite in self._parts("dataset", "suite"):
+            own, unions = [], []
+            for model in self._parts("model", **suite):
+                rows = keyed(self.outcomes(accuracy.NEEDED, **suite, **model))
+                union = accuracy.worst_case(rows)
+                tables.append(accuracy.accuracy(rows, union))
+                own.append(Paired.of(rows))
+                unions.append(Paired.of(union))
+            attacked.append(Paired.joined(own))
+            united.append(Paired.joined(unions))
+        everything = itertools.chain.from_iterable(zip(attacked, united, strict=True))
+        return _BySuite(
+            accuracy.arranged(tables),
+            Paired.joined(everything),
+            sum((pairs.evaluations for pairs in attacked), Counter()),
+        )
+
+    def _parts(self, *names: str, **ids: str) -> list[dict[str, str]]:
+        """The distinct values of ids among (some of) the outcome files, in order of appearance."""
+        items = [item for item in self.manifest["outcomes"] if ids.items() <= item.items()]
+        found = dict.fromkeys(tuple(item[name] for name in names) for item in items)
+        return [dict(zip(names, values, strict=True)) for values in found]
 
     def _rule(self, name: str) -> Tree:
         return self.study.get("rules", {}).get(name, {})

@@ -4,13 +4,14 @@ A printed accuracy counts as *reproduced* if it lies within this run's 95 % inte
 ``tolerance`` on both sides, and as *differs* otherwise. *not run* means that this run has no such
 number, *not comparable* that it has one but the comparison would mean nothing: another data set
 or network stands in, too few images were tested, or the number is a setting and not a result.
-No row is ever dropped.
+Where the scale cut training or attack, the reason of a verdict says by how much. No row is ever
+dropped.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -49,6 +50,8 @@ ELSEWHERE = {
     "trainval_fraction": "decided by the split scheme",
     "test_fraction": "decided by the split scheme",
 }
+# What stands in the reason of each verdict that was reached with less than the catalogue asks for.
+CUT = "cut by the scale: "
 SHAPE = {"image_channels": 0, "image_height": 1, "image_width": 2}
 
 Key = tuple[str, str, str]
@@ -90,23 +93,26 @@ def ledger(
     *,
     history: Mapping[Key, pd.DataFrame] | None = None,
     facts: Mapping[Key, Mapping[str, Any]] | None = None,
+    parts: Mapping[Key, int] | None = None,
 ) -> pd.DataFrame:
     """Judges every printed number.
 
     Args:
         reported: the frame of :func:`read_reported`.
         accuracy: the frame of :func:`assay.analysis.accuracy.accuracy`.
-        study: the study as the plan gives it; its ``reported`` maps the paper's words to ids.
+        study: the study as the plan gives it; its ``reported`` maps the paper's words to ids, its
+            ``scaled`` says which settings of models and attacks the scale has changed.
         rule: values that replace those of :data:`RULE` (config/config.yaml, ``ledger``).
         history: training histories by (data set, split, model).
         facts: contents of ``model.json`` by (data set, split, model).
+        parts: images of the splits by (data set, split, part).
 
     Returns:
         One row per printed number, in their order, with :data:`COLUMNS`. Names are the paper's;
         ``compared_with`` gives the ids of this run. ``low`` and ``high`` bound the reproduced
         number, ``delta`` is reproduced minus reported, both NaN where there is no verdict on it.
     """
-    run = _Run(accuracy, study, {**RULE, **(rule or {})}, history or {}, facts or {})
+    run = _Run(accuracy, study, {**RULE, **(rule or {})}, history or {}, facts or {}, parts or {})
     rows = []
     words = ["file", "table", "dataset", "model", "attack", "norm", "metric", "note"]
     reported = reported.rename(columns={"value": "reported"})
@@ -119,6 +125,12 @@ def ledger(
             )
         rows.append({**row, **judged._asdict()})
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def reached_with_less(table: pd.DataFrame) -> pd.Series:
+    """Which rows of a ledger were judged although the scale cut training or attack."""
+    judged = table.verdict.isin(["reproduced", "differs"])
+    return judged & table.reason.fillna("").str.contains(CUT, regex=False)
 
 
 def rule_in_words(rule: Mapping[str, float] | None = None) -> str:
@@ -152,6 +164,7 @@ class _Run:
     rule: Mapping[str, float]
     history: Mapping[Key, pd.DataFrame]
     facts: Mapping[Key, Mapping[str, Any]]
+    parts: Mapping[Key, int]
 
     def judge(self, row: SimpleNamespace) -> _Judgement:
         if pd.isna(row.reported):
@@ -176,6 +189,9 @@ class _Run:
         ids = ", ".join((dataset, model, attack))
         if cells.empty:
             return _Judgement("not run", f"{ids} was not run", compared_with=ids)
+        undecided = self.undecided(cells.scheme)
+        if undecided:
+            return _Judgement("not comparable", undecided, compared_with=ids)
         epsilon = 0.0 if pd.isna(row.epsilon) else row.epsilon
         cell = cells[np.isclose(cells.epsilon, epsilon, rtol=1e-4, atol=1e-9)]
         if cell.empty:
@@ -188,6 +204,7 @@ class _Run:
             value, low, high = 1 - value, 1 - high, 1 - low
         judged = self.verdict(row.reported, value, low, high, self.rule["tolerance"])
         judged = judged._replace(n=cell.n, compared_with=f"{ids}, epsilon {epsilon:g}")
+        judged = _cut(judged, [*self.training_cuts(dataset, model), *self.attack_cuts(attack)])
         corrected = self.corrected(dataset, model, attack, epsilon, kind)
         if corrected:
             judged = judged._replace(reason=f"{judged.reason}; {corrected}")
@@ -207,11 +224,13 @@ class _Run:
     def curve(self, row: SimpleNamespace, part: str, what: str, epoch: str) -> _Judgement:
         """A point of a training curve against the mean over splits at the same epoch."""
         dataset, model = self.name("datasets", row.dataset), self.name("models", row.model)
-        runs = [
-            frame for key, frame in self.history.items() if (key[0], key[2]) == (dataset, model)
-        ]
+        mine = [key for key in self.history if self.ours(key, dataset, model)]
+        runs = [self.history[key] for key in mine]
         if not runs:
             return _Judgement("not run", f"no training history of '{row.model}'")
+        undecided = self.undecided(map(_scheme, mine))
+        if undecided:
+            return _Judgement("not comparable", undecided)
         column, index = f"{part}_{what}", int(epoch)
         values = [
             float(run[column].iloc[index]) for run in runs if column in run and len(run) > index
@@ -229,8 +248,15 @@ class _Run:
         judged = self.verdict(row.reported, values.mean(), values.min(), values.max(), margin)
         splits = f"range over {len(values)} split{'s' if len(values) > 1 else ''}"
         judged = judged._replace(reason=f"{judged.reason} ({splits})", compared_with=ids)
+        cuts = self.training_cuts(dataset, model, without=("epochs",))
+        judged = _cut(judged, cuts)
         substitute = self.substitute(dataset, model)
-        return _unjudged(judged, substitute) if substitute else judged
+        if substitute:
+            return _unjudged(judged, substitute)
+        # Fewer images make another epoch; fewer images of validation only a coarser measurement.
+        if self.training_cuts(dataset, model, without=("epochs", "validation_samples")):
+            return _unjudged(judged, "an epoch of this run is not an epoch of the catalogue's")
+        return judged
 
     def setting(self, row: SimpleNamespace, name: str) -> _Judgement:
         """A printed hyper-parameter against the catalogue entry that this run used."""
@@ -249,11 +275,13 @@ class _Run:
     def fact(self, row: SimpleNamespace, name: str) -> _Judgement:
         """A number of the paper's text (images, classes, folds, epochs) against this run's."""
         dataset = self.name("datasets", row.dataset)
-        clean = self.accuracy[
-            (self.accuracy.dataset == dataset) & (self.accuracy.attack == "clean")
-        ]
+        clean = self.of_scheme()
+        clean = clean[(clean.dataset == dataset) & (clean.attack == "clean")]
         if clean.empty:
             return _Judgement("not run", f"this study has no data set for '{row.dataset}'")
+        undecided = self.undecided(clean.scheme)
+        if undecided:
+            return _Judgement("not comparable", undecided, compared_with=dataset)
         substitute = self.substitute(dataset, None)
         if substitute:
             return _Judgement("not comparable", substitute, compared_with=dataset)
@@ -317,10 +345,73 @@ class _Run:
         return self.study.get("stand_ins", {}).get(kind, {}).get(name, name)
 
     def cells(self, dataset: str, model: str, attack: str) -> pd.DataFrame:
-        table = self.accuracy
+        table = self.of_scheme()
         return table[
             (table.dataset == dataset) & (table.model == model) & (table.attack == attack)
         ].sort_values("epsilon")
+
+    @property
+    def scheme(self) -> str | None:
+        """The split scheme that the printed numbers are held against, if the study names one."""
+        return self.study["reported"].get("splits")
+
+    def of_scheme(self) -> pd.DataFrame:
+        table = self.accuracy
+        return table if self.scheme is None else table[table.scheme == self.scheme]
+
+    def ours(self, key: Key, dataset: str | None, model: str | None) -> bool:
+        """Whether a network is one that the printed numbers of this model are held against."""
+        return (key[0], key[2]) == (dataset, model) and self.scheme in (None, _scheme(key))
+
+    def undecided(self, schemes: Iterable[str]) -> str:
+        """Why numbers of several split schemes have no counterpart, as a clause; empty for one."""
+        schemes = list(dict.fromkeys(schemes))
+        if len(schemes) < 2:
+            return ""
+        return f"run with {' and '.join(schemes)}, of which reported.splits of the study names none"
+
+    def training_cuts(
+        self, dataset: str | None, model: str | None, without: Sequence[str] = ()
+    ) -> list[str]:
+        """How the scale changed a model and its training, in words; `without` some settings."""
+        changed = dict(self.study.get("scaled", {}).get("models", {}).get(model, {}))
+        for name in without:
+            changed.pop(f"training.{name}", None)
+        epochs = changed.pop("training.epochs", None)
+        trained = [
+            "{} of {} epochs".format(*epochs) if epochs else "",
+            self.fewer(changed.pop("training.samples", None), dataset, model, "train"),
+        ]
+        caps = changed.pop("training.validation_samples", None)
+        validated = [self.fewer(caps, dataset, model, "val")]
+        return [
+            *(
+                " ".join([verb, *filter(None, words)])
+                for verb, words in (("trained", trained), ("validated", validated))
+                if any(words)
+            ),
+            *_changes(changed),
+        ]
+
+    def fewer(
+        self, caps: Sequence | None, dataset: str | None, model: str | None, part: str
+    ) -> str:
+        """How many images of a part were used instead of how many; empty if no fewer were."""
+        if caps is None:
+            return ""
+        here, whole = caps
+        keys = [key for key in self.facts if self.ours(key, dataset, model)]
+        used = max((self.facts[key].get(f"{part}_n", here) for key in keys), default=here)
+        there = max((self.parts.get((*key[:2], part), 0) for key in keys), default=0)
+        # The catalogue's own cap, or all that the split has.
+        whole = min(filter(None, (whole, there)), default=None)
+        if whole is None:
+            return f"on {used:,} images, not on all"
+        return f"on {used:,} of {whole:,} images" if used < whole else ""
+
+    def attack_cuts(self, attack: str | None) -> list[str]:
+        """How the scale changed an attack, in words."""
+        return _changes(self.study.get("scaled", {}).get("attacks", {}).get(attack, {}))
 
     def substitute(self, dataset: str | None, model: str | None) -> str:
         """Which names stand in for those that the paper means, as a sentence; empty if none."""
@@ -346,7 +437,9 @@ class _Run:
                 if len(cells):
                     cell = cells.iloc[0]
                     value = cell.pooled if kind == "accuracy" else 1 - cell.pooled
-                    return f"the corrected attack, {pair['corrected']}, gives {value:.3f}"
+                    cuts = self.attack_cuts(pair["corrected"])
+                    less = f" with {', '.join(cuts)}" if cuts else ""
+                    return f"the corrected attack, {pair['corrected']}, gives {value:.3f}{less}"
         return ""
 
     def table_model(self, file: str) -> str | None:
@@ -390,6 +483,30 @@ def _unjudged(judged: _Judgement, reason: str) -> _Judgement:
     return judged._replace(
         verdict="not comparable", delta=np.nan, reason=f"{reason}; {tail}" if tail else reason
     )
+
+
+def _cut(judged: _Judgement, cuts: Sequence[str]) -> _Judgement:
+    """The same verdict, with what the scale cut among its reasons."""
+    return judged._replace(reason=f"{judged.reason}; {CUT}{', '.join(cuts)}") if cuts else judged
+
+
+def _changes(changed: Mapping[str, Sequence]) -> list[str]:
+    """Settings that the scale changed, in words: ``10 of 100 generations``."""
+    words = []
+    for path, (here, whole) in changed.items():
+        name = path.partition(".")[2].replace("_", " ")
+        # A count may be cut; a rate is another one.
+        numbers = all(type(value) is int for value in (here, whole))
+        words.append(
+            f"{here:,} of {whole:,} {name}"
+            if numbers and here < whole
+            else f"{name} {here} instead of {whole}"
+        )
+    return words
+
+
+def _scheme(key: Key) -> str:
+    return key[1].rpartition("_")[0]
 
 
 def _number(value: float) -> str:

@@ -7,6 +7,7 @@ the page can never say something else than the tables and figures that it links 
 from __future__ import annotations
 
 import base64
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
-from assay.analysis.style import Look, looks, short_table
+from assay.analysis.style import Look, looks, measured, number, short_table, text_of
 from assay.foundation.errors import AssayError
 from assay.foundation.files import write_text
 from assay.foundation.provenance import provenance
@@ -52,15 +53,27 @@ BADGES = (
     "not run",
     "not comparable",
 )
+TABLE_FORMATS = {"CSV": "csv", "Markdown": "md", "LaTeX": "tex"}
+FIGURE_FORMATS = {"SVG": "svg", "PDF": "pdf"}
+# Tables of every study that are too long to be shown.
+LINKED = {
+    "accuracy": "Accuracy of every classifier under every attack",
+    "cochran": "Cochran's Q: has any classifier another accuracy?",
+    "resampled_t": "Corrected resampled t-test across splits",
+}
+ORIGINS = {
+    "models": "Trained networks",
+    "outcomes": "Outcomes of attacks",
+    "features": "Latent features",
+    "analysis": "Analysis",
+}
 VERDICT_ORDER = ("reproduced", "differs", "not run", "not comparable")
 BUDGETS = {"none": "", "l0": "{:g} px", "severity": "severity {:g}"}
 
 Tree = Mapping[str, Any]
 
 
-def render_page(
-    scale: str, studies: Iterable[Tree], out: Path | str, links: Mapping[str, str] | None = None
-) -> None:
+def render_page(scale: str, studies: Iterable[Tree], out: Path | str) -> None:
     """Writes the page of one scale.
 
     Args:
@@ -68,8 +81,6 @@ def render_page(
         studies: study dicts as the plan gives them to the analysis; the files of each are in the
             folder of its ``name`` beside `out`.
         out: path of the page.
-        links: further links by their text, relative to the page, for example the workflow's own
-            report.
 
     Raises:
         AssayError: a file of a study is missing (the message names it).
@@ -90,7 +101,6 @@ def render_page(
         lede=LEDE,
         scale=_scale(scale, studies),
         studies=[_Study(study, out.parent).content() for study in studies],
-        links=list((links or {}).items()),
         footer=f"Written by assay {made['assay'] or ''} with Python {made['python']}. "
         "Every table is linked as CSV, Markdown and LaTeX, every figure as SVG and PDF.",
         css=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
@@ -208,8 +218,12 @@ class _Study:
             "tables": [self._table(name, spec) for name, spec in self.study["tables"].items()],
             "others": [f for f in figures if f["kind"] not in shown],
             "statistics": [self._ranking(), self._mcnemar()],
+            "linked": [
+                (words, self._links(f"statistics/{name}")) for name, words in LINKED.items()
+            ],
             "checks": self._checks(),
-            "methods": self._methods(),
+            "methods": [*self._methods(), ("Provenance", self._origins())],
+            "provenance": [("Provenance as JSON", f"{self.id}/provenance.json")],
         }
         parts = {
             "headline": "Headline",
@@ -318,7 +332,7 @@ class _Study:
             "Bars run from 0 to 1: the tick is the accuracy, the band its 95 % Wilson interval. "
             "Classifiers that share a letter in a column do not differ significantly (exact "
             "McNemar tests, Holm's correction).",
-            "links": [("CSV", f"{self.id}/headline.csv")],
+            "links": self._links("headline"),
         }
 
     def _cells(self) -> list[tuple[str, float]]:
@@ -347,7 +361,7 @@ class _Study:
             "low": f"{cell.low:.4f}",
             "high": f"{cell.high:.4f}",
             "at": f"{cell.pooled:.4f}",
-            "group": _text(cell.group),
+            "group": text_of(cell.group),
         }
 
     def _ledger(self) -> dict[str, Any]:
@@ -359,8 +373,8 @@ class _Study:
             rows.append(
                 {
                     "place": short_table(row.table),
-                    "model": _text(row.model),
-                    "measured": _measured(row),
+                    "model": text_of(row.model),
+                    "measured": measured(row),
                     "reported": _number(row.reported, as_printed=True),
                     "reproduced": _number(row.reproduced),
                     "interval": ", ".join(_number(end)["text"] for end in (row.low, row.high))
@@ -369,8 +383,8 @@ class _Study:
                     "delta": _number(row.delta, signed=True),
                     "n": _number(row.n if compared else None, as_printed=True),
                     "verdict": row.verdict,
-                    "reason": _text(row.reason),
-                    "note": _text(row.note),
+                    "reason": text_of(row.reason),
+                    "note": text_of(row.note),
                 }
             )
         return {
@@ -380,7 +394,7 @@ class _Study:
             "caption": "Rows that were not run stay. Square brackets hold the 95 % Wilson interval "
             "of an accuracy and the range over splits of any other number; the difference is this "
             "run minus print.",
-            "links": [("CSV", f"{self.id}/ledger.csv")],
+            "links": self._links("ledger"),
         }
 
     def _table(self, name: str, spec: Tree) -> Table:
@@ -392,7 +406,7 @@ class _Study:
             words,
             names,
             rows,
-            self._links("tables", name, {"CSV": "csv", "Markdown": "md", "LaTeX": "tex"}),
+            self._links(f"tables/{name}"),
         )
 
     def _ranking(self) -> Table:
@@ -411,12 +425,12 @@ class _Study:
         return Table.of(
             f"table-{self.id}-ranking",
             "Ranking with significance groups",
-            "Classifiers by accuracy under the attacks of the headline. Those that share a letter "
-            "are not significantly different at level 0.05 after Holm's correction; that does not "
-            "mean that they are equal.",
+            "Classifiers by accuracy under the attacks of the headline; the files hold every "
+            "attack. Those that share a letter are not significantly different at level 0.05 after "
+            "Holm's correction; that does not mean that they are equal.",
             ["Attack", "Rank", "Classifier", "Accuracy", "Group", "n"],
             rows,
-            [("CSV with every attack", f"{self.id}/statistics/ranking.csv")],
+            self._links("statistics/ranking"),
         )
 
     def _mcnemar(self) -> Table:
@@ -433,18 +447,19 @@ class _Study:
                 _p(row.mid_p),
                 _p(row.holm_p),
                 "yes" if row.significant else "n.s.",
-                f"{row.minimum_detectable_difference:.3f}",
+                # Missing where so few images can show no difference at all.
+                number(row.minimum_detectable_difference) or "–",
             ]
             for row in frame.itertuples()
         ]
         return Table.of(
             f"table-{self.id}-mcnemar",
             "McNemar's test for each pair of classifiers",
-            f"{len(rows)} of {len(self.mcnemar)} tests: those of the headline's attacks. The "
-            "difference is accuracy A minus accuracy B on the same images; discordant pairs are "
-            "images that only A or only B got right. Holm's correction runs over all tests of the "
-            "data set. Where a test is n.s., differences up to the smallest detectable one (80 % "
-            "power) may have been missed.",
+            f"{len(rows)} of {len(self.mcnemar)} tests: those of the headline's attacks; the files "
+            "hold all. The difference is accuracy A minus accuracy B on the same images; "
+            "discordant pairs are images that only A or only B got right. Holm's correction runs "
+            "over all tests of the data set. Where a test is n.s., differences up to the smallest "
+            "detectable one (80 % power) may have been missed.",
             [
                 "Attack",
                 "A",
@@ -459,14 +474,19 @@ class _Study:
                 "Smallest detectable",
             ],
             rows,
-            [("CSV with every test", f"{self.id}/statistics/mcnemar.csv")],
+            self._links("statistics/mcnemar"),
         )
 
     def _checks(self) -> Table:
         order = {"fail": 0, "flag": 1, "pass": 2}
         frame = self.checks.sort_values("status", key=lambda s: s.map(order), kind="stable")
         rows = [
-            [self._title("models", row.model), row.status, _text(row.check), _text(row.sentence)]
+            [
+                self._title("models", row.model),
+                row.status,
+                text_of(row.check),
+                text_of(row.sentence),
+            ]
             for row in frame.itertuples()
         ]
         counts = ", ".join(f"{(frame['status'] == s).sum()} {s}" for s in order)
@@ -478,7 +498,7 @@ class _Study:
             "that no stronger attack exists.",
             ["Classifier", "Status", "Check", "Finding"],
             rows,
-            [("CSV", f"{self.id}/checks.csv")],
+            self._links("checks"),
         )
 
     def _headline_rows(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -507,7 +527,7 @@ class _Study:
             "shown": round(width * 4 / 3 * 1.2),
             "width": round(width * 4 / 3),
             "height": round(height * 4 / 3),
-            "links": self._links("figures", name, {"SVG": "svg", "PDF": "pdf"}),
+            "links": self._links(f"figures/{name}", FIGURE_FORMATS),
         }
 
     def _methods(self) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -534,6 +554,25 @@ class _Study:
             )
         return {"name": name, "title": self._title(kind, name), "lines": lines}
 
+    def _origins(self) -> list[dict[str, Any]]:
+        """What the files say made them, without the digests of configurations."""
+        made = self._json("provenance.json")
+        entries = []
+        for kind, title in ORIGINS.items():
+            facts = made[kind]
+            files = facts.get("files")
+            if files == 0:
+                continue
+            lines = [_work(facts)] if files else []
+            lines += [_listed(words, facts.get(key)) for key, words in _DIGESTS.items()]
+            versions = {"assay": facts.get("assay"), "Python": facts.get("python")}
+            versions |= facts.get("packages", {})
+            lines.append(_listed("Versions", {k: v for k, v in versions.items() if v}))
+            lines.append(_listed("Platform", facts.get("platform")))
+            size = "" if files is None else f"{files} file" + "s" * (files != 1)
+            entries.append({"name": size, "title": title, "lines": list(filter(None, lines))})
+        return entries
+
     # --- small things ------------------------------------------------------------------------
 
     def _title(self, kind: str, name: str) -> str:
@@ -550,8 +589,10 @@ class _Study:
         budget = self._budget(attack, epsilon)
         return self._title("attacks", attack) + (f" ({budget})" if budget else "")
 
-    def _links(self, kind: str, name: str, formats: Mapping[str, str]) -> list[tuple[str, str]]:
-        paths = {label: f"{self.id}/{kind}/{name}.{ending}" for label, ending in formats.items()}
+    def _links(
+        self, stem: str, formats: Mapping[str, str] = TABLE_FORMATS
+    ) -> list[tuple[str, str]]:
+        paths = {label: f"{self.id}/{stem}.{ending}" for label, ending in formats.items()}
         return [(label, path) for label, path in paths.items() if (self.base / path).is_file()]
 
     def _text(self, name: str) -> str:
@@ -563,6 +604,9 @@ class _Study:
                 where=self.folder / name,
                 remedy="run the workflow's target 'all', which makes it",
             ) from error
+
+    def _json(self, name: str) -> Tree:
+        return json.loads(self._text(name))
 
     def _csv(self, name: str) -> pd.DataFrame:
         self._text(name)
@@ -627,6 +671,37 @@ def _flat(settings: Tree, prefix: str = "") -> list[str]:
     return words
 
 
+_DIGESTS = {"code": "Code", "attacks": "Code of attacks", "data": "Data"}
+
+
+def _work(facts: Tree) -> str:
+    """How long the making of files took, where and when: ``2.1 hours on cpu, 1 thread; …``."""
+    seconds = facts["seconds"]
+    size, unit = (seconds / 3600, "hours") if seconds >= 5400 else (seconds / 60, "minutes")
+    threads = facts.get("threads")
+    parts = [
+        f"{size:.1f} {unit}",
+        f" on {_joined(facts['device'])}" if facts.get("device") else "",
+        f", {_joined(threads)} thread{'s' * (threads != [1])}" if threads else "",
+        f"; seed {_joined(facts['seed'])}" if facts.get("seed") else "",
+    ]
+    days = list(dict.fromkeys(moment[:10] for moment in facts["written"]))
+    return "".join(parts) + (f"; written {' to '.join(days)}" if days else "")
+
+
+def _listed(words: str, values: Any) -> str:
+    """Distinct values after a word: ``Code: linf_whitebox 12ab, 34cd; natural 56ef``."""
+    if not values:
+        return ""
+    if isinstance(values, Mapping):
+        return f"{words}: " + "; ".join(f"{key} {_joined(part)}" for key, part in values.items())
+    return f"{words}: {_joined(values)}"
+
+
+def _joined(values: Any) -> str:
+    return ", ".join(map(str, values)) if isinstance(values, list) else str(values)
+
+
 def _is_numeric(cell: str) -> bool:
     return bool(re.fullmatch(r"[-−+±<≥≤~\d.,%/\[\]()\s*e–—]*", cell)) and bool(
         re.search(r"\d|^[–—-]$", cell)
@@ -646,28 +721,10 @@ def _slug(text: str) -> str:
     return re.sub(r"\W+", "-", text.lower())
 
 
-def _measured(row: Any) -> str:
-    """What a printed number measures: the metric, and the attack with its budget."""
-    metric = str(row.metric).removeprefix("hyperparameter:").replace("_", " ")
-    metric = metric.replace("@epoch", ", epoch ")
-    attack = _text(row.attack)
-    if attack.startswith("none"):
-        return f"{metric}, clean" if metric == "accuracy" else metric
-    budget = "" if pd.isna(row.epsilon) else f" {row.epsilon:g}"
-    return f"{metric}, {attack}{budget}" if attack else metric
-
-
-def _text(value: Any) -> str:
-    return "" if value is None or pd.isna(value) else str(value)
-
-
-def _number(value: Any, *, as_printed: bool = False, signed: bool = False) -> dict[str, str]:
-    """A number for reading (`text`: three decimals, none for large ones) and sorting (`value`)."""
-    if value is None or pd.isna(value):
-        return {"text": "", "value": ""}
-    form = ",.10g" if as_printed else ",.3f" if abs(value) < 100 else ",.0f"
-    text = f"{value:{'+' if signed else ''}{form}}"
-    return {"text": text.replace("-", "−"), "value": f"{value:.10g}"}
+def _number(value: Any, **form: bool) -> dict[str, str]:
+    """A number for reading (`text`) and for sorting (`value`)."""
+    text = number(value, **form)
+    return {"text": text, "value": f"{value:.10g}" if text else ""}
 
 
 def _signed(value: float) -> str:

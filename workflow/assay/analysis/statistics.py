@@ -6,25 +6,27 @@ each number means and why this test and not another.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
 from string import ascii_letters
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import optimize, special, stats
 from statsmodels.stats import contingency_tables
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
+from assay.analysis.rows import PLACE, grouped, keyed, numbered
+
 ALPHA = 0.05
 POWER = 0.8
 POOLED = "pooled"
-CELL = ["dataset", "suite", "attack", "norm", "epsilon"]
-
-# Budgets that differ only by floating-point noise are one budget.
-EPSILON_DIGITS = 9
+CELL = ["dataset", "scheme", "suite", "attack", "norm", "epsilon"]
 
 
 def wilson(k, n, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -79,68 +81,111 @@ def holm(p: np.ndarray) -> np.ndarray:
     return adjusted
 
 
+def holm_levels(p: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
+    """The level at which Holm's procedure judged each test of one family; NaN stays NaN.
+
+    It goes from the smallest p-value up and compares each with `alpha` divided by the number of
+    tests that are not yet rejected. Where it stops, that level is the one of all tests that are
+    left: a p-value below it would have been rejected.
+
+    Args:
+        p: p-values of the family.
+        alpha: level of the family.
+
+    Returns:
+        Levels in (0, alpha], same shape.
+    """
+    p = np.asarray(p, float)
+    levels = np.full(p.shape, np.nan)
+    known = np.isfinite(p)
+    rejected = int((holm(p)[known] < alpha).sum())
+    before = np.minimum(stats.rankdata(p[known], method="min") - 1, rejected)
+    levels[known] = alpha / (known.sum() - before)
+    return levels
+
+
 def minimum_detectable_difference(
     n, discordance, *, alpha: float = ALPHA, power: float = POWER
 ) -> np.ndarray:
-    """The smallest true difference of accuracies that McNemar's test would find.
+    """The smallest true difference of accuracies that McNemar's exact test would find.
 
-    Solves Connor's sample-size formula sqrt(n) d = z_alpha sqrt(psi) + z_beta sqrt(psi - d^2) for
-    the difference d, where psi is the share of discordant pairs. A difference cannot exceed psi:
-    where the formula asks for that (few discordant pairs were seen), psi = d is solved instead,
-    all discordant pairs falling on one side, so that "none seen" never reads as "none missed".
+    With psi the share of discordant pairs, their number is binomial (n, psi) and those that favour
+    the better model are a share (psi + d) / (2 psi) of them; the difference d is the one at which
+    the exact test rejects with probability `power`. A difference cannot exceed psi: where even
+    d = psi is found too rarely (few discordant pairs were seen), psi = d is solved instead, all
+    discordant pairs falling on one side, so that "none seen" never reads as "none missed".
+
+    As the power is that of the test itself and not of a normal approximation, a difference that
+    was observed and not found significant is always smaller.
 
     Args:
         n: pairs.
         discordance: observed share of discordant pairs in [0, 1].
-        alpha: two-sided level of one test, not corrected for multiplicity.
+        alpha: two-sided level of the one test, corrected for multiplicity (:func:`holm_levels`).
         power: probability of finding the difference.
 
     Returns:
-        Differences in (0, 1]; 1 where n is too small for any.
+        Differences in (0, 1]; NaN where n is so small that no result would be significant.
 
-    Source: Connor 1987, Biometrics 43:207-211.
+    Source: Duffy 1984, Biometrics 40:1005-1015.
     """
-    n, psi = np.asarray(n, float), np.asarray(discordance, float)
-    a, b = stats.norm.isf(alpha / 2), stats.norm.isf(1 - power)
-    usual = (
-        np.sqrt(psi)
-        * (np.sqrt(n) * a + np.sqrt(np.maximum(n * a**2 - (n + b**2) * (a**2 - b**2), 0)))
-        / (n + b**2)
-    )
-    root = (np.sqrt(np.maximum((a * b) ** 2 - (n + b**2) * (a**2 - n), 0)) - a * b) / (n + b**2)
-    one_sided = np.where(n > a**2, 1 - np.clip(root, 0, 1) ** 2, 1.0)
-    return np.minimum(np.where((psi > 0) & (usual <= psi), usual, one_sided), 1.0)
+    cases = np.broadcast(n, discordance, alpha)
+    found = [_detectable(int(n), float(psi), float(level), power) for n, psi, level in cases]
+    return np.reshape(found, cases.shape)
 
 
-def mcnemar(outcomes: pd.DataFrame, *, alpha: float = ALPHA, power: float = POWER) -> pd.DataFrame:
+@cache
+def _detectable(n: int, psi: float, alpha: float, power: float) -> float:
+    fewest = int(1 - np.log2(alpha)) + 1  # discordant pairs, all on one side, for p < alpha
+    if n < fewest:
+        return float("nan")
+    one_sided = float(special.betaincinv(fewest, n - fewest + 1, power))
+    if one_sided >= psi:
+        return one_sided
+    low, high = stats.binom.ppf([1e-9, 1 - 1e-9], n, psi)
+    discordant = np.arange(low, high + 1, dtype=int)
+    weight = stats.binom.pmf(discordant, n, psi)
+    # The most pairs on one side that are not significant yet.
+    most = stats.binom.isf(alpha / 2, discordant, 0.5)
+
+    def missed(difference: float) -> float:
+        return power - weight @ special.bdtrc(most, discordant, (psi + difference) / (2 * psi))
+
+    return float(optimize.brentq(missed, 0, psi, xtol=1e-6))
+
+
+def mcnemar(
+    outcomes: pd.DataFrame | Paired, *, alpha: float = ALPHA, power: float = POWER
+) -> pd.DataFrame:
     """McNemar's test for every pair of models under every attack and budget.
 
     Two models are compared on the images that both were tested on in the same split. Folds are
-    pooled. Where a data set's samples occur in several splits (repeated random splits) pooled
-    pairs would not be independent: such data sets get one row per split instead, and
+    pooled. Where the samples of a split scheme occur in several splits (repeated random splits)
+    pooled pairs would not be independent: such schemes get one row per split instead, and
     :func:`resampled_t` is the test across splits.
 
     Args:
-        outcomes: rows of the outcome schema.
+        outcomes: rows of the outcome schema, or what is left of them for tests.
         alpha: level of the family of all tests of one data set, held by Holm's correction of the
-            exact p-values; also the level of the minimum detectable difference.
-        power: power of the minimum detectable difference.
+            exact p-values.
+        power: power of the minimum detectable difference, which is that at the level that Holm's
+            correction left for the test.
 
     Returns:
-        One row per data set, suite, attack, epsilon, pair (and split, else ``pooled``): n,
-        both_right, only_a_right, only_b_right, both_wrong, accuracy_a, accuracy_b, difference
-        (a - b) with its 95 % interval low, high (Bonett and Price), exact_p, mid_p, holm_p,
-        significant, minimum_detectable_difference, note.
+        One row per data set, split scheme, suite, attack, epsilon, pair (and split, else
+        ``pooled``): n, both_right, only_a_right, only_b_right, both_wrong, accuracy_a, accuracy_b,
+        difference (a - b) with its 95 % interval low, high (Bonett and Price), exact_p, mid_p,
+        holm_p, significant, level, minimum_detectable_difference, note.
     """
-    pairs = _Paired(outcomes)
+    pairs = Paired.of(outcomes).pooled()
     tests = []
     for a, b in combinations(range(len(pairs.models)), 2):
         first, second = pairs.right[:, a], pairs.right[:, b]
-        known = ~(np.isnan(first) | np.isnan(second))
+        known = (first >= 0) & (second >= 0)
         # One bin per cell and joint result: 0 both wrong, 1 only b, 2 only a, 3 both right.
-        joint = pairs.cell[known] * 4 + (first[known] * 2 + second[known]).astype(int)
+        joint = pairs.cell[known] * 4 + (first[known] * 2 + second[known])
         counts = np.bincount(joint, minlength=4 * len(pairs.cells)).reshape(-1, 4)
-        either = ~(np.isnan(first) & np.isnan(second))
+        either = (first >= 0) | (second >= 0)
         seen = np.bincount(pairs.cell[either], minlength=len(pairs.cells))
         tests.append(
             pairs.cells.assign(
@@ -169,28 +214,26 @@ def mcnemar(outcomes: pd.DataFrame, *, alpha: float = ALPHA, power: float = POWE
     table["mid_p"] = [mid_p(*pair) for pair in discordant]
     table["holm_p"] = table.groupby("dataset", sort=False).exact_p.transform(holm)
     table["significant"] = table.holm_p < alpha
+    table["level"] = table.groupby("dataset", sort=False).exact_p.transform(holm_levels, alpha)
     table["minimum_detectable_difference"] = minimum_detectable_difference(
-        n, (only_a + only_b) / n, alpha=alpha, power=power
+        n, (only_a + only_b) / n, alpha=table.level, power=power
     )
-    table["note"] = [
-        _mcnemar_note(row.significant, row.minimum_detectable_difference, row.unpaired, power)
-        for row in table.itertuples()
-    ]
+    table["note"] = [_mcnemar_note(row, power) for row in table.itertuples()]
     return table[_MCNEMAR_COLUMNS]
 
 
 _MCNEMAR_COLUMNS = [
     *CELL, "split", "model_a", "model_b", "n", "both_right", "only_a_right", "only_b_right",
     "both_wrong", "accuracy_a", "accuracy_b", "difference", "low", "high", "exact_p", "mid_p",
-    "holm_p", "significant", "minimum_detectable_difference", "note",
+    "holm_p", "significant", "level", "minimum_detectable_difference", "note",
 ]  # fmt: skip
 
 
-def cochran_q(outcomes: pd.DataFrame) -> pd.DataFrame:
+def cochran_q(outcomes: pd.DataFrame | Paired) -> pd.DataFrame:
     """Cochran's Q: do all models have one accuracy, under each attack and budget?
 
     Args:
-        outcomes: rows of the outcome schema with three models or more (with two, Q is McNemar's
+        outcomes: as in :func:`mcnemar`, of three models or more (with two, Q is McNemar's
             asymptotic statistic).
 
     Returns:
@@ -198,14 +241,13 @@ def cochran_q(outcomes: pd.DataFrame) -> pd.DataFrame:
         q, df, p, holm_p (over the data set's cells). Where all models agree on every image
         nothing speaks against equality: q = 0, p = 1.
     """
-    pairs = _Paired(outcomes)
+    pairs = Paired.of(outcomes).pooled()
     rows = []
-    complete = ~np.isnan(pairs.right)
-    for cell, ids in enumerate(pairs.cells.to_dict("records")):
-        mine = pairs.cell == cell
-        models = complete[mine].any(axis=0)
-        right = pairs.right[mine][:, models]
-        right = right[~np.isnan(right).any(axis=1)]
+    for ids, mine in zip(pairs.cells.to_dict("records"), grouped(pairs.cell), strict=True):
+        right = pairs.right[mine]
+        models = (right >= 0).any(axis=0)
+        right = right[:, models]
+        right = right[(right >= 0).all(axis=1)]
         if models.sum() < 2 or not len(right):
             continue
         if (right == right[:, :1]).all():
@@ -244,29 +286,39 @@ def corrected_resampled_t(differences, test_share: float) -> tuple[float, int, f
     return float(t), count - 1, float(2 * stats.t.sf(abs(t), count - 1))
 
 
-def resampled_t(outcomes: pd.DataFrame, train_sizes: Mapping[tuple[str, str], int]) -> pd.DataFrame:
+def resampled_t(
+    outcomes: pd.DataFrame | Paired, train_sizes: Mapping[tuple[str, str, str], int]
+) -> pd.DataFrame:
     """The corrected resampled t-test for every pair of models, attack and budget.
 
+    Two models of a split may have been trained on different numbers of images. n_train is then the
+    smaller one, which gives the larger variance: the difference is never called more certain than
+    it would be if both had been trained on as few images.
+
     Args:
-        outcomes: rows of the outcome schema.
-        train_sizes: training images by (dataset, split); cells with fewer than two splits of
-            known size are left out.
+        outcomes: as in :func:`mcnemar`.
+        train_sizes: training images by (dataset, split, model); pairs with fewer than two splits
+            of known sizes are left out.
 
     Returns:
         One row per cell and pair: splits, difference (mean of a - b), sd, test_share, t, df, p,
         holm_p (over the data set).
     """
-    pairs = _Paired(outcomes, by_split=True)
+    pairs = Paired.of(outcomes)
     cells = pairs.cells
-    trained = [train_sizes.get(key, np.nan) for key in zip(cells.dataset, cells.split, strict=True)]
+    places = list(zip(cells.dataset, cells.split, strict=True))
+    trained = [
+        np.array([train_sizes.get((*place, model), np.nan) for place in places])
+        for model in pairs.models
+    ]
     rows = []
     for a, b in combinations(range(len(pairs.models)), 2):
-        gap = pairs.right[:, a] - pairs.right[:, b]
-        known = ~np.isnan(gap)
+        known = (pairs.right[:, a] >= 0) & (pairs.right[:, b] >= 0)
+        gap = pairs.right[known, a] - pairs.right[known, b]
         n = np.bincount(pairs.cell[known], minlength=len(cells))
-        total = np.bincount(pairs.cell[known], weights=gap[known], minlength=len(cells))
+        total = np.bincount(pairs.cell[known], weights=gap, minlength=len(cells))
         with np.errstate(invalid="ignore"):
-            splits = cells.assign(gap=total / n, share=n / np.asarray(trained, float))
+            splits = cells.assign(gap=total / n, share=n / np.minimum(trained[a], trained[b]))
         for ids, cell in splits.dropna().groupby(CELL, observed=True, sort=False):
             if len(cell) < 2:
                 continue
@@ -351,42 +403,101 @@ def letter_groups(ranked: Sequence[str], different: Sequence[tuple[str, str]]) -
     }
 
 
-class _Paired:
-    """Outcomes as one matrix: a row per image and cell, a column per model.
+@dataclass(frozen=True)
+class Paired:
+    """What paired tests need of outcomes: a row per image and cell, a column per model.
+
+    Five models take seventeen bytes per image, attack and budget, a fraction of their outcome rows,
+    which may be read part by part (:meth:`joined`).
 
     Attributes:
         cells: frame of the cells (:data:`CELL` and ``split``), in order of appearance.
         cell: (R,) index into `cells` of each row.
-        right: (R, M) 1.0 where the model is right, 0.0 where wrong, NaN where not tested.
+        sample: (R,) the image of each row.
+        right: (R, M) int8: 1 where the model is right, 0 where wrong, -1 where not tested.
         models: M names in order of appearance.
+        repeated: (data set, scheme) pairs whose samples are tested in several splits.
     """
 
-    def __init__(self, outcomes: pd.DataFrame, *, by_split: bool = False):
-        frame = outcomes[[*CELL, "split", "sample"]].astype({"split": object})
-        frame["epsilon"] = frame.epsilon.round(EPSILON_DIGITS)
-        fold = frame["split"]
-        if not by_split:
-            frame["split"] = fold.where(frame.dataset.isin(repeated_datasets(outcomes)), POOLED)
-        codes, models = pd.factorize(outcomes.model)
-        self.models = [str(name) for name in models]
-        cell = frame.groupby([*CELL, "split"], observed=True, sort=False).ngroup().to_numpy()
-        image = pd.DataFrame(
-            {"cell": cell, "fold": pd.factorize(fold)[0], "sample": frame["sample"]}
+    cells: pd.DataFrame
+    cell: np.ndarray
+    sample: np.ndarray
+    right: np.ndarray
+    models: tuple[str, ...]
+    repeated: frozenset[tuple[str, str]]
+
+    @classmethod
+    def of(cls, outcomes: pd.DataFrame | Paired) -> Paired:
+        """From rows of the outcome schema."""
+        if isinstance(outcomes, cls):
+            return outcomes
+        rows = keyed(outcomes)
+        codes, models = pd.factorize(rows.model)
+        cell, first = numbered(*(rows[name] for name in (*CELL, "split")))
+        sample = rows["sample"].to_numpy()
+        row, first_row = numbered(cell, sample)
+        right = np.full((len(first_row), len(models)), -1, np.int8)
+        right[row, codes] = ~rows.broken.to_numpy(bool)
+        cells = rows[[*CELL, "split"]].iloc[first].reset_index(drop=True)
+        cells = cells.astype(dict.fromkeys((*CELL[:-1], "split"), object))
+        names = tuple(map(str, models))
+        repeated = frozenset(repeated_schemes(rows))
+        cell, sample = cell[first_row].astype(np.int32), sample[first_row]
+        return cls(cells, cell, sample, right, names, repeated)
+
+    @classmethod
+    def joined(cls, parts: Iterable[Paired]) -> Paired:
+        """Parts as one, whether they have models, cells or images in common or not."""
+        parts = list(parts)
+        models = tuple(dict.fromkeys(name for part in parts for name in part.models))
+        cells = pd.concat([part.cells for part in parts], ignore_index=True)
+        number, first = numbered(*(cells[name] for name in cells))
+        starts = np.cumsum([0, *(len(part.cells) for part in parts)])
+        cell = np.concatenate(
+            [number[start + part.cell] for part, start in zip(parts, starts, strict=False)]
         )
-        row = image.groupby(["cell", "fold", "sample"], sort=False).ngroup().to_numpy()
-        first = np.unique(cell, return_index=True)[1]
-        cells = frame[[*CELL, "split"]].iloc[first].reset_index(drop=True)
-        self.cells = cells.astype(dict.fromkeys(CELL[:-1], object))
-        self.right = np.full((row.max(initial=-1) + 1, len(self.models)), np.nan)
-        self.right[row, codes] = ~outcomes.broken.to_numpy(bool)
-        self.cell = np.zeros(len(self.right), int)
-        self.cell[row] = cell
+        sample = np.concatenate([part.sample for part in parts])
+        row, first_row = numbered(cell, sample)
+        right = np.full((len(first_row), len(models)), -1, np.int8)
+        for part in parts:
+            mine, row = row[: len(part.cell)], row[len(part.cell) :]
+            for name, column in zip(part.models, part.right.T, strict=True):
+                known = column >= 0
+                right[mine[known], models.index(name)] = column[known]
+        return cls(
+            cells.iloc[first].reset_index(drop=True),
+            cell[first_row].astype(np.int32),
+            sample[first_row],
+            right,
+            models,
+            frozenset().union(*(part.repeated for part in parts)),
+        )
+
+    @property
+    def evaluations(self) -> Counter[tuple[str, str]]:
+        """How many rows there are by (data set, scheme)."""
+        rows = self.cells.assign(rows=np.bincount(self.cell, minlength=len(self.cells)))
+        return Counter(rows.groupby(PLACE).rows.sum().to_dict())
+
+    def pooled(self) -> Paired:
+        """Splits put together where no image is tested in two of them."""
+        cells = self.cells
+        apart = [key in self.repeated for key in zip(cells.dataset, cells.scheme, strict=True)]
+        cells = cells.assign(split=cells["split"].where(apart, POOLED))
+        cell, first = numbered(*(cells[name] for name in (*CELL, "split")))
+        return replace(self, cells=cells.iloc[first].reset_index(drop=True), cell=cell[self.cell])
 
 
-def repeated_datasets(outcomes: pd.DataFrame) -> set[str]:
-    """Data sets whose samples are tested in several splits, which then cannot be pooled."""
-    tested = outcomes[["dataset", "split", "sample"]].drop_duplicates()
-    return set(tested.dataset[tested.duplicated(["dataset", "sample"])].astype(str))
+def repeated_schemes(outcomes: pd.DataFrame) -> set[tuple[str, str]]:
+    """(Data set, scheme) whose samples are tested in several splits, which cannot be pooled."""
+    rows = keyed(outcomes)
+    scheme, first = numbered(rows.dataset, rows.scheme)
+    _, tested = numbered(scheme, rows["split"], rows["sample"])
+    scheme, sample = scheme[tested], rows["sample"].to_numpy()[tested]
+    twice = np.bincount(scheme, minlength=len(first)) > np.bincount(
+        scheme[numbered(scheme, sample)[1]], minlength=len(first)
+    )
+    return set(rows[["dataset", "scheme"]].iloc[first[twice]].itertuples(index=False, name=None))
 
 
 def _bonett_price(only_a, only_b, n, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -397,12 +508,16 @@ def _bonett_price(only_a, only_b, n, level: float = 0.95) -> tuple[np.ndarray, n
     return np.maximum(centre - half, -1.0), np.minimum(centre + half, 1.0)
 
 
-def _mcnemar_note(significant: bool, detectable: float, unpaired: int, power: float) -> str:
+def _mcnemar_note(row: Any, power: float) -> str:
     parts = []
-    if not significant:
+    if not row.significant:
+        detectable, at = row.minimum_detectable_difference, f"at Holm's level of {row.level:.2g}"
         parts.append(
-            f"n.s.; a true difference of {detectable:.3f} would be found with {power:.0%} power"
+            f"n.s.; {at}, no difference is significant on so few images"
+            if np.isnan(detectable)
+            else f"n.s.; {at}, a true difference of {detectable:.3f} would be found with "
+            f"{power:.0%} power"
         )
-    if unpaired:
-        parts.append(f"{unpaired} images tested on one model only are left out")
+    if row.unpaired:
+        parts.append(f"{row.unpaired} images tested on one model only are left out")
     return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""The look of figures: one style sheet, colours and markers that do not need colour vision."""
+"""The look of figures and numbers: one style sheet, colours that do not need colour vision."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 STYLE_SHEET = Path(__file__).parents[3] / "report" / "assay.mplstyle"
 
@@ -52,3 +55,27 @@ def short_table(table: str) -> str:
     """Where a number was printed; a file of the paper's repository without its folders."""
     first, _, last = str(table).rpartition("/")
     return f"{first.split()[0]}: {last}" if first else last
+
+
+def measured(row: Any) -> str:
+    """What a number of the ledger measures: the metric, and the attack with its budget."""
+    metric = str(row.metric).removeprefix("hyperparameter:").replace("_", " ")
+    metric = metric.replace("@epoch", ", epoch ")
+    attack = text_of(row.attack)
+    if attack.startswith("none"):
+        return f"{metric}, clean" if metric == "accuracy" else metric
+    budget = "" if pd.isna(row.epsilon) else f" {row.epsilon:g}"
+    return f"{metric}, {attack}{budget}" if attack else metric
+
+
+def text_of(value: Any) -> str:
+    """A text that may be missing."""
+    return "" if value is None or pd.isna(value) else str(value)
+
+
+def number(value: Any, *, as_printed: bool = False, signed: bool = False) -> str:
+    """A number for reading, with three decimals, none for large ones; empty if missing."""
+    if value is None or pd.isna(value):
+        return ""
+    form = ",.10g" if as_printed else ",.3f" if abs(value) < 100 else ",.0f"
+    return f"{value:{'+' if signed else ''}{form}}".replace("-", "−")

@@ -1,21 +1,23 @@
-"""Tables: one function per kind named in a study file, written as CSV, Markdown and LaTeX.
+"""Tables: one function per kind, those of a study file and those of every study, in three formats.
 
 A table is made twice from the same rows: for eyes (strings, few columns) and for machines (tidy,
-full precision). The second is what the CSV file holds.
+full precision). The second is what the CSV file holds; Markdown and LaTeX hold the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from assay.analysis.defects import defects
+from assay.analysis.checks import FAIL, FLAG, PASS
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.rows import PLACE, several_schemes
+from assay.analysis.style import measured, number, short_table, text_of
 from assay.foundation.errors import ConfigError
 from assay.foundation.files import atomic_path, write_text
 
@@ -23,6 +25,8 @@ Study = Mapping[str, Any]
 Spec = Mapping[str, Any]
 
 NOT_RUN = "not run"
+# Rows that no page holds, and letters that no column of one line holds.
+LONG_TABLE, LONG_CELL = 40, 40
 _INTERVAL = "the 95 % Wilson interval of the pooled accuracy"
 _BOLD = (
     "Bold: not significantly worse than the best, where some model is, and the evaluation of the "
@@ -68,6 +72,24 @@ def build_table(kind: str, spec: Spec, study: Study, inputs: AnalysisInputs) -> 
     return TABLES[kind](spec, study, inputs)
 
 
+def analysis_table(name: str, study: Study, inputs: AnalysisInputs) -> Table:
+    """A table that every study has, whatever its file says.
+
+    Args:
+        name: a key of :data:`ANALYSES`, also the member of `inputs` that is its tidy form;
+            ``headline`` has a tidy form of its own.
+        study: the study as the plan gives it.
+        inputs: the run.
+    """
+    if name == "headline":
+        return headline_table(study["headline"], study, inputs)
+    spec = {}
+    if name == "accuracy":
+        every = [{"attack": attack} for attack in dict.fromkeys(inputs.accuracy.attack)]
+        spec = {"caption": "Accuracy under every attack and budget.", "cells": every}
+    return replace(ANALYSES[name](spec, study, inputs), tidy=getattr(inputs, name))
+
+
 def write_table(table: Table, stem: Path | str) -> list[Path]:
     """Writes `stem`.csv (tidy, full precision), `stem`.md and `stem`.tex (booktabs).
 
@@ -97,16 +119,20 @@ def to_markdown(table: Table) -> str:
 
 
 def to_latex(table: Table, label: str) -> str:
-    """The table and its caption as a LaTeX float; needs the package booktabs."""
+    """The table and its caption in LaTeX; needs the packages booktabs and, if long, longtable."""
     frame = table.display.map(_tex)
     frame.columns = [_tex(name) for name in frame.columns]
+    widest = (table.display[name].map(str).map(len).max() for name in table.display)
+    columns = "".join("p{6cm}" if width > LONG_CELL else "l" for width in widest)
+    long = len(frame) > LONG_TABLE
     styler = frame.style.hide(axis="index")
     if table.bold is not None:
         marks = np.where(table.bold.to_numpy(), "textbf:--rwrap;", "")
         styler = styler.apply(lambda _: marks, axis=None)
     return styler.to_latex(
-        hrules=True, position="htbp", position_float="centering", caption=_tex(table.caption),
-        label=label, column_format="l" * frame.shape[1],
+        hrules=True, environment="longtable" if long else None, position=None if long else "htbp",
+        position_float=None if long else "centering", caption=_tex(table.caption), label=label,
+        column_format=columns,
     )  # fmt: skip
 
 
@@ -116,10 +142,10 @@ def accuracy_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     tidy = _selected(inputs, cells, models)
     lines = [
         (
-            {**_dataset_column(dataset, tidy, study), "Attack": _cell_title(study, inputs, *cell)},
-            {_title(study, "models", model): (dataset, model, *cell) for model in models},
+            {**_place_columns(place, tidy, study), "Attack": _cell_title(study, inputs, *cell)},
+            {_title(study, "models", model): (*place, model, *cell) for model in models},
         )
-        for dataset in dict.fromkeys(tidy.dataset)
+        for place in _places(tidy)
         for cell in cells
     ]
     display, bold = _filled(lines, tidy, _accuracy_text)
@@ -131,17 +157,17 @@ def headline_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """Rows are models with the verdict on their evaluation, columns are attacks and budgets."""
     cells, models = _cells(spec["cells"], inputs), _models(spec, inputs)
     tidy = _selected(inputs, cells, models)
-    verdicts = inputs.verdicts.set_index(["dataset", "model"]).verdict
+    verdicts = inputs.verdicts.set_index([*PLACE, "model"]).verdict
     lines = [
         (
             {
-                **_dataset_column(dataset, tidy, study),
+                **_place_columns(place, tidy, study),
                 "Model": _title(study, "models", model),
-                "Evaluation": verdicts.get((dataset, model), NOT_RUN),
+                "Evaluation": verdicts.get((*place, model), NOT_RUN),
             },
-            {_cell_title(study, inputs, *cell): (dataset, model, *cell) for cell in cells},
+            {_cell_title(study, inputs, *cell): (*place, model, *cell) for cell in cells},
         )
-        for dataset in dict.fromkeys(tidy.dataset)
+        for place in _places(tidy)
         for model in models
     ]
     display, bold = _filled(
@@ -177,13 +203,14 @@ def hyper_parameters_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> 
 
 def defects_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """Accuracy under an attack as published, under its correction, and the difference."""
-    tidy = defects(inputs.outcomes, spec["pairs"])
+    tidy = inputs.defects(spec["pairs"])
     order = {
         "model": list(dict.fromkeys(inputs.accuracy.model)),
         "published": [pair["published"] for pair in spec["pairs"]],
+        "corrected": [pair["corrected"] for pair in spec["pairs"]],
     }
     tidy = tidy.sort_values(
-        ["dataset", "published", "epsilon", "model"], kind="stable", ignore_index=True,
+        [*PLACE, "published", "corrected", "epsilon", "model"], kind="stable", ignore_index=True,
         key=lambda column: column.map(order[column.name].index) if column.name in order else column,
     )  # fmt: skip
     display = pd.DataFrame(
@@ -205,7 +232,7 @@ def defects_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         "Points explained: accuracy as published minus corrected, times 100. p: McNemar's exact "
         f"test between the two attacks, not corrected for multiplicity. {' '.join(named)}"
     )
-    return Table(display, tidy, _caption(spec, legend, study, inputs))
+    return Table(_placed(display, tidy, study), tidy, _caption(spec, legend, study, inputs))
 
 
 def significance_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
@@ -215,9 +242,7 @@ def significance_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Tabl
     tidy = tidy[tidy.model_a.isin(models) & tidy.model_b.isin(models)]
     tidy = _in_cells(tidy, spec, inputs)
     display = pd.DataFrame({
-        "Attack": [
-            _cell_title(study, inputs, *key) for key in zip(tidy.attack, tidy.epsilon, strict=True)
-        ],
+        "Attack": _attacks(tidy, study, inputs),
         "A": [_title(study, "models", model) for model in tidy.model_a],
         "B": [_title(study, "models", model) for model in tidy.model_b],
         "n": tidy.n.astype(str),
@@ -231,15 +256,17 @@ def significance_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Tabl
         "Holm p": tidy.holm_p.map(p_text),
         "Conclusion": np.where(
             tidy.significant, np.where(tidy.difference > 0, "A better", "B better"),
-            tidy.minimum_detectable_difference.map("n.s. (80 % power from {:.3f})".format),
+            tidy.minimum_detectable_difference.map(
+                _or("n.s. (80 % power from {:.3f})", "n.s. (none detectable)")
+            ),
         ),
     })  # fmt: skip
-    if (tidy.split != "pooled").any():
-        display.insert(0, "Split", tidy.split)
+    display = _placed(display, tidy, study)
     legend = (
         "McNemar's exact and mid-p test on the same images; Holm's correction over all pairs, "
-        "attacks and budgets of the study. Beside n.s. stands the smallest true difference that "
-        "one test would find with 80 % power."
+        "attacks and budgets of a data set. Beside n.s. stands the smallest true difference that "
+        "the exact test would find with 80 % power at the level that Holm's correction left for "
+        "it; none, where so few images can show no difference."
     )
     return Table(display, tidy, _caption(spec, legend, study, inputs, tidy))
 
@@ -251,10 +278,10 @@ def ranking_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     tidy = tidy[tidy.model.isin(models)]
     tidy = _in_cells(tidy, spec, inputs)
     display = []
-    for (dataset, split, attack, epsilon), cell in tidy.groupby(
-        ["dataset", "split", "attack", "epsilon"], observed=True, sort=False
+    for (*place, _, split, attack, epsilon), cell in tidy.groupby(
+        [*PLACE, "suite", "split", "attack", "epsilon"], observed=True, sort=False
     ):
-        row = _dataset_column(dataset, tidy, study)
+        row = _place_columns(place, tidy, study)
         if split != "pooled":
             row["Split"] = split
         row["Attack"] = _cell_title(study, inputs, attack, epsilon)
@@ -271,7 +298,106 @@ def ranking_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         "Accuracy and significance group: models that share a letter do not differ significantly "
         "(McNemar, Holm)."
     )
-    return Table(pd.DataFrame(display), tidy, _caption(spec, legend, study, inputs, tidy))
+    # Fewer than two models leave nothing to rank.
+    display = pd.DataFrame(display or {"Attack": []})
+    return Table(display, tidy, _caption(spec, legend, study, inputs, tidy))
+
+
+def cochran_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """Cochran's Q for each attack and budget: has any of the models another accuracy?"""
+    tidy = inputs.cochran
+    display = pd.DataFrame(
+        {
+            "Attack": _attacks(tidy, study, inputs),
+            "Models": tidy.models.astype(str),
+            "n": tidy.n.astype(str),
+            "Q": tidy.q.map("{:.2f}".format),
+            "df": tidy.df.astype(str),
+            "p": tidy.p.map(p_text),
+            "Holm p": tidy.holm_p.map(p_text),
+        }
+    )
+    legend = (
+        "Cochran's Q test that all models have one accuracy on the same images; Holm's correction "
+        "over all attacks and budgets of a data set."
+    )
+    return Table(_placed(display, tidy, study), tidy, _caption(spec, legend, study, inputs, tidy))
+
+
+def resampled_t_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """The corrected resampled t-test for every pair of models, across splits."""
+    tidy = inputs.resampled_t
+    display = pd.DataFrame(
+        {
+            "Attack": _attacks(tidy, study, inputs),
+            "A": [_title(study, "models", model) for model in tidy.model_a],
+            "B": [_title(study, "models", model) for model in tidy.model_b],
+            "Splits": tidy.splits.astype(str),
+            "A − B": [f"{row.difference:+.3f} ± {row.sd:.3f}" for row in tidy.itertuples()],
+            "t": tidy.t.map("{:.2f}".format),
+            "df": tidy.df.astype(str),
+            "p": tidy.p.map(p_text),
+            "Holm p": tidy.holm_p.map(p_text),
+        }
+    )
+    legend = (
+        "Mean ± standard deviation over splits of the difference in accuracy, with Nadeau and "
+        "Bengio's corrected resampled t-test; Holm's correction over all pairs, attacks and "
+        "budgets of a data set."
+    )
+    return Table(_placed(display, tidy, study), tidy, _caption(spec, legend, study, inputs))
+
+
+def ledger_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """Every printed number beside this run's, with verdict and reason."""
+    tidy = inputs.ledger
+    found = [
+        number(row.reproduced)
+        + ("" if pd.isna(row.low) else f" [{number(row.low)}, {number(row.high)}]")
+        for row in tidy.itertuples()
+    ]
+    display = pd.DataFrame(
+        {
+            "Printed in": tidy.table.map(short_table),
+            "Model": tidy.model.map(text_of),
+            "Measured": [measured(row) for row in tidy.itertuples()],
+            "Printed": [number(value, as_printed=True) for value in tidy.reported],
+            "This run": found,
+            "Difference": [number(value, signed=True) for value in tidy.delta],
+            "Verdict": tidy.verdict,
+            "n": [number(value, as_printed=True) for value in tidy.n],
+            "Why": tidy.reason.map(text_of),
+            "Note on the print": tidy.note.map(text_of),
+        }
+    )
+    legend = (
+        "Every printed number beside this run's; rows that were not run stay. Brackets hold the "
+        "95 % Wilson interval of an accuracy and the range over splits of any other number; the "
+        "difference is this run minus print."
+    )
+    return Table(display, tidy, _caption(spec, legend, study, inputs))
+
+
+def checks_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """What the automatic checks of the evaluation found, doubtful findings first."""
+    tidy = inputs.checks
+    order = {FAIL: 0, FLAG: 1, PASS: 2}
+    rows = tidy.sort_values("status", key=lambda status: status.map(order), kind="stable")
+    rows = rows.reset_index(drop=True)
+    display = pd.DataFrame(
+        {
+            "Model": [_title(study, "models", model) for model in rows.model],
+            "Status": rows.status,
+            "Check": rows.check,
+            "Finding": rows.sentence,
+        }
+    )
+    legend = (
+        "What the automatic checks of each evaluation found. One failure makes the evaluation of a "
+        "model broken, one flag makes it suspect. Passing all of them does not prove that no "
+        "stronger attack exists."
+    )
+    return Table(_placed(display, rows, study), tidy, _caption(spec, legend, study, inputs))
 
 
 def leakage_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
@@ -298,18 +424,17 @@ def leakage_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
 def cost_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """Passes per image and seconds of each suite, and what the model's training took."""
     attacked = inputs.accuracy[~inputs.accuracy.attack.str.startswith("all ")]
-    suite = ["dataset", "model", "suite"]
+    suite = [*PLACE, "model", "suite"]
     tidy = attacked.groupby(suite, sort=False)[["forwards", "backwards"]].sum().reset_index()
     tidy["seconds"] = _over_splits(tidy[suite], inputs.durations)
     trained = {
         key: frame.seconds.sum() for key, frame in inputs.history.items() if "seconds" in frame
     }
     sizes = {key: facts.get("parameters") for key, facts in inputs.facts.items()}
-    tidy["training_seconds"] = _over_splits(tidy[suite[:2]], trained)
-    tidy["parameters"] = _over_splits(tidy[suite[:2]], sizes)
-    tidy["relative_seconds"] = tidy.seconds / tidy.groupby(["dataset", "suite"]).seconds.transform(
-        "min"
-    )
+    tidy["training_seconds"] = _over_splits(tidy[suite[:-1]], trained)
+    tidy["parameters"] = _over_splits(tidy[suite[:-1]], sizes)
+    fastest = tidy.groupby([*PLACE, "suite"]).seconds.transform("min")
+    tidy["relative_seconds"] = tidy.seconds / fastest
     display = pd.DataFrame(
         {
             "Model": [_title(study, "models", model) for model in tidy.model],
@@ -326,7 +451,7 @@ def cost_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         "Passes per image, summed over the attacks and budgets of a suite; seconds per split on "
         "the device of this run."
     )
-    return Table(display, tidy, _caption(spec, legend, study, inputs))
+    return Table(_placed(display, tidy, study), tidy, _caption(spec, legend, study, inputs))
 
 
 TABLES: dict[str, Callable[[Spec, Study, AnalysisInputs], Table]] = {
@@ -338,6 +463,17 @@ TABLES: dict[str, Callable[[Spec, Study, AnalysisInputs], Table]] = {
     "ranking": ranking_table,
     "leakage": leakage_table,
     "cost": cost_table,
+}
+# The tables that every study has beside those of its file.
+ANALYSES: dict[str, Callable[[Spec, Study, AnalysisInputs], Table]] = {
+    "accuracy": accuracy_table,
+    "mcnemar": significance_table,
+    "ranking": ranking_table,
+    "cochran": cochran_table,
+    "resampled_t": resampled_t_table,
+    "ledger": ledger_table,
+    "checks": checks_table,
+    "headline": headline_table,
 }
 
 
@@ -372,9 +508,9 @@ def _selected(
     """The accuracy rows of these cells and models, with verdict, letters and whether they lead."""
     rows = inputs.accuracy
     rows = _chosen(rows[rows.model.isin(models)], cells)
-    rows = rows.merge(inputs.verdicts, on=["dataset", "model"], how="left")
+    rows = rows.merge(inputs.verdicts, on=[*PLACE, "model"], how="left")
     ranks = inputs.ranking
-    cell = ["dataset", "suite", "attack", "norm", "epsilon"]
+    cell = [*PLACE, "suite", "attack", "norm", "epsilon"]
     ranks = ranks.loc[ranks.split == "pooled", [*cell, "model", "group"]]
     rows = rows.merge(ranks, on=[*cell, "model"], how="left")
     best = rows.group.fillna("").str.contains("a")
@@ -402,7 +538,7 @@ def _filled(
     lines: list[tuple[dict, dict]], tidy: pd.DataFrame, text: Callable[[Any], str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Strings and bold marks for lines of (leading columns, column -> key of an accuracy row)."""
-    keys = zip(tidy.dataset, tidy.model, tidy.attack, tidy.epsilon, strict=True)
+    keys = tidy[[*PLACE, "model", "attack", "epsilon"]].itertuples(index=False, name=None)
     found = dict(zip(keys, tidy.itertuples(), strict=True))
     display = pd.DataFrame(
         {
@@ -439,17 +575,43 @@ def _title(study: Study, kind: str, name: str) -> str:
     return study.get("titles", {}).get(kind, {}).get(name, name)
 
 
-def _dataset_column(dataset: str, rows: pd.DataFrame, study: Study) -> dict[str, str]:
-    several = rows.dataset.nunique() > 1
-    return {"Data set": _title(study, "datasets", dataset)} if several else {}
+def _places(rows: pd.DataFrame) -> list[tuple[str, str]]:
+    """The data sets and split schemes of some rows."""
+    return list(dict.fromkeys(rows[PLACE].itertuples(index=False, name=None)))
+
+
+def _place_columns(place: Sequence[str], rows: pd.DataFrame, study: Study) -> dict[str, str]:
+    """Data set and split scheme, as far as the rows have several."""
+    dataset, scheme = place
+    columns = {}
+    if rows.dataset.nunique() > 1:
+        columns["Data set"] = _title(study, "datasets", dataset)
+    if several_schemes(rows):
+        columns["Split scheme"] = scheme
+    return columns
+
+
+def _attacks(rows: pd.DataFrame, study: Study, inputs: AnalysisInputs) -> list[str]:
+    return [_cell_title(study, inputs, *key) for key in zip(rows.attack, rows.epsilon, strict=True)]
+
+
+def _placed(display: pd.DataFrame, rows: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """`display` with data set, scheme and split of its rows in front, where they are not one."""
+    if "split" in rows and (rows["split"] != "pooled").any():
+        display.insert(0, "Split", rows["split"])
+    heads = {place: _place_columns(place, rows, study) for place in _places(rows)}
+    for name in reversed(next(iter(heads.values()), {})):
+        places = zip(rows.dataset, rows.scheme, strict=True)
+        display.insert(0, name, [heads[place][name] for place in places])
+    return display
 
 
 def _over_splits(cells: pd.DataFrame, values: Mapping[tuple, float]) -> list[float]:
-    """The mean over splits of values keyed (dataset, split, ...) for rows of (dataset, ...)."""
+    """The mean over splits of values keyed (dataset, split, …) for rows of (dataset, scheme, …)."""
     found: dict[tuple, list[float]] = {}
-    for (dataset, _, *rest), value in values.items():
+    for (dataset, split, *rest), value in values.items():
         if value is not None:
-            found.setdefault((dataset, *rest), []).append(value)
+            found.setdefault((dataset, split.rpartition("_")[0], *rest), []).append(value)
     return [
         float(np.mean(found.get(key, [np.nan]))) for key in cells.itertuples(index=False, name=None)
     ]

@@ -7,6 +7,7 @@ lesions are known, ``masks.npy``. It appears as a whole or not at all.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ import pandas as pd
 from assay.data.collected import IMAGES, REQUIRED, Collected, Request
 from assay.data.kinds import reader_of
 from assay.foundation.errors import AssayError, ConfigError, DataError
-from assay.foundation.files import atomic_path, write_json
+from assay.foundation.files import atomic_path, digest_of, write_json
+from assay.foundation.provenance import FIELD, provenance
 from assay.foundation.registry import load as load_object
 
 FORMAT = 1
@@ -32,6 +34,7 @@ def prepare(
     mirror: Path | None,
     cache: Path,
     seed: int,
+    code: str | None = None,
 ) -> None:
     """Writes the data set `name` to the folder `target`.
 
@@ -42,6 +45,7 @@ def prepare(
         mirror: the folder of archives to look into before anything is downloaded, or None.
         cache: the folder in which verified downloads are kept.
         seed: only synthetic data depend on it.
+        code: digest of the code that reads the data, for the provenance.
 
     Raises:
         DataError: the data are missing or unusable; the message names the file and the remedy.
@@ -49,6 +53,7 @@ def prepare(
         ConfigError: the entry is of an unknown kind, or a setting is unknown or missing.
         AssayError: the disk is full.
     """
+    started = time.time()
     reader = reader_of(entry["kind"], name)
     read, defaults = load_object(reader), load_object(f"{reader.partition(':')[0]}:SETTINGS")
     settings = _complete_settings(name, entry, defaults)
@@ -59,7 +64,13 @@ def prepare(
         )
         try:
             collected = read(request)
-            _finish(request, collected)
+            made = provenance(
+                code=code,
+                config=digest_of(entry),
+                seed=request.seed,
+                seconds=round(time.time() - started, 1),
+            )
+            _finish(request, collected, made)
         except MemoryError as error:
             raise AssayError("does not fit into memory", where=f"data set '{name}'") from error
 
@@ -82,7 +93,7 @@ def _complete_settings(
     return complete
 
 
-def _finish(request: Request, collected: Collected) -> None:
+def _finish(request: Request, collected: Collected, made: Mapping[str, Any]) -> None:
     """Groups identical images, checks against the entry and writes the rest of the folder."""
     images = np.load(request.folder / IMAGES, mmap_mode="r")
     prints = _fingerprints(images)
@@ -109,6 +120,7 @@ def _finish(request: Request, collected: Collected) -> None:
         "settings": dict(request.settings),
         "read": [dict(file) for file in collected.read],
         **collected.facts,
+        FIELD: made,
     }
     write_json(request.folder / "dataset.json", metadata)
 

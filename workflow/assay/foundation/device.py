@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from assay.foundation.errors import ConfigError
+from assay.foundation.lease import lease
 
 
 def select_device(preference: str = "auto") -> torch.device:
     """The device that a preference means on this machine.
 
     Args:
-        preference: ``auto`` (the first CUDA device, else the CPU), or a torch device name.
+        preference: ``cuda``, a CUDA device that no other job has, for the rest of this process,
+            which waits while none is free; ``auto``, the same where there are any, else the CPU; or
+            the name of a torch device, which jobs then share.
 
     Raises:
         ConfigError: the device is unknown or not there.
     """
     if preference == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        preference = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(preference)
     except RuntimeError as error:
@@ -32,7 +37,23 @@ def select_device(preference: str = "auto") -> torch.device:
             where="config key 'device'",
             remedy="use auto or cpu, or ask for a machine with a GPU",
         )
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", lease(_visible_devices()))
+        torch.cuda.set_device(device)
     return device
+
+
+def _visible_devices() -> list[str]:
+    """Names of the visible CUDA devices, by which processes that see different ones know them.
+
+    Indices would not do: in its cgroup each cluster job may see another device as number 0.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if visible.startswith("MIG-"):
+        # Of the slices of divided GPUs a process sees one only, which CUDA may name after its GPU.
+        return [visible.split(",")[0]]
+    properties = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+    return [str(each.uuid) for each in properties]
 
 
 def use_threads(threads: int) -> None:

@@ -58,7 +58,7 @@ def _label(file: Path) -> str:
 
 def _locate(source: str | Path) -> Path:
     if isinstance(source, str) and (source == PACKAGE or source.startswith(f"{PACKAGE}.")):
-        file = _module_file(source.partition(":")[0])
+        file = module_file(source.partition(":")[0])
     else:
         file = Path(source).resolve()
     if file is None or not file.is_file():
@@ -66,7 +66,8 @@ def _locate(source: str | Path) -> Path:
     return file
 
 
-def _module_file(module: str) -> Path | None:
+def module_file(module: str) -> Path | None:
+    """The file of a module of this package, or None if there is none."""
     base = ROOT.joinpath(*module.split("."))
     for candidate in (base.with_suffix(".py"), base / "__init__.py"):
         if candidate.is_file():
@@ -87,7 +88,12 @@ def _closure(start: Path) -> frozenset[Path]:
     return frozenset(seen)
 
 
-def _tree(file: Path) -> ast.Module:
+def parsed(file: Path) -> ast.Module:
+    """A file's syntax tree.
+
+    Raises:
+        AssayError: it is not valid Python.
+    """
     try:
         return ast.parse(file.read_text(encoding="utf-8"))
     except SyntaxError as error:
@@ -102,7 +108,7 @@ def _imports(file: Path) -> tuple[Path, ...]:
 
 
 def _imported(file: Path) -> Iterator[Path]:
-    for node in ast.walk(_tree(file)):
+    for node in ast.walk(parsed(file)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -112,14 +118,14 @@ def _imported(file: Path) -> Iterator[Path]:
             continue
         for name in names:
             if name == PACKAGE or name.startswith(f"{PACKAGE}."):
-                found = _module_file(name)
+                found = module_file(name)
                 if found:
                     yield found
 
 
 @cache
 def _normalised(file: Path) -> str:
-    tree = _tree(file)
+    tree = parsed(file)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):

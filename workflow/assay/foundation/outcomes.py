@@ -5,17 +5,17 @@ Accuracy, tests, unions, intervals and figures are pure functions of these rows.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assay.foundation.errors import OutcomeError
-from assay.foundation.files import atomic_path
+from assay.foundation.provenance import write_parquet
 
 NORMS = ("linf", "l2", "l0", "severity", "none")
 
@@ -80,7 +80,6 @@ SCHEMA = pa.schema(
     ]
 )
 OUTCOME_COLUMNS = tuple(SCHEMA.names)
-_PROVENANCE = b"assay.provenance"
 
 
 def to_table(frame: pd.DataFrame, *, where: object = "outcomes") -> pa.Table:
@@ -117,13 +116,21 @@ def write_outcomes(frame: pd.DataFrame, path: Path | str, provenance: dict[str, 
     table = to_table(frame, where=path)
     metadata = dict(table.schema.metadata or {})
     metadata.pop(b"pandas", None)
-    metadata[_PROVENANCE] = json.dumps(provenance, sort_keys=True, default=str).encode()
-    with atomic_path(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
+    write_parquet(table.replace_schema_metadata(metadata), path, provenance)
 
 
-def read_outcomes(paths: Path | str | Iterable[Path | str]) -> pd.DataFrame:
+def read_outcomes(
+    paths: Path | str | Iterable[Path | str], columns: Sequence[str] = OUTCOME_COLUMNS
+) -> pd.DataFrame:
     """Reads one or many outcome files into one frame; names become categories.
+
+    Args:
+        paths: one file or many.
+        columns: the columns that are wanted; what is not asked for costs neither time nor memory.
+
+    Returns:
+        The rows, file by file. The lists of ``scores`` stay Arrow's, one block of numbers in place
+        of an object per row (:func:`score_reader` gives the numbers).
 
     Raises:
         OutcomeError: a file is missing, damaged or of another schema (the message names it).
@@ -133,27 +140,48 @@ def read_outcomes(paths: Path | str | Iterable[Path | str]) -> pd.DataFrame:
     tables = []
     for path in paths:
         try:
-            table = pq.read_table(path)
+            with pq.ParquetFile(path) as file:
+                known = file.schema_arrow.equals(SCHEMA, check_metadata=False)
+                table = file.read(columns=list(columns)) if known else None
         except (OSError, pa.ArrowInvalid) as error:
             raise OutcomeError(
                 f"cannot be read ({error})",
                 where=path,
                 remedy="delete the file and run snakemake again; finished chunks are kept",
             ) from error
-        if not table.schema.equals(SCHEMA, check_metadata=False):
+        if not known:
             raise OutcomeError(
                 "does not follow the outcome schema",
                 where=path,
                 remedy="delete the file and run snakemake again",
             )
         tables.append(table.replace_schema_metadata(None))
-    merged = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
-    return merged.unify_dictionaries().to_pandas()
+    merged = pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(columns)
+    merged = merged.unify_dictionaries()
+    scores = (
+        {"scores": pd.arrays.ArrowExtensionArray(merged["scores"])} if "scores" in columns else {}
+    )
+    merged = merged.drop_columns(list(scores))
+    # Each of Arrow's columns is let go once it is pandas'.
+    tables.clear()
+    frame = merged.to_pandas(split_blocks=True, self_destruct=True)
+    return frame.assign(**scores)[list(columns)]
 
 
-def read_provenance(path: Path | str) -> dict[str, Any]:
-    """The provenance that :func:`write_outcomes` put into a file."""
-    try:
-        return json.loads(pq.read_schema(path).metadata[_PROVENANCE])
-    except (OSError, pa.ArrowInvalid, KeyError, TypeError) as error:
-        raise OutcomeError(f"has no provenance ({error})", where=path) from error
+def score_reader(scores: pd.Series) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that gives the (n, K) class probabilities of n rows, by their places.
+
+    K is that of the rows which are asked for: data sets differ in it.
+    """
+    if not isinstance(scores.dtype, pd.ArrowDtype):
+        lists = scores.to_numpy()
+        return lambda rows: np.stack(lists[rows])
+    lists = pa.chunked_array(scores.array.__arrow_array__()).combine_chunks()
+    values, starts = lists.values.to_numpy(), lists.offsets.to_numpy()
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        first = starts[rows]
+        classes = np.arange(starts[rows[0] + 1] - first[0])
+        return values[first[:, None] + classes]
+
+    return read

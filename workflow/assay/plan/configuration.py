@@ -34,6 +34,7 @@ class Configuration:
         settings: the keys of ``config/config.yaml``.
         scale: the chosen scale's file; its name is ``settings["scale"]``.
         catalogue: for each of :data:`CATALOGUES`, entry by id.
+        unscaled: the same without the scale's overrides.
         studies: study files by id, names as written (stand-ins not yet applied).
         root: the folder that holds ``config/``.
     """
@@ -41,6 +42,7 @@ class Configuration:
     settings: Tree
     scale: Tree
     catalogue: dict[str, dict[str, Tree]]
+    unscaled: dict[str, dict[str, Tree]]
     studies: dict[str, Tree]
     root: Path = field(default=ROOT)
 
@@ -80,13 +82,15 @@ def read_configuration(
         raise unknown("scale", scale_name, scales, "config/config.yaml: scale", "config/scales/")
     scale_file = f"config/scales/{scale_name}.yaml"
     scale = _checked(_yaml(root / scale_file), "scale", scale_file)
-    catalogue = {}
+    catalogue, unscaled = {}, {}
     for kind in CATALOGUES:
         file = f"config/catalogue/{kind}.yaml"
         written = _yaml(root / file)
         for extra in settings["catalogue"].get(kind, {}):
             written[extra] = settings["catalogue"][kind][extra]
-        catalogue[kind] = _overridden(written, scale["overrides"].get(kind, {}), kind, scale_file)
+        unscaled[kind] = _checked(written, kind, file)
+        overrides_here = scale["overrides"].get(kind, {})
+        catalogue[kind] = _overridden(unscaled[kind], overrides_here, kind, scale_file)
         catalogue[kind] = _checked(catalogue[kind], kind, file)
     known = _stems(root / "config/studies")
     studies = {}
@@ -95,7 +99,7 @@ def read_configuration(
             raise unknown("study", name, known, "config/config.yaml: studies", "config/studies/")
         file = f"config/studies/{name}.yaml"
         studies[name] = _checked(_yaml(root / file), "study", file)
-    return Configuration(settings, scale, catalogue, studies, root)
+    return Configuration(settings, scale, catalogue, unscaled, studies, root)
 
 
 def unknown(kind: str, name: object, known: Iterable[str], where: str, place: str) -> ConfigError:
@@ -188,14 +192,13 @@ def _checked(value: Tree, schema_name: str, where: str) -> Tree:
         key=lambda error: -len(error.path),
     )
     for error in errors:
-        raise _complaint(error, where)
+        raise _complaint(error, where, schema)
     return value
 
 
 def _fill(value: Any, schema: Tree, root: Tree) -> None:
     """Sets the schema's defaults in place; follows properties, items and local references."""
-    while "$ref" in schema:
-        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
+    schema = _referred(schema, root)
     if isinstance(value, dict):
         for key, part in schema.get("properties", {}).items():
             if key not in value and "default" in part:
@@ -211,7 +214,14 @@ def _fill(value: Any, schema: Tree, root: Tree) -> None:
             _fill(item, schema["items"], root)
 
 
-def _complaint(error: jsonschema.ValidationError, where: str) -> ConfigError:
+def _referred(schema: Tree, root: Tree) -> Tree:
+    """`schema`, or what it refers to."""
+    while "$ref" in schema:
+        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
+    return schema
+
+
+def _complaint(error: jsonschema.ValidationError, where: str, schema: Tree) -> ConfigError:
     path = ".".join(str(part) for part in error.absolute_path)
     place = f"{where}: {path}" if path else where
     if error.validator == "additionalProperties":
@@ -221,11 +231,13 @@ def _complaint(error: jsonschema.ValidationError, where: str) -> ConfigError:
         remedy = f"did you mean '{near[0]}'?" if near else f"known keys are {', '.join(known)}"
         return ConfigError(f"unknown key '{extra}'", where=place, remedy=remedy)
     if error.validator == "required":
-        missing = [key for key in error.validator_value if key not in error.instance]
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        # A key that only some kinds need stands in a branch of the schema, behind `then`.
+        reason = f" (kind: {error.instance['kind']})" if _conditional(error) else ""
         return ConfigError(
-            f"the key '{missing[0]}' is missing",
+            f"the key '{missing}' is missing{reason}",
             where=place,
-            remedy=_described(error.schema, missing[0]),
+            remedy=_described(error, schema, missing),
         )
     if error.validator == "enum":
         options = ", ".join(str(option) for option in error.validator_value)
@@ -236,6 +248,16 @@ def _complaint(error: jsonschema.ValidationError, where: str) -> ConfigError:
     return ConfigError(error.message, where=place, remedy=f"expected: {remedy}" if remedy else None)
 
 
-def _described(schema: Tree, key: str) -> str | None:
-    text = schema.get("properties", {}).get(key, {}).get("description")
+def _conditional(error: jsonschema.ValidationError) -> bool:
+    return "then" in error.absolute_schema_path and "kind" in error.instance
+
+
+def _described(error: jsonschema.ValidationError, schema: Tree, key: str) -> str | None:
+    """What the innermost part of the schema that describes a key says about it."""
+    text, part = None, schema
+    for step in error.absolute_schema_path:  # references are not among its steps
+        if isinstance(part, dict):
+            part = _referred(part, schema)
+            text = part.get("properties", {}).get(key, {}).get("description", text)
+        part = part[step]
     return f"it says: {text}" if text else None

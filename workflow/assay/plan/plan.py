@@ -8,16 +8,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from assay.analysis.ledger import read_reported
 from assay.data.kinds import reader_of
 from assay.data.splits import split_count
 from assay.foundation.digest import code_digest
-from assay.foundation.errors import ConfigError
+from assay.foundation.errors import AssayError, ConfigError
+from assay.foundation.outline import Outline, outline
 from assay.plan.configuration import Configuration, Tree, unknown
 
 # What a catalogue entry says to readers; changing it must not make anything run again.
 PROSE = frozenset(
     {"title", "family", "source", "differences", "citation", "licence", "note", "url"}
 )
+
+# What a model is built with beside its settings (see assay.models.base.build).
+GIVEN = ("classes", "shape", "pretrained_weights")
 
 
 class Training(NamedTuple):
@@ -99,6 +104,24 @@ class Plan:
         )
 
     @cached_property
+    def implementations(self) -> tuple[str, ...]:
+        """All code that the entries of this run name: readers, models and attacks."""
+        catalogue = self.configuration.catalogue
+        models = {
+            name for cell in self.cells for name in (cell.model, self.weights_owner(cell.model))
+        }
+        attacks = {
+            name
+            for suite in {cell.suite for cell in self.cells}
+            for name in catalogue["suites"][suite]["attacks"]
+        }
+        return (
+            *sorted({self.reader(cell.dataset) for cell in self.cells}),
+            *sorted({catalogue["models"][name]["implementation"] for name in models}),
+            *sorted({catalogue["attacks"][name]["implementation"] for name in attacks}),
+        )
+
+    @cached_property
     def features(self) -> tuple[Training, ...]:
         return _unique(item for study in self.studies.values() for item in study.features)
 
@@ -118,14 +141,17 @@ class Plan:
     def sources(self, dataset: str) -> list[str]:
         """What a run watches of a user's own folder: its class folders and the list of patients."""
         settings = self.configuration.catalogue["datasets"][dataset]["settings"]
-        folder = Path(settings.get("folder") or "")
-        places = (
-            [folder, *sorted(folder.iterdir())]
-            if settings.get("folder") and folder.is_dir()
-            else []
-        )
-        found = [place.as_posix() for place in places if place.is_dir()]
-        return [*found, settings["patients"]] if settings.get("patients") else found
+        if not settings.get("folder"):
+            return []
+        # Where they lie is decided by the reader, assay.data.kinds.image_folder. What is missing is
+        # not watched for: the reader tells it with the key that is wrong.
+        folder = Path(settings["folder"]).expanduser()
+        if not folder.is_dir():
+            return []
+        found = [folder, *(place for place in sorted(folder.iterdir()) if place.is_dir())]
+        if settings.get("patients") and (folder / settings["patients"]).is_file():
+            found.append(folder / settings["patients"])
+        return [place.as_posix() for place in found]
 
     def scheme(self, split: str) -> tuple[Tree, int]:
         """A split id's scheme and index: ``kfold_3`` is index 3 of scheme ``kfold``."""
@@ -237,7 +263,26 @@ class Plan:
                 for kind in names
             },
             **{kind: {name: catalogue[kind][name] for name in names[kind]} for kind in names},
+            "scaled": {
+                kind: {name: self._scaled(kind, name) for name in names[kind]}
+                for kind in ("models", "attacks")
+            },
             "rules": {key: self.configuration.settings[key] for key in ("ledger", "checks")},
+        }
+
+    def _scaled(self, kind: str, name: str) -> dict[str, list]:
+        """What the scale changed in an entry's settings and training: [here, in the catalogue]."""
+        configuration = self.configuration
+        owners = {"training": self.weights_owner(name)} if kind == "models" else {}
+        return {
+            path: values
+            for part in ("settings", "training")
+            for path, values in _differences(
+                *(
+                    {part: catalogue[kind][owners.get(part, name)].get(part)}
+                    for catalogue in (configuration.catalogue, configuration.unscaled)
+                )
+            ).items()
         }
 
     def _trained(self, item: Training) -> str:
@@ -279,7 +324,9 @@ def _plan_study(name: str, written: Tree, configuration: Configuration) -> Study
                 ]
     cells = _unique(cells)
     models = {cell.model for cell in cells}
+    _check_code(cells, configuration)
     _check_references(study, cells, configuration, where)
+    _check_figures(study, cells, configuration, where)
     features = _unique(
         Training(*cell[:3]) for cell in cells if cell.model in set(study["features"]) & models
     )
@@ -332,20 +379,84 @@ def _check_names(study: Tree, configuration: Configuration, where: str) -> None:
                 )
 
 
+def _check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
+    """Models and attacks of the grid must exist, with the settings and the norm of their entries.
+
+    Their classes say the same when they are built, but only after hours of training.
+    """
+    suites = configuration.catalogue["suites"]
+    models = configuration.catalogue["models"]
+    for name in _unique(cell.model for cell in cells):
+        for model in _unique((name, models[name].get("weights_from") or name)):
+            where = f"config/catalogue/models.yaml: {model}"
+            found = _outline(models[model], where)
+            _check_settings(models[model], found, where, GIVEN)
+    for attack in _unique(name for cell in cells for name in suites[cell.suite]["attacks"]):
+        entry = configuration.catalogue["attacks"][attack]
+        where = f"config/catalogue/attacks.yaml: {attack}"
+        found = _outline(entry, where)
+        _check_settings(entry, found, where)
+        norm = {**found.values, **entry["settings"]}.get("norm", entry["norm"])
+        if entry["norm"] != norm:
+            raise ConfigError(
+                f"norm is '{entry['norm']}', but that of {found.name} is '{norm}'",
+                where=f"{where}.norm",
+                remedy=f"write norm: {norm}",
+            )
+
+
+def _outline(entry: Tree, where: str) -> Outline:
+    try:
+        return outline(entry["implementation"])
+    except AssayError as error:
+        place = f"{where}.implementation"
+        raise ConfigError(error.what, where=place, remedy=error.remedy) from error
+
+
+def _check_settings(entry: Tree, found: Outline, where: str, given: Iterable[str] = ()) -> None:
+    known = [name for name in found.arguments if name not in given]
+    for setting in entry["settings"]:
+        if setting not in known:
+            module = entry["implementation"].partition(":")[0].replace(".", "/")
+            place = f"workflow/{module}.py"
+            raise unknown(f"setting of {found.name}", setting, known, f"{where}.settings", place)
+
+
 def _check_references(
     study: Tree, cells: Iterable[Cell], configuration: Configuration, where: str
 ) -> None:
-    """Tables, figures and the ledger may only speak of what the grid runs."""
+    """Tables, figures and the ledger may only speak of what the grid runs and papers print."""
+    datasets = {cell.dataset for cell in cells}
+    schemes = {cell.split.rpartition("_")[0] for cell in cells}
     models = {cell.model for cell in cells}
     suites = configuration.catalogue["suites"]
     attacks = {attack for cell in cells for attack in suites[cell.suite]["attacks"]}
+    files = study["reported"]["files"]
+    for number, file in enumerate(files):
+        folder = configuration.root / "config/reported"
+        if not (folder / file).is_file():
+            known = [path.name for path in folder.glob("*.csv")]
+            place = f"{where}: reported.files.{number}"
+            raise unknown("file of printed numbers", file, known, place, "config/reported/")
+        read_reported([folder / file])
     for key, value in _walk({k: v for k, v in study.items() if k != "grid"}):
         name = key[-1]
         place = f"{where}: {'.'.join(map(str, key))}"
+        if (key[0] in ("tables", "figures") and len(key) == 2) or key[:-2] == ("reported",):
+            continue  # a name that the study gives, or a word of the paper
         if name in ("models", "model", "features"):
             for model in _names(value):
                 if model not in models:
                     raise unknown("model in the grid called", model, models, place, "the grid")
+        elif key == ("reported", "splits"):
+            if value not in schemes:
+                raise unknown("split scheme in the grid called", value, schemes, place, "the grid")
+        elif name == "datasets":
+            for dataset in _names(value):
+                if dataset not in datasets:
+                    raise unknown(
+                        "data set in the grid called", dataset, datasets, place, "the grid"
+                    )
         elif name in ("attacks", "attack", "published", "corrected"):
             for attack in _names(value):
                 if attack not in attacks:
@@ -356,6 +467,8 @@ def _check_references(
                         place,
                         "config/catalogue/suites.yaml",
                     )
+        elif name == "reported" and isinstance(value, str) and value not in files:
+            raise unknown("file of the study called", value, files, place, "its reported.files")
         elif name == "epsilon":
             attack = _sibling(study, key, "attack")
             known = configuration.catalogue["attacks"].get(attack, {}).get("epsilons", [0])
@@ -366,6 +479,39 @@ def _check_references(
                     remedy=f"its epsilons are {', '.join(map(str, known))} "
                     "(see config/catalogue/attacks.yaml and the scale's overrides)",
                 )
+
+
+def _check_figures(
+    study: Tree, cells: Iterable[Cell], configuration: Configuration, where: str
+) -> None:
+    """Figures of stored images and features need these to be stored."""
+    suites = configuration.catalogue["suites"]
+    for name, figure in study["figures"].items():
+        place = f"{where}: figures.{name}"
+        if figure["kind"] == "latent_pca" and figure["model"] not in study["features"]:
+            raise ConfigError(
+                f"no features of '{figure['model']}' are stored",
+                where=f"{place}.model",
+                remedy=f"add it to the study's key features (now: {study['features']})",
+            )
+        if figure["kind"] != "examples":
+            continue
+        if not any(
+            cell.model == figure["model"] and figure["attack"] in suites[cell.suite]["attacks"]
+            for cell in cells
+        ):
+            raise ConfigError(
+                f"'{figure['attack']}' does not attack '{figure['model']}' in the grid",
+                where=f"{place}.attack",
+                remedy="choose an attack of the suites that run on this model",
+            )
+        if not configuration.scale["evaluation"]["examples"]:
+            scale = configuration.settings["scale"]
+            raise ConfigError(
+                "no example images are stored at this scale",
+                where=place,
+                remedy=f"raise evaluation.examples in config/scales/{scale}.yaml",
+            )
 
 
 def _names(value: Any) -> Iterable[str]:
@@ -388,6 +534,17 @@ def _sibling(tree: Any, path: tuple, key: str) -> Any:
     for step in path[:-1]:
         tree = tree[step]
     return tree[key]
+
+
+def _differences(here: Any, whole: Any, path: str = "") -> dict[str, list]:
+    """Where two trees differ: dotted path to [value here, value there]."""
+    if isinstance(here, Mapping) and isinstance(whole, Mapping):
+        found = {}
+        for key in dict.fromkeys([*here, *whole]):
+            place = f"{path}.{key}" if path else str(key)
+            found |= _differences(here.get(key), whole.get(key), place)
+        return found
+    return {} if here == whole else {path: [here, whole]}
 
 
 def _put_in(value: Any, substitutes: Mapping[str, str]) -> Any:

@@ -8,7 +8,17 @@ from itertools import chain
 from assay.plan.configuration import ROOT
 from assay.plan.plan import Plan
 
-STATISTICS = ("accuracy", "mcnemar", "ranking", "cochran", "resampled_t")
+# The tables that every study has, by their places in its folder (`assay.analysis.tables.ANALYSES`).
+ANALYSES = (
+    "statistics/accuracy",
+    "statistics/mcnemar",
+    "statistics/ranking",
+    "statistics/cochran",
+    "statistics/resampled_t",
+    "ledger",
+    "checks",
+    "headline",
+)
 TABLE_FORMATS = ("csv", "md", "tex")
 FIGURE_FORMATS = ("svg", "pdf")
 
@@ -47,10 +57,8 @@ def make_targets(plan: Plan) -> Targets:
             for form in FIGURE_FORMATS
         ]
         statistics[name] = [
-            *(f"{folder}/statistics/{kind}.csv" for kind in STATISTICS),
-            f"{folder}/ledger.csv",
-            f"{folder}/checks.csv",
-            f"{folder}/headline.csv",
+            *(f"{folder}/{place}.{form}" for place in ANALYSES for form in TABLE_FORMATS),
+            f"{folder}/provenance.json",
         ]
     return Targets(
         page=f"{report}/index.html",

@@ -1,0 +1,64 @@
+"""What a study's files say made them, as one."""
+
+import json
+
+import pytest
+from factory import MADE, MODELS, write_run
+
+from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.origins import origins, together
+from assay.foundation.errors import AssayError
+from assay.foundation.files import read_json, write_json
+
+
+@pytest.fixture
+def run(tmp_path):
+    models = list(MODELS)[:2]
+    return AnalysisInputs.from_manifest(write_run(tmp_path, models=models, folds=2, per_fold=6))
+
+
+def test_every_file_of_the_study_is_counted_and_its_time_summed(run):
+    made = origins(run, code="ab")
+    counts = {kind: len(run.manifest[kind]) for kind in ("outcomes", "models", "features")}
+    assert {kind: made[kind]["files"] for kind in counts} == counts
+    assert made["outcomes"]["seconds"] == 12.5 * counts["outcomes"]
+    assert (made["study"], made["scale"], made["seed"]) == ("millner2024", "synthetic", 0)
+    assert set(made["outcomes"]["code"]) == {item["suite"] for item in run.manifest["outcomes"]}
+    assert set(made["models"]["code"]) == {item["model"] for item in run.manifest["models"]}
+    assert made["outcomes"]["attacks"]["pgd_linf"] == ["aa"]
+    assert made["outcomes"]["packages"]["torch"] == [MADE["packages"]["torch"]]
+    assert made["analysis"]["code"] == "ab"
+
+
+def test_what_differs_between_files_is_told_and_nothing_twice():
+    facts = [
+        {**MADE, "suite": "natural"},
+        {**MADE, "suite": "natural", "code": "0ther", "device": "cuda", "threads": 12},
+        {**MADE, "suite": "linf", "written": "2024-01-01T00:00:00Z", "threads": 2},
+        {"suite": "linf", "code": None},
+    ]
+    made = together(facts, {"code": "suite"})
+    assert made["code"] == {"linf": ["c0de"], "natural": ["0ther", "c0de"]}
+    assert (made["device"], made["threads"]) == (["cpu", "cuda"], [1, 2, 12])
+    assert made["written"] == ["2024-01-01T00:00:00Z", MADE["written"]]
+    assert (made["files"], made["seconds"]) == (4, 37.5)
+    assert not {"suite", "scale", "model"} & set(made)
+
+
+def test_models_that_borrow_weights_share_one_file(run):
+    owner, borrower = run.manifest["models"][:2]
+    borrower["facts"] = owner["facts"]
+    assert origins(run, code="ab")["models"]["files"] == len(run.manifest["models"]) - 1
+
+
+def test_the_same_files_give_the_same_text(run):
+    assert json.dumps(origins(run, code="ab")) == json.dumps(origins(run, code="ab"))
+
+
+def test_a_file_that_does_not_say_what_made_it_is_named(run):
+    path = run.manifest["models"][0]["facts"]
+    facts = read_json(path)
+    del facts["provenance"]
+    write_json(path, facts)
+    with pytest.raises(AssayError, match=r"model\.json: has no provenance"):
+        origins(run, code="ab")

@@ -1,0 +1,79 @@
+"""Continuous integration cannot be green without having opened the report in a browser."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from assay.plan.configuration import ROOT
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A PATH on which there are the tools that a shell needs, and no browser."""
+    for tool in ("bash", "dirname", "env"):
+        (tmp_path / tool).symlink_to(shutil.which(tool))
+    return tmp_path
+
+
+def tool(path, name, *lines):
+    (path / name).write_text("\n".join(["#!/usr/bin/env bash", *lines, ""]))
+    (path / name).chmod(0o755)
+
+
+def integrate(path):
+    tool(path, "make", 'echo "make $* with ASSAY_BROWSER=${ASSAY_BROWSER:-}"')
+    command = [str(path / "bash"), str(ROOT / ".ci/run")]
+    return subprocess.run(
+        command, env={"PATH": str(path)}, capture_output=True, text=True, check=False
+    )
+
+
+def test_without_a_browser_and_the_right_to_install_one_nothing_runs(path):
+    tool(path, "id", "echo 1000")
+    done = integrate(path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "chromium is missing" in done.stderr
+
+
+def test_a_browser_that_cannot_be_installed_ends_the_run(path):
+    tool(path, "id", "echo 0")
+    tool(path, "apt-get", '[ "$1" = update ]')
+    done = integrate(path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("browser", ["chromium", "chromium-browser"])
+def test_with_a_browser_lint_and_tests_run_and_tests_must_use_it(path, browser):
+    tool(path, browser)
+    done = integrate(path)
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "make lint with ASSAY_BROWSER=required",
+        "make test with ASSAY_BROWSER=required",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "code", "outcome"), [("", 0, "1 skipped"), ("required", 1, "1 error")]
+)
+def test_browser_tests_without_a_browser_skip_at_a_desk_and_fail_in_integration(
+    path, wanted, code, outcome
+):
+    report = ROOT / "report/workstation"
+    environment = {**os.environ, "PATH": str(path), "ASSAY_REPORT": str(report)}
+    name = "tests/browser/test_report.py::test_every_figure_of_every_study_is_shown_and_decodes"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", name],
+        cwd=ROOT,
+        env={**environment, "ASSAY_BROWSER": wanted},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code
+    assert outcome in done.stdout

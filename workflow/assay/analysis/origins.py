@@ -1,0 +1,103 @@
+"""What made a study's numbers: what all its files say about themselves, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from assay.analysis.inputs import AnalysisInputs
+from assay.foundation.files import digest_of
+from assay.foundation.provenance import provenance, read_provenance
+
+# Facts of one file alone; their sums and ranges stand in their place.
+SINGLE = frozenset({"dataset", "split", "model", "suite", "scale", "weights", "seconds", "written"})
+# By what a fact differs that is not the same in all files.
+GROUPS = {
+    "outcomes": {"code": "suite", "config": "suite", "data": "dataset"},
+    "models": {"code": "model", "config": "model", "data": "dataset"},
+    "features": {"code": "model", "config": "model", "data": "dataset"},
+}
+
+
+def origins(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
+    """The provenance of a study, fit for JSON.
+
+    Args:
+        inputs: the run.
+        code: digest of the code of the analysis.
+
+    Returns:
+        ``study``, ``scale``, ``seed``; for ``outcomes``, ``models`` and ``features`` how many
+        ``files`` there are, their ``seconds`` together, when the first and the last were
+        ``written``, and the distinct values of everything else that they say: digests of code
+        and configuration (by suite or model) and of data, digests of the ``attacks``, seeds,
+        devices, threads and versions; and what the ``analysis`` itself ran on. The same files
+        give the same text.
+
+    Raises:
+        AssayError: a file carries no provenance (the message names it).
+    """
+    manifest = inputs.manifest
+    places = {
+        "outcomes": [item["path"] for item in manifest["outcomes"]],
+        "models": [item["facts"] for item in manifest["models"]],
+        "features": [item["path"] for item in manifest["features"]],
+    }
+    made = provenance(code=code, config=digest_of(inputs.study), seed=inputs.seed)
+    # When it was drawn decides no number and would make every drawing differ.
+    del made["written"]
+    return {
+        "study": inputs.study["name"],
+        "scale": inputs.scale,
+        "seed": inputs.seed,
+        # Models that borrow weights share a file.
+        **{
+            kind: together(map(read_provenance, dict.fromkeys(paths)), GROUPS[kind])
+            for kind, paths in places.items()
+        },
+        "analysis": made,
+    }
+
+
+def together(facts: Iterable[Mapping[str, Any]], groups: Mapping[str, str]) -> dict[str, Any]:
+    """The provenance of many files as one.
+
+    Args:
+        facts: the provenance of each file.
+        groups: for facts that are kept apart, the fact by which they are.
+
+    Returns:
+        ``files``, ``seconds`` (sum), ``written`` (first and last), and for every other fact the
+        sorted distinct values: a list, or a mapping of lists where the fact is itself a mapping
+        or is kept apart.
+    """
+    facts = list(facts)
+    written = sorted(one["written"] for one in facts if "written" in one)
+    found: dict[str, Any] = {}
+    for one in facts:
+        for name, value in one.items():
+            if name in SINGLE:
+                continue
+            if name in groups:
+                value = {one.get(groups[name], "unknown"): value}
+            if isinstance(value, Mapping):
+                here = found.setdefault(name, {})
+                for key, part in value.items():
+                    here.setdefault(key, set()).add(part)
+            else:
+                found.setdefault(name, set()).add(value)
+    return {
+        "files": len(facts),
+        "seconds": round(sum(one.get("seconds") or 0 for one in facts), 1),
+        "written": [written[0], written[-1]] if written else [],
+        **{
+            name: {key: _sorted(values[key]) for key in sorted(values)}
+            if isinstance(values, Mapping)
+            else _sorted(values)
+            for name, values in sorted(found.items())
+        },
+    }
+
+
+def _sorted(values: set) -> list:
+    return sorted(values - {None}, key=lambda value: (isinstance(value, str), value))

@@ -1,0 +1,164 @@
+"""What the source of a class says about building one, read without importing it.
+
+A setting that a class does not have is to be told before anything runs, by a plan that must not
+load what the class needs (torch). So its source is parsed, like that of its bases in this package.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from assay.foundation.digest import PACKAGE, module_file, parsed
+from assay.foundation.errors import AssayError
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A class, or a function, as far as building something with it goes.
+
+    Attributes:
+        name: what it is called.
+        arguments: names of its arguments; of a dataclass, its fields.
+        values: literal values of class attributes and of a dataclass's defaults, inherited ones
+            included.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    values: Mapping[str, Any]
+
+
+@cache
+def outline(specification: str) -> Outline:
+    """The outline of what ``"assay.package.module:Name"`` names.
+
+    Raises:
+        AssayError: there is no such module of this package, or no such class or function in it.
+    """
+    module, _, name = specification.partition(":")
+    file = module_file(module) if module.split(".")[0] == PACKAGE else None
+    if file is None:
+        raise AssayError(f"there is no module '{module}'", remedy=_nearest_module(module))
+    found = _find(file, name)
+    if found is None:
+        near = difflib.get_close_matches(name, _Names.of(file).defined, n=1)
+        remedy = f"did you mean '{near[0]}'?" if near else None
+        raise AssayError(f"module '{module}' has no '{name}'", remedy=remedy)
+    if isinstance(found[1], ast.FunctionDef):
+        return Outline(name, _parameters(found[1]), {})
+    lineage = list(_lineage(*found))
+    values: dict[str, Any] = {}
+    for part in reversed(lineage):
+        values = {**values, **dict(_assigned(part))}
+    known = {key: value for key, value in values.items() if value is not _Unknown}
+    return Outline(name, tuple(_arguments(lineage)), known)
+
+
+class _Unknown:
+    """Stands for a value that the source does not spell out."""
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What the names of a module mean: what it defines, and dotted paths of what it imports."""
+
+    defined: Mapping[str, ast.ClassDef | ast.FunctionDef]
+    imported: Mapping[str, str]
+
+    @classmethod
+    @cache
+    def of(cls, file: Path) -> _Names:
+        defined, imported = {}, {}
+        for node in parsed(file).body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                defined[node.name] = node
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                for alias in node.names:
+                    imported[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    # `import a.b` binds `a`, `import a.b as c` binds `c` to `a.b`.
+                    path = alias.name if alias.asname else alias.name.split(".")[0]
+                    imported[alias.asname or path] = path
+        return cls(defined, imported)
+
+
+def _find(file: Path, name: str) -> tuple[Path, ast.ClassDef | ast.FunctionDef] | None:
+    """Where in this package `name`, as a module knows it, is defined, and its definition."""
+    names = _Names.of(file)
+    head, *rest = name.split(".")
+    if not rest and head in names.defined:
+        return file, names.defined[head]
+    module, _, member = ".".join([names.imported.get(head, head), *rest]).rpartition(".")
+    place = module_file(module) if module.split(".")[0] == PACKAGE else None
+    return _find(place, member) if place and (place, member) != (file, name) else None
+
+
+def _lineage(file: Path, node: ast.ClassDef) -> Iterator[ast.ClassDef]:
+    """A class and its bases within this package, each before its own bases."""
+    yield node
+    for base in node.bases:
+        found = _find(file, ast.unparse(base))
+        if found and isinstance(found[1], ast.ClassDef):
+            yield from _lineage(*found)
+
+
+def _arguments(lineage: list[ast.ClassDef]) -> Iterator[str]:
+    for part in lineage:
+        for node in part.body:
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                yield from _parameters(node)[1:]
+                return
+    if any("dataclass" in ast.unparse(mark) for part in lineage for mark in part.decorator_list):
+        fields = {
+            node.target.id: "ClassVar" not in ast.unparse(node.annotation)
+            for part in reversed(lineage)
+            for node in part.body
+            if _is_annotated(node)
+        }
+        yield from (name for name, is_field in fields.items() if is_field)
+
+
+def _parameters(node: ast.FunctionDef) -> tuple[str, ...]:
+    every = node.args
+    return tuple(item.arg for item in (*every.posonlyargs, *every.args, *every.kwonlyargs))
+
+
+def _is_annotated(node: ast.stmt) -> bool:
+    return isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+
+
+def _assigned(part: ast.ClassDef) -> Iterator[tuple[str, Any]]:
+    """What a class body sets: literal values, and `_Unknown` for all else (methods too)."""
+    for node in part.body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, _Unknown
+        elif _is_annotated(node) and node.value:
+            yield node.target.id, _literal(node.value)
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    yield target.id, _literal(node.value)
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return _Unknown
+
+
+def _nearest_module(module: str) -> str:
+    package, _, name = module.rpartition(".")
+    init = module_file(package) if package.split(".")[0] == PACKAGE else None
+    if init is None or init.name != "__init__.py":
+        return f"write a module of this project, for example '{PACKAGE}.attacks.pgd'"
+    there = sorted(path.stem for path in init.parent.glob("*.py") if path.stem != "__init__")
+    near = difflib.get_close_matches(name, there, n=1)
+    return f"did you mean '{package}.{near[0]}'?" if near else f"there are {', '.join(there)}"
