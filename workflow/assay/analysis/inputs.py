@@ -265,7 +265,7 @@ class AnalysisInputs:
     def _by_suite(self) -> _BySuite:
         """One pass over the outcomes, with the rows of one model and suite in memory at a time.
 
-        A file holds all attacks of its suite, so that the unions over suites are those of the whole.
+        A file holds all attacks of its suite, so that unions over suites are those of the whole.
         """
         tables, attacked, united = [], [], []
         for suite in self._parts("dataset", "suite"):
