@@ -1,7 +1,8 @@
 # inputs    outcomes, training histories and facts, features, leakage tables, config/reported/
 # outputs   report/{scale}/{study}/: statistics/, ledger, checks, headline and tables/, each as CSV, Markdown and
 #           LaTeX; provenance.json; figures/
-# steps     all statistics of a study once -> each table and each figure by its own job; never needs torch
+# steps     all statistics of a study once -> each table and each figure from them, by its own job; never needs torch
+STATISTICS = expand("report/{{scale}}/{{study}}/{place}.csv", place=ANALYSES)
 
 
 rule analyse_study:
@@ -59,7 +60,8 @@ rule analyse_study:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=2000,  # all outcome rows of one study
+        # Rows of one model at a time; of five models, 60 bytes for each row that takes 30 on disk.
+        mem_mb=memory(500, 4),
         runtime=20,
     params:
         study=lambda w: PLAN.brief(w.study),
@@ -72,6 +74,7 @@ rule analyse_study:
 rule make_table:
     """One table of a study as CSV, Markdown and LaTeX."""
     input:
+        statistics=STATISTICS,
         outcomes=lambda w: PLAN.outcome_files(w.study),
         records=lambda w: PLAN.record_files(w.study),
         reported=lambda w: PLAN.reported_files(w.study),
@@ -92,7 +95,7 @@ rule make_table:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=2000,  # all outcome rows of one study
+        mem_mb=memory(400, 2),  # tables of defects read some columns of the outcomes
         runtime=10,
     params:
         spec=lambda w: PLAN.studies[w.study].study["tables"][w.table],
@@ -106,6 +109,7 @@ rule make_table:
 rule make_figure:
     """One figure of a study as SVG and PDF."""
     input:
+        statistics=STATISTICS,
         outcomes=lambda w: PLAN.outcome_files(w.study),
         records=lambda w: PLAN.record_files(w.study),
         reported=lambda w: PLAN.reported_files(w.study),
@@ -127,7 +131,7 @@ rule make_figure:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=2000,  # all outcome rows of one study, a few images
+        mem_mb=memory(800, 0),  # the latent features of one split, a few images; no outcome rows
         runtime=10,
     params:
         spec=lambda w: PLAN.studies[w.study].study["figures"][w.figure],

@@ -40,6 +40,15 @@ def digest(script, *implementations):
     return code_digest(SCRIPTS / f"{script}.py", *implementations)
 
 
+def memory(fixed, growing):
+    """Memory in MB: `fixed`, `growing` for each MB of input, and as much again with each attempt."""
+
+    def mem_mb(wildcards, input, attempt):
+        return round((fixed + growing * input.size_mb) * attempt)
+
+    return mem_mb
+
+
 wildcard_constraints:
     scale=PLAN.scale,
     dataset="|".join(PLAN.configuration.catalogue["datasets"]),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from assay.analysis.ledger import less_in_words
 from assay.foundation.files import write_text
 
 START, END = "<!-- headline -->", "<!-- /headline -->"
@@ -34,7 +35,8 @@ def headline(folder: Path, figure: str) -> str:
         f"**{study}, scale {scale}**\n\n{words}\n\n"
         f"![{figure}]({place}/figures/{figure}.svg)\n\n"
         f"<sub>{caption}</sub>\n\n"
-        f"Of {len(ledger)} printed values: {shown} ([ledger]({place}/ledger.csv)). "
+        f"Of {len(ledger)} printed values: {shown}{less_in_words(ledger)} "
+        f"([ledger]({place}/ledger.csv)). "
         f"All tables and figures: [{place}]({place}); n per cell up to {table['n'].max():.0f}.\n"
     )
 

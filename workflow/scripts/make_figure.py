@@ -11,7 +11,8 @@ def main(snakemake) -> None:
     from assay.foundation.files import write_text
 
     study, spec = snakemake.params.study, snakemake.params.spec
-    inputs = AnalysisInputs.from_manifest(snakemake.params.manifest, study)
+    manifest, written = snakemake.params.manifest, snakemake.input.statistics
+    inputs = AnalysisInputs.from_manifest(manifest, study, written)
     save_figure(draw_figure(spec, study, inputs), Path(snakemake.output.svg).with_suffix(""))
     write_text(snakemake.output.caption, caption(spec, study, inputs) + "\n")
 

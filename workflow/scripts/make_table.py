@@ -10,7 +10,8 @@ def main(snakemake) -> None:
     from assay.analysis.tables import build_table, write_table
 
     study, spec = snakemake.params.study, snakemake.params.spec
-    inputs = AnalysisInputs.from_manifest(snakemake.params.manifest, study)
+    manifest, written = snakemake.params.manifest, snakemake.input.statistics
+    inputs = AnalysisInputs.from_manifest(manifest, study, written)
     table = build_table(spec["kind"], spec, study, inputs)
     write_table(table, Path(snakemake.output.csv).with_suffix(""))
 

@@ -22,7 +22,8 @@ import pandas as pd
 
 from assay.foundation.errors import ConfigError
 
-VERDICTS = ("reproduced", "differs", "not run", "not comparable")
+JUDGED = ("reproduced", "differs")
+VERDICTS = (*JUDGED, "not run", "not comparable")
 COLUMNS = (
     "file", "table", "dataset", "model", "attack", "norm", "epsilon", "metric", "reported",
     "reproduced", "low", "high", "delta", "n", "verdict", "reason", "note", "compared_with",
@@ -129,8 +130,16 @@ def ledger(
 
 def reached_with_less(table: pd.DataFrame) -> pd.Series:
     """Which rows of a ledger were judged although the scale cut training or attack."""
-    judged = table.verdict.isin(["reproduced", "differs"])
-    return judged & table.reason.fillna("").str.contains(CUT, regex=False)
+    return table.verdict.isin(JUDGED) & table.reason.fillna("").str.contains(CUT, regex=False)
+
+
+def less_in_words(table: pd.DataFrame) -> str:
+    """How many verdicts of a ledger were reached with less, as a clause; empty if none was."""
+    less = int(reached_with_less(table).sum())
+    if not less:
+        return ""
+    of = int(table.verdict.isin(JUDGED).sum())
+    return f" ({less} of these {of} verdicts at a reduced budget: the scale cut training or attack)"
 
 
 def rule_in_words(rule: Mapping[str, float] | None = None) -> str:
@@ -494,12 +503,13 @@ def _changes(changed: Mapping[str, Sequence]) -> list[str]:
     """Settings that the scale changed, in words: ``10 of 100 generations``."""
     words = []
     for path, (here, whole) in changed.items():
-        name = path.partition(".")[2].replace("_", " ")
-        # A count may be cut; a rate is another one.
-        numbers = all(type(value) is int for value in (here, whole))
+        name = path.partition(".")[2]
+        # A count may be cut; a rate, or a part of a schedule, is only another one.
+        count = all(type(value) is int for value in (here, whole)) and "." not in name
+        name = re.sub(r"[._]", " ", name)
         words.append(
             f"{here:,} of {whole:,} {name}"
-            if numbers and here < whole
+            if count and here < whole
             else f"{name} {here} instead of {whole}"
         )
     return words

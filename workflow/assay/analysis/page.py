@@ -19,6 +19,8 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
+from assay.analysis.ledger import less_in_words
+from assay.analysis.rows import PLACE, several_schemes
 from assay.analysis.style import Look, looks, measured, number, short_table, text_of
 from assay.foundation.errors import AssayError
 from assay.foundation.files import write_text
@@ -116,20 +118,20 @@ def headline_text(headline: pd.DataFrame) -> str:
         headline: the frame of headline.csv.
 
     Returns:
-        A table per data set with a column per classifier: the verdict on its evaluation, then
-        its accuracy under each attack with the 95 % interval below.
+        A table per data set and split scheme with a column per classifier: the verdict on its
+        evaluation, then its accuracy under each attack with the 95 % interval below.
     """
     from tabulate import tabulate
 
-    texts = []
-    for dataset, rows in headline.groupby("dataset", sort=False):
+    texts, several = [], several_schemes(headline)
+    for (dataset, scheme), rows in headline.groupby(PLACE, sort=False):
         verdicts = rows.drop_duplicates("model").set_index("model")["verdict"]
         table = [["evaluation", *verdicts]]
         for (attack, epsilon), cells in rows.groupby(["attack", "epsilon"], sort=False):
             cells = cells.set_index("model")
             name = attack if attack == "clean" else f"{attack} {epsilon:g}"
             table.append([name, *(_terminal_cell(cells, model) for model in verdicts.index)])
-        headers = [dataset, *verdicts.index]
+        headers = [f"{dataset}, {scheme}" if several else dataset, *verdicts.index]
         texts.append(tabulate(table, headers, tablefmt="simple", disable_numparse=True))
     return "\n\n".join(texts)
 
@@ -198,6 +200,7 @@ class _Study:
             "model", key=lambda models: models.map(order), kind="stable"
         )
         self.several = self.headline["dataset"].nunique() > 1
+        self.schemes = several_schemes(self.headline)
 
     def content(self) -> dict[str, Any]:
         """Everything that the template shows of this study."""
@@ -260,8 +263,9 @@ class _Study:
     def _brief(self) -> list[str]:
         """What the headline, the ledger and the checks say, in sentences."""
         sentences = []
-        for dataset, head in self.headline.groupby("dataset", sort=False):
-            where = f"{self._title('datasets', dataset)}: " if self.several else ""
+        for place, head in self.headline.groupby(PLACE, sort=False):
+            where = self._place(*place)
+            where = f"{where}: " if where else ""
             clean = head[head["attack"] == "clean"]["pooled"]
             if len(clean):
                 sentences.append(
@@ -278,9 +282,11 @@ class _Study:
                     f"the best classifier there, {self._title('models', hardest['model'])}, keeps "
                     f"{hardest['pooled']:.3f} [{hardest['low']:.3f}, {hardest['high']:.3f}]."
                 )
-        doubtful = self.headline[self.headline["verdict"] != "sound"].drop_duplicates("model")
+        doubtful = self.headline[self.headline["verdict"] != "sound"]
         verdicts = [
-            f"{self._title('models', row.model)} ({row.verdict})" for row in doubtful.itertuples()
+            f"{self._title('models', row.model)} "
+            f"({', '.join(filter(None, [self._place(row.dataset, row.scheme), row.verdict]))})"
+            for row in doubtful.drop_duplicates([*PLACE, "model"]).itertuples()
         ]
         sentences.append(
             f"The evaluation is in doubt for {', '.join(verdicts)}; see the checks."
@@ -294,7 +300,8 @@ class _Study:
         compared = counts.get("reproduced", 0) + counts.get("differs", 0)
         return (
             f"Of {len(self.ledger)} printed values this run could compare {compared}: "
-            f"{counts.get('reproduced', 0)} are reproduced, {counts.get('differs', 0)} differ; "
+            f"{counts.get('reproduced', 0)} are reproduced, {counts.get('differs', 0)} differ"
+            f"{less_in_words(self.ledger)}; "
             f"{counts.get('not run', 0)} were not run and {counts.get('not comparable', 0)} are "
             "not comparable."
         )
@@ -312,12 +319,12 @@ class _Study:
                 }
             )
         rows = []
-        for (dataset, model), own in self.headline.groupby(["dataset", "model"], sort=False):
+        for (*place, model), own in self.headline.groupby([*PLACE, "model"], sort=False):
             known = {(cell.attack, cell.epsilon): cell for cell in own.itertuples()}
             rows.append(
                 {
                     "name": self._title("models", model),
-                    "detail": self._title("datasets", dataset) if self.several else "",
+                    "detail": self._place(*place),
                     "look": self._look(model),
                     "verdict": own["verdict"].iloc[0],
                     "cells": [self._headline_cell(known.get(key)) for key in cells],
@@ -422,7 +429,8 @@ class _Study:
             ]
             for row in frame.itertuples()
         ]
-        return Table.of(
+        return self._placed(
+            frame,
             f"table-{self.id}-ranking",
             "Ranking with significance groups",
             "Classifiers by accuracy under the attacks of the headline; the files hold every "
@@ -452,14 +460,17 @@ class _Study:
             ]
             for row in frame.itertuples()
         ]
-        return Table.of(
+        return self._placed(
+            frame,
             f"table-{self.id}-mcnemar",
             "McNemar's test for each pair of classifiers",
             f"{len(rows)} of {len(self.mcnemar)} tests: those of the headline's attacks; the files "
             "hold all. The difference is accuracy A minus accuracy B on the same images; "
             "discordant pairs are images that only A or only B got right. Holm's correction runs "
-            "over all tests of the data set. Where a test is n.s., differences up to the smallest "
-            "detectable one (80 % power) may have been missed.",
+            "over all tests of the data set. Where a test is n.s., true differences below the "
+            "smallest detectable one may well have been missed: it is the one that the exact test "
+            "finds with 80 % power at the level which Holm's correction left for it. A dash: so "
+            "few images can show no difference at all.",
             [
                 "Attack",
                 "A",
@@ -490,7 +501,8 @@ class _Study:
             for row in frame.itertuples()
         ]
         counts = ", ".join(f"{(frame['status'] == s).sum()} {s}" for s in order)
-        return Table.of(
+        return self._placed(
+            frame,
             f"table-{self.id}-checks",
             "Automatic checks of the evaluation",
             f"{len(rows)} checks: {counts}; doubtful ones first. One failure makes the evaluation "
@@ -500,6 +512,17 @@ class _Study:
             rows,
             self._links("checks"),
         )
+
+    def _placed(
+        self, frame: pd.DataFrame, id: str, title: str, caption: str, names: list[str],
+        rows: list[list[str]], links: list[tuple[str, str]],
+    ) -> Table:  # fmt: skip
+        """A table of a frame's rows, their data set and split scheme in front if not all one."""
+        if self.several or self.schemes:
+            names = ["Data", *names]
+            places = zip(frame["dataset"], frame["scheme"], strict=True)
+            rows = [[self._place(*place), *row] for place, row in zip(places, rows, strict=True)]
+        return Table.of(id, title, caption, names, rows, links)
 
     def _headline_rows(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A statistic's rows for the headline's attacks, in the headline's order."""
@@ -574,6 +597,11 @@ class _Study:
         return entries
 
     # --- small things ------------------------------------------------------------------------
+
+    def _place(self, dataset: str, scheme: str) -> str:
+        """Data set and split scheme, as far as the study has several; empty if neither."""
+        named = [self._title("datasets", dataset)] if self.several else []
+        return ", ".join([*named, scheme] if self.schemes else named)
 
     def _title(self, kind: str, name: str) -> str:
         return self.study.get("titles", {}).get(kind, {}).get(name, name)
