@@ -186,7 +186,9 @@ def test_the_readme_is_filled_from_a_report_and_from_nothing_else(tmp_path):
     (folder / "figures").mkdir(parents=True)
     (folder / "headline.csv").write_text("model,n\nresnet18,120\n")
     (folder / "headline.md").write_text("| Model | Clean |\n")
-    (folder / "ledger.csv").write_text("verdict\nreproduced\ndiffers\nnot run\nnot run\n")
+    (folder / "ledger.csv").write_text(
+        "verdict,reason\nreproduced,a\ndiffers,b\nnot run,c\nnot run,d\n"
+    )
     (folder / "figures/figure7.txt").write_text("A caption. Scale demo.\n")
     text = script["filled"](
         "a\n<!-- headline -->\nold\n<!-- /headline -->\nb\n", script["headline"](folder, "figure7")

@@ -4,7 +4,17 @@ import pytest
 from factory import DATASET, REPOSITORY, facts_of, history_of, outcomes, study
 
 from assay.analysis.accuracy import accuracy
-from assay.analysis.ledger import COLUMNS, RULE, VERDICTS, ledger, read_reported, rule_in_words
+from assay.analysis.ledger import (
+    COLUMNS,
+    CUT,
+    RULE,
+    VERDICTS,
+    ledger,
+    less_in_words,
+    reached_with_less,
+    read_reported,
+    rule_in_words,
+)
 from assay.foundation.errors import ConfigError
 
 REPORTED = sorted((REPOSITORY / "config/reported").glob("gbz_*.csv"))
@@ -181,6 +191,114 @@ def test_curves_are_compared_epoch_by_epoch_in_the_papers_unit(run):
     assert got.verdict.tolist() == ["reproduced", "differs", "reproduced", "differs", "not run"]
     assert got.reproduced[0] == pytest.approx(64 * ours.train_loss[3])
     assert "trained for 10 epochs" in got.reason[4]
+
+
+SCALED = {
+    "models": {
+        "gbz_as_coded": {
+            "training.epochs": [3, 15],
+            "training.samples": [20, None],
+            "training.validation_samples": [10, None],
+        }
+    },
+    "attacks": {
+        "fgsm_as_published": {"settings.generations": [10, 100], "settings.loss": ["a", "b"]},
+        "fgsm": {"settings.steps": [20, 40]},
+    },
+}
+
+
+def test_a_verdict_that_was_reached_with_less_says_how_much_less(run):
+    scaled = {**study(), "scaled": SCALED}
+    got = judge(cell(0.9, 0.88, 0.92), scaled)
+    assert got.verdict == "reproduced"
+    assert got.reason == (
+        "the printed value is within [0.88, 0.92] ± 0.02; cut by the scale: trained 3 of 15 epochs "
+        "on 20 images, not on all, validated on 10 images, not on all, 10 of 100 generations, "
+        "loss a instead of b"
+    )
+    facts = {key: {**one, "train_n": 20, "val_n": 10} for key, one in run[2].items()}
+    parts = {(*key[:2], part): n for key in facts for part, n in (("train", 3000), ("val", 10))}
+    got = ledger(printed(), cell(0.9, 0.88, 0.92), scaled, facts=facts, parts=parts)
+    assert "trained 3 of 15 epochs on 20 of 3,000 images, 10 of 100" in got.reason[0]
+    assert reached_with_less(got).all()
+    assert "1 of these 1 verdicts at a reduced budget" in less_in_words(got)
+
+
+def test_a_cap_that_a_small_data_set_never_reaches_cuts_nothing(run):
+    facts = run[2]
+    n = max(one["train_n"] for one in facts.values())
+    parts = {(*key[:2], "train"): n for key in facts}
+    caps = {"training.samples": [10 * n, None]}
+    scaled = {**study(), "scaled": {"models": {"gbz_as_coded": caps}, "attacks": {}}}
+    got = ledger(printed(), cell(0.9, 0.88, 0.92), scaled, facts=facts, parts=parts)
+    assert CUT not in got.reason[0]
+    assert less_in_words(got) == ""
+
+
+def test_what_was_cut_of_the_corrected_attack_stands_beside_its_number():
+    fgsm = cell(0.4, 0.37, 0.43, attack="fgsm", suite="linf_whitebox")
+    pairs = [{"published": "fgsm_as_published", "corrected": "fgsm", "defect": "d"}]
+    scaled = {
+        **study(),
+        "tables": {"defects": {"pairs": pairs}},
+        "scaled": {"models": {}, "attacks": {"fgsm": SCALED["attacks"]["fgsm"]}},
+    }
+    got = ledger(printed(), pd.concat([cell(0.9, 0.88, 0.92), fgsm]), scaled)
+    assert "the corrected attack, fgsm, gives 0.400 with 20 of 40 steps" in got.reason[0]
+    assert not reached_with_less(got).any()
+
+
+def test_a_point_of_a_curve_is_compared_only_with_an_epoch_of_as_many_images(run):
+    table, history, facts = run
+    ours = history[DATASET, "kfold_0", "gbz_as_coded"]
+    row = printed(metric="val_accuracy@epoch0", value=ours.val_accuracy[0])
+    facts = {key: {**one, "train_n": 20, "val_n": 10} for key, one in facts.items()}
+
+    def judged(**cut):
+        models = {"gbz_as_coded": {f"training.{name}": values for name, values in cut.items()}}
+        scaled = {**study(), "scaled": {"models": models, "attacks": {}}}
+        return ledger(row, table, scaled, history=history, facts=facts).iloc[0]
+
+    fewer = judged(epochs=[3, 15], samples=[20, None])
+    assert fewer.verdict == "not comparable"
+    assert fewer.reason == (
+        "an epoch of this run is not an epoch of the catalogue's; cut by the scale: trained on 20 "
+        "images, not on all"
+    )
+    assert np.isnan(fewer.delta)
+    assert judged(batch_size=[32, 64]).verdict == "not comparable"
+    shorter = judged(epochs=[3, 15])
+    assert shorter.verdict == "reproduced"
+    assert CUT not in shorter.reason
+    coarser = judged(validation_samples=[10, None])
+    assert coarser.verdict == "reproduced"
+    assert "cut by the scale: validated on 10 images" in coarser.reason
+
+
+def test_numbers_of_several_split_schemes_are_compared_with_the_one_that_the_study_names(run):
+    both = pd.concat([cell(0.9, 0.88, 0.92), cell(0.5, 0.48, 0.52, scheme="kfold_patient")])
+    got = judge(both)
+    assert got.verdict == "not comparable"
+    assert "run with kfold and kfold_patient, of which reported.splits" in got.reason
+    first, second = (
+        {**study(), "reported": {**study()["reported"], "splits": scheme}}
+        for scheme in ("kfold", "kfold_patient")
+    )
+    assert (judge(both, first).verdict, judge(both, first).reproduced) == ("reproduced", 0.9)
+    assert judge(both, second).verdict == "differs"
+    table, history, _ = run
+    history = history | {
+        (dataset, split.replace("kfold", "kfold_patient"), model): frame.assign(val_accuracy=0.0)
+        for (dataset, split, model), frame in history.items()
+    }
+    ours = history[DATASET, "kfold_0", "gbz_as_coded"]
+    row = printed(metric="val_accuracy@epoch0", value=ours.val_accuracy[0])
+    verdicts = [
+        ledger(row, table, its_study, history=history).verdict[0]
+        for its_study in (study(), first, second)
+    ]
+    assert verdicts == ["not comparable", "reproduced", "differs"]
 
 
 def test_settings_are_compared_but_never_counted_as_results(run):
