@@ -27,7 +27,8 @@ setup: $(VENV)/.run
 demo: $(VENV)/.run
 	@$(BIN)/python workflow/scripts/free_locks.py
 	$(BIN)/snakemake --cores $(CORES) --quiet rules host --config scale=demo
-	$(BIN)/snakemake --cores 1 --quiet all --config scale=demo --report report/demo/report.html
+	@# snakemake's report warns of its own unfinished coroutines.
+	PYTHONWARNINGS=ignore:coroutine:RuntimeWarning $(BIN)/snakemake --cores 1 --quiet all --config scale=demo --report report/demo/report.html
 	@$(BIN)/python workflow/scripts/show_headline.py report/demo
 
 test: $(VENV)/.dev
