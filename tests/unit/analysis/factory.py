@@ -245,13 +245,14 @@ def _rows(model: str, fold: int, folds: int, per_fold: int, attack: dict) -> pd.
         "clean_prediction": np.repeat(np.where(wrong, (labels + 1) % k, labels), budgets),
         "prediction": prediction.ravel(),
         "broken": broken.ravel(),
+        "target": -1,
         "replay_share": np.abs(broken.ravel() - flips),
         "epsilon": np.tile(epsilons, n),
         "linf": used * linf, "l2": used * l2, "l0": (used > 0) * l0,
         "view": "model" if attack["backwards"] != "0" else "",
         "forwards": np.where(active, int(attack["forwards"]), 1),
         "backwards": np.where(active, int(attack["backwards"]), 0),
-        "zero_gradients": 0, "non_finite": 0,
+        "zero_gradients": 0, "non_finite": 0, "saturated": 0,
         "log_px": -2200.0 if _generative(model) else np.nan,
         "scores": list(scores.astype(np.float32)),
     })  # fmt: skip
@@ -266,7 +267,7 @@ _LENGTHS = {
 }  # fmt: skip
 _NUMBERS = {
     "label", "clean_prediction", "prediction", "replay_share", "linf", "l2", "l0", "forwards",
-    "backwards", "zero_gradients", "non_finite", "log_px",
+    "backwards", "zero_gradients", "non_finite", "saturated", "target", "log_px",
 }  # fmt: skip
 
 

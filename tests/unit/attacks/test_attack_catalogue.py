@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from assay.evaluation.suite import make_attack
+from assay.attacks.catalogue import make_attack
 from assay.foundation.errors import AttackError
 
 CATALOGUE = Path(__file__).resolve().parents[3] / "config/catalogue"

@@ -131,7 +131,9 @@ def test_a_population_that_agrees_ends_its_search():
 def test_mutants_mix_three_different_other_members():
     images, labels = torch.rand(20, *SHAPE), torch.zeros(20, dtype=torch.long)
     victim = victim_of(Linear())
-    probe = Probe(victim, View(lambda x, g: x), images, labels, generator(), replays=1)
+    scores = torch.zeros(len(images), 2)
+    view = View(lambda x, g: x)
+    probe = Probe(victim, view, images, labels, generator(), log_scores=scores, replays=1)
     a, b, c = _distinct_others(probe, 20, 6)
     own = torch.arange(6).expand(20, -1)
     together = torch.stack([own, a, b, c])

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 from toys import SHAPE, Band, Linear, generator, images_for, victim_of
 
+from assay.attacks.base import TOLERANCE
 from assay.attacks.fgsm import FGSM
 from assay.attacks.pgd import PGD
 from assay.attacks.victim import Victim, View
@@ -107,7 +108,7 @@ def test_restarts_break_what_one_start_does_not_and_never_less():
 
         def forward(self, x):
             first, second = x[:, 0, 0, 0] - 0.5, x[:, 0, 0, 1]
-            wrong = torch.relu(first.abs() - 0.05) * torch.where(first > 0, 1.0, -0.5) - 0.02
+            wrong = torch.where(first > 0, first, -0.5 * first) - 0.12
             return torch.stack([torch.zeros_like(second), wrong], dim=1)
 
     images = torch.full((40, *SHAPE), 0.5)
@@ -148,7 +149,7 @@ def test_fgsm_reports_that_a_larger_step_can_miss():
     assert PGD(steps=20)(victim, images, labels, [0.05, 0.2], generator()).broken.all()
 
 
-def test_vanishing_gradients_are_counted_and_do_no_harm():
+def test_vanishing_gradients_are_counted_and_the_search_does_not_stand_still():
     class Quantised(Linear):
         def forward(self, images):
             return super().forward((images * 8).round() / 8)
@@ -160,7 +161,9 @@ def test_vanishing_gradients_are_counted_and_do_no_harm():
     )
     survivors = ~result.broken[0]
     assert (result.zero_gradients[0, survivors] == 5).all()
-    assert torch.equal(result.images[0, survivors], images[survivors])
+    best = result.images[0, survivors]
+    assert (best != images[survivors]).any()
+    assert (best - images[survivors]).abs().max() <= 0.02 + TOLERANCE
 
 
 def test_a_view_that_cuts_the_graph_counts_as_zero_gradient():

@@ -27,6 +27,8 @@ randomness, so that having been heard several times earns nothing.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,13 +38,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from assay.attacks.losses import LOSSES
+from assay.attacks.losses import LOSSES, SATURATED, margin
 from assay.attacks.victim import Victim, View
+from assay.attacks.views import eot
 from assay.foundation.errors import AttackError
 
 # Single precision rounds a sum of pixels by up to 6e-8; no radius is exceeded by more than this.
 TOLERANCE = 1e-6
-_FORWARDS, _BACKWARDS, _ZERO_GRADIENTS, _NON_FINITE = range(4)
+_FORWARDS, _BACKWARDS, _ZERO_GRADIENTS, _NON_FINITE, _SATURATED = range(5)
+TARGETS = ("none", "runner_up", "least_likely")
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Verdict:
         prediction: (n,) int64. Where broken, the wrong class with most votes; else the label.
         broken: (n,) bool, wrong in a strict majority of replays; never where not finite.
         replay_share: (n,) share of replays that were wrong.
-        scores: (n, K) softmax, mean over replays.
+        log_scores: (n, K) log of the softmax's mean over replays.
         finite: (n,) bool, all logits of all replays were finite.
         log_px: (n,) nats, NaN where the victim has none or none was asked for.
     """
@@ -61,9 +65,14 @@ class Verdict:
     prediction: Tensor
     broken: Tensor
     replay_share: Tensor
-    scores: Tensor
+    log_scores: Tensor
     finite: Tensor
     log_px: Tensor
+
+    @property
+    def scores(self) -> Tensor:
+        """(n, K) class probabilities, mean over replays."""
+        return self.log_scores.exp()
 
     def at(self, rows: Tensor) -> Verdict:
         """The verdict on some of the images."""
@@ -103,7 +112,7 @@ def judge(
         prediction=torch.where(broken, votes.argmax(dim=1), labels),
         broken=broken,
         replay_share=wrong / len(drawn),
-        scores=drawn.softmax(dim=2).mean(dim=0),
+        log_scores=drawn.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(drawn)),
         finite=finite,
         log_px=(
             victim.log_px(images, generator)
@@ -125,8 +134,9 @@ class Perturbed:
             change, the number of pixels that changed in any channel.
         view: (E, N) int64, index into `views` of the search that made the image; 0: none.
         views: names, the first is "".
-        counts: (4, E, N) int64, read through the properties below.
+        counts: (5, E, N) int64, read through the properties below.
         clean_prediction: (N,) decision on the unperturbed images.
+        target: (N,) int64, the class that a targeted attack drives each image to; -1: none.
     """
 
     epsilons: tuple[float, ...]
@@ -143,6 +153,7 @@ class Perturbed:
     views: tuple[str, ...]
     counts: Tensor
     clean_prediction: Tensor
+    target: Tensor
 
     @property
     def forwards(self) -> Tensor:
@@ -168,6 +179,11 @@ class Perturbed:
         """(E, N) losses, gradients, logits or proposals that were not finite."""
         return self.counts[_NON_FINITE]
 
+    @property
+    def saturated(self) -> Tensor:
+        """(E, N) gradients taken where any softmax has underflowed; see `losses.cross_entropy`."""
+        return self.counts[_SATURATED]
+
     @classmethod
     def untouched(
         cls, images: Tensor, clean: Verdict, epsilons: Sequence[float], views: Sequence[str]
@@ -191,8 +207,20 @@ class Perturbed:
             l0=zeros.long(),
             view=zeros.long(),
             views=("", *views),
-            counts=zeros.long().expand(4, -1, -1).clone(),
+            counts=zeros.long().expand(5, -1, -1).clone(),
             clean_prediction=clean.prediction,
+            target=torch.full_like(clean.prediction, -1),
+        )
+
+    def copy(self) -> Perturbed:
+        """One whose tensors may be written to."""
+        return dataclasses.replace(
+            self,
+            **{
+                name: value.clone()
+                for name, value in vars(self).items()
+                if isinstance(value, Tensor)
+            },
         )
 
     def _inherit(self, larger: int, smaller: int, rows: Tensor) -> None:
@@ -221,6 +249,8 @@ class Probe:
         images: (n, C, H, W) unperturbed, in [0, 1].
         labels: (n,) true classes.
         generator: the only source of randomness.
+        log_scores: (n, K) log class probabilities of the decision on the unperturbed images.
+        targets: (n,) the classes that a targeted attack drives the images to, or None.
         batch: images per pass that suit the victim.
     """
 
@@ -232,11 +262,14 @@ class Probe:
         labels: Tensor,
         generator: torch.Generator,
         *,
+        log_scores: Tensor,
+        targets: Tensor | None = None,
         replays: int,
     ):
         self.images, self.labels, self.generator = images, labels, generator
+        self.log_scores, self.targets = log_scores, targets
         self.batch = victim.max_batch
-        self.counts = torch.zeros(4, len(images), dtype=torch.int64, device=images.device)
+        self.counts = torch.zeros(5, len(images), dtype=torch.int64, device=images.device)
         self._victim, self._view, self._replays = victim, view, replays
         self._refusals = torch.zeros_like(labels)
         self._unheard = torch.zeros_like(labels)
@@ -259,17 +292,20 @@ class Probe:
         self,
         candidates: Tensor,
         rows: Tensor,
-        loss: Callable[[Tensor, Tensor], Tensor] | None,
+        loss: Callable[..., Tensor] | None,
         labels: Tensor | None = None,
+        targets: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None, Tensor]:
         """One forward and backward pass through the view.
 
         Args:
             candidates: (m, C, H, W) in [0, 1].
             rows: (m,) the image of the probe that each of them is a variant of.
-            loss: ``(logits, labels) -> (m,)``; None: the view's training loss, which gives no
+            loss: ``(logits, labels) -> (m,)``, with targets ``(logits, labels, targets) -> (m,)``;
+                it meets a large batch in pieces. None: the view's training loss, which gives no
                 logits. A view without one stands in with its cross-entropy.
             labels: (m,) classes for the loss; None: the true ones.
+            targets: (m,) classes for a targeted loss; None: the loss takes none.
 
         Returns:
             Loss (m,), logits (m, K) or None, gradient (m, C, H, W). They come from one pass, so
@@ -284,17 +320,63 @@ class Probe:
             self.labels[rows] if labels is None else labels,
             loss,
             self.generator,
+            targets,
         )
         self._count(_FORWARDS, rows, self._view.passes)
         self._count(_BACKWARDS, rows, self._view.passes)
-        if not slope.sum().isfinite():
-            bad = ~slope.isfinite()
-            self._count(_NON_FINITE, rows, bad.flatten(1).any(dim=1))
-            slope = slope.masked_fill(bad, 0.0)
-        self._count(_ZERO_GRADIENTS, rows, (slope == 0).flatten(1).all(dim=1))
+        slope = self._finite_slope(slope, rows)
         if logits is not None:
             logits = self._finite_logits(logits, rows)
+            lead = margin(logits, logits.argmax(dim=1))
+            self._count(_SATURATED, rows, lead < -SATURATED)
         return value.masked_fill(~value.isfinite(), -torch.inf), logits, slope
+
+    def jacobian(
+        self, candidates: Tensor, rows: Tensor, classes: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One forward pass through the view and one back from each logit gap z_k - z_y.
+
+        Args:
+            candidates: (m, C, H, W) in [0, 1].
+            rows: (m,) the image of the probe that each of them is a variant of.
+            classes: (m, c) the classes k.
+
+        Returns:
+            Gaps (m, c), logits (m, K) and the gaps' gradients (m, c, C, H, W). Numbers that are not
+            finite are counted and read as: gap -inf, logits "not broken", gradient 0.
+        """
+        gaps, logits, slopes = self._victim.jacobian(
+            self._view, candidates, self.labels[rows], classes, self.generator
+        )
+        self._count(_FORWARDS, rows, self._view.passes)
+        self._count(_BACKWARDS, rows, self._view.passes * classes.shape[1])
+        each = rows.repeat_interleave(classes.shape[1])
+        slopes = self._finite_slope(slopes.flatten(0, 1), each).view_as(slopes)
+        gaps = gaps.masked_fill(~gaps.isfinite(), -torch.inf)
+        return gaps, self._finite_logits(logits, rows), slopes
+
+    def reconstruct(self, candidates: Tensor, rows: Tensor) -> Tensor:
+        """What the view's generative model makes of candidates, class by class.
+
+        Args:
+            candidates: (m, C, H, W) in [0, 1].
+            rows: (m,) the image of the probe that each of them is a variant of.
+
+        Returns:
+            (m, K, C, H, W) in [0, 1], without gradient.
+
+        Raises:
+            AttackError: the view has no reconstructions.
+        """
+        made = self._victim.reconstruct(self._view, candidates, self.generator)
+        self._count(_FORWARDS, rows, self._view.passes)
+        return made
+
+    def ranking(self) -> Tensor:
+        """(n, K - 1) the wrong classes, from the most to the least likely one."""
+        own = F.one_hot(self.labels, self.log_scores.shape[1]).bool()
+        order = self.log_scores.masked_fill(own, -torch.inf).argsort(dim=1, descending=True)
+        return order[:, :-1]
 
     def confirm(self, candidates: Tensor, rows: Tensor) -> Tensor:
         """Whether images that the view calls broken are so by the true decision: (m,) bool.
@@ -319,7 +401,9 @@ class Probe:
             )
             self._count(_FORWARDS, asked, self._replays if self._victim.stochastic else 1)
             agreed[heard] = verdict.broken
-            refused = asked[~verdict.broken]
+            if self.targets is not None:
+                agreed[heard] &= verdict.prediction == self.targets[asked]
+            refused = asked[~agreed[heard]]
             self._refusals[refused] += 1
             self._unheard[refused] = 2 ** self._refusals[refused] - 1
         return agreed
@@ -342,10 +426,21 @@ class Probe:
             self.images[rows],
             self.labels[rows],
             self.generator,
+            log_scores=self.log_scores[rows],
+            targets=None if self.targets is None else self.targets[rows],
             replays=self._replays,
         )
         probe.counts += self.counts[:, rows]
         return probe
+
+    def _finite_slope(self, slope: Tensor, rows: Tensor) -> Tensor:
+        # A sum is finite only if every summand is; the exact look is for the rare other case.
+        if not slope.sum().isfinite():
+            bad = ~slope.isfinite()
+            self._count(_NON_FINITE, rows, bad.flatten(1).any(dim=1))
+            slope = slope.masked_fill(bad, 0.0)
+        self._count(_ZERO_GRADIENTS, rows, (slope == 0).flatten(1).all(dim=1))
+        return slope
 
     def _finite_logits(self, logits: Tensor, rows: Tensor) -> Tensor:
         bad = ~logits.isfinite().all(dim=1)
@@ -368,6 +463,7 @@ class Attack(ABC):
     Args:
         as_published: do as the publication's own code did, defects included: search on the first
             view only and each radius for itself, and judge the last iterate instead of the best.
+        draws: expectation over transformation: each look through a view is a mean over so many.
 
     Class attributes:
         norm: what epsilon measures: ``linf``, ``l2``, ``l0`` (changed pixels), ``severity`` (the
@@ -377,8 +473,13 @@ class Attack(ABC):
         uses_gradient: whether it needs one.
         uses_views: whether it looks at the victim at all.
         nested: whether what broke within a small radius counts at a larger one. True of searches;
-            false of formulas such as FGSM, whose image at each radius is given.
+            false of formulas such as FGSM, whose image at each radius is given, and of targeted
+            attacks, which are not done when an image is wrong in some other way.
+        target: ``none``, or the wrong class to drive an image to: ``runner_up`` (the likeliest) or
+            ``least_likely``, by the decision on the unperturbed image. The verdict stays the same:
+            broken means wrong; whether the target was met is `prediction` against `target`.
         neutral: the epsilon at which nothing changes.
+        looks_at: what an attack without gradients needs: ``scores`` or ``decisions``.
     """
 
     norm: ClassVar[str]
@@ -388,8 +489,11 @@ class Attack(ABC):
     uses_views: ClassVar[bool] = True
     nested: ClassVar[bool] = True
     neutral: ClassVar[float] = 0.0
+    target: ClassVar[str] = "none"
+    looks_at: ClassVar[str] = "scores"
 
     as_published: bool = False
+    draws: int = 1
 
     def __call__(
         self,
@@ -401,6 +505,7 @@ class Attack(ABC):
         *,
         replays: int = 20,
         clean: Verdict | None = None,
+        so_far: Perturbed | None = None,
     ) -> Perturbed:
         """Attacks images at each of several budgets.
 
@@ -413,6 +518,8 @@ class Attack(ABC):
                 or on the CPU, as the victim needs it.
             replays: independent decisions per image that judge a stochastic victim.
             clean: the verdict on the unperturbed images, if somebody has it already.
+            so_far: what other attacks left of these images at these epsilons: only what they did
+                not break is searched, and the result is the union. It stays as it is.
 
         Returns:
             The images within each budget and what the victim's decision says about them.
@@ -421,7 +528,7 @@ class Attack(ABC):
             AttackError: an argument is unusable (named), or the victim's logits on the unperturbed
                 images are not finite.
         """
-        images, labels = _usable(victim, images, labels, epsilons, replays)
+        images, labels = usable_input(victim, images, labels, epsilons, replays)
         if clean is None:
             clean = judge(victim, images, labels, generator, replays=replays)
         if not clean.finite.all():
@@ -433,18 +540,39 @@ class Attack(ABC):
         views: list[tuple[str, View | None]] = [("", None)]
         if self.uses_views:
             views = list(victim.views.items())[: 1 if self.as_published else None]
-        result = Perturbed.untouched(images, clean, epsilons, [name for name, _ in views])
+            views = [(name, eot(view, self.draws)) for name, view in views]
+        if so_far is None:
+            result, before = Perturbed.untouched(images, clean, epsilons, []), 0
+        else:
+            if tuple(so_far.epsilons) != tuple(epsilons) or so_far.broken.shape[1] != len(images):
+                raise AttackError(
+                    "it holds other epsilons or images than are attacked", where="argument 'so_far'"
+                )
+            result, before = so_far.copy(), len(so_far.views) - 1
+        result = dataclasses.replace(result, views=(*result.views, *(name for name, _ in views)))
+        targets = self._targets(clean, labels)
+        if targets is not None:
+            result.target.copy_(targets)
         verdict_passes = (replays if victim.stochastic else 1) + victim.has_log_px
         ascending = sorted(
             (e for e, epsilon in enumerate(epsilons) if epsilon != self.neutral),
             key=lambda e: epsilons[e],
         )
-        nested = self.nested and not self.as_published
-        for number, (_, view) in enumerate(views, start=1):
+        nested = self.nested and not self.as_published and targets is None
+        for number, (_, view) in enumerate(views, start=before + 1):
             rows = (~result.broken[ascending]).any(dim=0).nonzero().squeeze(1)
             if not len(rows):
                 break
-            probe = Probe(victim, view, images[rows], labels[rows], generator, replays=replays)
+            probe = Probe(
+                victim,
+                view,
+                images[rows],
+                labels[rows],
+                generator,
+                log_scores=clean.log_scores[rows],
+                targets=None if targets is None else targets[rows],
+                replays=replays,
+            )
             shared = self._prepare(probe)
             for place, e in enumerate(ascending):
                 local = (~result.broken[e, rows]).nonzero().squeeze(1)
@@ -466,8 +594,23 @@ class Attack(ABC):
                     won = open_rows[result.broken[e, open_rows]]
                     for larger in ascending[place + 1 :]:
                         result._inherit(larger, e, won[~result.broken[larger, won]])
-        result.forwards.add_(verdict_passes)  # the clean decision, which every row needs
+        if so_far is None:
+            result.forwards.add_(verdict_passes)  # the clean decision, which every row needs
         return result
+
+    @property
+    def gradient_passes(self) -> int:
+        """Backward passes for an image that stays unbroken, at most, per view and epsilon."""
+        return 0
+
+    def _targets(self, clean: Verdict, labels: Tensor) -> Tensor | None:
+        """(N,) the class that each image is driven to, or None."""
+        if self.target == "none":
+            return None
+        own = F.one_hot(labels, clean.log_scores.shape[1]).bool()
+        if self.target == "runner_up":
+            return clean.log_scores.masked_fill(own, -torch.inf).argmax(dim=1)
+        return clean.log_scores.masked_fill(own, torch.inf).argmin(dim=1)
 
     def _prepare(self, probe: Probe) -> Tensor | None:
         """Work that all epsilons share, done once per view: (n, ...) or None."""
@@ -512,6 +655,59 @@ def _settle(
     result.l2[e, rows] = change.flatten(1).double().norm(dim=1).float()
     result.l0[e, rows] = (change != 0).any(dim=1).sum(dim=1)
     result.view[e, rows] = number
+
+
+def broken_by(probe: Probe, x: Tensor, rows: Tensor, logits: Tensor) -> Tensor:
+    """Which candidates are what the attack is after, by the view and confirmed: (m,) bool.
+
+    Args:
+        probe: that made `logits` of `x`.
+        x: (m, C, H, W) candidates.
+        rows: (m,) the images that they are variants of.
+        logits: (m, K) what the view says about them.
+    """
+    said = logits.argmax(dim=1)
+    hits = said != probe.labels[rows] if probe.targets is None else said == probe.targets[rows]
+    if hits.any():
+        hits[hits.clone()] = probe.confirm(x[hits], rows[hits])
+    return hits
+
+
+def ascent(probe: Probe, gradient: Tensor, norm: str) -> Tensor:
+    """The direction of steepest ascent per image: the sign (``linf``) or unit length (``l2``).
+
+    Where a gradient (m, C, H, W) is zero in every pixel it names no direction, and a random one
+    takes its place: a search never stands still on a plateau. May overwrite `gradient`.
+    """
+    flat = (gradient == 0).flatten(1).all(dim=1)
+    if flat.any():
+        gradient[flat] = probe.normal(*gradient[flat].shape)
+    return gradient.sign_() if norm == "linf" else unit(gradient)
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Each (C, H, W) at Euclidean length 1; zero stays zero, whatever the scale."""
+    largest = vectors.abs().amax(dim=(1, 2, 3), keepdim=True)
+    scaled = vectors / largest.clamp_min(torch.finfo(vectors.dtype).tiny)
+    length = scaled.flatten(1).norm(dim=1)[:, None, None, None]
+    return scaled / length.clamp_min(1.0)
+
+
+def check_norm(norm: str, name: str, known: Sequence[str] = ("linf", "l2")) -> None:
+    """Raises AttackError unless the attack called `name` knows the norm."""
+    if norm not in known:
+        raise bad_setting("norm", f"'{norm}' is not a norm of {name}", f"use {' or '.join(known)}")
+
+
+def check_target(target: str) -> None:
+    """Raises AttackError unless `target` is a rule that names a target."""
+    if target not in TARGETS:
+        raise bad_setting("target", f"'{target}' names no target", f"use {', '.join(TARGETS)}")
+
+
+def bad_setting(name: str, what: str, remedy: str | None = None) -> AttackError:
+    """The error for an impossible setting of an attack."""
+    return AttackError(what, where=f"attack setting '{name}'", remedy=remedy)
 
 
 def confine(proposal: Tensor, origin: Tensor, epsilon: float, norm: str) -> tuple[Tensor, Tensor]:
@@ -564,7 +760,7 @@ def project(images: Tensor, origin: Tensor, epsilon: float, norm: str) -> Tensor
     return images
 
 
-def _usable(
+def usable_input(
     victim: Victim, images: Tensor, labels: Tensor, epsilons: Sequence[float], replays: int
 ) -> tuple[Tensor, Tensor]:
     """Images and labels on the victim's device, or an AttackError that names the argument."""

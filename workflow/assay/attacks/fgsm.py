@@ -8,23 +8,28 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Attack, Probe
-from assay.attacks.losses import LOSSES, check_loss
+from assay.attacks.base import Attack, Probe, check_target
+from assay.attacks.losses import LOSSES, TARGETED, check_loss
 
 
 @dataclass(frozen=True, kw_only=True)
 class FGSM(Attack):
     """x' = clip(x + epsilon * sign(grad_x L(x, y)), 0, 1).
 
+    With a `target` it is the one-step target class method (Kurakin et al. 2017, arXiv:1611.01236):
+    the loss is the target's log probability.
+
     One gradient serves all epsilons. It is a formula, not a search: what breaks at a small radius
     need not break at a larger one, and is reported so.
 
     Args:
-        loss: ``cross_entropy``, ``margin`` or ``training`` (the loss the model was trained with).
+        loss: ``cross_entropy``, ``margin``, ``dlr`` or ``training`` (what the model was trained
+            with).
+        target: see `Attack`.
 
     Example:
         >>> FGSM(loss="margin")
-        FGSM(as_published=False, loss='margin')
+        FGSM(as_published=False, draws=1, loss='margin', target='none')
     """
 
     norm: ClassVar[str] = "linf"
@@ -36,13 +41,20 @@ class FGSM(Attack):
     nested: ClassVar[bool] = False
 
     loss: str = "cross_entropy"
+    target: str = "none"
 
     def __post_init__(self) -> None:
-        check_loss(self.loss)
+        check_target(self.target)
+        check_loss(self.loss, targeted=self.target != "none")
+
+    @property
+    def gradient_passes(self) -> int:
+        return self.draws
 
     def _prepare(self, probe: Probe) -> Tensor:
         rows = torch.arange(len(probe.images), device=probe.images.device)
-        _, _, gradient = probe.gradient(probe.images, rows, LOSSES[self.loss])
+        loss = LOSSES[self.loss] if probe.targets is None else TARGETED[self.loss]
+        _, _, gradient = probe.gradient(probe.images, rows, loss, targets=probe.targets)
         return gradient.sign_()
 
     def _search(self, probe: Probe, epsilon: float, shared: Tensor) -> Tensor:

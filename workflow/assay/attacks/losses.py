@@ -1,4 +1,8 @@
-"""What a search climbs: losses per image, larger where the victim is closer to being wrong."""
+"""What a search climbs: losses per image, larger where the victim is closer to being wrong.
+
+All take logits (B, K) with K >= 2 and labels (B,) and return (B,). The twins in `TARGETED` also
+take targets (B,), wrong classes, and are larger where the victim is closer to saying the target.
+"""
 
 from __future__ import annotations
 
@@ -10,35 +14,89 @@ from torch import Tensor
 
 from assay.foundation.errors import AttackError
 
+# exp(-88) is the smallest normal float32: beyond it a cross-entropy has no slope left.
+SATURATED = 80.0
+
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """-log softmax(z)_y for logits z (B, K) and labels y (B,): (B,)."""
-    return F.cross_entropy(logits, labels, reduction="none")
+    """-log softmax(z)_y, as softplus(logsumexp_{j != y} z_j - z_y).
+
+    Written like this its gradient stays exact where softmax(z)_y rounds to 1 (a lead of 17) and the
+    textbook form loses the part of z_y. From a lead of `SATURATED` on, where any softmax underflows
+    to a gradient of zero, it goes on linearly: the direction stays and larger is still closer.
+    """
+    own = _one_hot(logits, labels)
+    behind = logits.masked_fill(own, -torch.inf).logsumexp(dim=1) - _at(logits, labels)
+    return torch.where(behind > -SATURATED, F.softplus(behind), behind + SATURATED)
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """max_{j != y} z_j - z_y, positive exactly where the decision is wrong: (B,).
+    """max_{j != y} z_j - z_y, positive exactly where the decision is wrong.
 
     Its gradient does not vanish where the softmax is saturated, and it works from two classes up.
     """
-    own = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, labels[:, None], True)
-    others = logits.masked_fill(own, -torch.inf).amax(dim=1)
-    return others - logits.gather(1, labels[:, None]).squeeze(1)
+    own = _one_hot(logits, labels)
+    return logits.masked_fill(own, -torch.inf).amax(dim=1) - _at(logits, labels)
+
+
+def dlr(logits: Tensor, labels: Tensor) -> Tensor:
+    """The margin over z_(1) - z_(3), the logits in falling order: blind to their scale.
+
+    Croce, Hein 2020, arXiv:2003.01690. Two classes have no third logit; the margin stands in.
+    """
+    if logits.shape[1] < 3:
+        return margin(logits, labels)
+    top = logits.topk(3, dim=1).values
+    return margin(logits, labels) / (top[:, 0] - top[:, 2]).clamp_min(1e-12)
+
+
+def targeted_cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """log softmax(z)_t, as finely computed as `cross_entropy`; the labels play no part."""
+    return -cross_entropy(logits, targets)
+
+
+def targeted_margin(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """z_t - z_y, positive where the target beats the true class."""
+    return _at(logits, targets) - _at(logits, labels)
+
+
+def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
+    """(z_t - z_y) over z_(1) - (z_(3) + z_(4)) / 2; with fewer than four classes z_t - z_y."""
+    if logits.shape[1] < 4:
+        return targeted_margin(logits, labels, targets)
+    top = logits.topk(4, dim=1).values
+    spread = top[:, 0] - (top[:, 2] + top[:, 3]) / 2
+    return targeted_margin(logits, labels, targets) / spread.clamp_min(1e-12)
 
 
 # "training" is the view's own loss: no function of the logits, hence None.
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor] | None] = {
     "cross_entropy": cross_entropy,
     "margin": margin,
+    "dlr": dlr,
     "training": None,
+}
+TARGETED: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "cross_entropy": targeted_cross_entropy,
+    "margin": targeted_margin,
+    "dlr": targeted_dlr,
 }
 
 
-def check_loss(name: str) -> None:
-    """Raises AttackError unless `name` is a loss."""
-    if name not in LOSSES:
+def check_loss(name: str, *, targeted: bool = False) -> None:
+    """Raises AttackError unless `name` is a loss, or one with a targeted twin."""
+    known = TARGETED if targeted else LOSSES
+    if name not in known:
         raise AttackError(
-            f"there is no loss '{name}'",
+            f"there is no {'targeted ' if targeted else ''}loss '{name}'",
             where="attack setting 'loss'",
-            remedy=f"use one of {', '.join(LOSSES)}",
+            remedy=f"use one of {', '.join(known)}",
         )
+
+
+def _one_hot(logits: Tensor, labels: Tensor) -> Tensor:
+    return torch.zeros_like(logits, dtype=torch.bool).scatter_(1, labels[:, None], True)
+
+
+def _at(logits: Tensor, classes: Tensor) -> Tensor:
+    return logits.gather(1, classes[:, None]).squeeze(1)

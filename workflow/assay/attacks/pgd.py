@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Attack, Probe, project
-from assay.attacks.losses import LOSSES, check_loss
-from assay.foundation.errors import AttackError
+from assay.attacks.base import (
+    Attack,
+    Probe,
+    ascent,
+    bad_setting,
+    broken_by,
+    check_norm,
+    check_target,
+    project,
+    unit,
+)
+from assay.attacks.losses import LOSSES, TARGETED, check_loss
 
 
 @dataclass(frozen=True, kw_only=True)
 class PGD(Attack):
     """x <- clip(project(x + step * direction(grad_x L(x, y)))), repeated.
+
+    With `random_start` false it is BIM (Kurakin et al. 2017, arXiv:1607.02533), with `momentum` the
+    momentum iterative method (Dong et al. 2018, arXiv:1710.06081).
 
     The direction is the gradient's sign (``linf``) or the gradient at unit length (``l2``). An
     image leaves the batch at the first iterate that breaks it, which the forward half of the next
@@ -29,8 +42,14 @@ class PGD(Attack):
         relative_step: how many radii all steps together can go, where `step` is None.
         random_start: start uniformly in the ball instead of at the image.
         restarts: independent runs; more than one needs the random start.
-        loss: ``cross_entropy``, ``margin`` or ``training``. The training loss does not tell how
-            close an image is to being broken, so with it the last iterate is judged, not the best.
+        loss: ``cross_entropy``, ``margin``, ``dlr`` or ``training``. The training loss does not
+            tell how close an image is to being broken, so with it the last iterate is judged, not
+            the best.
+        confidence: with the margin loss, how far beyond the boundary it still counts; None: any.
+            50 is Carlini and Wagner's loss as Madry et al. use it.
+        momentum: share of the last step's direction that goes on; gradients are then summed at
+            L1 length 1.
+        target: see `Attack`; the search is done when the target is met.
 
     Example:
         >>> PGD(norm="l2", steps=20).steps
@@ -52,21 +71,32 @@ class PGD(Attack):
     random_start: bool = True
     restarts: int = 1
     loss: str = "cross_entropy"
+    confidence: float | None = None
+    momentum: float = 0.0
+    target: str = "none"
 
     def __post_init__(self) -> None:
-        check_loss(self.loss)
-        if self.norm not in ("linf", "l2"):
-            raise _setting("norm", f"'{self.norm}' is not a norm of PGD", "use linf or l2")
+        check_target(self.target)
+        check_loss(self.loss, targeted=self.target != "none")
+        check_norm(self.norm, "PGD")
+        if self.confidence is not None and (self.loss != "margin" or self.target != "none"):
+            raise bad_setting("confidence", "only the untargeted margin has one")
+        if self.momentum < 0:
+            raise bad_setting("momentum", f"{self.momentum} is negative", "use 0 or more")
         if self.steps < 1:
-            raise _setting("steps", f"{self.steps} steps go nowhere", "use at least 1")
+            raise bad_setting("steps", f"{self.steps} steps go nowhere", "use at least 1")
         if self.restarts < 1 or (self.restarts > 1 and not self.random_start):
-            raise _setting(
+            raise bad_setting(
                 "restarts",
                 f"{self.restarts} restarts, random_start {self.random_start}",
                 "use at least 1, and more only with random_start: true",
             )
         if (self.relative_step if self.step is None else self.step) <= 0:
-            raise _setting("step", "a step has a positive length", None)
+            raise bad_setting("step", "a step has a positive length")
+
+    @property
+    def gradient_passes(self) -> int:
+        return self.steps * self.restarts * self.draws
 
     def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
         rows = torch.arange(len(probe.images), device=probe.images.device)
@@ -94,37 +124,56 @@ class PGD(Attack):
         origin = probe.images[rows]
         x = self._start(probe, origin, epsilon)
         length = self.relative_step * epsilon / self.steps if self.step is None else self.step
-        climbed = LOSSES[self.loss]
+        climbed = self._climbed(probe)
         judges_best = climbed is not None and not self.as_published
         best = _Best(x)
         live = torch.arange(len(rows), device=x.device)
+        velocity = torch.zeros_like(x) if self.momentum else None
         for _ in range(self.steps):
-            loss, logits, gradient = probe.gradient(x, rows[live], climbed)
+            mine = rows[live]
+            targets = None if probe.targets is None else probe.targets[mine]
+            loss, logits, gradient = probe.gradient(x, mine, climbed, targets=targets)
             if judges_best:
-                best.note(live, x, loss, self._hits(probe, x, rows[live], logits))
-                finished = torch.isin(rows[live], rows[best.broken])
-                if finished.any():
-                    stay = ~finished
-                    live, x, origin, gradient = live[stay], x[stay], origin[stay], gradient[stay]
-                    if not len(live):
-                        break
-            x = project(x.add_(self._direction(gradient), alpha=length), origin, epsilon, self.norm)
-            x.clamp_(0.0, 1.0)
+                best.note(live, x, loss, broken_by(probe, x, mine, logits))
+                if best.broken.any():
+                    stay = ~torch.isin(mine, rows[best.broken])
+                    if not stay.all():
+                        live, x, origin = live[stay], x[stay], origin[stay]
+                        gradient = gradient[stay]
+                        velocity = None if velocity is None else velocity[stay]
+                        if not len(live):
+                            break
+            if velocity is not None:
+                share = gradient.abs().sum(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
+                velocity = self.momentum * velocity + gradient / share
+                gradient = velocity.clone()
+            x = self._step(x, ascent(probe, gradient, self.norm), length, origin, epsilon)
         if not judges_best:
             return x, best.loss, best.broken
         if len(live):
-            logits = probe.logits(x, rows[live])
-            loss = climbed(logits, probe.labels[rows[live]])
-            best.note(live, x, loss, self._hits(probe, x, rows[live], logits))
+            mine = rows[live]
+            logits = probe.logits(x, mine)
+            truth = [probe.labels[mine]]
+            if probe.targets is not None:
+                truth.append(probe.targets[mine])
+            best.note(live, x, climbed(logits, *truth), broken_by(probe, x, mine, logits))
         return best.images, best.loss, best.broken
 
-    @staticmethod
-    def _hits(probe: Probe, x: Tensor, rows: Tensor, logits: Tensor) -> Tensor:
-        """Which iterates the view calls broken and the true decision confirms: (m,) bool."""
-        hits = logits.argmax(dim=1) != probe.labels[rows]
-        if hits.any():
-            hits[hits.clone()] = probe.confirm(x[hits], rows[hits])
-        return hits
+    def _climbed(self, probe: Probe) -> Callable[..., Tensor] | None:
+        if probe.targets is not None:
+            return TARGETED[self.loss]
+        if self.confidence is None:
+            return LOSSES[self.loss]
+        return lambda logits, labels: LOSSES["margin"](logits, labels).clamp_max(self.confidence)
+
+    def _step(
+        self, x: Tensor, direction: Tensor, length: float, origin: Tensor, epsilon: float
+    ) -> Tensor:
+        x.add_(direction, alpha=length)
+        if self.norm == "linf":
+            # In place and without the ball's corners as tensors: half the time of `project`.
+            return x.sub_(origin).clamp_(-epsilon, epsilon).add_(origin).clamp_(0.0, 1.0)
+        return project(x, origin, epsilon, self.norm).clamp_(0.0, 1.0)
 
     def _start(self, probe: Probe, origin: Tensor, epsilon: float) -> Tensor:
         if not self.random_start:
@@ -133,13 +182,10 @@ class PGD(Attack):
             change = (2 * probe.uniform(*origin.shape) - 1) * epsilon
         else:
             # A Gaussian direction, and a radius with equal mass per volume.
-            change = _unit(probe.normal(*origin.shape))
+            change = unit(probe.normal(*origin.shape))
             radius = probe.uniform(len(origin)) ** (1 / origin[0].numel())
             change = change * (epsilon * radius)[:, None, None, None]
         return (origin + change).clamp_(0.0, 1.0)
-
-    def _direction(self, gradient: Tensor) -> Tensor:
-        return gradient.sign_() if self.norm == "linf" else _unit(gradient)
 
 
 class _Best:
@@ -155,15 +201,3 @@ class _Best:
         runs = live[better]
         self.images[runs], self.loss[runs] = images[better], loss[better]
         self.broken[live[hits]] = True
-
-
-def _unit(vectors: Tensor) -> Tensor:
-    """Each (C, H, W) at Euclidean length 1; zero stays zero, whatever the scale."""
-    largest = vectors.abs().amax(dim=(1, 2, 3), keepdim=True)
-    scaled = vectors / largest.clamp_min(torch.finfo(vectors.dtype).tiny)
-    length = scaled.flatten(1).norm(dim=1)[:, None, None, None]
-    return scaled / length.clamp_min(1.0)
-
-
-def _setting(name: str, what: str, remedy: str | None) -> AttackError:
-    return AttackError(what, where=f"attack setting '{name}'", remedy=remedy)

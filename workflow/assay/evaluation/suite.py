@@ -9,6 +9,7 @@ recomputes that attack alone.
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,51 +19,22 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from assay.attacks.base import Attack, Perturbed, Verdict, judge
+from assay.attacks.catalogue import make_attack
+from assay.attacks.ensemble import Ensemble
 from assay.attacks.victim import Victim
 from assay.data.splits import subsample
 from assay.foundation.errors import AttackError, OutcomeError
 from assay.foundation.files import atomic_path, digest_of
 from assay.foundation.outcomes import OUTCOME_COLUMNS, read_outcomes, write_outcomes
 from assay.foundation.progress import progress
-from assay.foundation.registry import load
 from assay.foundation.seeds import seed_for
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
-
-
-def make_attack(entry: Mapping[str, Any]) -> Attack:
-    """The attack that a catalogue entry describes.
-
-    Args:
-        entry: ``implementation`` (``module:Class``), ``settings`` (the class's keywords) and
-            ``norm``; ``name`` for messages.
-
-    Raises:
-        AttackError: a setting is unknown or impossible, or the norm is not the attack's.
-        ConfigError: there is no such implementation.
-    """
-    name = entry.get("name", entry["implementation"])
-    kind = load(entry["implementation"])
-    settings = entry.get("settings") or {}
-    known = [field.name for field in dataclasses.fields(kind)]
-    extra = sorted(set(settings) - set(known))
-    if extra:
-        raise AttackError(
-            f"{kind.__name__} has no setting '{extra[0]}'",
-            where=f"attack '{name}' settings",
-            remedy=f"known settings are {', '.join(known)}",
-        )
-    attack = kind(**settings)
-    if entry["norm"] != attack.norm:
-        raise AttackError(
-            f"norm is '{entry['norm']}', but the attack's is '{attack.norm}'",
-            where=f"attack '{name}' norm",
-            remedy=f"write norm: {attack.norm}",
-        )
-    return attack
 
 
 def run_suite(
@@ -130,8 +102,10 @@ def run_suite(
             for number, rows in enumerate(_pieces(mine, chunk)):
                 part = _load_chunk(folder, number, rows, shown)
                 if part is None:
-                    part = _attack_chunk(source, attack, entry, number, rows, shown)
+                    stages = _Stages(folder, number)
+                    part = _attack_chunk(source, attack, entry, number, rows, shown, stages)
                     _store_chunk(folder, number, part)
+                    stages.clear()
                 frames.append(part.frame)
                 places = np.searchsorted(shown, part.samples)
                 pictures[:, places], said[:, places] = part.images, part.predictions
@@ -154,6 +128,44 @@ class _Part(NamedTuple):
     samples: np.ndarray
     images: np.ndarray
     predictions: np.ndarray
+
+
+class _Stages:
+    """What an ensemble's members left of a chunk, until the chunk is finished."""
+
+    def __init__(self, folder: Path, number: int):
+        self._folder, self._stem = folder, f"chunk_{number:03d}_after"
+
+    def load(self, member: str) -> Perturbed | None:
+        """The state after a member; None where there is none or it cannot be read."""
+        path = self._path(member)
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, "pt") as file:
+                rest = json.loads(file.metadata()["rest"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            log.warning("%s is damaged and is computed again (%s)", path, error)
+            return None
+        return Perturbed(**tensors, **{name: tuple(value) for name, value in rest.items()})
+
+    def save(self, member: str, result: Perturbed) -> None:
+        """Keeps the state after a member."""
+        tensors, rest = {}, {}
+        for name, value in vars(result).items():
+            (tensors if isinstance(value, torch.Tensor) else rest)[name] = value
+        tensors = {name: value.contiguous().cpu() for name, value in tensors.items()}
+        with atomic_path(self._path(member)) as path:
+            save_file(tensors, path, metadata={"rest": json.dumps(rest)})
+
+    def clear(self) -> None:
+        """Removes the states: the chunk itself is kept."""
+        for path in self._folder.glob(f"{self._stem}_*"):
+            path.unlink()
+
+    def _path(self, member: str) -> Path:
+        return self._folder / f"{self._stem}_{member}.safetensors"
 
 
 class _Source:
@@ -195,7 +207,14 @@ class _Source:
         where = np.searchsorted(self._indices, rows)
         return self._clean.at(torch.from_numpy(where).to(self.victim.device))
 
-    def attack(self, attack: Attack, entry: Mapping[str, Any], number: int, rows: np.ndarray):
+    def attack(
+        self,
+        attack: Attack,
+        entry: Mapping[str, Any],
+        number: int,
+        rows: np.ndarray,
+        stages: _Stages,
+    ) -> Perturbed:
         """One attack on one chunk, from the chunk's own seed however often it is tried."""
         pixels, labels = self.batch(rows)
         generator = self.generator(entry["name"], number)
@@ -207,6 +226,7 @@ class _Source:
             generator,
             replays=self.replays,
             clean=self.clean(rows),
+            **({"store": stages} if isinstance(attack, Ensemble) else {}),
         )
 
     def _judge(self, pixels: torch.Tensor, labels: torch.Tensor, names: tuple) -> Verdict:
@@ -221,8 +241,9 @@ def _attack_chunk(
     number: int,
     rows: np.ndarray,
     shown: np.ndarray,
+    stages: _Stages,
 ) -> _Part:
-    perturbed = _within_memory(source.victim, source.attack, attack, entry, number, rows)
+    perturbed = _within_memory(source.victim, source.attack, attack, entry, number, rows, stages)
     names = {**source.ids, "attack": entry["name"], "norm": attack.norm}
     places = np.flatnonzero(np.isin(rows, shown))
     where = torch.from_numpy(places).to(perturbed.images.device)
@@ -260,6 +281,7 @@ def outcome_rows(
             ),
             "prediction": flat("prediction", "int16"),
             "broken": flat("broken", "bool"),
+            "target": np.tile(perturbed.target.cpu().numpy(), budgets).astype("int16"),
             "replay_share": flat("replay_share", "float32"),
             "epsilon": np.repeat(np.asarray(perturbed.epsilons, dtype=float), n),
             "linf": flat("linf", "float32"),
@@ -270,6 +292,7 @@ def outcome_rows(
             "backwards": flat("backwards", "int32"),
             "zero_gradients": flat("zero_gradients", "int32"),
             "non_finite": flat("non_finite", "int32"),
+            "saturated": flat("saturated", "int32"),
             "log_px": flat("log_px", "float32"),
             "scores": list(perturbed.scores.flatten(0, 1).float().cpu().numpy()),
         }

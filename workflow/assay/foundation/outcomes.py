@@ -47,6 +47,11 @@ SCHEMA = pa.schema(
             "broken", pa.bool_(), metadata={"doc": "the decision is wrong (majority of replays)"}
         ),
         pa.field(
+            "target",
+            pa.int16(),
+            metadata={"doc": "class that a targeted attack drives the image to; -1: none"},
+        ),
+        pa.field(
             "replay_share",
             pa.float32(),
             metadata={"doc": "share of replays whose decision is wrong"},
@@ -67,6 +72,11 @@ SCHEMA = pa.schema(
         ),
         pa.field(
             "non_finite", pa.int32(), metadata={"doc": "gradients or logits that were not finite"}
+        ),
+        pa.field(
+            "saturated",
+            pa.int32(),
+            metadata={"doc": "gradients taken where a softmax underflows (logits 80 apart)"},
         ),
         pa.field(
             "log_px",

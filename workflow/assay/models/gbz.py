@@ -180,7 +180,17 @@ class GBZ(Classifier):
                 "likelihood_free": self._likelihood_free,
                 "mean_latent": self._at_mean,
             }
-        return {name: View(function, self._loss_alone) for name, function in functions.items()}
+        drawn = self._reconstructions if self.encoder_sees_class else None
+        return {
+            name: View(function, self._loss_alone, reconstructions=drawn)
+            for name, function in functions.items()
+        }
+
+    def _reconstructions(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Decoded means of q(z|x, y) of every class, (B, K, C, H, W) in [0, 1]."""
+        mean, _ = self._posterior(resized(images, self.input_size))
+        drawn = self.decoder(mean.flatten(0, 1)).sigmoid()
+        return resized(drawn, self.shape[1:]).unflatten(0, mean.shape[:2])
 
     def _mean_decision(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return log_mean_probability(self.draws(images, self.attack_draws, generator))

@@ -1,0 +1,101 @@
+"""Attacks by name: from an entry of ``config/catalogue/attacks.yaml`` to a value."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from assay.attacks.base import Attack
+from assay.foundation.errors import AttackError
+from assay.foundation.registry import load
+
+CATALOGUE = Path(__file__).resolve().parents[3] / "config/catalogue/attacks.yaml"
+
+
+def make_attack(entry: Mapping[str, Any]) -> Attack:
+    """The attack that a catalogue entry describes.
+
+    Args:
+        entry: ``implementation`` (``module:Class``), ``settings`` (the class's keywords) and
+            ``norm``; ``name`` for messages.
+
+    Raises:
+        AttackError: a setting is unknown or impossible, or the norm is not the attack's.
+        ConfigError: there is no such implementation.
+    """
+    name = entry.get("name", entry["implementation"])
+    kind = load(entry["implementation"])
+    settings = entry.get("settings") or {}
+    known = [field.name for field in dataclasses.fields(kind)]
+    extra = sorted(set(settings) - set(known))
+    if extra:
+        raise AttackError(
+            f"{kind.__name__} has no setting '{extra[0]}'",
+            where=f"attack '{name}' settings",
+            remedy=f"known settings are {', '.join(known)}",
+        )
+    attack = kind(**settings)
+    if entry["norm"] != attack.norm:
+        raise AttackError(
+            f"norm is '{entry['norm']}', but the attack's is '{attack.norm}'",
+            where=f"attack '{name}' norm",
+            remedy=f"write norm: {attack.norm}",
+        )
+    return attack
+
+
+def read_catalogue(path: Path = CATALOGUE) -> dict[str, dict[str, Any]]:
+    """The entries of an attack catalogue by name, each with its ``name``."""
+    entries = yaml.safe_load(path.read_text("utf-8"))
+    return {name: {"name": name, **entry} for name, entry in entries.items()}
+
+
+def attack_named(name: str, **settings: Any) -> tuple[Attack, list[float]]:
+    """A catalogue entry as an attack, with its epsilons.
+
+    Args:
+        name: of the entry.
+        settings: in place of the entry's own.
+
+    Raises:
+        AttackError: there is no such entry or setting.
+    """
+    entries = read_catalogue()
+    if name not in entries:
+        raise AttackError(
+            f"there is no attack '{name}'",
+            where=str(CATALOGUE.name),
+            remedy="python -m assay.attacks --list shows all",
+        )
+    entry = entries[name]
+    entry["settings"] = {**(entry["settings"] or {}), **settings}
+    return make_attack(entry), entry["epsilons"]
+
+
+def catalogue_rows() -> list[dict[str, str]]:
+    """What a reader wants to know of each entry: name, norm, access, gradient passes, source."""
+    rows = []
+    for name, entry in read_catalogue().items():
+        attack = make_attack(entry)
+        rows.append(
+            {
+                "name": name,
+                "title": entry["title"],
+                "norm": attack.norm,
+                "access": access(attack),
+                "gradient passes": str(attack.gradient_passes or "-"),
+                "source": entry["source"],
+            }
+        )
+    return rows
+
+
+def access(attack: Attack) -> str:
+    """What the attack needs of the victim: ``none``, ``decisions``, ``scores`` or ``gradients``."""
+    if not attack.uses_views:
+        return "none"
+    return "gradients" if attack.uses_gradient else attack.looks_at

@@ -1,0 +1,104 @@
+"""Several attacks as one: each goes on with what the ones before it left standing."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from assay.attacks.base import (
+    Attack,
+    Perturbed,
+    Probe,
+    Verdict,
+    judge,
+    usable_input,
+)
+from assay.attacks.victim import Victim
+
+
+class Store(Protocol):
+    """Where the state after each member is kept, so that a stopped run goes on from there."""
+
+    def load(self, member: str) -> Perturbed | None:
+        """What was saved after a member, or None."""
+
+    def save(self, member: str, result: Perturbed) -> None:
+        """Keeps what stands after a member."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ensemble(Attack):
+    """Runs its members in order, each on the images that still stand at some epsilon.
+
+    A broken image keeps the perturbation and the name of the member that broke it (``member/view``
+    in `Perturbed.views`). Members draw from generators of their own, seeded in advance, so that a
+    run which was resumed gives what an undisturbed one gives.
+    """
+
+    uses_gradient: ClassVar[bool] = True
+
+    @property
+    @abstractmethod
+    def members(self) -> Mapping[str, Attack]:
+        """The attacks, by name, in their order."""
+
+    @property
+    def gradient_passes(self) -> int:
+        return sum(member.gradient_passes for member in self.members.values())
+
+    def __call__(
+        self,
+        victim: Victim,
+        images: Tensor,
+        labels: Tensor,
+        epsilons: Sequence[float],
+        generator: torch.Generator,
+        *,
+        replays: int = 20,
+        clean: Verdict | None = None,
+        so_far: Perturbed | None = None,
+        store: Store | None = None,
+    ) -> Perturbed:
+        """Attacks images with every member; see `Attack.__call__`.
+
+        Args:
+            victim, images, labels, epsilons, generator, replays, clean, so_far: as there.
+            store: keeps the state after each member; None: nowhere.
+        """
+        images, labels = usable_input(victim, images, labels, epsilons, replays)
+        if clean is None:
+            clean = judge(victim, images, labels, generator, replays=replays)
+        members = self.members
+        drawn = torch.randint(
+            2**62, (len(members),), generator=generator, device=generator.device
+        ).tolist()
+        result = so_far
+        for (name, member), seed in zip(members.items(), drawn, strict=True):
+            stored = None if store is None else store.load(name)
+            if stored is None:
+                before = 1 if result is None else len(result.views)
+                stored = member(
+                    victim,
+                    images,
+                    labels,
+                    epsilons,
+                    torch.Generator(device=generator.device).manual_seed(seed),
+                    replays=replays,
+                    clean=clean,
+                    so_far=result,
+                )
+                named = [f"{name}/{view}" for view in stored.views[before:]]
+                stored = dataclasses.replace(stored, views=(*stored.views[:before], *named))
+                if store is not None:
+                    store.save(name, stored)
+            result = stored
+        return result
+
+    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
+        raise AssertionError("an ensemble's members search, not the ensemble")

@@ -1,0 +1,69 @@
+"""Latent descent: towards what the generative model would draw of the best other class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from assay.attacks.base import Attack, Probe, ascent, bad_setting, broken_by, check_norm, project
+from assay.attacks.losses import margin
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentDescent(Attack):
+    """x <- clip(project(x + step * direction(G_j(x) - x))), j the best wrong class at x.
+
+    G_j(x) is the victim's own reconstruction of x under class j. No gradient is needed: at a latent
+    code held fixed, 2 (x - G_j) *is* the gradient of class j's squared error.
+
+    Args:
+        norm: ``linf`` or ``l2``.
+        steps: steps, at least 1.
+        relative_step: how many radii all steps together can go.
+
+    Example:
+        >>> LatentDescent(norm="l2", steps=20).steps
+        20
+    """
+
+    source: ClassVar[str] = "Schott et al. 2019, arXiv:1805.09190 (latent descent attack)"
+    differences: ClassVar[tuple[str, ...]] = (
+        "searches a ball instead of the line to one reconstruction with a binary search",
+        "the class and its reconstruction are looked up anew at each step",
+    )
+
+    norm: str = "linf"
+    steps: int = 40
+    relative_step: float = 2.5
+
+    def __post_init__(self) -> None:
+        check_norm(self.norm, "latent descent")
+        if self.steps < 1:
+            raise bad_setting("steps", f"{self.steps} steps go nowhere", "use at least 1")
+        if self.relative_step <= 0:
+            raise bad_setting("relative_step", "a step has a positive length")
+
+    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
+        length = self.relative_step * epsilon / self.steps
+        best = probe.images.clone()
+        height = torch.full_like(probe.images[:, 0, 0, 0], -torch.inf)
+        live = torch.arange(len(best), device=best.device)
+        x = best.clone()
+        for step in range(self.steps + 1):
+            logits = probe.logits(x, live)
+            hits = broken_by(probe, x, live, logits)
+            risen = margin(logits, probe.labels[live])
+            better = hits | (risen > height[live])
+            best[live[better]], height[live[better]] = x[better], risen[better]
+            stay = ~hits
+            if step == self.steps or not stay.any():
+                break
+            live, x, logits = live[stay], x[stay], logits[stay]
+            others = logits.scatter(1, probe.labels[live][:, None], -torch.inf).argmax(dim=1)
+            drawn = probe.reconstruct(x, live)[torch.arange(len(live), device=x.device), others]
+            x = x + length * ascent(probe, drawn - x, self.norm)
+            x = project(x, probe.images[live], epsilon, self.norm).clamp_(0.0, 1.0)
+        return best
