@@ -101,7 +101,13 @@ def study() -> dict:
             "suites": {entry["suite"]: entry["suite"].replace("_", " ") for entry in ATTACKS},
             "datasets": {DATASET: "Medical MNIST"},
         },
-        "attacks": {entry["attack"]: {"norm": entry["norm"]} for entry in ATTACKS},
+        "attacks": {
+            entry["attack"]: {"norm": entry["norm"], "source": "made up"} for entry in ATTACKS
+        },
+        "access": {
+            entry["attack"]: "gradients" if entry["backwards"] != "0" else "nothing"
+            for entry in ATTACKS
+        },
         "models": {model: _entry(model) for model in MODELS},
     }
 

@@ -117,6 +117,19 @@ def test_the_page_says_how_snakemakes_own_report_is_made_instead_of_linking_it(r
     assert 'href="report.html"' not in text
 
 
+def test_every_attack_stands_with_its_needs_its_cost_and_its_source(report):
+    base, study = report
+    text = rendered(base, study)
+    part = text[text.index(f'<table id="{STUDY}-attacks"') :]
+    rows = part[: part.index("</table>")].split("<tr>")[2:]
+    assert len(rows) == len(study["attacks"])
+    for row, (name, entry) in zip(rows, study["attacks"].items(), strict=True):
+        cells = [html.unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
+        assert cells[1:3] == [entry["norm"], study["access"][name]]
+        assert (cells[3] == "0") == (study["access"][name] != "gradients")
+        assert cells[5] == entry["source"]
+
+
 def test_what_made_the_numbers_stands_where_it_says_what_was_run(report):
     base, study = report
     path = base / STUDY / "provenance.json"

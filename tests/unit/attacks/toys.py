@@ -11,11 +11,21 @@ from assay.attacks.base import Attack
 from assay.attacks.clean import Clean
 from assay.attacks.fgsm import FGSM
 from assay.attacks.natural import (
+    JPEG,
     Brightness,
     BrightnessStandard,
     Contrast,
     ContrastStandard,
+    DefocusBlur,
+    Gamma,
     GaussianNoise,
+    GaussianNoiseStandard,
+    ImpulseNoise,
+    MotionBlur,
+    Pixelate,
+    Rotation,
+    ShotNoise,
+    Translation,
 )
 from assay.attacks.one_pixel import OnePixel
 from assay.attacks.pgd import PGD
@@ -120,4 +130,25 @@ CASES = {
     "brightness_standard": Case(BrightnessStandard(), (0, 1, 5), 5),
     "contrast_standard": Case(ContrastStandard(), (0, 1, 5), 5),
     "gaussian_noise": Case(GaussianNoise(), (0.0, 0.1, 0.3), 0.3, random=True),
+    "fgsm_runner_up": Case(FGSM(target="runner_up"), (0.0, 0.1), 0.1),
+    "fgsm_dlr": Case(FGSM(loss="dlr"), (0.0, 0.1), 0.1),
+    "bim": Case(PGD(steps=5, random_start=False, relative_step=1.0), (0.0, 0.02, 0.1), 0.1),
+    "momentum_pgd": Case(
+        PGD(steps=5, random_start=False, relative_step=1.0, momentum=1.0), (0.0, 0.1), 0.1
+    ),
+    "cw_linf": Case(PGD(steps=5, loss="margin", confidence=50.0), (0.0, 0.1), 0.1, random=True),
+    "pgd_least_likely": Case(
+        PGD(steps=5, restarts=2, target="least_likely"), (0.0, 0.02, 0.1), 0.1, random=True
+    ),
+    "pgd_eot": Case(PGD(steps=5, draws=3), (0.0, 0.1), 0.1, random=True),
+    "gaussian_noise_standard": Case(GaussianNoiseStandard(), (0, 1, 5), 5, random=True),
+    "shot_noise": Case(ShotNoise(), (0, 1, 5), 5, random=True),
+    "impulse_noise": Case(ImpulseNoise(), (0, 1, 5), 5, random=True),
+    "defocus_blur": Case(DefocusBlur(), (0, 1, 5), 5),
+    "motion_blur": Case(MotionBlur(), (0, 1, 5), 5, random=True),
+    "gamma": Case(Gamma(), (0, 1, 5), 5),
+    "jpeg": Case(JPEG(), (0, 1, 5), 5),
+    "pixelate": Case(Pixelate(), (0, 1, 5), 5),
+    "rotation": Case(Rotation(), (0, 1, 5), 5, random=True),
+    "translation": Case(Translation(), (0, 1, 5), 5, random=True),
 }

@@ -42,6 +42,8 @@ def test_stand_ins_replace_names_everywhere_and_repeat_nothing():
     assert not any(name in models for name in ("resnet18_text", "resnet18_as_coded"))
     assert len(plan.cells) == len(set(plan.cells))
     study = plan.brief("millner2024")
+    needs = {"clean": "nothing", "pgd_linf": "gradients", "one_pixel": "scores"}
+    assert study["access"] | needs == study["access"]
     assert study["headline"]["models"].count("resnet18") == 1
     assert study["reported"]["models"]["ResNet18"] == "resnet18"
     assert study["stand_ins"]["datasets"] == {"medical_mnist": "phantom"}

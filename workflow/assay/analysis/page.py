@@ -225,6 +225,7 @@ class _Study:
                 (words, self._links(f"statistics/{name}")) for name, words in LINKED.items()
             ],
             "checks": self._checks(),
+            "attacks": self._attacks(),
             "methods": [*self._methods(), ("Provenance", self._origins())],
             "provenance": [("Provenance as JSON", f"{self.id}/provenance.json")],
         }
@@ -560,6 +561,35 @@ class _Study:
             for kind, words in groups.items()
             if self.study.get(kind)
         ]
+
+    def _attacks(self) -> Table:
+        """Every attack that was run: what it needs, what it cost, where it is from."""
+        passes = self._csv("statistics/accuracy.csv")
+        passes = passes.groupby("attack")[["forwards", "backwards"]].max()
+        rows = []
+        for name, entry in self.study["attacks"].items():
+            spent = passes.loc[name] if name in passes.index else None
+            rows.append(
+                [
+                    self._title("attacks", name),
+                    entry["norm"],
+                    self.study["access"][name],
+                    *(
+                        "–" if spent is None else f"{spent[kind]:,.0f}"
+                        for kind in ("backwards", "forwards")
+                    ),
+                    entry["source"],
+                ]
+            )
+        return Table.of(
+            f"{self.id}-attacks",
+            "The attacks and what they cost",
+            "Access is what an attack needs of the victim. Passes are spent on one image at the "
+            "dearest budget, as a mean over images (broken ones leave early), of the classifier "
+            "that cost most.",
+            ["Attack", "Norm", "Access", "Gradient passes", "Forward passes", "Source"],
+            rows,
+        )
 
     def _method(self, kind: str, name: str, entry: Tree) -> dict[str, Any]:
         """A catalogue entry in words: where it is from, how it differs, what it was set to."""

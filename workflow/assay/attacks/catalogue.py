@@ -95,7 +95,7 @@ def catalogue_rows() -> list[dict[str, str]]:
 
 
 def access(attack: Attack) -> str:
-    """What the attack needs of the victim: ``none``, ``decisions``, ``scores`` or ``gradients``."""
+    """What the attack needs of its victim: nothing, ``decisions``, ``scores``, ``gradients``."""
     if not attack.uses_views:
-        return "none"
+        return "nothing"
     return "gradients" if attack.uses_gradient else attack.looks_at

@@ -263,6 +263,7 @@ class Plan:
                 for kind in names
             },
             **{kind: {name: catalogue[kind][name] for name in names[kind]} for kind in names},
+            "access": {name: _access(catalogue["attacks"][name]) for name in names["attacks"]},
             "scaled": {
                 kind: {name: self._scaled(kind, name) for name in names[kind]}
                 for kind in ("models", "attacks")
@@ -403,6 +404,14 @@ def _check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
                 where=f"{where}.norm",
                 remedy=f"write norm: {norm}",
             )
+
+
+def _access(attack: Tree) -> str:
+    """What an attack needs of its victim: nothing, ``decisions``, ``scores`` or ``gradients``."""
+    known = _outline(attack, "config/catalogue/attacks.yaml").values
+    if not known["uses_views"]:
+        return "nothing"
+    return "gradients" if known["uses_gradient"] else known["looks_at"]
 
 
 def _outline(entry: Tree, where: str) -> Outline:
