@@ -7,6 +7,7 @@ import torch
 from toys import CASES, SHAPE, Linear, generator, images_for, victim_of
 
 from assay.attacks.base import TOLERANCE, Attack
+from assay.attacks.lbfgs import LBFGS
 from assay.foundation.errors import AttackError
 
 every_attack = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
@@ -161,6 +162,17 @@ def test_a_single_epsilon_costs_what_its_rows_say(case):
     assert int(result.forwards.sum()) == victim.forwards
     assert int(result.backwards.sum()) == victim.backwards
     assert (victim.backwards > 0) == case.attack.uses_gradient
+
+
+@every_attack
+def test_no_image_costs_more_gradient_passes_than_the_attack_says(case):
+    module = Linear().eval()
+    images, labels = images_for(module)
+    result = case.attack(victim_of(module), images, labels, case.epsilons[-1:], generator())
+    declared = case.attack.gradient_passes
+    if not isinstance(case.attack, LBFGS):  # its line search decides
+        assert result.backwards.max() <= declared
+    assert (declared > 0) == case.attack.uses_gradient
 
 
 @every_attack

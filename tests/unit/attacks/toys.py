@@ -7,9 +7,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from assay.attacks.apgd import APGD
+from assay.attacks.autoattack import AutoAttack
 from assay.attacks.base import Attack
+from assay.attacks.boundary import Boundary
+from assay.attacks.carlini_wagner import CarliniWagner
 from assay.attacks.clean import Clean
+from assay.attacks.ddn import DDN
+from assay.attacks.deepfool import DeepFool
+from assay.attacks.estimated import EstimatedPGD
+from assay.attacks.fab import FAB
 from assay.attacks.fgsm import FGSM
+from assay.attacks.lbfgs import LBFGS
 from assay.attacks.natural import (
     JPEG,
     Brightness,
@@ -29,6 +38,8 @@ from assay.attacks.natural import (
 )
 from assay.attacks.one_pixel import OnePixel
 from assay.attacks.pgd import PGD
+from assay.attacks.random_search import GaussianNoiseSearch, RandomDirection
+from assay.attacks.square import Square
 from assay.attacks.victim import Victim
 
 SHAPE = (1, 6, 6)
@@ -151,4 +162,47 @@ CASES = {
     "pixelate": Case(Pixelate(), (0, 1, 5), 5),
     "rotation": Case(Rotation(), (0, 1, 5), 5, random=True),
     "translation": Case(Translation(), (0, 1, 5), 5, random=True),
+    "apgd_ce": Case(APGD(steps=10, restarts=2), (0.0, 0.02, 0.1), 0.1, random=True),
+    "apgd_l2": Case(APGD(norm="l2", steps=10, loss="margin"), (0.0, 0.1, 0.5), 0.5, random=True),
+    "apgd_t": Case(APGD(steps=10, loss="dlr", targets=9), (0.0, 0.1), 0.1, random=True),
+    "fab_linf": Case(FAB(steps=10), (0.0, 0.02, 0.1), 0.1),
+    "fab_l2": Case(FAB(norm="l2", steps=10), (0.0, 0.1, 0.5), 0.5),
+    "fab_t": Case(FAB(steps=10, targets=9), (0.0, 0.1), 0.1),
+    "autoattack": Case(AutoAttack(steps=5, queries=20), (0.0, 0.02, 0.1), 0.1, random=True),
+    "autoattack_rand": Case(
+        AutoAttack(version="rand", norm="l2", steps=5, expectation=2), (0.0, 0.5), 0.5, random=True
+    ),
+    "deepfool_linf": Case(DeepFool(), (0.0, 0.02, 0.1), 0.1),
+    "deepfool_l2": Case(DeepFool(norm="l2"), (0.0, 0.1, 0.5), 0.5),
+    "ddn": Case(DDN(steps=40), (0.0, 0.1, 0.5), 0.5),
+    "ddn_least_likely": Case(DDN(steps=40, target="least_likely"), (0.0, 0.5), 0.5),
+    "carlini_wagner": Case(CarliniWagner(steps=40), (0.0, 0.1, 0.5), 0.5),
+    "carlini_wagner_runner_up": Case(CarliniWagner(steps=40, target="runner_up"), (0.0, 0.5), 0.5),
+    "lbfgs": Case(LBFGS(), (0.0, 0.1, 0.5), 0.5),
+    "lbfgs_runner_up": Case(LBFGS(target="runner_up"), (0.0, 0.5), 0.5),
+    "square_linf": Case(Square(queries=80, restarts=2), (0.0, 0.02, 0.1), 0.1, random=True),
+    "square_l2": Case(Square(norm="l2", queries=80), (0.0, 0.1, 0.5), 0.5, random=True),
+    "square_least_likely": Case(
+        Square(queries=80, target="least_likely"), (0.0, 0.1), 0.1, random=True
+    ),
+    "boundary": Case(Boundary(steps=300), (0.0, 0.3, 0.5), 0.5, random=True),
+    "nes_pgd_linf": Case(EstimatedPGD(steps=8, queries=20), (0.0, 0.02, 0.1), 0.1, random=True),
+    "nes_pgd_l2": Case(
+        EstimatedPGD(norm="l2", steps=8, queries=40), (0.0, 0.1, 0.5), 0.5, random=True
+    ),
+    "spsa_pgd_linf": Case(
+        EstimatedPGD(estimator="spsa", steps=8, queries=20, smoothing=0.01),
+        (0.0, 0.1),
+        0.1,
+        random=True,
+    ),
+    "gaussian_noise_search": Case(
+        GaussianNoiseSearch(deviations=60), (0.0, 0.5, 2.0), 2.0, random=True
+    ),
+    "random_direction_linf": Case(
+        RandomDirection(directions=50), (0.0, 0.02, 0.1), 0.1, random=True
+    ),
+    "random_direction_l2": Case(
+        RandomDirection(norm="l2", directions=50), (0.0, 0.5), 0.5, random=True
+    ),
 }

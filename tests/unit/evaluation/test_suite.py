@@ -46,6 +46,17 @@ PGD = {
 }
 
 
+ENSEMBLE = {
+    "name": "autoattack",
+    "implementation": "assay.attacks.autoattack:AutoAttack",
+    "settings": {"steps": 4, "queries": 8, "targets": 2},
+    "norm": "linf",
+    "epsilons": [0.005, 0.01],
+    "samples": None,
+    "code": "a",
+}
+
+
 class Net(nn.Sequential):
     def __init__(self):
         torch.manual_seed(0)
@@ -209,6 +220,45 @@ def test_a_job_that_is_broken_off_goes_on_at_its_first_missing_chunk(run, monkey
     resumed, _ = run([FGSM, PGD])
     pd.testing.assert_frame_equal(whole, resumed, check_dtype=False, check_categorical=False)
     assert all(path.stat().st_mtime_ns == time for path, time in stored.items())
+
+
+def test_an_ensemble_that_is_broken_off_goes_on_at_the_member_that_it_was_at(run, monkeypatch):
+    whole, _ = run([ENSEMBLE], work=run.work / "whole")
+    spent = run.victim.backwards
+    save, saved = module._Stages.save, []
+
+    def interrupted(self, member, result):
+        save(self, member, result)
+        saved.append(member)
+        if saved[-2:] == ["apgd_t", "fab_t"] and len(saved) > 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module._Stages, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run([ENSEMBLE])
+    first = run.victim.backwards
+    monkeypatch.setattr(module._Stages, "save", save)
+    kept = sorted(path.name for path in run.work.glob("autoattack_*/*_after_*"))
+    assert kept == [
+        f"chunk_001_after_{name}.safetensors" for name in ("apgd_ce", "apgd_t", "fab_t")
+    ]
+    resumed, _ = run([ENSEMBLE])
+    pd.testing.assert_frame_equal(whole, resumed, check_dtype=False, check_categorical=False)
+    assert first + run.victim.backwards == spent
+    assert not list(run.work.glob("autoattack_*/*_after_*"))
+
+
+def test_a_damaged_state_of_an_ensemble_is_noticed_and_computed_again(run, monkeypatch):
+    whole, _ = run([ENSEMBLE], work=run.work / "whole")
+    monkeypatch.setattr(module._Stages, "clear", lambda self: None)
+    run([ENSEMBLE])
+    for path in run.work.glob("autoattack_*/*"):
+        if "_after_" in path.name:
+            path.write_bytes(b"no tensors")
+        elif path.suffix == ".parquet":
+            path.unlink()
+    again, _ = run([ENSEMBLE])
+    pd.testing.assert_frame_equal(whole, again, check_dtype=False, check_categorical=False)
 
 
 def test_a_full_disk_is_one_clear_line_and_loses_no_finished_chunk(run, monkeypatch):

@@ -600,7 +600,10 @@ class Attack(ABC):
 
     @property
     def gradient_passes(self) -> int:
-        """Backward passes for an image that stays unbroken, at most, per view and epsilon."""
+        """Backward passes that an image which stays unbroken costs per view, with ten classes.
+
+        Of a fixed budget: per epsilon. A minimal-norm attack serves all epsilons with them.
+        """
         return 0
 
     def _targets(self, clean: Verdict, labels: Tensor) -> Tensor | None:

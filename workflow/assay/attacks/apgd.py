@@ -1,0 +1,234 @@
+"""Auto-PGD: projected gradient ascent with momentum that chooses its steps by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from assay.attacks.base import (
+    Attack,
+    Probe,
+    ascent,
+    bad_setting,
+    broken_by,
+    check_norm,
+    project,
+    unit,
+)
+from assay.attacks.losses import LOSSES, TARGETED, check_loss
+
+MOMENTUM = 0.25
+# Values that one tensor of a wave of runs may hold (256 MiB): runs beyond it wait for the next.
+WAVE = 2**26
+
+
+@dataclass(frozen=True, kw_only=True)
+class APGD(Attack):
+    """PGD whose step starts at 2 epsilon and is halved where it stops paying.
+
+    z = P(x_k + step * direction(grad L(x_k))), x_{k+1} = P(x_k + 3/4 (z - x_k) + 1/4 (x_k -
+    x_{k-1})), P the projection onto ball and box; the first step has no momentum. At each of a few
+    checkpoints (`checkpoints`) an image's step is halved, and it returns to its best iterate, if
+    too few steps since the last checkpoint raised the loss, or if neither the step was halved there
+    nor the best loss has risen since.
+
+    Costs steps gradient passes and one forward pass per run: the start's counts, the last iterate
+    needs no gradient. An image leaves as soon as an iterate breaks it; where none does, the one
+    with the highest loss is judged.
+
+    Args:
+        norm: ``linf`` or ``l2``.
+        steps: gradient steps per run, at least 1.
+        restarts: independent runs, each from a random point on the ball's surface.
+        loss: ``cross_entropy``, ``margin`` or ``dlr``.
+        targets: None: climb the loss of the true class. k: in every restart one run towards each of
+            the min(k, K - 1) likeliest wrong classes, on the loss's targeted twin. 9 with ``dlr``
+            is APGD-T.
+        rho: share of steps that have to raise the loss for the step to be kept, in (0, 1].
+
+    Example:
+        >>> APGD(loss="dlr", targets=9).steps
+        100
+    """
+
+    source: ClassVar[str] = "Croce, Hein 2020, arXiv:2003.01690"
+    differences: ClassVar[tuple[str, ...]] = (
+        "the first checkpoint counts the first step by the loss at the start, as the paper says; "
+        "the public code compares it with zero",
+        "an image leaves at its first broken iterate, with all its runs",
+        "the last iterate gets no gradient, which nothing would use",
+        "where a gradient is zero in every pixel, the step goes in a random direction",
+        "two classes have no DLR, three no targeted DLR: the margin stands in",
+    )
+    uses_gradient: ClassVar[bool] = True
+
+    norm: str = "linf"
+    steps: int = 100
+    restarts: int = 1
+    loss: str = "cross_entropy"
+    targets: int | None = None
+    rho: float = 0.75
+
+    def __post_init__(self) -> None:
+        check_norm(self.norm, "APGD")
+        check_loss(self.loss, targeted=self.targets is not None)
+        if LOSSES[self.loss] is None:
+            raise bad_setting("loss", f"'{self.loss}' tells no progress", "use a loss on logits")
+        if self.steps < 1:
+            raise bad_setting("steps", f"{self.steps} steps go nowhere", "use at least 1")
+        if self.restarts < 1:
+            raise bad_setting("restarts", f"{self.restarts} runs do nothing", "use at least 1")
+        if self.targets is not None and self.targets < 1:
+            raise bad_setting("targets", f"{self.targets} classes", "use at least 1, or null")
+        if not 0 < self.rho <= 1:
+            raise bad_setting("rho", f"{self.rho} is no share of steps", "use 0 < rho <= 1")
+
+    @property
+    def gradient_passes(self) -> int:
+        return self.steps * self.restarts * (self.targets or 1) * self.draws
+
+    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
+        aims = None if self.targets is None else probe.ranking()[:, : self.targets]
+        per_restart = 1 if aims is None else aims.shape[1]
+        images = probe.images.clone()
+        height = torch.full((len(images),), -torch.inf, device=images.device)
+        left = torch.arange(len(images), device=images.device)
+        runs = self.restarts * per_restart
+        run = 0
+        while run < runs and len(left):
+            # The first run goes alone, as it breaks most of what can be broken. The others go
+            # together: an image usually breaks within a few steps of the right run, and waiting for
+            # that run costs more than the few steps that its neighbours make in vain.
+            fit = max(1, WAVE // (len(left) * images[0].numel()))
+            wave = torch.arange(run, min(run + (fit if run else 1), runs), device=left.device)
+            rows = left.repeat(len(wave))
+            aim = None
+            if aims is not None:
+                aim = aims[rows, (wave % per_restart).repeat_interleave(len(left))]
+            found, heights, broken = self._climb(probe, rows, aim, epsilon)
+            heights = heights.masked_fill(broken, torch.inf).view(len(wave), len(left))
+            highest, which = heights.max(dim=0)
+            better = highest > height[left]
+            chosen = which * len(left) + torch.arange(len(left), device=left.device)
+            images[left[better]] = found[chosen[better]]
+            height[left[better]] = highest[better]
+            left = left[highest < torch.inf]
+            run += len(wave)
+        return images
+
+    def _climb(
+        self, probe: Probe, rows: Tensor, aim: Tensor | None, epsilon: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """One run from each of `rows` (m,), which may name an image several times, towards `aim`.
+
+        Returns:
+            Images (m, C, H, W), their loss (m,), whether they are broken (m,).
+        """
+        loss_of = LOSSES[self.loss] if aim is None else TARGETED[self.loss]
+        ball = _Ball(probe.images[rows], epsilon, self.norm)
+        x = ball.clip_(self._start(probe, ball.origin, epsilon))
+        loss, logits, gradient = probe.gradient(x, rows, loss_of, targets=aim)
+        found, height = x.clone(), loss.clone()
+        broken = broken_by(probe, x, rows, logits)
+        # Everything below is compact: one entry per run that still goes on, `live` says which.
+        live = torch.arange(len(rows), device=x.device)
+        direction = ascent(probe, gradient, self.norm)
+        best, best_direction, best_loss = x.clone(), direction.clone(), loss.clone()
+        step = torch.full_like(loss, 2 * epsilon)[:, None, None, None]
+        rises = torch.zeros_like(live)
+        before, checked, halved = None, loss.clone(), torch.ones_like(broken)
+        checks = dict(self.checkpoints())
+        fresh = broken
+        for k in range(self.steps):
+            if fresh.any():
+                broken[live[fresh]] = True
+                # Leaving at once costs less than a hundredth of the image's next pass.
+                stay = ~torch.isin(rows[live], rows[broken])
+                gone = live[~stay]
+                found[gone], height[gone] = best[~stay], best_loss[~stay]
+                hit = live[fresh]
+                found[hit], height[hit] = x[fresh], loss[fresh]
+                live, x, step, ball = live[stay], x[stay], step[stay], ball.at(stay)
+                loss, rises, checked, halved = loss[stay], rises[stay], checked[stay], halved[stay]
+                best, best_loss = best[stay], best_loss[stay]
+                direction, best_direction = direction[stay], best_direction[stay]
+                before = None if before is None else before[stay]
+                if not len(live):
+                    return found, height, broken
+            z = ball.clip_(torch.addcmul(x, step, direction))
+            if before is not None:
+                # x + (1 - a) (z - x) + a (x - before), in the memory of the iterate before.
+                before.mul_(-MOMENTUM).add_(x, alpha=2 * MOMENTUM).add_(z, alpha=1 - MOMENTUM)
+                z = ball.clip_(before)
+            before, x, last_loss = x, z, loss
+            mine, aimed = rows[live], None if aim is None else aim[live]
+            if k == self.steps - 1:
+                logits = probe.logits(x, mine)
+                truth = (probe.labels[mine],) if aim is None else (probe.labels[mine], aimed)
+                loss = loss_of(logits, *truth)
+            else:
+                loss, logits, gradient = probe.gradient(x, mine, loss_of, targets=aimed)
+                direction = ascent(probe, gradient, self.norm)
+            fresh = broken_by(probe, x, mine, logits)
+            rises += loss > last_loss
+            better = (loss > best_loss).nonzero().squeeze(1)
+            best[better], best_loss[better] = x[better], loss[better]
+            best_direction[better] = direction[better]
+            if k + 1 in checks:
+                stuck = (rises <= self.rho * checks[k + 1]) | (~halved & (best_loss <= checked))
+                back = (stuck & ~fresh).nonzero().squeeze(1)
+                step[back] /= 2
+                # The loss stays that of the last iterate: the next rise is counted against it.
+                x.index_copy_(0, back, best[back])
+                direction.index_copy_(0, back, best_direction[back])
+                halved, checked = stuck, best_loss.clone()
+                rises.zero_()
+        found[live], height[live] = best, best_loss
+        hit = live[fresh]
+        found[hit], height[hit], broken[hit] = x[fresh], loss[fresh], True
+        return found, height, broken
+
+    def checkpoints(self) -> list[tuple[int, int]]:
+        """(step, steps since the last one): after 22 %, then in gaps that shrink by 3 % to 6 %.
+
+        Example:
+            >>> APGD(steps=100).checkpoints()[:4]
+            [(22, 22), (41, 19), (57, 16), (70, 13)]
+        """
+        gap, shrink, least = (max(int(s * self.steps), 1) for s in (0.22, 0.03, 0.06))
+        places, at = [], gap
+        while at <= self.steps:
+            places.append((at, gap))
+            gap = max(gap - shrink, least)
+            at += gap
+        return places
+
+    def _start(self, probe: Probe, origin: Tensor, epsilon: float) -> Tensor:
+        """A point (m, C, H, W) on the surface of each ball."""
+        if self.norm == "l2":
+            return origin + epsilon * unit(probe.normal(*origin.shape))
+        change = 2 * probe.uniform(*origin.shape) - 1
+        largest = change.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
+        return origin + change * (epsilon / largest)
+
+
+class _Ball:
+    """The balls around some images, cut by the box [0, 1]."""
+
+    def __init__(self, origin: Tensor, epsilon: float, norm: str):
+        self.origin, self._epsilon, self._norm = origin, epsilon, norm
+        if norm == "linf":
+            self._low = (origin - epsilon).clamp_(min=0.0)
+            self._high = (origin + epsilon).clamp_(max=1.0)
+
+    def at(self, rows: Tensor) -> _Ball:
+        return _Ball(self.origin[rows], self._epsilon, self._norm)
+
+    def clip_(self, images: Tensor) -> Tensor:
+        """Moves images (m, C, H, W) into their balls, in place where that is possible."""
+        if self._norm == "linf":
+            return torch.clamp(images, self._low, self._high, out=images)
+        return project(images, self.origin, self._epsilon, self._norm).clamp_(0.0, 1.0)

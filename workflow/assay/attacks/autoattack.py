@@ -1,0 +1,82 @@
+"""AutoAttack: the ensemble whose robust accuracies are the field's common currency."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from assay.attacks.apgd import APGD
+from assay.attacks.base import Attack, bad_setting, check_norm
+from assay.attacks.ensemble import Ensemble
+from assay.attacks.fab import FAB
+from assay.attacks.square import Square
+
+VERSIONS = ("standard", "plus", "rand")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoAttack(Ensemble):
+    """Croce and Hein's ensemble, from two classes up.
+
+    ``standard``: APGD on the cross-entropy, targeted APGD on the DLR loss, targeted FAB, Square.
+    ``plus``: APGD on both losses and FAB with five restarts each, Square, then both targeted ones.
+    ``rand``: APGD on both losses, each gradient a mean over `draws` looks, for randomised defences;
+    success is a majority of replays, not one lucky look.
+
+    Args:
+        norm: ``linf`` or ``l2``.
+        version: ``standard``, ``plus`` or ``rand``.
+        steps: of APGD and FAB.
+        targets: of the targeted attacks; with K classes min(targets, K - 1).
+        queries: of Square.
+        expectation: looks per gradient of version ``rand``.
+
+    Example:
+        >>> list(AutoAttack(norm="linf").members)
+        ['apgd_ce', 'apgd_t', 'fab_t', 'square']
+    """
+
+    source: ClassVar[str] = "Croce, Hein 2020, arXiv:2003.01690"
+    differences: ClassVar[tuple[str, ...]] = (
+        "with two classes the margin replaces the DLR loss, with two or three its targeted form",
+        "all epsilons in one run; what broke within a small radius is not searched at a larger one",
+        "a randomised victim is judged by a majority of replays instead of one look",
+        "runs on every view of a defence and takes the union, image by image",
+    )
+
+    norm: str = "linf"
+    version: str = "standard"
+    steps: int = 100
+    targets: int = 9
+    queries: int = 5000
+    expectation: int = 20
+
+    def __post_init__(self) -> None:
+        check_norm(self.norm, "AutoAttack")
+        if self.version not in VERSIONS:
+            raise bad_setting(
+                "version", f"there is no '{self.version}'", f"use {', '.join(VERSIONS)}"
+            )
+        for name in ("steps", "targets", "queries", "expectation"):
+            if getattr(self, name) < 1:
+                raise bad_setting(name, f"{getattr(self, name)} does nothing", "use at least 1")
+
+    @property
+    def members(self) -> Mapping[str, Attack]:
+        common = {"norm": self.norm, "steps": self.steps}
+        targeted = {
+            "apgd_t": APGD(loss="dlr", targets=self.targets, **common),
+            "fab_t": FAB(targets=self.targets, **common),
+        }
+        square = {"square": Square(norm=self.norm, queries=self.queries)}
+        if self.version == "standard":
+            return {"apgd_ce": APGD(loss="cross_entropy", **common), **targeted, **square}
+        often = {"restarts": 5} if self.version == "plus" else {"draws": self.expectation}
+        both = {
+            "apgd_ce": APGD(loss="cross_entropy", **common, **often),
+            "apgd_dlr": APGD(loss="dlr", **common, **often),
+        }
+        if self.version == "rand":
+            return both
+        return {**both, "fab": FAB(restarts=5, **common), **square, **targeted}

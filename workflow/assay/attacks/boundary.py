@@ -1,0 +1,158 @@
+"""Boundary: from a broken image along the boundary towards the original, by decisions alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from assay.attacks.base import Probe, bad_setting, check_target
+from assay.attacks.minimal import MinimalNorm
+from assay.attacks.nearest import Nearest
+
+# Share of broken candidates at which the step stays as long as it is.
+_SUCCESS = 0.25
+# A shorter step no longer changes an image in single precision.
+_CONVERGED = 1e-7
+_HALVINGS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Boundary(MinimalNorm):
+    """A random walk on broken images: a step sideways, a step closer, kept if still broken.
+
+    It starts on the line from uniform noise to the image, where the decision changes. A candidate
+    is one query: with x the image's closest broken iterate and d its distance, it goes sideways by
+    s d, orthogonally to the way to the image in a random direction, back to the distance d, and
+    closer by e d. The step e of each image grows by a factor when the candidate is broken and
+    shrinks so otherwise that it settles where a quarter of them are. An image leaves once its step
+    is below single precision.
+
+    Sideways it goes by s = sqrt(2 e). On a flat boundary a random sideways step gains c s g, with
+    g ~ N(0, 1) and c the local geometry, and loses s^2 / 2 on returning to the sphere; the chance
+    that the gain covers e is largest there, whatever c.
+
+    Args:
+        steps: candidates per image, at least 1.
+        source_step: e at the start, in (0, 1).
+        step_adaptation: factor by which e adapts, above 1.
+        directions: noise images to try as a start; after that, an image of another class (or of the
+            target class) among those attacked together.
+        target: see `Attack`.
+
+    Example:
+        >>> Boundary(steps=1000).step_adaptation
+        1.5
+    """
+
+    norm: ClassVar[str] = "l2"
+    source: ClassVar[str] = "Brendel, Rauber, Bethge 2018, arXiv:1712.04248"
+    differences: ClassVar[tuple[str, ...]] = (
+        "steps adapt after every candidate instead of by counts over many, and the sideways step "
+        "follows from the step closer instead of being adapted by queries of its own",
+        "starts are bisected towards the image before the walk",
+        "where no noise is broken, an image of another class is the start",
+    )
+    uses_gradient: ClassVar[bool] = False
+    looks_at: ClassVar[str] = "decisions"
+
+    steps: int = 25_000
+    source_step: float = 0.01
+    step_adaptation: float = 1.5
+    directions: int = 25
+    target: str = "none"
+
+    def __post_init__(self) -> None:
+        check_target(self.target)
+        if self.steps < 1:
+            raise bad_setting("steps", f"{self.steps} steps go nowhere", "use at least 1")
+        if not 0 < self.source_step < 1:
+            raise bad_setting("source_step", f"{self.source_step} is no step", "use (0, 1)")
+        if self.step_adaptation <= 1:
+            raise bad_setting(
+                "step_adaptation", f"{self.step_adaptation} adapts nothing", "use more than 1"
+            )
+        if self.directions < 0:
+            raise bad_setting("directions", f"{self.directions} draws", "use 0 or more")
+
+    def _closest(self, probe: Probe) -> Tensor:
+        nearest = Nearest(probe)
+        live = self._start(probe, nearest)
+        self._bisect(probe, nearest, live)
+        step = torch.full((len(live),), self.source_step, device=live.device)
+        for _ in range(self.steps):
+            candidates = self._candidates(probe, nearest, live, step)
+            hits = nearest.note(candidates, live, probe.logits(candidates, live))
+            step = (step * self.step_adaptation ** (hits.float() - _SUCCESS)).clamp_max(0.5)
+            converged = step < _CONVERGED
+            if converged.any():
+                live, step = live[~converged], step[~converged]
+            if not len(live):
+                break
+        return nearest.images
+
+    def _start(self, probe: Probe, nearest: Nearest) -> Tensor:
+        """The images (m,) for which a broken one was found; `nearest` has it."""
+        left = torch.arange(len(probe.images), device=probe.images.device)
+        for _ in range(self.directions):
+            noise = probe.uniform(len(left), *probe.images.shape[1:])
+            left = left[~nearest.note(noise, left, probe.logits(noise, left))]
+            if not len(left):
+                break
+        else:
+            self._borrow(probe, nearest, left)
+        return nearest.distance.isfinite().nonzero().squeeze(1)
+
+    @staticmethod
+    def _borrow(probe: Probe, nearest: Nearest, rows: Tensor) -> None:
+        """Tries for each of `rows` a random image of a class that would be a success."""
+        if probe.targets is None:
+            fits = probe.labels[None] != probe.labels[rows][:, None]
+        else:
+            fits = probe.labels[None] == probe.targets[rows][:, None]
+        lot, lender = probe.uniform(*fits.shape).masked_fill(~fits, -1.0).max(dim=1)
+        rows, lender = rows[lot >= 0], lender[lot >= 0]
+        if len(rows):
+            images = probe.images[lender]
+            nearest.note(images, rows, probe.logits(images, rows))
+
+    @staticmethod
+    def _bisect(probe: Probe, nearest: Nearest, rows: Tensor) -> None:
+        origin = probe.images[rows]
+        way = nearest.images[rows] - origin
+        outer = torch.ones(len(rows), 1, 1, 1, device=rows.device)
+        inner = torch.zeros_like(outer)
+        for _ in range(_HALVINGS if len(rows) else 0):
+            middle = (inner + outer) / 2
+            x = origin + middle * way
+            broken = nearest.note(x, rows, probe.logits(x, rows))[:, None, None, None]
+            outer = torch.where(broken, middle, outer)
+            inner = torch.where(broken, inner, middle)
+
+    @staticmethod
+    def _candidates(probe: Probe, nearest: Nearest, rows: Tensor, step: Tensor) -> Tensor:
+        """One candidate (m, C, H, W) for each of `rows`, closer than its closest broken image."""
+        origin = probe.images[rows]
+        away = nearest.images[rows] - origin
+        noise = probe.normal(*origin.shape)
+        # Vectors of one number per image, so that the whole images are passed over seldom.
+        distance = nearest.distance[rows]
+        along = (noise * away).sum(dim=(1, 2, 3)) / distance.square()
+        across = (_length(noise).square() - (along * distance).square()).clamp_min(1e-12).sqrt()
+        stretch = (2 * step).sqrt() * distance / across
+        back = (1 + 2 * step).rsqrt()
+        sideways = _each(back * (1 - stretch * along)) * away + _each(back * stretch) * noise
+        change = (origin + sideways).clamp_(0.0, 1.0).sub_(origin)
+        # The bounds may have brought it closer by more than the step already.
+        shorten = ((1 - step) * distance / _length(change).clamp_min(1e-12)).clamp_max(1.0)
+        return change.mul_(_each(shorten)).add_(origin)
+
+
+def _length(vectors: Tensor) -> Tensor:
+    return vectors.flatten(1).norm(dim=1)
+
+
+def _each(numbers: Tensor) -> Tensor:
+    return numbers[:, None, None, None]

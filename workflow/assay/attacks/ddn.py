@@ -1,0 +1,81 @@
+"""DDN: gradient steps whose direction and length are decoupled."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from assay.attacks.base import Probe, ascent, bad_setting, check_target
+from assay.attacks.losses import LOSSES, TARGETED
+from assay.attacks.minimal import MinimalNorm
+from assay.attacks.nearest import Nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class DDN(MinimalNorm):
+    """A step along the unit gradient of the cross-entropy, then rescaled to the radius.
+
+    The radius of an image shrinks by `gamma` while its iterate is broken and grows by `gamma` while
+    it is not, so that iterates close in on the boundary from both sides. The step falls from 1 to
+    0.01 along a cosine. Every image takes all steps: the closest broken iterate is kept.
+
+    Args:
+        target: ``none``, or the class to drive an image to, see `Attack`.
+        steps: gradient steps, at least 1.
+        gamma: relative change of the radius per step, in (0, 1).
+        initial_norm: Euclidean length of the first radius, above 0.
+
+    Example:
+        >>> DDN(steps=100).gamma
+        0.05
+    """
+
+    norm: ClassVar[str] = "l2"
+    source: ClassVar[str] = "Rony et al. 2019, arXiv:1811.09600"
+    differences: ClassVar[tuple[str, ...]] = (
+        "iterates are not rounded to 256 levels",
+        "no radius grows beyond the farthest corner of [0, 1], as in Foolbox",
+        "the iterate after the last step is looked at, too",
+    )
+
+    target: str = "none"
+    steps: int = 80
+    gamma: float = 0.05
+    initial_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_target(self.target)
+        if self.steps < 1:
+            raise bad_setting("steps", f"{self.steps} steps go nowhere", "use at least 1")
+        if not 0 < self.gamma < 1:
+            raise bad_setting("gamma", f"{self.gamma} is no change of radius", "use (0, 1)")
+        if self.initial_norm <= 0:
+            raise bad_setting("initial_norm", "a radius is positive")
+
+    @property
+    def gradient_passes(self) -> int:
+        return self.steps * self.draws
+
+    def _closest(self, probe: Probe) -> Tensor:
+        origin = probe.images
+        rows = torch.arange(len(origin), device=origin.device)
+        loss = (LOSSES if probe.targets is None else TARGETED)["cross_entropy"]
+        corner = torch.maximum(origin, 1 - origin).flatten(1).norm(dim=1)
+        radius = torch.full_like(corner, self.initial_norm)
+        nearest = Nearest(probe)
+        x = origin.clone()
+        for step in range(self.steps):
+            _, logits, gradient = probe.gradient(x, rows, loss, targets=probe.targets)
+            broken = nearest.note(x, rows, logits)
+            length = 0.01 + 0.99 * (1 + math.cos(math.pi * step / self.steps)) / 2
+            change = (x - origin).add_(ascent(probe, gradient, "l2"), alpha=length)
+            radius = radius * torch.where(broken, 1 - self.gamma, 1 + self.gamma)
+            radius = torch.minimum(radius, corner)
+            scale = radius / change.flatten(1).norm(dim=1).clamp_min(1e-12)
+            x = (origin + change * scale[:, None, None, None]).clamp_(0.0, 1.0)
+        nearest.note(x, rows, probe.logits(x, rows))
+        return nearest.images

@@ -1,0 +1,91 @@
+"""DeepFool: the way to the nearest boundary of the linearised victim, until it is crossed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from assay.attacks.base import Probe, bad_setting, broken_by, check_norm, unit
+from assay.attacks.minimal import MinimalNorm
+
+# A way of exactly the linear length ends on the boundary, where rounding decides.
+_MARGIN = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepFool(MinimalNorm):
+    """x <- clip(x0 + (1 + overshoot) * (r_1 + ... + r_i)), until the decision changes.
+
+    With the gaps f_k = z_k - z_y and their gradients w_k at x, the step r_i leads to the nearest of
+    the planes f_k + w_k . r = 0: along w_k by |f_k| / |w_k|_2 (``l2``), or along sign(w_k) by
+    |f_k| / |w_k|_1 (``linf``).
+
+    Args:
+        norm: ``linf`` or ``l2``.
+        steps: at most so many linearisations per image, at least 1.
+        candidates: how many classes are looked at, the image's own among them: the likeliest on the
+            unperturbed image, at least 2. Their number is the number of backward passes plus one.
+        overshoot: share by which the whole way is made longer, at least 0.
+
+    Example:
+        >>> DeepFool(norm="l2").overshoot
+        0.02
+    """
+
+    source: ClassVar[str] = "Moosavi-Dezfooli, Fawzi, Frossard 2016, arXiv:1511.04599"
+    differences: ClassVar[tuple[str, ...]] = (
+        "only the likeliest classes are candidates, as in the authors' code",
+        "the overshoot lengthens the whole way at every step, not once at the end, and iterates "
+        "stay in [0, 1]",
+        "1e-4 is added to the length of every step, as in Foolbox",
+    )
+
+    norm: str = "linf"
+    steps: int = 50
+    candidates: int = 10
+    overshoot: float = 0.02
+
+    def __post_init__(self) -> None:
+        check_norm(self.norm, "DeepFool")
+        if self.steps < 1:
+            raise bad_setting("steps", f"{self.steps} steps go nowhere", "use at least 1")
+        if self.candidates < 2:
+            raise bad_setting(
+                "candidates", f"{self.candidates} classes have no boundary", "use at least 2"
+            )
+        if self.overshoot < 0:
+            raise bad_setting("overshoot", f"{self.overshoot} stops short", "use at least 0")
+
+    @property
+    def gradient_passes(self) -> int:
+        return self.steps * min(self.candidates - 1, 9) * self.draws
+
+    def _closest(self, probe: Probe) -> Tensor:
+        classes = probe.ranking()[:, : self.candidates - 1]
+        x, way = probe.images.clone(), torch.zeros_like(probe.images)
+        live = torch.arange(len(x), device=x.device)
+        for step in range(self.steps):
+            if step:
+                # A forward pass costs less than the many backward passes of an image that is done.
+                live = live[~broken_by(probe, x[live], live, probe.logits(x[live], live))]
+            # In pieces, because a gradient per class is several times as large as the images.
+            for rows in live.split(probe.batch):
+                gaps, _, slopes = probe.jacobian(x[rows], rows, classes[rows])
+                way[rows] += self._step(gaps, slopes)
+            far = probe.images[live] + (1 + self.overshoot) * way[live]
+            x[live] = far.clamp_(0.0, 1.0)
+        return x
+
+    def _step(self, gaps: Tensor, slopes: Tensor) -> Tensor:
+        """The shortest way to one of the planes: from (m, k), (m, k, C, H, W) to (m, C, H, W)."""
+        dual = slopes.flatten(2).norm(p=1 if self.norm == "linf" else 2, dim=2)
+        # No gradient, no way there; and none at all where this holds for every class.
+        lengths = torch.where(dual > 0, gaps.abs() / dual, torch.inf)
+        length, nearest = lengths.min(dim=1)
+        slope = slopes[torch.arange(len(slopes), device=slopes.device), nearest]
+        length = torch.where(length.isfinite(), length + _MARGIN, 0.0)
+        direction = slope.sign() if self.norm == "linf" else unit(slope)
+        return length[:, None, None, None] * direction

@@ -1,0 +1,133 @@
+"""PGD that differentiates by queries: gradients estimated from forward passes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from assay.attacks.base import (
+    Attack,
+    Probe,
+    ascent,
+    bad_setting,
+    broken_by,
+    check_norm,
+    check_target,
+    project,
+)
+from assay.attacks.losses import LOSSES, TARGETED, check_loss
+
+# Directions: NES looks along N(0, I), SPSA along random signs.
+ESTIMATORS: dict[str, Callable[..., Tensor]] = {
+    "nes": lambda probe, *shape: probe.normal(*shape),
+    "spsa": lambda probe, *shape: (probe.uniform(*shape) < 0.5).float().mul_(2).sub_(1),
+}
+# Query points that lie in memory at once. Not the victim's batch: it may change no result.
+_POINTS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatedPGD(Attack):
+    """PGD from the image itself along the mean of (L(x + h v) - L(x - h v)) v / 2h over random v.
+
+    The queries of all images at one step share batches. An image leaves at the first broken
+    iterate, before queries are spent on it; otherwise its iterate of highest loss is judged.
+
+    Args:
+        norm: ``linf`` or ``l2``.
+        estimator: ``nes``: v ~ N(0, I), or ``spsa``: v of random signs.
+        queries: forward passes per step and image for the estimate, even, at least 2. One more
+            looks at the iterate.
+        steps: at least 1.
+        step: length of a step in the unit of epsilon; None: ``relative_step * epsilon / steps``.
+        relative_step: how many radii all steps together can go, where `step` is None.
+        smoothing: h, in (0, 0.5).
+        loss: ``cross_entropy``, ``margin`` or ``dlr``.
+        target: see `Attack`.
+
+    Example:
+        >>> EstimatedPGD(estimator="spsa", smoothing=0.01).queries
+        200
+    """
+
+    source: ClassVar[str] = (
+        "Ilyas, Engstrom, Athalye, Lin 2018, arXiv:1804.08598 (NES); "
+        "Uesato, O'Donoghue, van den Oord, Kohli 2018, arXiv:1802.05666 (SPSA)"
+    )
+    differences: ClassVar[tuple[str, ...]] = (
+        "the estimate is centred where x +- h lies in [0, 1], at most h away from the iterate",
+        "SPSA's estimate drives signed or normalised steps instead of Adam's",
+        "the step has a fixed length; NES's authors shorten it where the loss stalls",
+    )
+
+    norm: str = "linf"
+    estimator: str = "nes"
+    queries: int = 200
+    steps: int = 50
+    step: float | None = None
+    relative_step: float = 2.5
+    smoothing: float = 0.001
+    loss: str = "margin"
+    target: str = "none"
+
+    def __post_init__(self) -> None:
+        check_target(self.target)
+        check_norm(self.norm, "EstimatedPGD")
+        check_loss(self.loss, targeted=self.target != "none")
+        if LOSSES[self.loss] is None:
+            raise bad_setting("loss", "the training loss needs a gradient", "use another")
+        if self.estimator not in ESTIMATORS:
+            raise bad_setting(
+                "estimator", f"'{self.estimator}' is unknown", f"use {' or '.join(ESTIMATORS)}"
+            )
+        if self.queries < 2 or self.queries % 2:
+            raise bad_setting("queries", f"{self.queries} are no pairs", "use an even number")
+        if self.steps < 1:
+            raise bad_setting("steps", f"{self.steps} steps go nowhere", "use at least 1")
+        if (self.relative_step if self.step is None else self.step) <= 0:
+            raise bad_setting("step", "a step has a positive length")
+        if not 0 < self.smoothing < 0.5:
+            raise bad_setting("smoothing", f"{self.smoothing} is no distance", "use (0, 0.5)")
+
+    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
+        length = self.relative_step * epsilon / self.steps if self.step is None else self.step
+        live = torch.arange(len(probe.images), device=probe.images.device)
+        x, found = probe.images.clone(), probe.images.clone()
+        height = torch.full((len(x),), -torch.inf, device=x.device)
+        for step in range(self.steps + 1):
+            logits = probe.logits(x, live)
+            value = self._value(probe, logits, live)
+            hits = broken_by(probe, x, live, logits)
+            better = (value > height[live]) | hits
+            found[live[better]], height[live[better]] = x[better], value[better]
+            live, x = live[~hits], x[~hits]
+            if not len(live) or step == self.steps:
+                break
+            direction = ascent(probe, self._slope(probe, x, live), self.norm)
+            x = project(x + length * direction, probe.images[live], epsilon, self.norm)
+            x.clamp_(0.0, 1.0)
+        return found
+
+    def _slope(self, probe: Probe, x: Tensor, rows: Tensor) -> Tensor:
+        """The gradient of the loss at x (m, C, H, W), up to a positive factor."""
+        centre = x.clamp(self.smoothing, 1 - self.smoothing)
+        slope = torch.zeros_like(x)
+        pairs = torch.arange(self.queries // 2).split(max(1, _POINTS // (2 * len(x))))
+        for several in pairs:
+            aside = ESTIMATORS[self.estimator](probe, len(several), *x.shape)
+            points = torch.stack([centre + self.smoothing * aside, centre - self.smoothing * aside])
+            points = points.clamp_(0.0, 1.0).flatten(0, 2)
+            repeated = rows.repeat(2 * len(several))
+            value = self._value(probe, probe.logits(points, repeated), repeated)
+            up, down = value.view(2, len(several), len(x))
+            slope += torch.einsum("pm,pmchw->mchw", up - down, aside)
+        return slope
+
+    def _value(self, probe: Probe, logits: Tensor, rows: Tensor) -> Tensor:
+        if probe.targets is None:
+            return LOSSES[self.loss](logits, probe.labels[rows])
+        return TARGETED[self.loss](logits, probe.labels[rows], probe.targets[rows])

@@ -1,0 +1,110 @@
+"""The attack of Szegedy et al.: box-constrained L-BFGS on distance plus weighted loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from scipy.optimize import Bounds, minimize
+from torch import Tensor
+from torch.nn import functional
+
+from assay.attacks.base import Probe, bad_setting, check_target
+from assay.attacks.losses import TARGETED
+from assay.attacks.minimal import MinimalNorm
+from assay.attacks.nearest import Bisection, Nearest
+
+_WORST = 1e4
+
+
+@dataclass(frozen=True, kw_only=True)
+class LBFGS(MinimalNorm):
+    """Minimises |x - x0|^2 - c * log p over [0, 1], for the smallest weight c that breaks an image.
+
+    p is the probability of the target, or without one of all classes but the true one. Between
+    rounds each image's c grows tenfold until an iterate is broken, then it is bisected. The closest
+    broken iterate of all rounds is kept.
+
+    Args:
+        target: ``none``, or the class to drive an image to, see `Attack`.
+        binary_steps: rounds, at least 1.
+        steps: iterations of the optimiser per round, at least 1.
+        initial_weight: c of the first round, above 0.
+
+    Example:
+        >>> LBFGS(steps=50).binary_steps
+        9
+    """
+
+    norm: ClassVar[str] = "l2"
+    source: ClassVar[str] = "Szegedy et al. 2014, arXiv:1312.6199"
+    differences: ClassVar[tuple[str, ...]] = (
+        "all images are one problem for scipy's L-BFGS-B: the sum of their objectives, which share "
+        "no variable, each with its own c, so that an evaluation is one batched pass; curvature "
+        "estimate and line search are therefore shared",
+        "the distance is squared, as in the implementations that followed",
+        "untargeted unless told otherwise, with log(1 - p_y) in the place of log p_t",
+        "c is bisected in a fixed number of rounds; every iterate counts, not only the minimiser",
+    )
+
+    target: str = "none"
+    binary_steps: int = 9
+    steps: int = 100
+    initial_weight: float = 1e-2
+
+    def __post_init__(self) -> None:
+        check_target(self.target)
+        for name in ("binary_steps", "steps"):
+            if getattr(self, name) < 1:
+                raise bad_setting(name, f"{getattr(self, name)} is no search", "use at least 1")
+        if self.initial_weight <= 0:
+            raise bad_setting("initial_weight", f"{self.initial_weight} is not positive")
+
+    @property
+    def gradient_passes(self) -> int:
+        return self.binary_steps * self.steps * self.draws
+
+    def _closest(self, probe: Probe) -> Tensor:
+        nearest = Nearest(probe)
+        weights = Bisection(len(probe.images), self.initial_weight, probe.images.device)
+        for _ in range(self.binary_steps):
+            weights.note(self._round(probe, weights.weight, nearest))
+        return nearest.images
+
+    def _round(self, probe: Probe, weight: Tensor, nearest: Nearest) -> Tensor:
+        """One minimisation with weights (n,): which images any iterate broke (n,)."""
+        origin, start = probe.images, probe.images.double()
+        rows = torch.arange(len(origin), device=origin.device)
+        broke = torch.zeros_like(rows, dtype=torch.bool)
+        loss = _log_elsewhere if probe.targets is None else TARGETED["cross_entropy"]
+
+        def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            exact = torch.from_numpy(flat).to(origin.device).view_as(origin)
+            x = exact.to(origin.dtype)
+            value, logits, slope = probe.gradient(x, rows, loss, targets=probe.targets)
+            broke.logical_or_(nearest.note(x, rows, logits))
+            # In double precision, since the optimiser stops where the sum no longer falls.
+            change = exact - start
+            # One image whose loss is not finite must not take the sum with it.
+            total = change.square().sum() - (weight * value.clamp_min(-_WORST)).double().sum()
+            gradient = 2 * change - weight[:, None, None, None] * slope
+            return total.item(), gradient.flatten().cpu().numpy()
+
+        minimize(
+            objective,
+            start.flatten().cpu().numpy(),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=Bounds(0.0, 1.0),
+            options={"maxiter": self.steps, "ftol": 1e-6},
+        )
+        return broke
+
+
+def _log_elsewhere(logits: Tensor, labels: Tensor) -> Tensor:
+    """log(1 - softmax(z)_y), exact where softmax(z)_y rounds to 0 or 1: (B,)."""
+    own = functional.one_hot(labels, logits.shape[1]).bool()
+    others = logits.masked_fill(own, -torch.inf).logsumexp(dim=1)
+    return functional.logsigmoid(others - logits.gather(1, labels[:, None]).squeeze(1))

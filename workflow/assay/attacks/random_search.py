@@ -1,0 +1,146 @@
+"""Random perturbations that know the victim only by its answers: baselines, and a control.
+
+A search that does not beat them is broken, and so is the evaluation that rests on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from assay.attacks.base import Attack, Probe, bad_setting, broken_by, check_norm, unit
+from assay.attacks.losses import margin
+from assay.attacks.minimal import MinimalNorm
+
+# Candidates that lie in memory at once. Not the victim's batch: it may change no result.
+_POINTS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianNoiseSearch(MinimalNorm):
+    """Gaussian noise of growing deviation, drawn anew for each; the first broken image counts.
+
+    Several deviations of an image are looked at in one pass, so that it may cost some queries more
+    than its first success. Only the first of them that the view calls broken is put before the true
+    decision.
+
+    Args:
+        deviations: how many, in equal steps from `largest` / `deviations`; at least 1.
+        largest: the last deviation, above 0.
+
+    Example:
+        >>> GaussianNoiseSearch().deviations
+        1000
+    """
+
+    norm: ClassVar[str] = "l2"
+    source: ClassVar[str] = (
+        "Rauber, Brendel, Bethge 2017, arXiv:1707.04131 (Foolbox's additive Gaussian noise)"
+    )
+    differences: ClassVar[tuple[str, ...]] = (
+        "Foolbox 2 multiplies a deviation of e by e again, and stops at e^2 / sqrt(3)",
+    )
+    uses_gradient: ClassVar[bool] = False
+    looks_at: ClassVar[str] = "decisions"
+
+    deviations: int = 1000
+    largest: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.deviations < 1:
+            raise bad_setting("deviations", f"{self.deviations} of them", "use at least 1")
+        if self.largest <= 0:
+            raise bad_setting("largest", f"{self.largest} is no deviation", "use more than 0")
+
+    def _closest(self, probe: Probe) -> Tensor:
+        found = probe.images.clone()
+        live = torch.arange(len(found), device=found.device)
+        done = 0
+        while len(live) and done < self.deviations:
+            several = min(max(1, _POINTS // len(live)), self.deviations - done)
+            grid = torch.arange(done + 1, done + several + 1, device=found.device)
+            deviation = self.largest / self.deviations * grid
+            noise = probe.normal(len(live), several, *found.shape[1:])
+            x = probe.images[live, None] + deviation[:, None, None, None] * noise
+            x.clamp_(0.0, 1.0)
+            logits = _look(probe, x, live)
+            called = logits.argmax(dim=2) != probe.labels[live, None]
+            # Among equal values argmax may name any, so that the first is made the largest.
+            first = (called * (several - torch.arange(several, device=found.device))).argmax(dim=1)
+            candidates = _pick(x, first)
+            won = broken_by(probe, candidates, live, _pick(logits, first))
+            found[live[won]] = candidates[won]
+            live = live[~won]
+            done += several
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomDirection(Attack):
+    """The worst of random points of the ball's surface: what a search must beat.
+
+    ``linf``: corners, +-epsilon in every value; ``l2``: a Gaussian direction at length epsilon. An
+    image leaves with the first batch that holds a broken point.
+
+    Args:
+        norm: ``linf`` or ``l2``.
+        directions: points per image, at least 1.
+
+    Example:
+        >>> RandomDirection(directions=100).norm
+        'linf'
+    """
+
+    source: ClassVar[str] = "Carlini et al. 2019, arXiv:1902.06705, section 4.5"
+    differences: ClassVar[tuple[str, ...]] = ("L-infinity takes corners of the ball",)
+
+    norm: str = "linf"
+    directions: int = 1000
+
+    def __post_init__(self) -> None:
+        check_norm(self.norm, "RandomDirection")
+        if self.directions < 1:
+            raise bad_setting("directions", f"{self.directions} of them", "use at least 1")
+
+    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
+        found = probe.images.clone()
+        height = torch.full((len(found),), -torch.inf, device=found.device)
+        live = torch.arange(len(found), device=found.device)
+        left = self.directions
+        while len(live) and left:
+            several = min(max(1, _POINTS // len(live)), left)
+            x = probe.images[live, None] + epsilon * self._directions(probe, len(live), several)
+            x.clamp_(0.0, 1.0)
+            logits = _look(probe, x, live)
+            labels = probe.labels[live].repeat_interleave(several)
+            worst, which = margin(logits.flatten(0, 1), labels).view(-1, several).max(dim=1)
+            candidates = _pick(x, which)
+            hits = broken_by(probe, candidates, live, _pick(logits, which))
+            better = (worst > height[live]) | hits
+            found[live[better]], height[live[better]] = candidates[better], worst[better]
+            live = live[~hits]
+            left -= several
+        return found
+
+    def _directions(self, probe: Probe, n: int, several: int) -> Tensor:
+        """(n, several, C, H, W) with norm 1."""
+        shape = (n * several, *probe.images.shape[1:])
+        if self.norm == "linf":
+            drawn = (probe.uniform(*shape) < 0.5).float().mul_(2).sub_(1)
+        else:
+            drawn = unit(probe.normal(*shape))
+        return drawn.unflatten(0, (n, several))
+
+
+def _look(probe: Probe, x: Tensor, rows: Tensor) -> Tensor:
+    """Logits (m, k, K) of candidates x (m, k, C, H, W) of m images."""
+    logits = probe.logits(x.flatten(0, 1), rows.repeat_interleave(x.shape[1]))
+    return logits.unflatten(0, x.shape[:2])
+
+
+def _pick(values: Tensor, which: Tensor) -> Tensor:
+    """values[i, which[i]] for values (m, k, ...)."""
+    return values[torch.arange(len(values), device=values.device), which]
