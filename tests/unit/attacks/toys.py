@@ -180,12 +180,12 @@ CASES = {
     "carlini_wagner_runner_up": Case(CarliniWagner(steps=40, target="runner_up"), (0.0, 0.5), 0.5),
     "lbfgs": Case(LBFGS(), (0.0, 0.1, 0.5), 0.5),
     "lbfgs_runner_up": Case(LBFGS(target="runner_up"), (0.0, 0.5), 0.5),
-    "square_linf": Case(Square(queries=80, restarts=2), (0.0, 0.02, 0.1), 0.1, random=True),
-    "square_l2": Case(Square(norm="l2", queries=80), (0.0, 0.1, 0.5), 0.5, random=True),
+    "square_linf": Case(Square(queries=60, restarts=2), (0.0, 0.02, 0.1), 0.1, random=True),
+    "square_l2": Case(Square(norm="l2", queries=60), (0.0, 0.1, 0.5), 0.5, random=True),
     "square_least_likely": Case(
-        Square(queries=80, target="least_likely"), (0.0, 0.1), 0.1, random=True
+        Square(queries=60, target="least_likely"), (0.0, 0.1), 0.1, random=True
     ),
-    "boundary": Case(Boundary(steps=300), (0.0, 0.3, 0.5), 0.5, random=True),
+    "boundary": Case(Boundary(steps=150), (0.0, 0.3, 0.5), 0.5, random=True),
     "nes_pgd_linf": Case(EstimatedPGD(steps=8, queries=20), (0.0, 0.02, 0.1), 0.1, random=True),
     "nes_pgd_l2": Case(
         EstimatedPGD(norm="l2", steps=8, queries=40), (0.0, 0.1, 0.5), 0.5, random=True

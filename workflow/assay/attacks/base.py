@@ -384,7 +384,7 @@ class Probe:
         A view that is the decision of a deterministic victim is believed. Otherwise the decision is
         asked, and each refusal doubles the number of calls for that image that go unheard.
         """
-        if self._victim.is_decision(self._view):
+        if self.certain:
             return torch.ones_like(rows, dtype=torch.bool)
         heard = self._unheard[rows] == 0
         self._unheard[rows] -= (~heard).long()
@@ -407,6 +407,11 @@ class Probe:
             self._refusals[refused] += 1
             self._unheard[refused] = 2 ** self._refusals[refused] - 1
         return agreed
+
+    @property
+    def certain(self) -> bool:
+        """Whether one look through the view is the final word."""
+        return self._victim.is_decision(self._view)
 
     def uniform(self, *shape: int) -> Tensor:
         """Numbers from U(0, 1), drawn from the probe's generator."""
