@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from assay.attacks.base import ascent
+from assay.attacks.fgsm import FGSM
 from assay.attacks.losses import (
     LOSSES,
     SATURATED,
@@ -16,7 +17,7 @@ from assay.attacks.losses import (
     targeted_margin,
 )
 from assay.attacks.pgd import PGD
-from assay.attacks.victim import Victim
+from assay.attacks.victim import Victim, View
 
 GENERATOR = torch.Generator().manual_seed(0)
 LOGITS = 4 * torch.randn(50, 6, generator=GENERATOR)
@@ -115,6 +116,19 @@ def test_saturated_logits_are_counted_and_still_attacked():
     assert result.broken.all()
     assert (result.saturated > 0).all()
     assert (result.zero_gradients == 0).all()
+
+
+def test_a_loss_that_is_not_finite_is_counted_where_its_logits_are():
+    def broken(x, labels, g):
+        return x.flatten(1).sum(1) * torch.nan
+
+    view = View(lambda x, g: x.flatten(1)[:, :2], training_loss=broken)
+    victim = Victim(logits=view.logits, classes=2, shape=(1, 2, 2), device="cpu", views={"v": view})
+    images = torch.tensor([0.2, 0.8, 0.5, 0.5]).view(1, 1, 2, 2).repeat(3, 1, 1, 1)
+    labels = torch.ones(3, dtype=torch.long)
+    result = FGSM(loss="training")(victim, images, labels, [0.1], torch.Generator())
+    # Once for the loss, once for its gradient.
+    assert (result.non_finite == 2).all()
 
 
 def test_a_flat_gradient_gives_a_random_direction_and_no_other_changes():

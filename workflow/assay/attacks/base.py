@@ -325,11 +325,16 @@ class Probe:
         self._count(_FORWARDS, rows, self._view.passes)
         self._count(_BACKWARDS, rows, self._view.passes)
         slope = self._finite_slope(slope, rows)
-        if logits is not None:
+        finite = value.isfinite()
+        if logits is None:
+            self._count(_NON_FINITE, rows, ~finite)
+        else:
+            # Logits that are not finite are counted themselves.
+            self._count(_NON_FINITE, rows, ~finite & logits.isfinite().all(dim=1))
             logits = self._finite_logits(logits, rows)
             lead = margin(logits, logits.argmax(dim=1))
             self._count(_SATURATED, rows, lead < -SATURATED)
-        return value.masked_fill(~value.isfinite(), -torch.inf), logits, slope
+        return value.masked_fill(~finite, -torch.inf), logits, slope
 
     def jacobian(
         self, candidates: Tensor, rows: Tensor, classes: Tensor
