@@ -40,7 +40,8 @@ class PGD(Attack):
         steps: gradient steps, at least 1.
         step: length of a step in the unit of epsilon; None: ``relative_step * epsilon / steps``.
         relative_step: how many radii all steps together can go, where `step` is None.
-        random_start: start uniformly in the ball instead of at the image.
+        random_start: start at random in the ball instead of at the image: uniformly (``linf``), or
+            in a uniform direction at a uniform distance (``l2``).
         restarts: independent runs; more than one needs the random start.
         loss: ``cross_entropy``, ``margin``, ``dlr`` or ``training``. The training loss does not
             tell how close an image is to being broken, so with it the last iterate is judged, not
@@ -181,10 +182,10 @@ class PGD(Attack):
         if self.norm == "linf":
             change = (2 * probe.uniform(*origin.shape) - 1) * epsilon
         else:
-            # A Gaussian direction, and a radius with equal mass per volume.
+            # With equal mass per volume nearly all starts would lie on the surface, at the side of
+            # the way there: 3 of 128 images fewer broke on a robust MNIST network.
             change = unit(probe.normal(*origin.shape))
-            radius = probe.uniform(len(origin)) ** (1 / origin[0].numel())
-            change = change * (epsilon * radius)[:, None, None, None]
+            change = change * (epsilon * probe.uniform(len(origin)))[:, None, None, None]
         return (origin + change).clamp_(0.0, 1.0)
 
 
