@@ -1,5 +1,6 @@
 # make demo   the whole workflow on embedded data, no network: report/demo/index.html
-# make test   every test        make lint   ruff, snakefmt, snakemake --lint        make bench   benchmarks
+# make test   unit, workflow and browser tests        make lint   ruff, snakefmt, snakemake --lint
+# make oracle   attacks against public libraries, strength        make bench   the same, speed
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +8,7 @@ CORES ?= all
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test lint format bench setup clean
+.PHONY: demo test oracle lint format bench setup clean
 
 $(VENV)/.run: envs/requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "assay needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -18,6 +19,10 @@ $(VENV)/.run: envs/requirements.lock pyproject.toml
 
 $(VENV)/.dev: $(VENV)/.run envs/requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements-dev.lock
+	touch $@
+
+$(VENV)/.oracle: $(VENV)/.dev envs/requirements-oracle.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements-oracle.lock
 	touch $@
 
 setup: $(VENV)/.run
@@ -45,10 +50,14 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow/rules
 
-bench: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r envs/requirements-bench.lock
+# The libraries ask for most of its passes: longer than everything else that is tested.
+oracle: $(VENV)/.oracle
+	$(BIN)/python -m pytest tests/oracle
+
+bench: $(VENV)/.oracle
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/attacks.py
+	$(BIN)/python benchmarks/one_pixel.py
 
 clean:
 	rm -rf results/smoke results/demo report/smoke report/demo

@@ -1,0 +1,230 @@
+"""The rows of the speed table: an attack of assay, the libraries' own, one budget, the bar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import libraries
+from torch import nn
+
+from assay.attacks.apgd import APGD
+from assay.attacks.autoattack import AutoAttack
+from assay.attacks.base import Attack
+from assay.attacks.boundary import Boundary
+from assay.attacks.carlini_wagner import CarliniWagner
+from assay.attacks.ddn import DDN
+from assay.attacks.deepfool import DeepFool
+from assay.attacks.fab import FAB
+from assay.attacks.fgsm import FGSM
+from assay.attacks.pgd import PGD
+from assay.attacks.square import Square
+
+LINF, L2 = 0.3, 2.0
+SIGNS = {"linf": "L∞", "l2": "L2"}
+# No two images are farther apart.
+EVERYWHERE = {"linf": 1.0, "l2": 28.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One comparison.
+
+    Attributes:
+        title: what the table calls it, with the budget.
+        network: ``standard`` or ``robust``. Fixed budgets are spent on the robust one, where most
+            images survive: an early stop is worth little there, a fast pass is.
+        norm: ``linf`` or ``l2``.
+        epsilon: radius, or None for minimal-norm attacks.
+        attack: assay's.
+        rivals: from a network to the libraries' runs.
+        images: attacked at once.
+        rounds: in which every contender runs once.
+        bar: images/s against the fastest library, at least.
+        floor: time over that of the bare passes, at most, where the bar says one.
+        tells: the libraries that say by themselves which images are broken.
+    """
+
+    title: str
+    network: str
+    norm: str
+    epsilon: float | None = None
+    attack: Attack
+    rivals: Callable[[nn.Module], dict[str, libraries.Run]]
+    images: int
+    rounds: int = 5
+    bar: float
+    floor: float | None = None
+    tells: tuple[str, ...] = ("foolbox",)
+
+    @property
+    def radius(self) -> float:
+        return EVERYWHERE[self.norm] if self.epsilon is None else self.epsilon
+
+
+def _single(name: str, build: Callable[[nn.Module], libraries.Run]):
+    return lambda model: {name: build(model)}
+
+
+def _without(name: str, build: Callable[[nn.Module], dict[str, libraries.Run]]):
+    """A library less, where it would run for hours."""
+    return lambda model: {key: run for key, run in build(model).items() if key != name}
+
+
+def table_rows(quick: bool) -> dict[str, Row]:
+    """All rows by name; `quick` tries them with a budget that measures nothing."""
+
+    def amount(full: int, small: int) -> int:
+        return small if quick else full
+
+    rows: dict[str, Row] = {}
+    for batch, bar in ((128, 1.1), (512, 1.8)):
+        images = amount(batch, batch // 32)
+        rows[f"fgsm_{batch}"] = Row(
+            title=f"FGSM, {images} images at once",
+            network="robust",
+            norm="linf",
+            epsilon=LINF,
+            attack=FGSM(),
+            rivals=partial(libraries.fgsm, epsilon=LINF),
+            images=images,
+            rounds=amount(15, 2),
+            bar=bar,
+            floor=1.10,
+        )
+        for norm, epsilon in (("linf", LINF), ("l2", L2)):
+            steps = amount(40, 3)
+            length = 2.5 * epsilon / steps
+            rows[f"pgd_{norm}_{batch}"] = Row(
+                title=f"PGD {SIGNS[norm]}, {steps} steps, {images} images at once",
+                network="robust",
+                norm=norm,
+                epsilon=epsilon,
+                attack=PGD(norm=norm, steps=steps, step=length),
+                rivals=partial(libraries.pgd, norm=norm, epsilon=epsilon, steps=steps, step=length),
+                images=images,
+                bar=bar,
+                floor=1.10,
+            )
+    images, steps = amount(128, 4), amount(50, 5)
+    for norm, bar in (("l2", 4.0), ("linf", 2.0)):
+        rows[f"deepfool_{norm}"] = Row(
+            title=f"DeepFool {SIGNS[norm]}, {steps} steps",
+            network="standard",
+            norm=norm,
+            attack=DeepFool(norm=norm, steps=steps),
+            rivals=partial(libraries.deepfool, norm=norm, steps=steps),
+            images=images,
+            rounds=3,
+            bar=bar,
+        )
+    binary_steps, steps = amount(5, 2), amount(100, 5)
+    rows["carlini_wagner"] = Row(
+        title=f"C&W L2, {binary_steps} × {steps}",
+        network="standard",
+        norm="l2",
+        attack=CarliniWagner(binary_steps=binary_steps, steps=steps, rate=0.1, initial_weight=1e-2),
+        rivals=_without(
+            "ART",
+            partial(
+                libraries.carlini_wagner,
+                binary_steps=binary_steps,
+                steps=steps,
+                step=0.1,
+                constant=1e-2,
+            ),
+        ),
+        images=images,
+        rounds=3,
+        bar=1.8,
+    )
+    steps = amount(80, 10)
+    rows["ddn"] = Row(
+        title=f"DDN, {steps} steps",
+        network="standard",
+        norm="l2",
+        attack=DDN(steps=steps),
+        rivals=partial(libraries.ddn, steps=steps),
+        images=images,
+        bar=1.3,
+    )
+    steps = amount(300, 20)
+    rows["boundary"] = Row(
+        title=f"Boundary, {steps} steps",
+        network="standard",
+        norm="l2",
+        attack=Boundary(steps=steps),
+        rivals=partial(libraries.boundary, steps=steps),
+        images=images,
+        rounds=3,
+        bar=1.8,
+    )
+    queries = amount(500, 20)
+    rows["square"] = Row(
+        title=f"Square L∞, {queries} queries",
+        network="robust",
+        norm="linf",
+        epsilon=LINF,
+        attack=Square(queries=queries),
+        rivals=partial(libraries.square, norm="linf", epsilon=LINF, queries=queries),
+        images=images,
+        rounds=3,
+        bar=1.6,
+    )
+    steps = amount(100, 5)
+    common = {"norm": "linf", "epsilon": LINF, "steps": steps}
+    for name, loss, theirs in (("CE", "cross_entropy", "ce"), ("DLR", "dlr", "dlr")):
+        rows[f"apgd_{theirs}"] = Row(
+            title=f"APGD-{name} L∞, {steps} steps",
+            network="robust",
+            norm="linf",
+            epsilon=LINF,
+            attack=APGD(steps=steps, loss=loss),
+            rivals=partial(libraries.apgd, **common, loss=theirs),
+            images=images,
+            rounds=3,
+            bar=1.0,
+            floor=1.08,
+        )
+    images = amount(64, 4)
+    rows["apgd_t"] = Row(
+        title=f"APGD-T L∞, 9 × {steps} steps",
+        network="robust",
+        norm="linf",
+        epsilon=LINF,
+        attack=APGD(steps=steps, loss="dlr", targets=9),
+        rivals=partial(libraries.apgd_targeted, **common, targets=9),
+        images=images,
+        rounds=3,
+        bar=1.0,
+        floor=1.08,
+    )
+    rows["fab_t"] = Row(
+        title=f"FAB-T L∞, 9 × {steps} steps",
+        network="robust",
+        norm="linf",
+        epsilon=LINF,
+        attack=FAB(steps=steps, targets=9),
+        rivals=partial(libraries.fab, **common, targets=9),
+        images=images,
+        rounds=3,
+        bar=2.0,
+    )
+    queries = amount(5000, 20)
+    rows["autoattack"] = Row(
+        title=f"AutoAttack standard L∞, {steps} steps, {queries} queries",
+        network="robust",
+        norm="linf",
+        epsilon=LINF,
+        attack=AutoAttack(steps=steps, queries=queries),
+        rivals=_single(
+            "pyautoattack",
+            partial(libraries.autoattack, norm="linf", epsilon=LINF, steps=steps, queries=queries),
+        ),
+        images=amount(32, 4),
+        rounds=amount(3, 1),
+        bar=2.0,
+        tells=("pyautoattack",),
+    )
+    return rows
