@@ -1,6 +1,6 @@
 """AutoAttack standard against pyautoattack's: it leaves no more images, two classes included.
 
-Budgets are shortened alike for both, from 100 steps and 5,000 queries to 20 and 200, on 128 images:
+Budgets are shortened alike for both, from 100 steps and 5,000 queries to 20 and 200, on 64 images:
 what survives APGD costs pyautoattack nine targeted runs of each kind, whose passes are not shared.
 """
 
@@ -27,7 +27,7 @@ def left(subject, norm, epsilon):
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("subject", ["standard", "robust"], indirect=True)
 def test_autoattack_leaves_no_more_images_than_pyautoattack(subject, norm):
-    subject, epsilon = subject.first(128), RADII[subject.name][norm]
+    subject, epsilon = subject.first(64), RADII[subject.name][norm]
     run = libraries.autoattack(subject.module, norm, epsilon, steps=STEPS, queries=QUERIES)
     theirs = subject.survivors(run(subject.images, subject.labels), norm, epsilon)
     ours = left(subject, norm, epsilon)
