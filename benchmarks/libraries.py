@@ -210,7 +210,9 @@ def boundary(model: nn.Module, *, steps: int) -> dict[str, Run]:
     }
 
 
-def square(model: nn.Module, norm: str, epsilon: float, *, queries: int) -> dict[str, Run]:
+def square(
+    model: nn.Module, norm: str, epsilon: float, *, queries: int, seed: int = SEED
+) -> dict[str, Run]:
     name = PYAUTOATTACK_NORM[norm]
     return {
         "pyautoattack": _seeded(
@@ -220,7 +222,7 @@ def square(model: nn.Module, norm: str, epsilon: float, *, queries: int) -> dict
                 eps=epsilon,
                 n_queries=queries,
                 resc_schedule=False,
-                seed=SEED,
+                seed=seed,
                 device="cpu",
             ).perturb
         ),
@@ -231,7 +233,7 @@ def square(model: nn.Module, norm: str, epsilon: float, *, queries: int) -> dict
                 eps=epsilon,
                 n_queries=queries,
                 resc_schedule=False,
-                seed=SEED,
+                seed=seed,
             )
         ),
         "ART": _art(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 import libraries
 import pytest
 import torch
-from test_fixed_budget import assert_no_more_left
 from test_minimal_norm import assert_as_close
 
 from assay.attacks.boundary import Boundary
@@ -21,11 +22,20 @@ RADII = {
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("subject", list(RADII), indirect=True)
 def test_square_leaves_no_more_images_than_any_library(subject, norm):
-    """On 128 images; torchattacks' and ART's, the same algorithm, are left out for their time."""
+    """Means of three seeds, since single runs differ by two or three of the 128 images.
+
+    torchattacks' and ART's, the same algorithm, are left out for their time.
+    """
     subject, epsilon, queries = subject.first(128), RADII[subject.name][norm], 300
-    run = libraries.square(subject.module, norm, epsilon, queries=queries)["pyautoattack"]
-    attack = Square(norm=norm, queries=queries)
-    assert_no_more_left(subject, attack, norm, epsilon, {"pyautoattack": run})
+    ours, theirs = [], []
+    for seed in range(3):
+        broken = subject.attacked(Square(norm=norm, queries=queries), epsilon, seed).broken[0]
+        ours.append(int((~broken).sum()))
+        runs = libraries.square(subject.module, norm, epsilon, queries=queries, seed=seed)
+        found = runs["pyautoattack"](subject.images, subject.labels)
+        theirs.append(subject.survivors(found, norm, epsilon))
+    assert fmean(ours) <= fmean(theirs) + 1, f"{ours} left of {theirs}"
+    assert max(ours) < len(subject.images)
 
 
 @pytest.mark.parametrize("subject", ["standard", "robust"], indirect=True)
