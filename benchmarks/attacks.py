@@ -19,8 +19,10 @@ import multiprocessing
 import statistics
 import tempfile
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -43,7 +45,10 @@ RESULTS = Path(__file__).with_name("attacks.json")
 OURS = "assay"
 NETWORKS = {"standard": {"epochs": 2}, "robust": {"epochs": 5, "epsilon": 0.35}}
 MEBIBYTE = 2**20
-# Passes of a full batch per bare measurement.
+# A library so many times slower than the fastest one, alone in its process, is not timed again.
+HOPELESS = 4
+# Passes of a full batch per bare measurement, at most; never more than the attack makes, since the
+# first one after another contender is slower than the next.
 BARE = 8
 
 
@@ -63,9 +68,7 @@ class Contest:
             logits = torch.cat([self.module(piece) for piece in test_x.split(BATCH)])
         right = (logits.argmax(dim=1) == test_y).nonzero().squeeze(1)[: row.images]
         self.images, self.labels = test_x[right], test_y[right]
-        self.victim = Victim.from_module(
-            self.module, classes=10, shape=(1, 28, 28), max_batch=BATCH
-        )
+        self.victim = Victim.from_module(self.module, classes=10, shape=(1, 28, 28))
         self.clean = judge(self.victim, self.images, self.labels, torch.Generator(), replays=1)
         self.victim.forwards = 0
         rivals = {name: self._judged(name, run) for name, run in row.rivals(self.module).items()}
@@ -94,7 +97,9 @@ class Contest:
         """One run: passes, memory and what it reaches; an error is a result, too."""
         try:
             with counted(self.module) as passes, peak_memory() as memory:
+                began = time.perf_counter()
                 found = self.contenders[name](self.images, self.labels)
+                seconds = time.perf_counter() - began
         except Exception as error:
             return {"error": f"{type(error).__name__}: {error}"}
         if name == OURS:
@@ -108,35 +113,37 @@ class Contest:
         return {
             **passes,
             **memory,
+            "seconds": seconds,
             "broken": int(broken.sum()),
             "median": float(reached) if reached.isfinite() else None,
         }
 
-    def seconds(self, names: list[str]) -> dict[str, list[float]]:
+    def seconds(self, names: list[str], passes: int) -> dict[str, list[float]]:
         """Round by round, for the contenders and for bare passes (``forward``, ``gradient``)."""
         few = self.images[:8], self.labels[:8]
         runs = {}
         for name in names:
             self.contenders[name](*few)
             runs[name] = partial(self.contenders[name], self.images, self.labels)
-        bare = self._bare()
+        bare = self._bare(passes)
         for run in bare.values():
             run()
         return interleaved({**runs, **bare}, self.row.rounds, warm_up=False)
 
-    def _bare(self) -> dict[str, Callable[[], None]]:
-        """`BARE` passes of a batch of this row's images through the victim's own view."""
+    def _bare(self, passes: int) -> dict[str, Callable[[], None]]:
+        """Some passes of a batch of this row's images through the victim's own view."""
         (view,) = self.victim.views.values()
-        x, y = self.images[:BATCH], self.labels[:BATCH]
+        batch = self.victim.max_batch
+        x, y = self.images[:batch], self.labels[:batch]
         generator = torch.Generator()
 
         def forward() -> None:
             with torch.inference_mode():
-                for _ in range(BARE):
+                for _ in range(passes):
                     view.logits(x, generator)
 
         def gradient() -> None:
-            for _ in range(BARE):
+            for _ in range(passes):
                 leaf = x.clone().requires_grad_()
                 torch.autograd.grad(cross_entropy(view.logits(leaf, generator), y).sum(), leaf)
 
@@ -209,6 +216,8 @@ def profile(key: str, name: str, quick: bool, threads: int) -> dict:
 
 def measure(key: str, quick: bool, threads: int) -> dict:
     """A row of attacks.json."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(threads)
     contest = Contest(table_rows(quick)[key], quick)
     row = contest.row
     spawn = multiprocessing.get_context("spawn")
@@ -216,14 +225,20 @@ def measure(key: str, quick: bool, threads: int) -> dict:
     for name in contest.contenders:
         with spawn.Pool(1) as pool:
             profiles[name] = pool.apply(profile, (key, name, quick, threads))
-    names = [name for name, found in profiles.items() if "error" not in found]
-    seconds = contest.seconds(names)
+    alone = {name: found["seconds"] for name, found in profiles.items() if "error" not in found}
+    fastest = min((seconds for name, seconds in alone.items() if name != OURS), default=0.0)
+    names = [name for name in alone if name == OURS or alone[name] <= HOPELESS * fastest]
+    batch = min(contest.victim.max_batch, len(contest.images))
+    # Half of what the attack spends at most: its own first pass is no more expensive, then.
+    passes = min(BARE, max(1, profiles[OURS]["forwards"] // (2 * batch)))
+    seconds = contest.seconds(names, passes)
     return {
         "title": row.title,
         "network": row.network,
         "source": contest.source,
         "epsilon": row.epsilon,
         "images": len(contest.images),
+        "bare_images": passes * batch,
         "bar": row.bar,
         "floor": row.floor,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -236,15 +251,16 @@ def measure(key: str, quick: bool, threads: int) -> dict:
 
 def over_floor(row: dict, name: str) -> float:
     """Time over that of the bare passes which the contender made."""
-    batch = BARE * min(BATCH, row["images"])
-    passes = row["profiles"][name]
+    images, passes = row["bare_images"], row["profiles"][name]
     forwards, backwards = passes["forwards"], passes["backwards"]
     bare = [
-        (forwards * forward + backwards * (gradient - forward)) / batch
+        (forwards * forward + backwards * (gradient - forward)) / images
         for forward, gradient in zip(
             row["seconds"]["forward"], row["seconds"]["gradient"], strict=True
         )
     ]
+    if name not in row["seconds"]:
+        return passes["seconds"] / statistics.median(bare)
     return ratio(row["seconds"][name], bare)
 
 
@@ -261,8 +277,12 @@ def as_strong(row: dict, rivals: list[str]) -> bool:
 
 def drawn(row: dict) -> list[list[str]]:
     """The table's lines for a row: assay first, then the libraries by their speed."""
-    seconds = {name: statistics.median(values) for name, values in row["seconds"].items()}
-    rivals = [name for name in row["profiles"] if name != OURS and name in seconds]
+    seconds = {
+        name: statistics.median(row["seconds"].get(name, [found.get("seconds")]))
+        for name, found in row["profiles"].items()
+        if "error" not in found
+    }
+    rivals = [name for name in seconds if name != OURS]
     rivals.sort(key=seconds.get)
     lines = []
     for name in [OURS, *rivals]:
@@ -312,13 +332,14 @@ def write(rows: dict[str, dict]) -> None:
 SmallCNN on {ordered[0]["source"]}, the first test images that it gets right: fixed budgets
 (L∞ 0.3, L2 2) against an adversarially trained one, where most images survive, minimal norms
 against a standard one. Equal budgets, all contenders of a row interleaved in one process;
-images/s is the median, ratios are medians of the rounds' ratios, against the fastest library.
+images/s is the median, ratios are medians of the rounds' ratios, against the fastest library; a
+library {HOPELESS} times slower than that one ran once, alone.
 The clean decision is known to all; each run ends with the decision on what it found, by a pass of
 its own for torchattacks, ART and the single attacks of pyautoattack, which do not tell.
 *Forward* and *backward* are passes per image; *MiB* is how far a process of its own grew during
 the attack; *broken* counts images, for minimal norms with the median distance (infinite without
 success); *time / floor* divides by the time of exactly the passes that the contender made, through
-the same network with frozen parameters in batches of {BATCH}, with nothing around them. *Met* also
+the same network with frozen parameters in assay's batches, with nothing around them. *Met* also
 asks for equal strength: broken images within half a point, a median distance of at most 1.02 times
 the closest library's. Foolbox's Boundary also spends 51 queries per image on a start.
 ART's C&W, twenty times as slow as Foolbox's, is left out.
@@ -338,13 +359,13 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="try the rows, keep nothing")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    warnings.simplefilter("ignore")
-    torch.set_num_threads(arguments.threads)
     rows = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}
     for key in arguments.only:
         if arguments.missing and key in rows:
             continue
-        row = measure(key, arguments.quick, arguments.threads)
+        # A process per row: what the allocator has learnt from earlier rows changes later ones.
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            row = process.submit(measure, key, arguments.quick, arguments.threads).result()
         print(table(["", *[""] * 10], drawn(row)), flush=True)
         if not arguments.quick:
             rows[key] = row

@@ -89,7 +89,7 @@ def table_rows(quick: bool) -> dict[str, Row]:
             attack=FGSM(),
             rivals=partial(libraries.fgsm, epsilon=LINF),
             images=images,
-            rounds=amount(15, 2),
+            rounds=amount(25, 2),
             bar=bar,
             floor=1.10,
         )
@@ -104,6 +104,7 @@ def table_rows(quick: bool) -> dict[str, Row]:
                 attack=PGD(norm=norm, steps=steps, step=length),
                 rivals=partial(libraries.pgd, norm=norm, epsilon=epsilon, steps=steps, step=length),
                 images=images,
+                rounds=5 if batch == 128 else 3,
                 bar=bar,
                 floor=1.10,
             )
@@ -162,12 +163,12 @@ def table_rows(quick: bool) -> dict[str, Row]:
     )
     queries = amount(500, 20)
     rows["square"] = Row(
-        title=f"Square L∞, {queries} queries",
+        title=f"Square L∞, {queries} queries, schedule rescaled",
         network="robust",
         norm="linf",
         epsilon=LINF,
-        attack=Square(queries=queries),
-        rivals=partial(libraries.square, norm="linf", epsilon=LINF, queries=queries),
+        attack=Square(queries=queries, rescale_schedule=True),
+        rivals=partial(libraries.square, norm="linf", epsilon=LINF, queries=queries, rescale=True),
         images=images,
         rounds=3,
         bar=1.6,
@@ -205,10 +206,10 @@ def table_rows(quick: bool) -> dict[str, Row]:
         network="robust",
         norm="linf",
         epsilon=LINF,
-        attack=FAB(steps=steps, targets=9),
+        attack=FAB(steps=steps, targets=9, stop_within=True),
         rivals=partial(libraries.fab, **common, targets=9),
         images=images,
-        rounds=3,
+        rounds=2,
         bar=2.0,
     )
     queries = amount(5000, 20)
@@ -223,7 +224,7 @@ def table_rows(quick: bool) -> dict[str, Row]:
             partial(libraries.autoattack, norm="linf", epsilon=LINF, steps=steps, queries=queries),
         ),
         images=amount(32, 4),
-        rounds=amount(3, 1),
+        rounds=amount(2, 1),
         bar=2.0,
         tells=("pyautoattack",),
     )

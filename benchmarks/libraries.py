@@ -211,8 +211,15 @@ def boundary(model: nn.Module, *, steps: int) -> dict[str, Run]:
 
 
 def square(
-    model: nn.Module, norm: str, epsilon: float, *, queries: int, seed: int = SEED
+    model: nn.Module,
+    norm: str,
+    epsilon: float,
+    *,
+    queries: int,
+    rescale: bool = False,
+    seed: int = SEED,
 ) -> dict[str, Run]:
+    """ART's always rescales the schedule, and asks several times for what it knows."""
     name = PYAUTOATTACK_NORM[norm]
     return {
         "pyautoattack": _seeded(
@@ -221,7 +228,7 @@ def square(
                 norm=name,
                 eps=epsilon,
                 n_queries=queries,
-                resc_schedule=False,
+                resc_schedule=rescale,
                 seed=seed,
                 device="cpu",
             ).perturb
@@ -232,7 +239,7 @@ def square(
                 norm=name,
                 eps=epsilon,
                 n_queries=queries,
-                resc_schedule=False,
+                resc_schedule=rescale,
                 seed=seed,
             )
         ),

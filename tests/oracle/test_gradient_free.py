@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from statistics import fmean
+from math import sqrt
+from statistics import fmean, variance
 
 import libraries
 import pytest
 import torch
+from test_fixed_budget import HALF_A_POINT
 from test_minimal_norm import assert_as_close
 
 from assay.attacks.boundary import Boundary
 from assay.attacks.square import Square
 
+SEEDS = 3
 RADII = {
     "standard": {"linf": 0.15, "l2": 2.5},
     "robust": {"linf": 0.35, "l2": 3.0},
@@ -22,19 +25,22 @@ RADII = {
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("subject", list(RADII), indirect=True)
 def test_square_leaves_no_more_images_than_any_library(subject, norm):
-    """Means of three seeds, since single runs differ by two or three of the 128 images.
+    """Means of three seeds on 128 images, within half a point and twice their difference's error.
 
-    torchattacks' and ART's, the same algorithm, are left out for their time.
+    Seeds alone make two to five images of difference. torchattacks' and ART's, the same algorithm,
+    are left out for their time.
     """
-    subject, epsilon, queries = subject.first(128), RADII[subject.name][norm], 300
+    subject, epsilon, queries = subject.first(128), RADII[subject.name][norm], 150
     ours, theirs = [], []
-    for seed in range(3):
+    for seed in range(SEEDS):
         broken = subject.attacked(Square(norm=norm, queries=queries), epsilon, seed).broken[0]
         ours.append(int((~broken).sum()))
         runs = libraries.square(subject.module, norm, epsilon, queries=queries, seed=seed)
         found = runs["pyautoattack"](subject.images, subject.labels)
         theirs.append(subject.survivors(found, norm, epsilon))
-    assert fmean(ours) <= fmean(theirs) + 1, f"{ours} left of {theirs}"
+    error = sqrt((variance(ours) + variance(theirs)) / SEEDS)
+    allowed = HALF_A_POINT * len(subject.images) + 2 * error
+    assert fmean(ours) <= fmean(theirs) + allowed, f"{ours} left, {theirs} by pyautoattack"
     assert max(ours) < len(subject.images)
 
 

@@ -79,6 +79,17 @@ def test_an_iterative_attack_weaker_than_one_step_fails(run):
     assert "fgsm at linf 0.05" in got.sentence
 
 
+def test_of_two_iterative_attacks_the_dearer_one_may_be_weaker(run):
+    # Such is a minimal-norm attack: it spends its steps on coming closer, not on one radius.
+    closer = run[run.attack == "pgd_linf"].assign(attack="fab_linf")
+    closer["backwards"] *= 20
+    fgsm = int(run.loc[where(run, "fgsm", 0.05), "broken"].sum())
+    pgd = closer.index[where(closer, "fab_linf", 0.05) & closer.broken]
+    assert len(pgd) > fgsm + 0.02 * where(run, "fgsm", 0.05).sum()
+    closer.loc[pgd[: len(pgd) - fgsm], "broken"] = False
+    assert finding(pd.concat([run, closer], ignore_index=True), "D16").status == "pass"
+
+
 def test_an_iterative_attack_is_known_by_its_steps_even_if_most_images_left_early(run):
     # Broken images leave the batch: on average PGD then spends less than FGSM's single pass.
     late = where(run, "pgd_linf", 0.1) & (run["sample"] > 0)

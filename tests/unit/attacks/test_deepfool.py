@@ -38,9 +38,9 @@ def found(attack, victim, images, labels):
 
 def reference(logits, image, label, norm, steps=50, overshoot=0.02):
     """The published loop for one image, over all classes."""
-    x, way = image, torch.zeros_like(image)
+    x = far = image
     for _ in range(steps):
-        if int(logits(x, None).argmax()) != label:
+        if int(logits(far, None).argmax()) != label:
             break
         options = []
         for k in set(range(CLASSES)) - {label}:
@@ -54,9 +54,9 @@ def reference(logits, image, label, norm, steps=50, overshoot=0.02):
                 length, direction = gap.abs() / w.abs().sum(), w.sign()
             options.append((length.item(), direction))
         length, direction = min(options, key=lambda option: option[0])
-        way = way + (length + 1e-4) * direction
-        x = (image + (1 + overshoot) * way).clamp(0, 1)
-    return x
+        x = (x + (length + 1e-4) * direction).clamp(0, 1)
+        far = (image + (1 + overshoot) * (x - image)).clamp(0, 1)
+    return far
 
 
 @pytest.mark.parametrize(("norm", "dual"), [("l2", 2), ("linf", 1)])
@@ -74,7 +74,7 @@ def test_the_distance_on_the_linear_model_is_the_closed_form(norm, dual):
 @pytest.mark.parametrize(("norm", "dual"), [("l2", 2), ("linf", 1)])
 def test_among_several_planes_the_nearest_is_crossed(norm, dual):
     images, labels = images_and_labels(planes)
-    distance, result = found(DeepFool(norm=norm), victim(planes), images, labels)
+    distance, result = found(DeepFool(norm=norm, final_steps=0), victim(planes), images, labels)
     gaps = planes(images, None) - planes(images, None).gather(1, labels[:, None])
     normals = (WEIGHT.T[:, None] - WEIGHT.T[None]).norm(p=dual, dim=2)
     closed = (gaps.abs() / normals[labels]).nan_to_num(torch.inf).scatter(1, labels[:, None], 9.0)
@@ -87,7 +87,7 @@ def test_among_several_planes_the_nearest_is_crossed(norm, dual):
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_it_takes_the_steps_of_a_straightforward_loop(norm):
     images, labels = images_and_labels(curved)
-    _, result = found(DeepFool(norm=norm), victim(curved), images, labels)
+    _, result = found(DeepFool(norm=norm, final_steps=0), victim(curved), images, labels)
     expected = torch.cat(
         [
             reference(curved, image[None], int(label), norm)
@@ -95,6 +95,20 @@ def test_it_takes_the_steps_of_a_straightforward_loop(norm):
         ]
     )
     torch.testing.assert_close(result.images[0], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_the_final_steps_end_closer_and_on_the_same_line(norm):
+    images, labels = images_and_labels(curved)
+    far, rough = found(DeepFool(norm=norm, final_steps=0), victim(curved), images, labels)
+    near, fine = found(DeepFool(norm=norm), victim(curved), images, labels)
+    assert torch.equal(rough.broken, fine.broken)
+    # An image on the boundary itself is moved beyond it.
+    assert (near <= 1.005 * far).all()
+    assert (near < 0.99 * far).float().mean() > 0.3
+    way, whole = ((result.images[0] - images).flatten(1) for result in (fine, rough))
+    cosine = torch.nn.functional.cosine_similarity(way, whole)
+    torch.testing.assert_close(cosine, torch.ones_like(cosine), rtol=0, atol=1e-4)
 
 
 def test_two_candidates_look_only_at_the_runner_up():
@@ -109,7 +123,8 @@ def test_an_image_that_is_done_costs_nothing_more():
     images, labels = images_and_labels(planes)
     _, result = found(DeepFool(norm="l2", steps=50), victim(planes), images, labels)
     assert (result.backwards[0] == CLASSES - 1).all()
-    assert result.forwards.max() == 4  # the clean decision, one step, one look, the verdict
+    # The clean decision, one step, one look, three steps back to the boundary, the verdict.
+    assert result.forwards.max() == 7
 
 
 def test_a_victim_without_gradient_leaves_the_images_where_they_are():
@@ -140,7 +155,8 @@ def test_on_a_noisy_victim_a_lucky_draw_does_not_end_the_search(norm):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"norm": "l1"}, {"steps": 0}, {"candidates": 1}, {"overshoot": -0.1}]
+    "wrong",
+    [{"norm": "l1"}, {"steps": 0}, {"candidates": 1}, {"overshoot": -0.1}, {"final_steps": -1}],
 )
 def test_impossible_settings_are_named(wrong):
     with pytest.raises(AttackError, match=f"attack setting '{next(iter(wrong))}'"):

@@ -165,6 +165,22 @@ def test_a_step_costs_one_forward_pass_and_one_backward_pass_per_class(targets, 
     assert (result.forwards == 2 * runs * 8 + 3 + 2).all()
 
 
+def test_what_breaks_within_the_smallest_radius_leaves_before_the_next_run_if_it_shall():
+    module = Net().eval()
+    images, labels = images_for(module)
+    victim = Victim.from_module(module, classes=4, shape=SHAPE)
+    whole = FAB(steps=7, targets=3)(victim, images, labels, [1.0], generator())
+    radius = float(whole.linf[0].median())
+    attack = FAB(steps=7, targets=3, stop_within=True)
+    result = attack(victim, images, labels, [2 * radius, radius], generator())
+    assert torch.equal(result.broken[1], whole.linf[0] <= radius)
+    first = FAB(steps=7, targets=1)(victim, images, labels, [1.0], generator())
+    early = first.linf[0] <= 0.99 * radius
+    assert early.any()
+    assert (result.backwards[1][early] == 7).all()
+    assert (result.backwards[1][~result.broken[1]] == 3 * 7).all()
+
+
 @pytest.mark.parametrize(("targets", "expected"), [(1, 0.04 / 0.3), (2, 0.08), (None, 0.08)])
 def test_the_closest_class_is_found_where_it_is_not_the_runner_up(targets, expected):
     images, labels = torch.full((2, *SHAPE), 0.5), torch.zeros(2, dtype=torch.int64)

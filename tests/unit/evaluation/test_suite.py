@@ -354,10 +354,10 @@ def test_other_runtime_errors_are_not_mistaken_for_memory(run):
     def wrong(x, g):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    victim = Victim(logits=wrong, classes=3, shape=SHAPE, device="cpu")
+    victim = Victim(logits=wrong, classes=3, shape=SHAPE, device="cpu", max_batch=16)
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         run([FGSM], victim)
-    assert victim.max_batch == 128
+    assert victim.max_batch == 16
 
 
 def test_no_images_is_told(run):

@@ -67,7 +67,7 @@ class AutoAttack(Ensemble):
         common = {"norm": self.norm, "steps": self.steps}
         targeted = {
             "apgd_t": APGD(loss="dlr", targets=self.targets, **common),
-            "fab_t": FAB(targets=self.targets, **common),
+            "fab_t": FAB(targets=self.targets, stop_within=True, **common),
         }
         square = {"square": Square(norm=self.norm, queries=self.queries)}
         if self.version == "standard":
@@ -79,4 +79,4 @@ class AutoAttack(Ensemble):
         }
         if self.version == "rand":
             return both
-        return {**both, "fab": FAB(restarts=5, **common), **square, **targeted}
+        return {**both, "fab": FAB(restarts=5, stop_within=True, **common), **square, **targeted}

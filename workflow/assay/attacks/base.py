@@ -252,6 +252,7 @@ class Probe:
         log_scores: (n, K) log class probabilities of the decision on the unperturbed images.
         targets: (n,) the classes that a targeted attack drives the images to, or None.
         batch: images per pass that suit the victim.
+        smallest: the smallest epsilon that is attacked, for searches that serve all of them.
     """
 
     def __init__(
@@ -265,9 +266,10 @@ class Probe:
         log_scores: Tensor,
         targets: Tensor | None = None,
         replays: int,
+        smallest: float = 0.0,
     ):
         self.images, self.labels, self.generator = images, labels, generator
-        self.log_scores, self.targets = log_scores, targets
+        self.log_scores, self.targets, self.smallest = log_scores, targets, smallest
         self.batch = victim.max_batch
         self.counts = torch.zeros(5, len(images), dtype=torch.int64, device=images.device)
         self._victim, self._view, self._replays = victim, view, replays
@@ -439,6 +441,7 @@ class Probe:
             log_scores=self.log_scores[rows],
             targets=None if self.targets is None else self.targets[rows],
             replays=self._replays,
+            smallest=self.smallest,
         )
         probe.counts += self.counts[:, rows]
         return probe
@@ -489,7 +492,8 @@ class Attack(ABC):
             ``least_likely``, by the decision on the unperturbed image. The verdict stays the same:
             broken means wrong; whether the target was met is `prediction` against `target`.
         neutral: the epsilon at which nothing changes.
-        looks_at: what an attack without gradients needs: ``scores`` or ``decisions``.
+        looks_at: what an attack without gradients needs: ``decisions``, ``scores`` or
+            ``reconstructions``.
     """
 
     norm: ClassVar[str]
@@ -582,6 +586,7 @@ class Attack(ABC):
                 log_scores=clean.log_scores[rows],
                 targets=None if targets is None else targets[rows],
                 replays=replays,
+                smallest=float(epsilons[ascending[0]]),
             )
             shared = self._prepare(probe)
             for place, e in enumerate(ascending):

@@ -95,7 +95,7 @@ def catalogue_rows() -> list[dict[str, str]]:
 
 
 def access(attack: Attack) -> str:
-    """What the attack needs of its victim: nothing, ``decisions``, ``scores``, ``gradients``."""
+    """What the attack needs of its victim: ``nothing``, ``gradients`` or what it looks at."""
     if not attack.uses_views:
         return "nothing"
     return "gradients" if attack.uses_gradient else attack.looks_at

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from assay.attacks.base import Probe, bad_setting, broken_by, check_norm, unit
+from assay.attacks.losses import margin
 from assay.attacks.minimal import MinimalNorm
+from assay.attacks.nearest import sharpened
 
 # A way of exactly the linear length ends on the boundary, where rounding decides.
 _MARGIN = 1e-4
@@ -17,9 +19,9 @@ _MARGIN = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class DeepFool(MinimalNorm):
-    """x <- clip(x0 + (1 + overshoot) * (r_1 + ... + r_i)), until the decision changes.
+    """x <- clip(x + r), until the decision changes at clip(x0 + (1 + overshoot) * (x - x0)).
 
-    With the gaps f_k = z_k - z_y and their gradients w_k at x, the step r_i leads to the nearest of
+    With the gaps f_k = z_k - z_y and their gradients w_k at x, the step r leads to the nearest of
     the planes f_k + w_k . r = 0: along w_k by |f_k| / |w_k|_2 (``l2``), or along sign(w_k) by
     |f_k| / |w_k|_1 (``linf``).
 
@@ -29,6 +31,9 @@ class DeepFool(MinimalNorm):
         candidates: how many classes are looked at, the image's own among them: the likeliest on the
             unperturbed image, at least 2. Their number is the number of backward passes plus one.
         overshoot: share by which the whole way is made longer, at least 0.
+        final_steps: secant steps, a forward pass each, between the image and what broke it; they
+            cut off what the last linearisation overshot, unless the victim is randomised. 0: as
+            published.
 
     Example:
         >>> DeepFool(norm="l2").overshoot
@@ -38,15 +43,16 @@ class DeepFool(MinimalNorm):
     source: ClassVar[str] = "Moosavi-Dezfooli, Fawzi, Frossard 2016, arXiv:1511.04599"
     differences: ClassVar[tuple[str, ...]] = (
         "only the likeliest classes are candidates, as in the authors' code",
-        "the overshoot lengthens the whole way at every step, not once at the end, and iterates "
-        "stay in [0, 1]",
+        "the decision is asked with the overshoot at every step, and iterates stay in [0, 1]",
         "1e-4 is added to the length of every step, as in Foolbox",
+        "at the end a few secant steps along the whole way find its crossing of the boundary",
     )
 
     norm: str = "linf"
     steps: int = 50
     candidates: int = 10
     overshoot: float = 0.02
+    final_steps: int = 3
 
     def __post_init__(self) -> None:
         check_norm(self.norm, "DeepFool")
@@ -58,6 +64,8 @@ class DeepFool(MinimalNorm):
             )
         if self.overshoot < 0:
             raise bad_setting("overshoot", f"{self.overshoot} stops short", "use at least 0")
+        if self.final_steps < 0:
+            raise bad_setting("final_steps", f"{self.final_steps} steps", "use at least 0")
 
     @property
     def gradient_passes(self) -> int:
@@ -65,18 +73,31 @@ class DeepFool(MinimalNorm):
 
     def _closest(self, probe: Probe) -> Tensor:
         classes = probe.ranking()[:, : self.candidates - 1]
-        x, way = probe.images.clone(), torch.zeros_like(probe.images)
+        # Without and with overshoot. What the bounds cut off a step is gone: the next one makes up
+        # for it where there is room. Summed beyond the bounds instead, the steps lead to twice as
+        # many linearisations and 1.04 times as far on a robust MNIST network.
+        at, x = probe.images.clone(), probe.images.clone()
+        lead = torch.full_like(x[:, 0, 0, 0], -torch.inf)
         live = torch.arange(len(x), device=x.device)
-        for step in range(self.steps):
-            if step:
-                # A forward pass costs less than the many backward passes of an image that is done.
-                live = live[~broken_by(probe, x[live], live, probe.logits(x[live], live))]
+        for step in range(self.steps + 1):
+            # A forward pass costs less than the many backward passes of an image that is done.
+            if step and len(live):
+                logits = probe.logits(x[live], live)
+                hits = broken_by(probe, x[live], live, logits)
+                lead[live[hits]] = margin(logits[hits], probe.labels[live[hits]])
+                live = live[~hits]
+            if step == self.steps or not len(live):
+                break
             # In pieces, because a gradient per class is several times as large as the images.
             for rows in live.split(probe.batch):
-                gaps, _, slopes = probe.jacobian(x[rows], rows, classes[rows])
-                way[rows] += self._step(gaps, slopes)
-            far = probe.images[live] + (1 + self.overshoot) * way[live]
-            x[live] = far.clamp_(0.0, 1.0)
+                gaps, _, slopes = probe.jacobian(at[rows], rows, classes[rows])
+                at[rows] = (at[rows] + self._step(gaps, slopes)).clamp_(0.0, 1.0)
+            way = at[live] - probe.images[live]
+            x[live] = way.mul_(1 + self.overshoot).add_(probe.images[live]).clamp_(0.0, 1.0)
+        broken = lead.isfinite().nonzero().squeeze(1)
+        # A randomised victim's boundary is no place for an image that has to win its replays.
+        steps = self.final_steps if probe.certain else 0
+        x[broken] = sharpened(probe, x[broken], broken, lead[broken], steps=steps)
         return x
 
     def _step(self, gaps: Tensor, slopes: Tensor) -> Tensor:

@@ -11,13 +11,11 @@ from torch import Tensor
 from assay.attacks.base import Probe, bad_setting, broken_by, check_norm, unit
 from assay.attacks.losses import margin
 from assay.attacks.minimal import MinimalNorm
+from assay.attacks.nearest import sharpened
 
 # How far from the image a restart may begin where nothing was found yet: the public code's epsilon.
 REACH = {"linf": 0.3, "l2": 1.0}
 FINAL_STEPS = 3
-# The wrong class has to lead by this share of the true one's unperturbed lead: far more than a
-# logit's rounding, which depends on the batch that it is computed in and must not turn the verdict.
-SPARE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +42,9 @@ class FAB(MinimalNorm):
         alpha_max: largest weight of the way that starts at the image, in [0, 1].
         eta: how far beyond the edge a step goes, at least 1.
         beta: how much of the way from the image stays after a success, in (0, 1).
+        stop_within: what is broken within the smallest radius that is asked for leaves before the
+            next run, as within AutoAttack; its distance is then not the smallest. A randomised
+            victim's images stay.
 
     Example:
         >>> FAB(norm="l2", targets=9).steps
@@ -67,6 +68,7 @@ class FAB(MinimalNorm):
     alpha_max: float = 0.1
     eta: float = 1.05
     beta: float = 0.9
+    stop_within: bool = False
 
     def __post_init__(self) -> None:
         check_norm(self.norm, "FAB")
@@ -98,8 +100,13 @@ class FAB(MinimalNorm):
                 x = probe.images
                 if restart:
                     x = self._start(probe, best.distance)
-                # No image leaves early, so each batch runs to its end while it is in the cache.
-                for rows in everyone.split(probe.batch):
+                searched = everyone
+                if self.stop_within and probe.certain:
+                    searched = everyone[best.distance > probe.smallest]
+                    if not len(searched):
+                        break
+                # No image leaves a run, so each batch goes to its end while it is in the cache.
+                for rows in searched.split(probe.batch):
                     self._run(probe, rows, x[rows], classes[rows], best)
         best.sharpen(FINAL_STEPS)
         return best.images
@@ -180,26 +187,10 @@ class _Closest:
         return hits
 
     def sharpen(self, steps: int) -> None:
-        """Secant steps on the line from image to best iterate, to just beyond the edge.
-
-        Usually that is a step back; an iterate that stands on the edge itself is moved forward.
-        """
-        probe = self._probe
         rows = self.distance.isfinite().nonzero().squeeze(1)
-        origin, outer = probe.images[rows], self.images[rows]
-        low, high = torch.zeros_like(self.distance[rows]), torch.ones_like(self.distance[rows])
-        behind, ahead = margin(probe.log_scores[rows], probe.labels[rows]), self._lead[rows]
-        spare = SPARE * behind.abs()
-        for _ in range(steps if len(rows) else 0):
-            share = (spare - behind) / (ahead - behind).clamp_min(1e-12)
-            place = low + (high - low) * share.clamp(0.0, 1.0 + 2 * SPARE)
-            x = origin.lerp(outer, place[:, None, None, None]).clamp_(0.0, 1.0)
-            logits = probe.logits(x, rows)
-            lead = margin(logits, probe.labels[rows])
-            beyond = broken_by(probe, x, rows, logits) & (lead >= spare / 2)
-            self.images[rows[beyond]] = x[beyond]
-            low, behind = torch.where(beyond, low, place), torch.where(beyond, behind, lead)
-            high, ahead = torch.where(beyond, place, high), torch.where(beyond, lead, ahead)
+        self.images[rows] = sharpened(
+            self._probe, self.images[rows], rows, self._lead[rows], steps=steps
+        )
 
 
 def shortest_move(points: Tensor, normals: Tensor, residuals: Tensor, norm: str) -> Tensor:

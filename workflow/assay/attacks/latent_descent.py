@@ -35,6 +35,8 @@ class LatentDescent(Attack):
         "the class and its reconstruction are looked up anew at each step",
     )
 
+    looks_at: ClassVar[str] = "reconstructions"
+
     norm: str = "linf"
     steps: int = 40
     relative_step: float = 2.5

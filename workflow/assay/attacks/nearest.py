@@ -1,11 +1,16 @@
-"""What the searches for a minimal L2 norm keep: the closest broken iterate, a bisected weight."""
+"""What searches for a minimal norm share: the closest broken iterate, a bisected weight, an end."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Probe
+from assay.attacks.base import Probe, broken_by
+from assay.attacks.losses import margin
+
+# The wrong class has to lead by this share of the true one's unperturbed lead: far more than a
+# logit's rounding, which depends on the batch that it is computed in and must not turn the verdict.
+SPARE = 1e-3
 
 
 class Nearest:
@@ -68,3 +73,35 @@ class Bisection:
         self._lower = torch.where(broke, self._lower, self.weight)
         middle = (self._lower + self._upper) / 2
         self.weight = torch.where(self._upper.isinf(), 10 * self.weight, middle)
+
+
+def sharpened(probe: Probe, found: Tensor, rows: Tensor, lead: Tensor, *, steps: int) -> Tensor:
+    """Broken images, moved along the lines from their originals to just beyond the edge.
+
+    Secant steps on the margin. Usually they lead back; an image on the edge itself moves forward.
+
+    Args:
+        probe: whose images they are variants of.
+        found: (m, C, H, W) broken images.
+        rows: (m,) the images of the probe that they are variants of, none of them twice.
+        lead: (m,) how far the likeliest wrong class leads there, by the view.
+        steps: forward passes per image.
+
+    Returns:
+        (m, C, H, W), the last one that is broken of each line.
+    """
+    origin, closest = probe.images[rows], found.clone()
+    low, high = torch.zeros_like(lead), torch.ones_like(lead)
+    behind, ahead = margin(probe.log_scores[rows], probe.labels[rows]), lead
+    spare = SPARE * behind.abs()
+    for _ in range(steps if len(rows) else 0):
+        share = (spare - behind) / (ahead - behind).clamp_min(1e-12)
+        place = low + (high - low) * share.clamp(0.0, 1.0 + 2 * SPARE)
+        x = origin.lerp(found, place[:, None, None, None]).clamp_(0.0, 1.0)
+        logits = probe.logits(x, rows)
+        gap = margin(logits, probe.labels[rows])
+        beyond = broken_by(probe, x, rows, logits) & (gap >= spare / 2)
+        closest[beyond] = x[beyond]
+        low, behind = torch.where(beyond, low, place), torch.where(beyond, behind, gap)
+        high, ahead = torch.where(beyond, place, high), torch.where(beyond, gap, ahead)
+    return closest

@@ -58,8 +58,7 @@ class Victim:
         draws: ``(images, n, generator) -> (n, B, K)``, n independent decisions, for a model that
             can make them for less than n calls of `logits`.
         log_px: ``(images, generator) -> (B,)``, log p(x) in nats, for a model that has one.
-        max_batch: images per pass; more rarely runs faster on a CPU (the activations leave its
-            cache) and may not fit a GPU. May be lowered at any time.
+        max_batch: images per pass; None: what suits the device. May be lowered at any time.
 
     Attributes:
         forwards, backwards: image passes since the start, each view's weighted by its `passes`.
@@ -83,18 +82,19 @@ class Victim:
         stochastic: bool = False,
         draws: Callable[[Tensor, int, torch.Generator], Tensor] | None = None,
         log_px: Decision | None = None,
-        max_batch: int = 128,
+        max_batch: int | None = None,
     ):
         if classes < 2:
             raise AttackError(
                 f"a decision needs two classes, not {classes}", where="victim 'classes'"
             )
-        if max_batch < 1:
+        if max_batch is not None and max_batch < 1:
             raise AttackError(f"{max_batch} is not a batch size", where="victim 'max_batch'")
         if views is not None and not views:
             raise AttackError("no view to search on", where="victim 'views'", remedy="pass None")
         self.classes, self.shape, self.device = classes, tuple(shape), torch.device(device)
-        self.stochastic, self.max_batch = stochastic, max_batch
+        self.stochastic = stochastic
+        self.max_batch = max_batch or suitable_batch(self.device)
         self.views = dict(views) if views is not None else {"model": View(logits)}
         self.has_log_px = log_px is not None
         self.forwards = self.backwards = 0
@@ -108,7 +108,7 @@ class Victim:
         classes: int,
         shape: tuple[int, int, int],
         device: torch.device | str = "cpu",
-        max_batch: int = 128,
+        max_batch: int | None = None,
     ) -> Victim:
         """The victim that any deterministic torch module is, with the weights it has now.
 
@@ -166,7 +166,7 @@ class Victim:
         with torch.inference_mode():
             pieces = [
                 _over_draws(self._look(view, piece, generator), view.draws)
-                for piece in images.split(self._piece(view))
+                for piece in images.split(self._piece(view, len(images)))
             ]
         self.forwards += view.passes * len(images)
         # Joined outside inference mode, the result is an ordinary tensor that may be written to.
@@ -198,7 +198,7 @@ class Victim:
         """
         losses, logits, gradients = [], [], []
         classes = (labels,) if targets is None else (labels, targets)
-        size = self._piece(view)
+        size = self._piece(view, len(images))
         for piece, *truth in zip(
             images.split(size), *(part.split(size) for part in classes), strict=True
         ):
@@ -246,7 +246,7 @@ class Victim:
             zero where the view has cut the graph. None of them is checked for finiteness.
         """
         gaps, logits, gradients = [], [], []
-        size = self._piece(view)
+        size = self._piece(view, len(images))
         for piece, truth, others in zip(
             images.split(size), labels.split(size), classes.split(size), strict=True
         ):
@@ -284,13 +284,15 @@ class Victim:
                 remedy="use this attack on generative models with one reconstruction per class",
             )
         with torch.inference_mode():
-            pieces = [view.reconstructions(p, generator) for p in images.split(self._piece(view))]
+            size = self._piece(view, len(images))
+            pieces = [view.reconstructions(p, generator) for p in images.split(size)]
         self.forwards += view.passes * len(images)
         return torch.cat(pieces).clamp(0.0, 1.0)
 
-    def _piece(self, view: View) -> int:
-        """Images per look, such that all its draws fit the batch."""
-        return max(1, self.max_batch // view.draws)
+    def _piece(self, view: View, n: int) -> int:
+        """Images per look at n: all draws fit the batch, and no small rest remains."""
+        most = max(1, self.max_batch // view.draws)
+        return max(1, math.ceil(n / math.ceil(n / most))) if n else 1
 
     def _look(self, view: View, images: Tensor, generator: torch.Generator) -> Tensor:
         """(draws * B, K) logits, draw by draw."""
@@ -302,6 +304,15 @@ class Victim:
         if logits.shape != (n, self.classes):
             raise _wrong_shape("logits", logits, (n, self.classes))
         return logits
+
+
+def suitable_batch(device: torch.device) -> int:
+    """Images per pass that run fast on a device and fit its memory.
+
+    On a CPU the activations of more leave the cache, and their memory is mapped anew for each pass:
+    measured 1.1 to 1.3 times the time per image at 128.
+    """
+    return 64 if device.type == "cpu" else 128
 
 
 def _over_draws(logits: Tensor, draws: int) -> Tensor:

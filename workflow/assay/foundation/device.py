@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+from contextlib import suppress
 
 import torch
 
 from assay.foundation.errors import ConfigError
 from assay.foundation.lease import lease
+
+# Names of glibc's mallopt(3).
+_MMAP_MAX, _TRIM_THRESHOLD = -4, -1
 
 
 def select_device(preference: str = "auto") -> torch.device:
@@ -57,5 +62,14 @@ def _visible_devices() -> list[str]:
 
 
 def use_threads(threads: int) -> None:
-    """Lets torch compute with `threads` CPU threads; sums are bit-identical per thread count."""
+    """Lets torch compute with `threads` CPU threads; sums are bit-identical per thread count.
+
+    The process also keeps the memory that it frees: otherwise large activations go back to the
+    system after each layer and are mapped, and zeroed, anew in the next pass (measured 1.1 to 1.3
+    times the time of passes of 128 images).
+    """
     torch.set_num_threads(max(1, int(threads)))
+    with suppress(OSError, AttributeError):
+        # glibc's; elsewhere there is nothing of the kind to set.
+        ctypes.CDLL(None).mallopt(_MMAP_MAX, 0)
+        ctypes.CDLL(None).mallopt(_TRIM_THRESHOLD, 2**31 - 1)

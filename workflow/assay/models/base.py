@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from assay.attacks.victim import Victim, View
+from assay.attacks.victim import Victim, View, suitable_batch
 from assay.foundation.errors import ModelError
 from assay.foundation.files import atomic_path
 from assay.foundation.registry import load
@@ -109,7 +109,7 @@ class Classifier(nn.Module, ABC):
             stochastic=self.stochastic,
             draws=model.draws,
             log_px=model.log_px,
-            max_batch=self.max_batch,
+            max_batch=min(self.max_batch, suitable_batch(device)),
         )
 
     def require_weights(self) -> None:
