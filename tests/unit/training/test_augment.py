@@ -52,6 +52,17 @@ def test_flip_mirrors_about_half_of_the_images_and_leaves_the_others(images):
     assert 60 < mirrored.sum() < 140
 
 
+def test_noise_has_its_deviation_and_stays_within_bounds():
+    (noise,) = augmentations([{"name": "noise", "deviation": 0.1}])
+    grey = torch.full((4, 1, 64, 64), 0.5)
+    change = noise(grey, torch.Generator().manual_seed(0)) - grey
+    assert change.std().item() == pytest.approx(0.1, rel=0.05)
+    assert change.mean().abs() < 0.01
+    black = noise(torch.zeros(4, 1, 64, 64), torch.Generator().manual_seed(0))
+    assert black.min() == 0
+    assert 0.4 < (black == 0).float().mean() < 0.6
+
+
 def test_augmentations_follow_the_generator_and_their_order(images):
     chain = augmentations([{"name": "shift", "pixels": 1}, {"name": "flip"}])
     assert [part.func.__name__ for part in chain] == ["shift", "flip"]

@@ -1,0 +1,296 @@
+"""Analysis by synthesis: energies, the search and its early end, views, training, the bound."""
+
+import itertools
+
+import pytest
+import torch
+from torch.nn import functional
+
+from assay.attacks.latent_descent import LatentDescent
+from assay.attacks.pgd import PGD
+from assay.foundation.errors import ModelError
+from assay.models import synthesis
+from assay.models.synthesis import AnalysisBySynthesis, _decided
+
+SHAPE, CLASSES, N = (1, 28, 28), 3, 6
+LETTERS = list(itertools.product([False, True], repeat=3))
+
+
+def model(adversarial=False, discriminative=False, variational=False, **settings):
+    """An untrained model whose decoders depend strongly on their codes."""
+    settings = {"candidates": 40, "steps": 15, "stop_early": False, **settings}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = AnalysisBySynthesis(
+            classes=CLASSES,
+            shape=SHAPE,
+            adversarial=adversarial,
+            discriminative=discriminative,
+            variational=variational,
+            **settings,
+        )
+    with torch.no_grad():
+        for name, item in made.decoders.named_parameters():
+            if item.ndim == 4:
+                item.mul_(2.0)
+            elif name.endswith("bias"):
+                item.add_(0.1)
+    return made.eval()
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def images():
+    """Imitations of random codes, with noise: the classes' energies differ."""
+    made = model()
+    with torch.no_grad():
+        codes = torch.randn(N, CLASSES, 10, generator=seeded(1))
+        drawn = made.decoders(codes)[torch.arange(N), torch.arange(N) % CLASSES]
+    return (drawn + 0.05 * torch.rand(drawn.shape, generator=seeded(2))).clamp(0, 1)
+
+
+@pytest.fixture
+def labels():
+    return torch.arange(N) % CLASSES
+
+
+@pytest.mark.parametrize(("a", "d", "v"), LETTERS)
+def test_every_ablation_decides_trains_and_can_be_attacked(a, d, v, images, labels):
+    made = model(a, d, v, steps=3, candidates=5)
+    logits = made.logits(images, seeded())
+    assert logits.shape == (N, CLASSES)
+    assert made.stochastic == v
+    assert torch.equal(logits, made.logits(images, seeded()))
+    parts = made.train().training_loss(images, labels, seeded())
+    assert all(part.shape == (N,) and part.isfinite().all() for part in parts.values())
+    assert ("discriminator" in parts) == a
+    assert ("discrimination" in parts) == d
+    parts["total"].sum().backward()
+    for name, item in made.named_parameters():
+        assert item.grad.isfinite().all(), name
+    victim = made.eval().victim()
+    for view in victim.views.values():
+        _, said, slope = victim.gradient(
+            view, images, labels, lambda z, y: -z.gather(1, y[:, None]).squeeze(1), seeded()
+        )
+        assert said.shape == (N, CLASSES)
+        assert slope.isfinite().all()
+        assert slope.abs().amax(dim=(1, 2, 3)).min() > 0
+
+
+def test_the_energy_is_the_squared_error_and_the_weighted_prior(images):
+    made = model(beta=0.7)
+    codes = torch.randn(N, CLASSES, 1, 10, generator=seeded(3))
+    with torch.no_grad():
+        found = made._energy(images, codes, None)
+        drawn = made.decoders(codes[:, :, 0])
+    for b, k in itertools.product(range(N), range(CLASSES)):
+        error = (images[b] - drawn[b, k]).square().sum()
+        expected = error + 0.7 * codes[b, k].square().sum() / 2
+        torch.testing.assert_close(found[b, k], expected)
+
+
+def test_the_search_begins_at_the_best_candidate_by_itself_for_each_class(images):
+    made = model()
+    start = made._best_candidates(images)
+    pool = torch.randn(int(40 / 0.9), 10, generator=seeded(0))
+    pool = pool[pool.norm(dim=1).argsort()[:40].sort().values]
+    with torch.no_grad():
+        every = torch.stack(
+            [made._energy(images, code.expand(N, CLASSES, 1, 10), None) for code in pool]
+        )
+        own, _ = made._encoder_energy(images)
+        lowest = torch.minimum(every.amin(dim=0), own)
+        torch.testing.assert_close(made._energy(images, start, None), lowest, rtol=1e-4, atol=1e-3)
+
+
+def test_candidates_that_do_not_fit_are_made_anew_with_the_same_result(images, monkeypatch, caplog):
+    kept = model()._best_candidates(images)
+    monkeypatch.setattr(synthesis, "CACHE_BYTES", 1000)
+    assert torch.equal(model()._best_candidates(images), kept)
+    assert "made anew for each batch" in caplog.text
+
+
+def test_candidates_are_made_anew_when_the_weights_have_changed(images):
+    made = model()
+    made.logits(images)
+    with torch.no_grad():
+        made.decoders.layers[0].bias.add_(1.0)
+    fresh = model()
+    with torch.no_grad():
+        fresh.decoders.layers[0].bias.add_(1.0)
+    assert torch.equal(made.logits(images), fresh.logits(images))
+
+
+def test_the_search_is_adam_s(images):
+    made = model(steps=12)
+    leaf = made._best_candidates(images).clone().requires_grad_()
+    adam = torch.optim.Adam([leaf], lr=made.rate)
+    for _ in range(12):
+        adam.zero_grad()
+        made._energy(images, leaf, None).sum().backward()
+        adam.step()
+    with torch.no_grad():
+        expected = made._energy(images, leaf, None)
+    torch.testing.assert_close(made.search(images).energy, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_each_image_is_searched_as_if_it_were_alone(images):
+    made = model()
+    together = made.logits(images)
+    alone = torch.cat([made.logits(image[None]) for image in images])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-3)
+
+
+def test_codes_stay_within_the_radius_in_every_direction(images):
+    found = model(radius=1.5, steps=30, rate=0.3).search(images)
+    assert found.codes.norm(dim=3).max() <= 1.5 + 1e-5
+    # Clipping keeps signs (the published code does not).
+    assert (found.codes < 0).any()
+
+
+def test_an_image_leaves_early_only_when_no_class_can_catch_up():
+    energy = torch.tensor([[1.0, 5.0, 9.0], [1.0, 5.0, 9.0], [1.0, 5.0, 9.0]])
+    further = torch.tensor([[0.0, 3.9, 7.9], [0.0, 4.1, 0.0], [-9.0, 0.0, -9.0]])
+    assert _decided(energy, further).tolist() == [True, False, True]
+
+
+def test_the_early_end_saves_steps_and_keeps_every_decision(images):
+    whole = model(steps=60).search(images)
+    early = model(steps=60, stop_early=True).search(images)
+    assert torch.equal(early.energy.argmin(dim=1), whole.energy.argmin(dim=1))
+    assert early.steps.float().mean() < 50
+    assert (whole.steps == 60).all()
+
+
+def test_a_search_works_in_inference_mode_too(images):
+    made = model()
+    with torch.inference_mode():
+        inside = made.logits(images)
+    assert torch.equal(inside, made.logits(images))
+
+
+def test_the_frozen_view_agrees_with_the_decision_and_has_the_printed_gradient(images, labels):
+    made = model()
+    view = made.views()["frozen"]
+    leaf = images.clone().requires_grad_()
+    logits = view.logits(leaf, seeded())
+    torch.testing.assert_close(logits, made.logits(images))
+    (slope,) = torch.autograd.grad(logits[:, 1].sum(), leaf)
+    drawn = made.reconstructions(made.search(images).codes)[:, 1]
+    torch.testing.assert_close(slope, -2 * (images - drawn))
+
+
+def test_a_second_look_at_nearby_images_goes_on_from_the_first(images, monkeypatch):
+    made = model(warm_steps=2)
+    taken = []
+    search = made.search
+    monkeypatch.setattr(
+        made, "search", lambda *a, **k: taken.append(k.get("steps")) or search(*a, **k)
+    )
+    view, generator = made.views()["frozen"], seeded()
+    view.logits(images, generator)
+    moved = view.logits((images + 0.01).clamp(0, 1)[:4], generator)
+    view.logits(1 - images, generator)
+    view.logits(images, seeded())
+    assert taken == [None, 2, None, None]
+    full = made.logits((images + 0.01).clamp(0, 1)[:4])
+    assert torch.equal(moved.argmax(dim=1), full.argmax(dim=1))
+
+
+def test_the_unrolled_view_differentiates_through_the_search(images):
+    """Against differences of its own values, where the frozen code's gradient is another one."""
+    made = model(steps=3, unrolled_steps=3, candidates=0).double()
+    images = images[:2].double()
+    view, frozen = made.views()["unrolled"], made.views()["frozen"]
+    leaf = images.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(view.logits(leaf, seeded())[:, 1].sum(), leaf)
+    (other,) = torch.autograd.grad(frozen.logits(leaf, seeded())[:, 1].sum(), leaf)
+    # From a fixed start: the encoders' codes depend on the image, and are not differentiated.
+    start = made._best_candidates(images)
+    made._best_candidates = lambda x: start
+    way = torch.randn(images.shape, generator=seeded(4), dtype=torch.float64)
+    step = 1e-5
+    ahead, behind = (view.logits(images + s * way, seeded())[:, 1].sum() for s in (step, -step))
+    expected = (ahead - behind) / (2 * step)
+    torch.testing.assert_close((slope * way).sum(), expected, rtol=1e-3, atol=1e-3)
+    assert not torch.allclose((other * way).sum(), expected, rtol=1e-2)
+
+
+def test_training_a_class_by_itself_is_a_class_wise_sum(images):
+    """A VAE per class, on its own images only: what another class sees changes nothing."""
+    made = model(dropout=0.0)
+    labels = torch.tensor([0, 0, 0, 0, 1, 2])
+    whole = made.training_loss(images, labels, None)
+    for k in range(CLASSES):
+        mine = labels == k
+        gaussian = made.encoders(images[mine][:, None].expand(-1, CLASSES, -1, -1, -1))
+        kl = synthesis.kl_to_standard(gaussian)[:, k]
+        torch.testing.assert_close(whole["prior"][mine], kl, rtol=1e-4, atol=1e-4)
+    made.zero_grad()
+    whole["total"][labels == 0].sum().backward()
+    weight = made.decoders.layers[0].weight.grad.chunk(CLASSES)
+    assert weight[0].abs().max() > 0
+    assert weight[1].abs().max() == weight[2].abs().max() == 0
+
+
+def test_the_discriminator_s_loss_reaches_nothing_else_and_nothing_else_reaches_it(images, labels):
+    for d in (False, True):
+        made = model(True, d, True)
+        parts = made.training_loss(images, labels, seeded())
+        inner = list(made.discriminators.parameters())
+        outer = [*made.encoders.parameters(), *made.decoders.parameters()]
+        slopes = torch.autograd.grad(
+            parts["discriminator"].sum(), outer, retain_graph=True, allow_unused=True
+        )
+        assert all(slope is None for slope in slopes)
+        rest = parts["total"] - parts["discriminator"]
+        slopes = torch.autograd.grad(rest.sum(), inner, allow_unused=True)
+        assert all(slope is None or slope.abs().max() < 1e-4 for slope in slopes)
+
+
+def test_the_shared_loss_is_the_printed_one(images, labels):
+    made = model(True, True, True, dropout=0.0, beta=0.5, gamma=10.0)
+    parts = made.training_loss(images, labels, seeded(7))
+    mean, log_variance = made._encoded(images)
+    generator = seeded(7)
+    noise = torch.randn((1, *mean.shape), generator=generator)[0]
+    codes = mean + (0.5 * log_variance).exp() * noise
+    error = (images[:, None] - made.decoders(codes.expand(-1, CLASSES, -1))).flatten(2)
+    error = error.square().sum(dim=2)
+    seen = made.discriminators(codes).squeeze(1).sigmoid()
+    drawn = torch.randn(codes.shape, generator=generator)
+    real = made.discriminators(drawn).squeeze(1).sigmoid()
+    expected = (
+        error.gather(1, labels[:, None]).squeeze(1)
+        - 0.5 * seen.log()
+        + 10.0 * functional.cross_entropy(-error, labels, reduction="none")
+        - 0.5 * (real.log() + (1 - seen).log())
+    )
+    torch.testing.assert_close(parts["total"], expected, rtol=1e-4, atol=1e-3)
+
+
+def test_no_attack_beats_the_bound_where_the_search_finds_the_closest_images(images):
+    """Decoders that ignore their codes: each class has one image, which any search finds."""
+    made = model(beta=0.0, candidates=1, steps=1)
+    with torch.no_grad():
+        made.decoders.layers[0].weight.zero_()
+    labels = made.logits(images).argmax(dim=1)
+    bound = made.lower_bound(images, labels)
+    assert (bound > 0).all()
+    victim = made.victim()
+    for attack in (PGD(norm="l2", steps=30), LatentDescent(norm="l2")):
+        for epsilon, beaten in ((0.999 * float(bound.min()), False), (20.0, True)):
+            found = attack(victim, images, labels, [epsilon], seeded())
+            assert found.broken.any() == beaten
+    other = (labels + 1) % CLASSES
+    assert (made.lower_bound(images, other) == 0).all()
+
+
+@pytest.mark.parametrize("key", ["steps", "candidates", "warm_steps"])
+def test_negative_settings_are_named(key):
+    with pytest.raises(ModelError, match=f"settings.{key}"):
+        model(**{key: -1})

@@ -1,0 +1,561 @@
+"""Analysis by synthesis: the class whose generator can best imitate the image.
+
+L. Schott, J. Rauber, M. Bethge, W. Brendel: Towards the first adversarially robust neural network
+model on MNIST, ICLR 2019 (ABS); A. Ju: PhD thesis, UC Berkeley 2021, chapter 2 (E-ABS).
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from assay.attacks.victim import View
+from assay.foundation.errors import ModelError
+from assay.models.base import Classifier, correct
+from assay.models.grouped import DROPOUT, Decoders, Discriminators, Encoders, layout_for, log_prior
+from assay.models.latent import kl_to_standard, sample
+
+log = logging.getLogger(__name__)
+
+# Reconstructions of candidates that are kept, at most; beyond, they are made anew for each batch.
+CACHE_BYTES = 1 << 30
+# Candidates that are decoded, and compared with images, at once.
+CHUNK = 250
+# Every so many steps an image may leave the search.
+LOOK_EVERY = 5
+# Closer than this (L2, of images in [0, 1]), an image starts where the one before it ended.
+NEAR = 1.5
+_DECAYS = (0.9, 0.999)
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What the search found for B images under each of K classes.
+
+    Attributes:
+        codes: (B, K, 1 or 2, D): the code or, of a variational search, the mean and log-variance.
+        energy: (B, K), in squared pixel values; the class with the lowest one is the decision.
+        steps: (B,) how many each image took.
+    """
+
+    codes: Tensor
+    energy: Tensor
+    steps: Tensor
+
+
+class AnalysisBySynthesis(Classifier):
+    """K decoders, and a search for the code with which each imitates the image best.
+
+    The energy of class k at the code z is ||x - G_k(z)||^2 + beta * prior, and its logit is
+    -scale * min_z energy. The prior's share is -log D(z) of a discriminator (`adversarial`), else
+    the divergence of the code's Gaussian from N(0, I) or, of a single code, ||z||^2 / 2. The
+    search begins, for each class by itself, at the best of many random codes and of the encoder's,
+    and goes on with Adam. ABS is the class with no letter, E-ABS that with all three.
+
+    Args:
+        classes: number of classes K.
+        shape: (C, H, W) of the images.
+        adversarial: A, a discriminator shapes the codes in training and is the prior.
+        discriminative: D, one encoder for all classes, and training tells the classes apart.
+        variational: V, the search is for a Gaussian, whose noise makes the decision random.
+        layout: the networks' sizes, by name; None: those that fit the shape.
+        beta: weight of the prior.
+        gamma: weight of the discriminative loss.
+        candidates: random codes that the search may begin at; 0: the encoder's alone.
+        steps: of Adam.
+        rate: of Adam.
+        radius: codes are kept within it (None: they may go anywhere).
+        final_samples: draws that the energy of a Gaussian is averaged over in the end.
+        stop_early: images leave as soon as no class can catch up with the best one even at its
+            present pace: a search whose energies fall ever more slowly decides the same.
+        scale: of the logits.
+        warm_steps: steps inside an attack, which goes on from the codes of its step before.
+        unrolled_steps: last steps that the view ``unrolled`` differentiates.
+        dropout: of the networks, in training.
+
+    Raises:
+        ModelError: no layout fits the images, or a setting is impossible.
+    """
+
+    max_batch = 64
+    needs_every_class = True
+
+    def __init__(
+        self,
+        *,
+        classes: int,
+        shape: tuple[int, int, int],
+        adversarial: bool = True,
+        discriminative: bool = True,
+        variational: bool = True,
+        layout: str | None = None,
+        beta: float = 1.0,
+        gamma: float = 10.0,
+        candidates: int = 8000,
+        steps: int = 50,
+        rate: float = 0.05,
+        radius: float | None = None,
+        final_samples: int = 5,
+        stop_early: bool = True,
+        scale: float = 1.0,
+        warm_steps: int = 10,
+        unrolled_steps: int = 3,
+        dropout: float = DROPOUT,
+    ):
+        super().__init__(classes=classes, shape=shape)
+        for key, value in (
+            ("steps", steps),
+            ("candidates", candidates),
+            ("warm_steps", warm_steps),
+        ):
+            if value < 0:
+                raise ModelError(f"{value} is negative", where=f"settings.{key}")
+        self.adversarial, self.discriminative = adversarial, discriminative
+        self.variational = self.stochastic = variational
+        self.beta, self.gamma, self.scale = beta, gamma, scale
+        self.candidates, self.steps, self.rate, self.radius = candidates, steps, rate, radius
+        self.final_samples, self.stop_early = final_samples, stop_early
+        self.warm_steps, self.unrolled_steps = warm_steps, min(unrolled_steps, steps)
+        sizes = layout_for(layout, self.shape)
+        self.latent_dim = sizes.latent_dim
+        self.encoders = Encoders(sizes, 1 if discriminative else classes, dropout)
+        self.decoders = Decoders(sizes, classes, dropout)
+        self.discriminators = None
+        if adversarial:
+            self.discriminators = Discriminators(sizes, 1 if discriminative else classes)
+        self._pool: _Pool | None = None
+
+    # The decision
+
+    def logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return -self.scale * self.search(images, generator).energy
+
+    def features(self, images: Tensor) -> Tensor:
+        """The means of the encoders' Gaussians, (B, D) or, with an encoder per class, (B, K D)."""
+        return self._encoded(images)[0].flatten(1)
+
+    def search(
+        self,
+        images: Tensor,
+        generator: torch.Generator | None = None,
+        *,
+        start: Tensor | None = None,
+        steps: int | None = None,
+    ) -> Latents:
+        """The best code of every class, for all images and classes at once.
+
+        Args:
+            images: (B, C, H, W) in [0, 1].
+            generator: noise of a variational search.
+            start: (B, K, 1 or 2, D), where to begin; None: at the best candidates.
+            steps: None: the model's own.
+        """
+        # Attacks ask for decisions in inference mode, where nothing can be differentiated.
+        with torch.inference_mode(False), torch.enable_grad():
+            images = images.detach().clone()
+            if start is None:
+                start = self._best_candidates(images)
+            walk = _Adam(start.clone(), self.rate)
+            return self._descend(walk, images, generator, self.steps if steps is None else steps)
+
+    def reconstructions(self, codes: Tensor) -> Tensor:
+        """(B, K, 1 or 2, D) to what each class makes of its code (or its mean), (B, K, C, H, W)."""
+        return self.decoders(codes[:, :, 0])
+
+    def lower_bound(self, images: Tensor, labels: Tensor) -> Tensor:
+        """How far (L2) each image may be moved without another decision, (B,); 0 if it is wrong.
+
+        (d_k^2 - l_y) / (2 d_k + 2 ||x - G_y(z_y)||), the least over k, where l_y is the energy of
+        the true class and d_k the distance to the closest image of class k (Ju 2021, equation 2.7,
+        with the norm in the denominator not squared, as in its proof). It holds if the search finds
+        the closest images of all other classes, which no search can promise.
+        """
+        found = self.search(images)
+        squared = (images[:, None] - self.reconstructions(found.codes)).flatten(2).square().sum(2)
+        own = labels[:, None]
+        distance = squared.sqrt()
+        gap = squared - found.energy.gather(1, own)
+        bound = gap / (2 * distance + 2 * distance.gather(1, own)).clamp_min(1e-12)
+        return bound.scatter(1, own, torch.inf).amin(dim=1).clamp_min(0.0)
+
+    # What adversaries may differentiate
+
+    def views(self) -> dict[str, View]:
+        """``frozen``: the best codes are held fixed (equation 2.9); each search goes on from the
+        codes of the attack's step before. ``unrolled``: the same, and through the last steps of the
+        search. ``encoder``: the classes' energies at the encoders' codes, without a search.
+        """
+        frozen = _Warm(self)
+        return {
+            "frozen": View(frozen.logits, reconstructions=frozen.reconstructions),
+            "unrolled": View(self._unrolled, reconstructions=frozen.reconstructions),
+            "encoder": View(self._at_encoder, reconstructions=self._encoder_reconstructions),
+        }
+
+    def _encoder_reconstructions(
+        self, images: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        return self.reconstructions(self._encoder_energy(images)[1])
+
+    def _unrolled(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        before = self.search(images, generator, steps=self.steps - self.unrolled_steps)
+        differentiable = images.requires_grad and not torch.is_inference_mode_enabled()
+        with torch.inference_mode(False), torch.enable_grad():
+            images = images if differentiable else images.clone()
+            codes = before.codes.requires_grad_()
+            for _ in range(self.unrolled_steps):
+                energy = self._energy(images, codes, generator)
+                (slope,) = torch.autograd.grad(energy.sum(), codes, create_graph=differentiable)
+                codes = codes - self.rate * _normalised(slope)
+            energy = self._final_energy(images, codes, generator)
+        return -self.scale * energy
+
+    def _at_encoder(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return -self.scale * self._encoder_energy(images)[0]
+
+    # Energies
+
+    def _energy(self, images: Tensor, codes: Tensor, generator: torch.Generator | None) -> Tensor:
+        """(B, C, H, W) and (B, K, 1 or 2, D) to (B, K), with one draw of a Gaussian's noise."""
+        if codes.shape[2] == 1:
+            drawn = codes[:, :, 0]
+        else:
+            drawn = sample((codes[:, :, 0], codes[:, :, 1]), 1, generator)[0]
+        error = (images[:, None] - self.decoders(drawn)).flatten(2).square().sum(dim=2)
+        return error + self.beta * self._prior(codes, drawn)
+
+    def _prior(self, codes: Tensor, drawn: Tensor) -> Tensor:
+        if self.discriminators is not None:
+            return -log_prior(self.discriminators(drawn))
+        if codes.shape[2] == 1:
+            return 0.5 * drawn.square().sum(dim=2)
+        return kl_to_standard((codes[:, :, 0], codes[:, :, 1]))
+
+    def _final_energy(
+        self, images: Tensor, codes: Tensor, generator: torch.Generator | None
+    ) -> Tensor:
+        draws = self.final_samples if self.variational else 1
+        return sum(self._energy(images, codes, generator) for _ in range(draws)) / draws
+
+    def _encoded(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and log-variances of the encoders, (B, 1 or K, D)."""
+        return self.encoders(images[:, None].expand(-1, self.encoders.groups, -1, -1, -1))
+
+    def _encoder_energy(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Energies (B, K) and codes (B, K, 1 or 2, D) at the encoders' means."""
+        gaussian = self._encoded(images)
+        mean = gaussian[0].expand(-1, self.classes, -1)
+        codes = torch.stack([part.expand(-1, self.classes, -1) for part in gaussian], dim=2)
+        codes = codes if self.variational else codes[:, :, :1]
+        error = (images[:, None] - self.decoders(mean)).flatten(2).square().sum(dim=2)
+        return error + self.beta * self._prior(codes, mean), codes
+
+    # The search
+
+    @torch.no_grad()
+    def _best_candidates(self, images: Tensor) -> Tensor:
+        energy, codes = self._encoder_energy(images)
+        if not self.candidates:
+            return codes
+        if self._pool is None or not self._pool.is_of(self):
+            self._pool = _Pool(self, images.device)
+        found, better = self._pool.closest(images, energy)
+        codes = codes.clone()
+        codes[better] = found[better]
+        return codes
+
+    def _descend(
+        self, walk: _Adam, images: Tensor, generator: torch.Generator | None, steps: int
+    ) -> Latents:
+        codes = walk.codes.clone()
+        energy = torch.empty(codes.shape[:2], device=codes.device)
+        taken = torch.full((len(codes),), steps, device=codes.device)
+        live = torch.arange(len(codes), device=codes.device)
+        recent: list[Tensor] = []
+        before = None
+        for step in range(steps):
+            recent.append(walk.step(partial(self._energy, images[live], generator=generator)))
+            self._confine(walk.codes)
+            left = steps - step - 1
+            if not self.stop_early or len(recent) < LOOK_EVERY or not left:
+                continue
+            now, recent = torch.stack(recent).mean(dim=0), []
+            if before is not None:
+                decided = _decided(now, (before - now) * left / LOOK_EVERY)
+                if decided.any():
+                    codes[live[decided]], taken[live[decided]] = walk.codes[decided], step + 1
+                    live, now = live[~decided], now[~decided]
+                    walk.narrow(~decided)
+                    if not len(live):
+                        break
+            before = now
+        codes[live] = walk.codes
+        with torch.no_grad():
+            energy = self._final_energy(images, codes, generator)
+        return Latents(codes.detach(), energy, taken)
+
+    def _confine(self, codes: Tensor) -> None:
+        if self.radius is not None:
+            length = codes[:, :, :1].norm(dim=3, keepdim=True)
+            codes[:, :, :1] *= (self.radius / length.clamp_min(1e-12)).clamp_max(1.0)
+
+    # Training
+
+    def training_loss(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """``reconstruction`` + beta * ``prior`` [+ gamma * ``discrimination``], each (B,).
+
+        With a discriminator its own loss is added. Neither part reaches the other's weights, so
+        that one step on the sum is a step of each.
+        """
+        if self.discriminative:
+            return self._shared_loss(images, labels, generator)
+        return self._classwise_loss(images, labels, generator)
+
+    def validation_loss(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """As :meth:`training_loss`; ``accuracy`` is that at the encoders' codes, without search."""
+        energy, _ = self._encoder_energy(images)
+        parts = self.training_loss(images, labels, generator)
+        return {**parts, "accuracy": correct(-energy, labels)}
+
+    def _shared_loss(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        gaussian = self._encoded(images)
+        codes = sample(gaussian, 1, generator)[0]
+        drawn = self.decoders(codes.expand(-1, self.classes, -1))
+        error = (images[:, None] - drawn).flatten(2).square().sum(dim=2)
+        parts = {
+            "reconstruction": error.gather(1, labels[:, None]).squeeze(1),
+            "discrimination": functional.cross_entropy(-error, labels, reduction="none"),
+            **self._prior_loss(gaussian, codes, codes[:0], generator),
+        }
+        parts = {name: part.squeeze(1) if part.ndim == 2 else part for name, part in parts.items()}
+        weights = {"discrimination": self.gamma, "prior": self.beta, "discriminator": self.beta}
+        total = sum(weights.get(name, 1.0) * part for name, part in parts.items())
+        return {"total": total, **parts, "accuracy": correct(-error, labels)}
+
+    def _classwise_loss(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """Each class's network sees its own images; short columns are filled by repetition."""
+        counts = labels.bincount(minlength=self.classes)
+        order = labels.argsort(stable=True)
+        first = counts.cumsum(0) - counts
+        rows = torch.arange(int(counts.max()), device=labels.device)[:, None]
+        # A class without an image in this batch borrows any, at no weight.
+        place = (first + rows % counts.clamp_min(1)).clamp_max(len(labels) - 1)
+        which = order[place]
+        repeats = torch.zeros_like(labels).index_add_(
+            0, which.flatten(), (counts > 0).expand_as(which).flatten().long()
+        )
+        weight = (labels[which] == torch.arange(self.classes, device=labels.device)).float()
+        weight = weight / repeats[which].clamp_min(1)
+        own = images[which]
+        gaussian = self.encoders(own)
+        codes = sample(gaussian, 1, generator)[0]
+        error = (own - self.decoders(codes)).flatten(2).square().sum(dim=2)
+        others = codes[:0]
+        if self.discriminators is not None:
+            others = self.encoders(own.roll(1, dims=1))[0]
+        parts = {"reconstruction": error, **self._prior_loss(gaussian, codes, others, generator)}
+        weights = {"prior": self.beta, "discriminator": self.beta}
+        parts["total"] = sum(weights.get(name, 1.0) * part for name, part in parts.items())
+        return {
+            name: torch.zeros_like(images[:, 0, 0, 0]).index_add(
+                0, which.flatten(), (weight * part).flatten()
+            )
+            for name, part in parts.items()
+        }
+
+    def _prior_loss(
+        self,
+        gaussian: tuple[Tensor, Tensor],
+        codes: Tensor,
+        others: Tensor,
+        generator: torch.Generator | None,
+    ) -> dict[str, Tensor]:
+        """``prior`` and, with a discriminator, its own loss ``discriminator``; (B, 1 or K) each.
+
+        Args:
+            gaussian: of the encoders, two tensors (B, G, D).
+            codes: draws from it, (B, G, D).
+            others: codes of images of other classes, which are not the prior's either, or none.
+            generator: draws from the prior.
+        """
+        if self.discriminators is None:
+            return {"prior": kl_to_standard(gaussian)}
+        fixed = {name: item.detach() for name, item in self.discriminators.named_parameters()}
+        fooled = torch.func.functional_call(self.discriminators, fixed, (codes,))
+        drawn = torch.randn(codes.shape, generator=generator, device=codes.device)
+        made = functional.softplus(self.discriminators(codes.detach()))
+        if len(others):
+            made = (made + functional.softplus(self.discriminators(others.detach()))) / 2
+        return {
+            "prior": -log_prior(fooled),
+            "discriminator": made - log_prior(self.discriminators(drawn)),
+        }
+
+
+class _Adam:
+    """Adam on the codes of many images, of which some may leave.
+
+    Attributes:
+        codes: (B, K, 1 or 2, D).
+    """
+
+    def __init__(self, codes: Tensor, rate: float):
+        self.codes, self._rate, self._count = codes, rate, 0
+        self._mean, self._square = torch.zeros_like(codes), torch.zeros_like(codes)
+
+    def step(self, energy: Callable[[Tensor], Tensor]) -> Tensor:
+        """One step down `energy`, codes to (B, K); returns it, from before the step."""
+        leaf = self.codes.detach().requires_grad_()
+        value = energy(leaf)
+        (slope,) = torch.autograd.grad(value.sum(), leaf)
+        self._count += 1
+        first, second = _DECAYS
+        self._mean.lerp_(slope, 1 - first)
+        self._square.lerp_(slope.square(), 1 - second)
+        size = (self._square / (1 - second**self._count)).sqrt_().add_(1e-8)
+        self.codes = leaf.detach() - self._rate / (1 - first**self._count) * self._mean / size
+        return value.detach()
+
+    def narrow(self, stay: Tensor) -> None:
+        self.codes, self._mean = self.codes[stay], self._mean[stay]
+        self._square = self._square[stay]
+
+
+class _Pool:
+    """Random codes, the same for all classes and images, and what each class makes of them."""
+
+    def __init__(self, model: AnalysisBySynthesis, device: torch.device):
+        self._model = weakref.ref(model)
+        self._versions = _versions(model)
+        # A ninth more are drawn, and the farthest from the prior's middle are left out.
+        drawn = torch.randn(
+            int(model.candidates / 0.9),
+            model.latent_dim,
+            generator=torch.Generator().manual_seed(0),
+        )
+        nearest = drawn.norm(dim=1).argsort()[: model.candidates].sort().values
+        self._codes = drawn[nearest].to(device)
+        size = model.classes * model.candidates * 4 * torch.Size(model.shape).numel()
+        self._kept: list[tuple[Tensor, Tensor]] | None = None
+        if size <= CACHE_BYTES:
+            self._kept = [self._made(codes) for codes in self._codes.split(CHUNK)]
+        else:
+            log.warning(
+                "%d candidates of %d classes need %.1f GB, more than the %.1f GB that are kept: "
+                "they are made anew for each batch; fewer candidates run faster",
+                model.candidates, model.classes, size / 2**30, CACHE_BYTES / 2**30,
+            )  # fmt: skip
+
+    def is_of(self, model: AnalysisBySynthesis) -> bool:
+        """Whether the reconstructions are those of the model as it is now."""
+        return self._model() is model and self._versions == _versions(model)
+
+    def closest(self, images: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
+        """The best candidate of each image and class where it is better than `energy` (B, K).
+
+        Returns:
+            Codes (B, K, 1 or 2, D) and where they are better, (B, K) bool.
+        """
+        pixels = images.flatten(1)
+        base = pixels.square().sum(dim=1)[:, None]
+        best, place = energy.clone(), torch.full_like(energy, -1, dtype=torch.int64)
+        for number, codes in enumerate(self._codes.split(CHUNK)):
+            made, share = self._kept[number] if self._kept else self._made(codes)
+            # ||x - g||^2 = ||x||^2 - 2 x g + ||g||^2: one matrix product for all.
+            scores = torch.addmm(share.flatten(), pixels, made.flatten(0, 1).T, alpha=-2.0)
+            value, which = scores.view(len(images), *share.shape).min(dim=2)
+            value = value + base
+            better = value < best
+            best = torch.where(better, value, best)
+            place = torch.where(better, which + number * CHUNK, place)
+        found = self._codes[place.clamp_min(0)][:, :, None]
+        if self._model().variational:
+            found = torch.cat([found, torch.zeros_like(found)], dim=2)
+        return found, place >= 0
+
+    def _made(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Flat reconstructions (K, m, P) and ||g||^2 + beta * prior, (K, m), of codes (m, D)."""
+        model = self._model()
+        each = codes[:, None].expand(-1, model.classes, -1)
+        made = model.decoders(each).flatten(2).transpose(0, 1).contiguous()
+        parts = each[:, :, None]
+        if model.variational:
+            parts = torch.cat([parts, torch.zeros_like(parts)], dim=2)
+        prior = model.beta * model._prior(parts, each).T
+        return made, made.square().sum(dim=2) + prior
+
+
+class _Warm:
+    """The decision with its codes held fixed, and codes remembered from call to call.
+
+    An attack's next iterate is close to the last one. A search that goes on from there needs few
+    steps. What is remembered belongs to one generator: each attack on each chunk of images has its
+    own, so results do not depend on what ran before.
+    """
+
+    def __init__(self, model: AnalysisBySynthesis):
+        self._model = model
+        # Kept alive, so that no other generator takes its place in memory.
+        self._owner: torch.Generator | None = None
+        self._images = self._codes = None
+
+    def logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        codes = self._search(images, generator)
+        drawn = self._model.reconstructions(codes).detach()
+        error = (images[:, None] - drawn).flatten(2).square().sum(dim=2)
+        with torch.no_grad():
+            prior = self._model._prior(codes, codes[:, :, 0])
+        return -self._model.scale * (error + self._model.beta * prior)
+
+    def reconstructions(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        return self._model.reconstructions(self._search(images, generator))
+
+    def _search(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
+        model, start, steps = self._model, None, None
+        with torch.inference_mode(False), torch.no_grad():
+            images = images.detach().clone()
+            if generator is not None and self._owner is generator:
+                distance = torch.cdist(images.flatten(1), self._images.flatten(1))
+                near, which = distance.min(dim=1)
+                if (near < NEAR).all():
+                    start, steps = self._codes[which], model.warm_steps
+            found = model.search(images, generator, start=start, steps=steps)
+            self._owner, self._images, self._codes = generator, images, found.codes
+        return found.codes
+
+
+def _decided(energy: Tensor, further: Tensor) -> Tensor:
+    """(B,) whether no class can catch up with the best one.
+
+    Args:
+        energy: (B, K).
+        further: (B, K), how much lower each can still get.
+    """
+    best = energy.argmin(dim=1, keepdim=True)
+    lowest = (energy - further.clamp_min(0.0)).scatter(1, best, torch.inf)
+    return lowest.amin(dim=1) > energy.gather(1, best).squeeze(1)
+
+
+def _normalised(slope: Tensor) -> Tensor:
+    """The direction of Adam's first step, smooth where the slope (.., D) vanishes."""
+    return slope / (slope.square().mean(dim=(2, 3), keepdim=True) + 1e-12).sqrt()
+
+
+def _versions(model: AnalysisBySynthesis) -> list[int]:
+    """Counts of how often each weight was written to."""
+    return [item._version for item in (*model.parameters(), *model.buffers())]
