@@ -85,7 +85,6 @@ class AnalysisBySynthesis(Classifier):
     """
 
     max_batch = 64
-    needs_every_class = True
 
     def __init__(
         self,
@@ -275,7 +274,6 @@ class AnalysisBySynthesis(Classifier):
         self, walk: _Adam, images: Tensor, generator: torch.Generator | None, steps: int
     ) -> Latents:
         codes = walk.codes.clone()
-        energy = torch.empty(codes.shape[:2], device=codes.device)
         taken = torch.full((len(codes),), steps, device=codes.device)
         live = torch.arange(len(codes), device=codes.device)
         recent: list[Tensor] = []
