@@ -58,6 +58,7 @@ bench: $(VENV)/.oracle
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/attacks.py
 	$(BIN)/python benchmarks/one_pixel.py
+	$(BIN)/python benchmarks/inference.py
 
 clean:
 	rm -rf results/smoke results/demo report/smoke report/demo

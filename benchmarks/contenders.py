@@ -97,12 +97,19 @@ def table_rows(quick: bool) -> dict[str, Row]:
             steps = amount(40, 3)
             length = 2.5 * epsilon / steps
             rows[f"pgd_{norm}_{batch}"] = Row(
-                title=f"PGD {SIGNS[norm]}, {steps} steps, {images} images at once",
+                title=f"PGD {SIGNS[norm]}, {steps} steps from the image, {images} at once",
                 network="robust",
                 norm=norm,
                 epsilon=epsilon,
-                attack=PGD(norm=norm, steps=steps, step=length),
-                rivals=partial(libraries.pgd, norm=norm, epsilon=epsilon, steps=steps, step=length),
+                attack=PGD(norm=norm, steps=steps, step=length, random_start=False),
+                rivals=partial(
+                    libraries.pgd,
+                    norm=norm,
+                    epsilon=epsilon,
+                    steps=steps,
+                    step=length,
+                    random_start=False,
+                ),
                 images=images,
                 rounds=5 if batch == 128 else 3,
                 bar=bar,

@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import torch
 
 from assay.data.dataset import load
 from assay.data.prepare import prepare
 from assay.foundation.files import digest_file, read_json
 from assay.foundation.provenance import read_provenance, write_parquet
-from assay.models.base import build, save_weights
+from assay.models.base import build, load_weights, save_weights
 from assay.models.resnet import ResNet18
 from assay.plan.configuration import ROOT, read_configuration
 from assay.plan.plan import make_plan
@@ -109,7 +110,7 @@ def test_a_suite_and_features_say_what_made_them_in_every_file(tmp_path, monkeyp
     save_weights(model.state_dict(), Path("weights.safetensors"))
     ids = {"dataset": "digits", "split": "kfold_0", "model": "dbx"}
     files = {"images": "data/images.npy", "split": "split.parquet"}
-    attacks = [attack for attack in plan.suite("natural") if attack["name"] == "clean"]
+    attacks = [attack for attack in plan.suite("natural", "phantom") if attack["name"] == "clean"]
     evaluation = {"samples": 6, "chunk": 6, "replays": 2, "examples": 2}
     job = {
         "input": SimpleNamespace(**files, weights="weights.safetensors"),
@@ -130,6 +131,95 @@ def test_a_suite_and_features_say_what_made_them_in_every_file(tmp_path, monkeyp
         assert all(key in facts for key in ("config", "device", "seconds", "packages"))
     assert read_provenance("natural.npz")["attacks"] == {"clean": attacks[0]["code"]}
     assert np.load("features.npz")["features"].shape[0] == 6
+
+
+@pytest.fixture
+def digits_28(tmp_path, monkeypatch):
+    """Enlarged digits with 20 test images below the current folder, and the plan."""
+    monkeypatch.chdir(tmp_path)
+    plan = make_plan(read_configuration({"scale": "smoke", "studies": ["ju2021_eabs"]}))
+    prepare("digits_28", plan.entry("datasets", "digits_28"), Path("data"),
+            mirror=None, cache=tmp_path, seed=1)  # fmt: skip
+    data = load(Path("data"))
+    parts = ["test" if row < 20 else "val" if row < 40 else "train" for row in range(len(data))]
+    pd.DataFrame({"sample": range(len(data)), "part": parts}).to_parquet("split.parquet")
+    return plan, data
+
+
+def test_a_training_starts_from_another_model_s_weights(digits_28):
+    plan, data = digits_28
+    entry = plan.model("digits_28", "cnn_adv_l2")
+    entry = {**entry, "training": {**entry["training"], "samples": 20, "learning_rate": 1e-12}}
+    first = build("cnn", entry, classes=10, shape=data.shape, seed=7)
+    save_weights(first.state_dict(), Path("cnn.safetensors"))
+    run(
+        "train_model",
+        log=["job.log"],
+        wildcards=SimpleNamespace(
+            dataset="digits_28", split="random_0", model="cnn_adv_l2", scale="smoke"
+        ),
+        input=SimpleNamespace(
+            images="data/images.npy", split="split.parquet", pretrained=[],
+            start=["cnn.safetensors"],
+        ),
+        params=SimpleNamespace(entry=entry, seed=1, code="aa"),
+        output=SimpleNamespace(
+            weights="w.safetensors", last="l.safetensors", history="h.csv", facts="f.json"
+        ),
+    )  # fmt: skip
+    after = build("cnn", entry, classes=10, shape=data.shape, seed=3)
+    load_weights(after, "w.safetensors")
+    for name, value in first.named_parameters():
+        assert torch.allclose(value, after.get_parameter(name), atol=1e-6), name
+    assert "val_clean_accuracy" in pd.read_csv("h.csv")
+
+
+def test_reconstructions_and_radii_are_stored_with_what_made_them(digits_28):
+    plan, data = digits_28
+    entry = plan.model("digits_28", "eabs")
+    save_weights(
+        build("eabs", entry, classes=10, shape=data.shape, seed=1), Path("weights.safetensors")
+    )
+    clean = (data.images[:3] / 255).astype(np.float16)
+    attacked = np.stack([clean, 1 - clean])
+    labels = np.asarray(data.labels[:3])
+    np.savez(
+        "thesis_l2.examples.npz",
+        **{
+            "labels": labels,
+            "clean/images": clean,
+            "clean/predictions": labels[None],
+            "pgd/images": attacked,
+            "pgd/epsilons": np.array([0.5, 2.0]),
+            # Broken at the second budget, at the first, and not reached by a capped attack.
+            "pgd/predictions": np.stack([[labels[0], 9, -1], [9, 9, -1]]),
+        },
+    )
+    run(
+        "explain_model",
+        log=["job.log"],
+        wildcards=SimpleNamespace(
+            dataset="digits_28", split="random_0", model="eabs", scale="smoke"
+        ),
+        input=SimpleNamespace(
+            images="data/images.npy", split="split.parquet", weights="weights.safetensors",
+            examples=["thesis_l2.examples.npz"],
+        ),
+        params=SimpleNamespace(
+            entry=entry, evaluation={"samples": 6}, shown=[("thesis_l2", "pgd")], seed=1, code="ee"
+        ),
+        output=["explained.npz"],
+    )  # fmt: skip
+    found = np.load("explained.npz")
+    assert found["radii"].shape == (6,)
+    assert (found["radii"] >= 0).all()
+    assert found["pgd/reconstructions"].shape == (2, 2, 10, 1, 28, 28)
+    assert found["pgd/log_likelihoods"].shape == (2, 2, 10)
+    assert found["pgd/epsilons"].tolist() == [2.0, 0.5]
+    assert np.array_equal(found["pgd/images"][0], clean[:2])
+    assert np.array_equal(found["pgd/images"][1], np.stack([attacked[1, 0], attacked[0, 1]]))
+    assert found["pgd/predictions"].tolist() == [labels[:2].tolist(), [9, 9]]
+    assert read_provenance("explained.npz")["code"] == "ee"
 
 
 def test_a_split_that_is_made_again_leaves_a_training_its_checkpoints(tmp_path, monkeypatch):
@@ -156,7 +246,7 @@ def test_a_split_that_is_made_again_leaves_a_training_its_checkpoints(tmp_path, 
                     dataset="digits", split="kfold_0", model="dbx", scale="smoke"
                 ),
                 input=SimpleNamespace(
-                    images="data/images.npy", split="split.parquet", pretrained=[]
+                    images="data/images.npy", split="split.parquet", pretrained=[], start=[]
                 ),
                 params=SimpleNamespace(entry=plan.entry("models", "dbx"), seed=1, code="aa"),
             )

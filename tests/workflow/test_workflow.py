@@ -15,7 +15,7 @@ import pytest
 from assay.foundation.files import read_json
 from assay.foundation.outcomes import read_outcomes
 from assay.foundation.provenance import read_provenance
-from assay.plan.configuration import read_configuration
+from assay.plan.configuration import ROOT, read_configuration
 from assay.plan.plan import make_plan
 from assay.plan.targets import make_targets
 
@@ -333,6 +333,21 @@ def test_a_mistake_in_a_job_is_told_in_one_line_and_spares_the_rest(finished):
     assert re.search(r"error: .*dbx/weights\.safetensors.*", run.stdout)
     for path in TARGETS.outcomes:
         assert (finished.folder / path).is_file() or "kfold_0/dbx" in path
+
+
+OTHERS = sorted({path.stem for path in (ROOT / "config/studies").glob("*.yaml")} - {*PLAN.studies})
+
+
+@pytest.mark.parametrize("study", OTHERS)
+def test_every_other_study_runs_whole_and_is_then_up_to_date(project, study):
+    config = ["--config", "scale=smoke", f"studies=[{study}]"]
+    project.snakemake(*config)
+    targets = make_targets(make_plan(read_configuration({"scale": "smoke", "studies": [study]})))
+    for target in (targets.page, *targets.outcomes, *targets.analyses):
+        assert (project.folder / target).stat().st_size > 0, target
+    page = (project.folder / targets.page).read_text(encoding="utf-8")
+    assert f'id="{study}"' in page
+    assert project.planned(*config) == UP_TO_DATE
 
 
 def test_the_documented_folder_of_images_is_planned(project):

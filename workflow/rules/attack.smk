@@ -1,6 +1,6 @@
 # inputs    data, split and trained weights
 # outputs   results/{scale}/outcomes/{dataset}/{split}/{model}/{suite}.parquet, .examples.npz;
-#           results/{scale}/features/{dataset}/{split}/{model}.npz
+#           results/{scale}/features/{dataset}/{split}/{model}.npz, explained/{dataset}/{split}/{model}.npz
 # steps     one job runs one suite on one model; finished chunks are kept in results/{scale}/work/
 
 
@@ -27,8 +27,8 @@ rule run_suite:
         gpu=GPUS,
         runtime=480,
     params:
-        entry=lambda w: PLAN.entry("models", w.model),
-        attacks=lambda w: PLAN.suite(w.suite),
+        entry=lambda w: PLAN.model(w.dataset, w.model),
+        attacks=lambda w: PLAN.suite(w.suite, w.dataset),
         evaluation=PLAN.configuration.scale["evaluation"],
         seed=PLAN.seed,
         code=lambda w: digest(
@@ -60,7 +60,7 @@ rule extract_features:
         gpu=GPUS,
         runtime=60,
     params:
-        entry=lambda w: PLAN.entry("models", w.model),
+        entry=lambda w: PLAN.model(w.dataset, w.model),
         evaluation=PLAN.configuration.scale["evaluation"],
         seed=PLAN.seed,
         code=lambda w: digest(
@@ -68,3 +68,37 @@ rule extract_features:
         ),
     script:
         "../scripts/extract_features.py"
+
+
+rule explain_model:
+    """Reconstructions of example images before and after attacks, and certified radii."""
+    input:
+        images=rules.prepare_dataset.output.images,
+        samples=rules.prepare_dataset.output.samples,
+        dataset=rules.prepare_dataset.output.facts,
+        split=rules.make_split.output.split,
+        weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
+        examples=lambda w: PLAN.shown_files(w.dataset, w.split, w.model),
+    output:
+        "results/{scale}/explained/{dataset}/{split}/{model}.npz",
+    log:
+        "results/{scale}/logs/explain_model/{dataset}/{split}/{model}.log",
+    benchmark:
+        "results/{scale}/benchmarks/explain_model/{dataset}/{split}/{model}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: SETTINGS["threads"]
+    resources:
+        mem_mb=4000,  # a network and the reconstructions of its candidates
+        gpu=GPUS,
+        runtime=120,
+    params:
+        entry=lambda w: PLAN.model(w.dataset, w.model),
+        evaluation=PLAN.configuration.scale["evaluation"],
+        shown=lambda w: PLAN.shown(w.dataset, w.split, w.model),
+        seed=PLAN.seed,
+        code=lambda w: digest(
+            "explain_model", PLAN.entry("models", w.model)["implementation"]
+        ),
+    script:
+        "../scripts/explain_model.py"

@@ -28,6 +28,7 @@ rule train_model:
         dataset=rules.prepare_dataset.output.facts,
         split=rules.make_split.output.split,
         pretrained=lambda w: PLAN.pretrained(w.model),
+        start=lambda w: PLAN.start(w.dataset, w.split, w.model),
     output:
         weights="results/{scale}/models/{dataset}/{split}/{model}/weights.safetensors",
         last="results/{scale}/models/{dataset}/{split}/{model}/last.safetensors",
@@ -55,7 +56,7 @@ rule train_model:
         gpu=GPUS,
         runtime=240,
     params:
-        entry=lambda w: PLAN.entry("models", w.model),
+        entry=lambda w: PLAN.model(w.dataset, w.model),
         seed=PLAN.seed,
         code=lambda w: digest(
             "train_model", PLAN.entry("models", w.model)["implementation"]

@@ -1,4 +1,4 @@
-"""Trains one model on one split; resumes where a killed training stopped."""
+"""Trains one model on one split, or reads foreign weights; resumes where a kill stopped it."""
 
 import shutil
 import time
@@ -13,11 +13,13 @@ def main(snakemake) -> None:
     from assay.data.dataset import load
     from assay.data.splits import subsample
     from assay.foundation.device import select_device, use_threads
-    from assay.foundation.files import atomic_path, digest_of, write_json
+    from assay.foundation.files import atomic_path, digest_file, digest_of, write_json
+    from assay.foundation.places import mirror_of
     from assay.foundation.provenance import provenance
     from assay.foundation.seeds import seed_for
-    from assay.models.base import build, save_weights
-    from assay.training.loop import train
+    from assay.models.base import build, load_weights, save_weights
+    from assay.models.importers import import_weights
+    from assay.training.loop import train, untrained
 
     use_threads(snakemake.threads)
     device = select_device(snakemake.config.get("device", "auto"))
@@ -45,6 +47,9 @@ def main(snakemake) -> None:
         seed=seed_for(seed, "weights", *names),
         pretrained_weights=next(map(Path, snakemake.input.pretrained), None),
     )
+    # Read before the checkpoint: a training that goes on has its own.
+    for start in snakemake.input.start:
+        load_weights(model, start)
     key = digest_of(
         {
             "code": snakemake.params.code,
@@ -53,22 +58,27 @@ def main(snakemake) -> None:
             "data": data.digest,
             # Not of the file, which says when it was written.
             "split": digest_of(split["part"].tolist()),
+            "start": [digest_file(start) for start in snakemake.input.start],
             "threads": snakemake.threads,
             "device": device.type,
         }
     )
     work = Path("results", snakemake.wildcards.scale, "work", "train_model", *names, key)
-    result = train(
-        model,
-        data.images,
-        data.labels,
-        indices["train"],
-        indices["val"],
-        recipe,
-        work=work,
-        names=(seed, "train", *names),
-        device=device,
-    )
+    if entry["weights"]:
+        import_weights(model, **entry["weights"], mirror=mirror_of(snakemake.config))
+        result = untrained(model)
+    else:
+        result = train(
+            model,
+            data.images,
+            data.labels,
+            indices["train"],
+            indices["val"],
+            recipe,
+            work=work,
+            names=(seed, "train", *names),
+            device=device,
+        )
     save_weights(result.best_state, snakemake.output.weights)
     save_weights(result.last_state, snakemake.output.last)
     with atomic_path(snakemake.output.history) as path:

@@ -127,6 +127,7 @@ def write_run(folder: Path, **sizes) -> dict:
         "outcomes": [],
         "models": [],
         "features": [],
+        "explained": [],
         "leakage": [],
         "reported": [str(path) for path in sorted((REPOSITORY / "config/reported").glob("gbz_*"))],
     }
@@ -159,6 +160,9 @@ def write_run(folder: Path, **sizes) -> dict:
             }
             write_arrays(arrays, place / "features.npz", {**ids, **MADE})
             manifest["features"].append({**ids, "path": str(place / "features.npz")})
+            rows = cell[cell.suite == "linf_whitebox"]
+            write_arrays(_explained(rows), place / "explained.npz", {**ids, **MADE})
+            manifest["explained"].append({**ids, "path": str(place / "explained.npz")})
     for split in dict.fromkeys(frame["split"]):
         target = folder / "splits" / DATASET / f"{split}.leakage.csv"
         shared = {
@@ -304,6 +308,29 @@ def _entry(model: str) -> dict:
             "weight_decay": 0.0,
             "scheduler": {"step_size": 10, "gamma": 0.1},
         },
+    }
+
+
+def _explained(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Radii of the evaluated images, and imitations of the example images under PGD."""
+    stored = _examples(rows)
+    clean, labels = stored["clean/images"], stored["labels"]
+    last = stored["pgd_linf/images"][-1]
+    pairs = np.stack([clean, last])
+    shades = np.linspace(0.5, 1, len(CLASSES))[None, None, :, None, None, None]
+    tested = rows.drop_duplicates("sample")
+    return {
+        "radii": 0.3 * rng_for("radii").random(len(tested)),
+        "labels": tested.label.to_numpy(),
+        "samples": tested["sample"].to_numpy(),
+        "pgd_linf/images": pairs,
+        "pgd_linf/reconstructions": (pairs[:, :, None] * shades).astype(np.float16),
+        "pgd_linf/log_likelihoods": -np.arange(1.0, 1 + 2 * len(labels) * len(CLASSES)).reshape(
+            2, len(labels), len(CLASSES)
+        ),
+        "pgd_linf/predictions": np.stack([labels, (labels + 1) % len(CLASSES)]),
+        "pgd_linf/labels": labels,
+        "pgd_linf/epsilons": np.full(len(labels), 0.5),
     }
 
 

@@ -24,9 +24,36 @@ def make_inputs(folder: Path, **sizes) -> AnalysisInputs:
 
 
 def make_study(inputs: AnalysisInputs) -> dict:
-    """The made-up study with what the plan adds for readers."""
+    """The made-up study with what the plan adds for readers, and figures of every kind."""
+    models = list(dict.fromkeys(inputs.accuracy.model))
     return {
         **inputs.study,
+        "figures": {
+            **inputs.study["figures"],
+            "compared": {
+                "kind": "compared_examples",
+                "title": "What PGD makes of images against each model",
+                "models": models,
+                "attack": "pgd_linf",
+            },
+            "imitations": {
+                "kind": "reconstructions",
+                "title": "Why GBZ decides as it does",
+                "model": "gbz_as_coded",
+                "attack": "pgd_linf",
+            },
+            "pairs": {
+                "kind": "mcnemar_matrix",
+                "title": "McNemar's test for every pair",
+                "attacks": ["pgd_linf", "all linf_whitebox"],
+            },
+            "certified": {
+                "kind": "certified_curves",
+                "title": "Certified accuracy",
+                "models": ["gbz_as_coded"],
+                "attack": "pgd_l2",
+            },
+        },
         "scale_facts": {
             "title": "synthetic: made-up data",
             "description": "Every number on this page is made up, to test the page.",

@@ -267,3 +267,63 @@ def test_drawing_needs_neither_torch_nor_pyplot():
     subprocess.run(
         [sys.executable, "-c", code], check=True, env={"PYTHONPATH": workflow}, timeout=60
     )
+
+
+def texts_of(figure):
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_the_frame_marks_the_class_with_the_largest_likelihood(study, inputs):
+    spec = study["figures"]["imitations"]
+    figure = draw_figure(spec, study, inputs)
+    stored = np.load(next(iter(inputs.explained.values())))
+    likely = stored["pgd_linf/log_likelihoods"]
+    shown = min(4, likely.shape[1])
+    frames = figure.axes[0].lines
+    assert len(frames) == 2 * shown
+    # Likelihoods fall from class to class: the first imitation is framed, left of all others.
+    assert all(1 < line.get_xdata().min() < 2 for line in frames)
+    assert f"{likely[0, 0, 0]:.1f}".replace("-", "−") in texts_of(figure)
+    assert "log-likelihood" in caption(spec, study, inputs)
+
+
+def test_compared_examples_say_for_each_model_how_far_its_images_went(study, inputs):
+    spec = study["figures"]["compared"]
+    figure = draw_figure(spec, study, inputs)
+    texts = texts_of(figure)
+    assert sum("unperturbed" in text for text in texts) == 1
+    marked = [text for text in texts if text[:1] in "✓✗"]
+    assert len(marked) == len(MODELS) * 4
+    # The last radius is a check and is not shown; the one before moves a pixel by 0.1.
+    assert all(text.endswith("0.10") for text in marked)
+    assert "L∞" in caption(spec, study, inputs)
+
+
+def test_the_certified_curve_is_the_share_of_images_with_that_radius(study, inputs):
+    spec = study["figures"]["certified"]
+    axes = draw_figure(spec, study, inputs).axes[0]
+    certified = next(line for line in axes.lines if line.get_linestyle() == "--")
+    radii = np.concatenate([np.load(path)["radii"] for path in inputs.explained.values()])
+    for radius in (0.0, 0.1, 0.25):
+        place = np.searchsorted(certified.get_xdata(), radius, side="right") - 1
+        assert certified.get_ydata()[place] == pytest.approx((radii > radius).mean(), abs=1e-9)
+    assert "closest image of every other class" in caption(spec, study, inputs)
+
+
+def test_a_figure_keeps_to_the_data_sets_that_it_names(study, inputs):
+    for name in ("compared", "certified", "imitations", "figure7"):
+        with pytest.raises(ConfigError):
+            draw_figure({**study["figures"][name], "datasets": ["mnist"]}, study, inputs)
+
+
+def test_the_matrix_of_pairs_shows_differences_both_ways_with_holm_s_p(study, inputs):
+    spec = {**study["figures"]["pairs"], "attacks": ["fgsm"]}
+    figure = draw_figure(spec, study, inputs)
+    rows = inputs.mcnemar[inputs.mcnemar["attack"] == "fgsm"]
+    assert sum(axes.axison for axes in figure.axes) == len(rows)
+    texts = texts_of(figure)
+    for row in rows.itertuples():
+        for sign in (1, -1):
+            points = f"{100 * sign * row.difference:+.1f}".replace("-", "−")
+            assert any(text.startswith(points) for text in texts)
+    assert "Holm" in caption(spec, study, inputs)

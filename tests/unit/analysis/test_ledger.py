@@ -342,3 +342,78 @@ def test_a_reported_file_without_its_columns_is_named(tmp_path):
 def test_the_attack_none_is_a_word_and_not_a_missing_value():
     reported = read_reported(REPORTED)
     assert "none" in set(reported.attack)
+
+
+def thesis_study(**reported):
+    return {
+        **study(),
+        "reported": {
+            "datasets": {"mnist": DATASET},
+            "models": {"E-ABS": "gbz_as_coded"},
+            "attacks": {"none": "clean", "PGD": {"Linf": "pgd_linf", "L2": "pgd_l2"}},
+            **reported,
+        },
+    }
+
+
+@pytest.mark.parametrize(("norm", "attack"), [("Linf", "pgd_linf"), ("L2", "pgd_l2")])
+def test_a_word_may_mean_another_attack_in_each_norm(norm, attack):
+    row = judge(
+        cell(0.5, 0.47, 0.53, attack=attack), thesis_study(),
+        dataset="mnist", model="E-ABS", attack="PGD", norm=norm, value=0.5,
+    )  # fmt: skip
+    assert row.verdict == "reproduced"
+    assert attack in row.compared_with
+    row = judge(
+        cell(0.5, 0.47, 0.53, attack=attack), thesis_study(),
+        dataset="mnist", model="E-ABS", attack="PGD", norm="L1",
+    )  # fmt: skip
+    assert (row.verdict, row.reason) == ("not run", "this study has no attack for 'PGD'")
+
+
+def test_a_sweep_s_attack_is_found_by_what_the_note_says():
+    noted = {"Table 2.7": {"pattern": r"EOT runs=(\d+)", "attack": "pgd_draws_{}"}}
+    same = {"table": "Table 2.7", "dataset": "mnist", "model": "E-ABS", "attack": "PGD"}
+    cells = cell(0.5, 0.47, 0.53, attack="pgd_draws_10")
+    row = judge(cells, thesis_study(noted=noted), **same, note="EOT runs=10; 5 starts", value=0.5)
+    assert row.verdict == "reproduced"
+    row = judge(cells, thesis_study(noted=noted), **same, note="EOT runs=3", value=0.5)
+    assert row.reason == f"{DATASET}, gbz_as_coded, pgd_draws_3 was not run"
+    row = judge(cells, thesis_study(noted=noted), **same, note="", value=0.5)
+    assert row.reason == "this study has no attack for 'PGD'"
+
+
+def test_distances_stand_beside_the_print_but_are_not_judged():
+    distances = pd.DataFrame([{
+        "dataset": DATASET, "scheme": "kfold", "model": "gbz_as_coded", "norm": "l2",
+        "attacks": "ddn", "n": 200, "broken": 200, "mean": 1.7, "median": 1.5,
+    }])  # fmt: skip
+    printed_row = printed(
+        dataset="mnist", model="E-ABS", norm="L2", metric="mean_adversarial_distance", value=1.78
+    )
+    row = ledger(printed_row, cell(0, 0, 0), thesis_study(), distances=distances).iloc[0]
+    assert (row.verdict, row.reproduced, row.n) == ("not comparable", 1.7, 200)
+    assert "closest broken image of ddn" in row.reason
+    row = ledger(printed_row, cell(0, 0, 0), thesis_study()).iloc[0]
+    assert row.verdict == "not run"
+
+
+def test_printed_layers_are_held_against_the_network_that_was_trained():
+    facts = {(DATASET, "kfold_0", "gbz_as_coded"): {"architecture": {"encoder.layer1.kernel": 5}}}
+    same = {"dataset": "mnist", "model": "E-ABS", "attack": ""}
+    for value, words in ((5, "as printed"), (4, "differs: 5 here")):
+        reported = printed(**same, metric="encoder.layer1.kernel", value=value)
+        row = ledger(reported, cell(0, 0, 0), thesis_study(), facts=facts).iloc[0]
+        assert (row.verdict, row.reproduced) == ("not comparable", 5)
+        assert words in row.reason
+    reported = printed(**same, metric="encoder.layer9.kernel", value=5)
+    assert ledger(reported, cell(0, 0, 0), thesis_study(), facts=facts).iloc[0].verdict == "not run"
+
+
+@pytest.mark.parametrize(
+    ("note", "words"),
+    [("SUSPECT: looks swapped", "is suspect"), ("MISPRINT CERTAIN: 0.9%", "is a misprint")],
+)
+def test_suspicious_printed_cells_are_marked(note, words):
+    row = judge(cell(0.5, 0.47, 0.53), note=note)
+    assert row.reason.endswith(f"the printed cell {words}, see note")

@@ -26,6 +26,7 @@ SPECS = {
     "headline": study()["headline"],
     "hyper_parameters": study()["tables"]["table3"],
     "defects": study()["tables"]["defects"],
+    "distances": {"attacks": ["pgd_linf", "pgd_l2"]},
     "significance": {"cells": CELLS},
     "ranking": {"cells": CELLS},
     "leakage": {},
@@ -253,3 +254,24 @@ def test_unions_over_suites_are_tested_too(inputs):
     assert "all linf_whitebox" in set(inputs.mcnemar.attack)
     assert "all linf_whitebox" in set(inputs.cochran.attack)
     assert "all linf_whitebox" in set(inputs.resampled_t.attack)
+
+
+def test_a_table_keeps_to_the_data_sets_that_it_names(inputs):
+    for kind in ("accuracy", "significance", "ranking", "distances"):
+        whole = build_table(kind, SPECS[kind], inputs.study, inputs)
+        named = build_table(
+            kind, {**SPECS[kind], "datasets": ["medical_mnist"]}, inputs.study, inputs
+        )
+        assert len(named.tidy) == len(whole.tidy) > 0
+        other = build_table(kind, {**SPECS[kind], "datasets": ["mnist"]}, inputs.study, inputs)
+        assert len(other.tidy) == 0
+
+
+def test_distances_stand_beside_the_clean_accuracy_by_norm(inputs):
+    table = build_table("distances", SPECS["distances"], inputs.study, inputs)
+    assert list(table.display)[:3] == ["Model", "Clean accuracy", "L∞ mean"]
+    row = table.tidy.iloc[0]
+    shown = table.display.iloc[0]
+    assert shown["L∞ broken"] == f"{row.broken}/{row.n}"
+    assert "no budget" not in table.caption
+    assert "infinitely far" in table.caption

@@ -330,3 +330,10 @@ def test_a_refused_image_goes_unheard_twice_as_long_each_time():
         if len(asked) > before:
             heard.append(call)
     assert heard == [0, 2, 6, 14]
+
+
+def test_a_sweep_may_search_on_the_first_view_only():
+    victim, images, labels, left = half_sighted()
+    result = FGSM(first_view=True)(victim("left", "right"), images, labels, [0.08], generator())
+    assert result.views == ("", "left")
+    assert not (result.broken[0] & ~left).any()

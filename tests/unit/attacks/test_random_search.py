@@ -93,6 +93,7 @@ def test_the_control_is_weaker_than_a_search_with_as_many_queries():
     [
         (GaussianNoiseSearch, {"deviations": 0}, "deviations"),
         (GaussianNoiseSearch, {"largest": 0.0}, "largest"),
+        (GaussianNoiseSearch, {"norm": "l0"}, "norm"),
         (RandomDirection, {"norm": "l0"}, "norm"),
         (RandomDirection, {"directions": 0}, "directions"),
     ],

@@ -49,6 +49,18 @@ def test_torchvision_entries_agree_with_the_package(name):
         assert url in {mirror + file["path"].split("/")[1] for mirror in known.mirrors}
 
 
+def test_house_numbers_agree_with_torchvision():
+    known = torchvision.datasets.SVHN.split_list
+    published = {
+        file["path"].split("/")[1]: (file["copies"][0]["urls"][0], file["copies"][0]["digest"])
+        for file in ENTRIES["svhn"]["files"]
+    }
+    for part, arguments in ENTRIES["svhn"]["settings"]["parts"].items():
+        url, file, md5 = known[arguments["split"]]
+        assert arguments["split"] == part
+        assert published[file] == (url, f"md5:{md5}")
+
+
 @pytest.mark.parametrize("name", ENTRIES)
 def test_every_entry_is_complete(name):
     entry = ENTRIES[name]

@@ -1,6 +1,8 @@
 """A catalogue entry becomes a whole folder or nothing."""
 
+import copy
 import errno
+import hashlib
 import io
 import json
 
@@ -191,6 +193,44 @@ def test_digits_are_the_images_of_scikit_learn(tmp_path):
     assert data.images.shape == (1797, 1, 8, 8)
     assert (data.labels == source.target).all()
     assert np.abs(data.images[:, 0] / 255 - source.images / 16).max() <= 0.5 / 255 + 1e-9
+
+
+def test_digits_are_enlarged_to_the_shape_of_their_entry(tmp_path):
+    small = make("digits", catalogue()["digits"], tmp_path, target="small")
+    large = make("digits_28", catalogue()["digits_28"], tmp_path, target="large")
+    assert large.images.shape == (1797, 1, 28, 28)
+    assert (large.labels == small.labels).all()
+    # Bilinear: nothing brighter than the brightest, and the means of cells are about the pixels.
+    assert (large.images.max(axis=(1, 2, 3)) <= small.images.max(axis=(1, 2, 3))).all()
+    cells = large.images[:, :, 2:26, 2:26].mean(axis=(1, 2, 3)) / 255
+    pixels = small.images[:, :, 1:7, 1:7].mean(axis=(1, 2, 3)) / 255
+    assert np.corrcoef(cells, pixels)[0, 1] > 0.9
+
+
+def test_house_numbers_are_read_as_torchvision_reads_them(tmp_path, monkeypatch):
+    import scipy.io
+    import torchvision
+
+    rng = np.random.default_rng(0)
+    entry, known = copy.deepcopy(catalogue()["svhn"]), {}
+    written = {}
+    for file, (part, n) in zip(entry["files"], (("train", 12), ("test", 5)), strict=True):
+        # MATLAB's order is (H, W, C, N), and the digit 0 is class 10.
+        pixels = rng.integers(0, 256, (32, 32, 3, n), dtype=np.uint8)
+        labels = np.arange(1, n + 1)[:, None] % 10
+        written[part] = pixels.transpose(3, 2, 0, 1), labels[:, 0]
+        path = tmp_path / "mirror" / file["path"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scipy.io.savemat(path, {"X": pixels, "y": np.where(labels == 0, 10, labels)})
+        md5 = hashlib.md5(path.read_bytes()).hexdigest()
+        file["copies"] = [{"digest": f"md5:{md5}", "urls": [], "what": "a stand-in"}]
+        known[part] = ["", path.name, md5]
+    monkeypatch.setattr(torchvision.datasets.SVHN, "split_list", known)
+    data = make("svhn", entry, tmp_path, mirror=tmp_path / "mirror")
+    for part, (pixels, labels) in written.items():
+        rows = (data.samples["official"] == part).to_numpy()
+        assert (data.images[rows] == pixels).all()
+        assert (data.labels[rows] == labels).all()
 
 
 def test_the_phantom_knows_its_patients_masks_and_copies(tmp_path):

@@ -318,12 +318,32 @@ def test_clean_decisions_of_a_stochastic_victim_agree_between_attacks_and_suites
 
     one, _ = run([CLEAN, FGSM], victim())
     two, _ = run(
-        [{**PGD, "samples": 9}], victim(), ids={**IDS, "suite": "other"}, work=tmp_path / "two"
+        [{**PGD, "samples": 9}],
+        victim(),
+        ids={**IDS, "suite": "other"},
+        work=tmp_path / "elsewhere" / "two",
     )
     decided = one[one["attack"] == "clean"].set_index("sample")["prediction"]
     for frame in (one, two):
         assert (decided[frame["sample"]].to_numpy() == frame["clean_prediction"]).all()
     assert one["replay_share"].between(0.01, 0.99).any()
+
+
+def test_suites_of_one_model_share_the_decisions_on_unperturbed_images(run, tmp_path):
+    run([CLEAN])
+    spent = run.victim.forwards
+    other = {**IDS, "suite": "other"}
+    shared, _ = run([CLEAN], ids=other, work=tmp_path / "other")
+    assert run.victim.forwards == spent - 40
+    alone, _ = run([CLEAN], ids=other, work=tmp_path / "elsewhere" / "other")
+    pd.testing.assert_frame_equal(shared, alone)
+    # What decides them makes them anew, and so does damage.
+    run([CLEAN], ids=other, work=tmp_path / "more", key="another")
+    assert run.victim.forwards == spent
+    for path in tmp_path.glob("clean_*"):
+        path.write_bytes(b"damaged")
+    run([CLEAN], ids=other, work=tmp_path / "again")
+    assert run.victim.forwards == spent
 
 
 def test_when_memory_runs_out_the_batch_is_halved_and_nothing_is_lost(run, tmp_path):

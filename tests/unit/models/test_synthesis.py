@@ -201,9 +201,60 @@ def test_a_second_look_at_nearby_images_goes_on_from_the_first(images, monkeypat
     assert torch.equal(moved.argmax(dim=1), full.argmax(dim=1))
 
 
+def test_far_images_are_searched_anew_beside_near_ones_and_earlier_pieces_are_remembered(
+    images, monkeypatch
+):
+    monkeypatch.setattr(synthesis, "NEAR", 0.5)
+    made = model(warm_steps=2)
+    searched = []
+    search = made.search
+    monkeypatch.setattr(
+        made,
+        "search",
+        lambda x, *a, **k: searched.append((len(x), k.get("steps"))) or search(x, *a, **k),
+    )
+    view, generator = made.views()["frozen"], seeded()
+    # Two pieces of a batch, then both again, moved, with an image that nobody has seen.
+    view.logits(images[:3], generator)
+    view.logits(images[3:], generator)
+    moved = torch.cat([(images + 0.01).clamp(0, 1), 1 - images[:1]])
+    together = view.logits(moved, generator)
+    assert searched == [(3, None), (3, None), (1, None), (6, 2)]
+    # Each row is that of its own image.
+    alone = made.logits(moved)
+    assert torch.equal(together.argmax(dim=1), alone.argmax(dim=1))
+
+
+def test_without_the_encoder_the_search_begins_at_a_candidate(images):
+    made = model(start_at_encoder=False, steps=0)
+    begun = made.search(images).codes[:, :, 0]
+    pool = made._pool._codes
+    assert torch.cdist(begun.flatten(0, 1), pool).min(dim=1).values.max() < 1e-5
+    with pytest.raises(ModelError, match="no code to begin at"):
+        model(start_at_encoder=False, candidates=0)
+
+
+def test_explaining_gives_each_class_s_imitation_and_its_log_likelihood(images):
+    made = model(beta=0.0)
+    drawn, likely = made.explain(images)
+    assert drawn.shape == (N, CLASSES, *SHAPE)
+    error = (images[:, None] - drawn).flatten(2).square().sum(dim=2)
+    torch.testing.assert_close(likely, -error)
+    assert torch.equal(likely.argmax(dim=1), made.logits(images).argmax(dim=1))
+    radius = made.certified_radius(images, likely.argmax(dim=1))
+    assert radius.shape == (N,)
+
+
+def test_a_discriminator_that_wins_is_named():
+    made = model(adversarial=True)
+    assert made.diverges({"prior": 0.7}) is None
+    assert "discriminator has won" in made.diverges({"prior": 50.0})
+    assert model().diverges({"prior": 50.0}) is None
+
+
 def test_the_unrolled_view_differentiates_through_the_search(images):
     """Against differences of its own values, where the frozen code's gradient is another one."""
-    made = model(steps=3, unrolled_steps=3, candidates=0).double()
+    made = model(steps=0, unrolled_steps=3, candidates=0).double()
     images = images[:2].double()
     view, frozen = made.views()["unrolled"], made.views()["frozen"]
     leaf = images.clone().requires_grad_()

@@ -181,6 +181,7 @@ def test_a_mirror_that_is_not_there_is_named(tmp_path, monkeypatch):
 
 NEEDED = {
     ("tables", "accuracy"): ["cells"],
+    ("tables", "distances"): ["attacks"],
     ("tables", "hyper_parameters"): ["model", "reported"],
     ("tables", "defects"): ["pairs"],
     ("tables", "significance"): [],
@@ -190,6 +191,10 @@ NEEDED = {
     ("figures", "training_curves"): ["models"],
     ("figures", "latent_pca"): ["model"],
     ("figures", "examples"): ["model", "attack"],
+    ("figures", "compared_examples"): ["models", "attack"],
+    ("figures", "reconstructions"): ["model", "attack"],
+    ("figures", "certified_curves"): ["models", "attack"],
+    ("figures", "mcnemar_matrix"): ["attacks"],
     ("figures", "accuracy_curves"): ["attacks"],
     ("figures", "ledger_dumbbell"): [],
 }

@@ -73,7 +73,7 @@ def test_prose_is_no_parameter_but_every_setting_is():
     entry = plan.entry("models", "gbz")
     assert "title" not in entry
     assert "settings" in entry
-    suite = plan.suite("linf_whitebox")
+    suite = plan.suite("linf_whitebox", "medical_mnist")
     assert [attack["name"] for attack in suite] == ["fgsm", "pgd_linf"]
     assert suite[0]["code"] != suite[1]["code"]
 
@@ -284,7 +284,7 @@ def test_planning_all_of_a_study_at_paper_scale_takes_a_moment():
     started = time.perf_counter()
     plan = make_plan(read_configuration({"scale": "paper"}))
     for cell in plan.cells:
-        plan.suite(cell.suite)
+        plan.suite(cell.suite, cell.dataset)
     assert time.perf_counter() - started < 5
 
 
@@ -323,3 +323,149 @@ def test_nothing_is_watched_where_there_is_no_folder():
     plan = make_plan(configured())
     assert plan.sources("medical_mnist") == []
     assert plan.sources("image_folder") == []
+
+
+def thesis(scale="paper", **study_changes):
+    configuration = copy.deepcopy(read_configuration({"scale": scale, "studies": ["ju2021_eabs"]}))
+    configuration.studies["ju2021_eabs"].update(study_changes)
+    return configuration
+
+
+def test_a_model_that_starts_from_another_is_trained_after_it():
+    plan = make_plan(thesis())
+    order = [item.model for item in plan.trainings if item.dataset == "mnist"]
+    assert order.index("cnn") < order.index("cnn_adv_linf")
+    assert plan.start("mnist", "official_0", "cnn_adv_linf") == [
+        plan.weights("mnist", "official_0", "cnn")
+    ]
+    assert plan.start("mnist", "official_0", "cnn") == []
+
+
+def test_the_start_of_a_training_is_trained_although_no_grid_names_it():
+    configuration = thesis(
+        grid=[
+            {
+                "datasets": ["mnist"],
+                "splits": "official",
+                "models": ["cnn_adv_l2"],
+                "suites": ["unperturbed"],
+            }
+        ],
+        tables={}, figures={}, explained=[], headline={"models": [], "cells": []},
+        reported={"files": [], "datasets": {}, "models": {}, "attacks": {}},
+    )  # fmt: skip
+    plan = make_plan(configuration)
+    assert [item.model for item in plan.trainings] == ["cnn", "cnn_adv_l2"]
+    assert {cell.model for cell in plan.cells} == {"cnn_adv_l2"}
+
+
+@pytest.mark.parametrize(
+    ("starts", "message"),
+    [
+        ({"cnn": "cnn_adv_linf"}, "cnn starts from cnn_adv_linf starts from cnn"),
+        ({"cnn_adv_l2": "eabs"}, "'eabs' is another network .*of the same implementation"),
+        ({"cnn_adv_l2": "cn"}, r"starts_from: there is no model 'cn'; did you mean 'cnn'"),
+    ],
+)
+def test_an_impossible_start_is_told_with_its_key(starts, message):
+    configuration = thesis()
+    for model, first in starts.items():
+        configuration.catalogue["models"][model]["starts_from"] = first
+    with pytest.raises(ConfigError, match=message):
+        make_plan(configuration)
+
+
+def test_an_entry_changes_with_the_data_set_and_the_scale_s_overrides_lie_on_top():
+    plan = make_plan(thesis())
+    radii = {
+        dataset: plan.model(dataset, "cnn_adv_linf")["training"]["adversary"]["epsilon"]
+        for dataset in ("mnist", "fashion_mnist", "gtsrb_subset")
+    }
+    assert radii == {"mnist": 0.3, "fashion_mnist": 0.1, "gtsrb_subset": 8 / 255}
+    assert plan.model("svhn", "eabs")["training"]["epochs"] == 800
+    assert plan.model("mnist", "eabs")["training"]["epochs"] == 500
+    assert "for_datasets" not in plan.model("mnist", "eabs")
+    smaller = make_plan(thesis("workstation")).model("svhn", "eabs")["training"]
+    assert smaller["epochs"] < 800
+    assert smaller["augment"] == [{"name": "noise", "deviation": 0.01}]
+    attack = {
+        dataset: plan.suite("thesis_linf", dataset)[0] for dataset in ("mnist", "gtsrb_subset")
+    }
+    assert attack["mnist"]["epsilons"] == [0.3]
+    assert attack["gtsrb_subset"]["settings"]["restarts"] == 20
+
+
+def test_what_a_scale_leaves_out_is_gone_from_grid_tables_figures_and_names():
+    plan = make_plan(thesis("workstation"))
+    study = plan.studies["ju2021_eabs"]
+    assert "svhn" not in {cell.dataset for cell in study.cells}
+    assert "table2_5" not in study.tables
+    assert "table2_6" in study.tables
+    assert "figure2_8_l2" not in study.figures
+    assert "svhn" not in study.study["reported"]["datasets"].values()
+    whole = make_plan(thesis()).studies["ju2021_eabs"]
+    assert "table2_5" in whole.tables
+    assert "svhn" in {cell.dataset for cell in whole.cells}
+
+
+def test_a_suite_that_is_left_out_takes_its_attacks_rows_and_words_along():
+    configuration = thesis("workstation")
+    configuration.scale["leave_out"]["suites"] = ["thesis_l2", "sweep_steps"]
+    study = make_plan(configuration).studies["ju2021_eabs"].study
+    attacks = [cell["attack"] for cell in study["tables"]["table2_2"]["cells"]]
+    assert "pgd_linf_thesis" in attacks
+    assert not {"ddn", "all thesis_l2"} & set(attacks)
+    assert "table2_9" not in study["tables"]
+    assert "figure2_5_l2" not in study["figures"]
+    assert "DDN" not in study["reported"]["attacks"]
+
+
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [
+        ({"datasets": ["shvn"], "suites": []}, "leave_out.datasets: there is no dataset 'shvn'"),
+        (
+            {"datasets": ["mnist", "fashion_mnist", "svhn", "gtsrb_subset"], "suites": []},
+            "leave_out: it leaves nothing of the study's grid",
+        ),
+    ],
+)
+def test_leaving_out_what_is_not_there_or_all_that_is_there_is_an_error(gone, message):
+    configuration = thesis("workstation")
+    configuration.scale["leave_out"] = gone
+    with pytest.raises(ConfigError, match=message):
+        make_plan(configuration)
+
+
+def test_reconstructions_are_stored_of_the_attacks_that_figures_show():
+    plan = make_plan(thesis())
+    assert plan.shown("mnist", "official_0", "eabs") == (("thesis_l2", "pgd_l2_thesis"),)
+    assert plan.shown_files("mnist", "official_0", "eabs") == [
+        "results/paper/outcomes/mnist/official_0/eabs/thesis_l2.examples.npz"
+    ]
+    manifest = plan.manifest("ju2021_eabs")
+    assert {item["model"] for item in manifest["explained"]} == {"abs", "eabs"}
+    assert manifest["explained"][0]["path"] in plan.record_files("ju2021_eabs")
+
+
+def test_a_table_may_name_the_union_of_a_suite_at_radii_that_all_of_it_has():
+    cells = [{"attack": "all thesis_l2", "epsilon": 1.5}]
+    make_plan(thesis(headline={"models": [], "cells": cells}))
+    for cell, message in (
+        ({"attack": "all thesis_l2", "epsilon": 2.0}, "'all thesis_l2' is not run at epsilon 2"),
+        ({"attack": "all thesis_l3"}, "no attack in the grid called 'all thesis_l3'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            make_plan(thesis(headline={"models": [], "cells": [cell]}))
+
+
+def test_a_figure_of_reconstructions_needs_them_stored():
+    with pytest.raises(ConfigError, match=r"no reconstructions of 'eabs' are stored.*explained"):
+        make_plan(thesis(explained=["abs"]))
+
+
+def test_the_paper_s_word_for_an_attack_may_mean_another_one_in_each_norm():
+    reported = copy.deepcopy(thesis().studies["ju2021_eabs"]["reported"])
+    reported["attacks"]["PGD"]["Linf"] = "pgd_linf_thesi"
+    with pytest.raises(ConfigError, match="attack in the grid called 'pgd_linf_thesi'; did you"):
+        make_plan(thesis(reported=reported))

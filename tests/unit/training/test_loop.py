@@ -550,3 +550,39 @@ def test_validation_of_bayes_rule_counts_the_true_decision(tmp_path):
     _, labels = blobs()
     expected = correct(torch.eye(CLASSES)[[0]], torch.from_numpy(labels[TRAIN:])).mean().item()
     assert history["val_accuracy"][0] == pytest.approx(expected)
+
+
+class NeedsAll(Small):
+    """A network with a part for each class."""
+
+    needs_every_class = True
+
+
+def test_a_class_without_images_stops_a_model_that_has_a_part_for_each(tmp_path, caplog):
+    images, labels = blobs()
+    some = np.flatnonzero(labels[:TRAIN] != 1)
+    arguments = images, labels, some, np.arange(TRAIN, len(labels)), {"epochs": 1}
+    with pytest.raises(TrainingError, match=r"no training image of class 1.*training\.samples"):
+        train(small(NeedsAll), *arguments, work=tmp_path / "a", names=("a",))
+    with caplog.at_level(logging.WARNING):
+        train(small(), *arguments, work=tmp_path / "b", names=("b",))
+    assert "no training image of class 1; it will not be predicted" in caplog.text
+
+
+class Diverging(Small):
+    """A network that finds fault with its second epoch."""
+
+    epochs = 0
+
+    def diverges(self, means):
+        self.epochs += 1
+        assert means["total"] > 0
+        return "the discriminator has won" if self.epochs == 2 else None
+
+
+def test_a_model_that_says_it_diverges_stops_and_keeps_the_checkpoint(tmp_path):
+    with pytest.raises(
+        TrainingError, match=r"the discriminator has won in epoch 1 at learning rate .*lower"
+    ):
+        run(tmp_path, small(Diverging), epochs=4, every=0.0)
+    assert list(tmp_path.rglob("*.pt"))

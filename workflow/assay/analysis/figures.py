@@ -7,6 +7,7 @@ its caption, which :func:`caption` writes. Series differ by colour and by marker
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from pathlib import Path
@@ -17,15 +18,18 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.style import COMPARED, FAINT, GREY, Look, looks, short_table, style
+from assay.analysis.tables import p_text
 from assay.foundation.errors import ConfigError
 from assay.foundation.files import atomic_path
 
 WIDTH = 7.4  # inches: the text width of the page, so that 8 pt are read as 8 pt or more
 POINTS_SHOWN = 3000  # in a scatter plot; more only hide each other
+_DIFFERS = {True: "#cfe8dd", False: "#f6d9c4"}  # by whether the row's model is better
 PAGE_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 RADIUS_LABELS = {
@@ -319,29 +323,14 @@ def examples(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     cell = WIDTH / (columns + 0.2)
     figure = Figure((WIDTH, (rows * 1.22 + 0.28) * cell))
     axes = figure.add_axes((0, 0, 1, 1))
-    pad, line = 0.06, 0.22
+    line = 0.22
     for row in range(rows):
         top = row * (1 + line)
         for column in range(columns):
-            axes.imshow(
-                grid.images[row, column],
-                cmap="gray",
-                vmin=0,
-                vmax=1,
-                extent=(column + pad, column + 1 - pad, top + 1 - pad, top + pad),
-            )
+            _picture(axes, grid.images[row, column], column, top)
             right = grid.predictions[row, column] == grid.labels[row]
-            name = grid.classes[grid.predictions[row, column]]
-            axes.text(
-                column + 0.5,
-                top + 1 + line / 2 - pad,
-                f"{'✓' if right else '✗'} {name}",
-                ha="center",
-                va="center",
-                fontsize=7.5,
-                color="#006b4f" if right else "#b34700",
-                fontweight="normal" if right else "bold",
-            )
+            text = f"{'✓' if right else '✗'} {grid.classes[grid.predictions[row, column]]}"
+            _verdict(axes, column + 0.5, top + 1 + line / 2 - 0.06, text, right)
         axes.text(
             -0.04,
             top + 0.5,
@@ -384,29 +373,378 @@ class _Examples:
         chosen = nonzero[np.unique(np.linspace(0, len(nonzero) - 1, most).round().astype(int))]
         clean, perturbed = stored["clean/images"][rows], stored[f"{attack}/images"][chosen][:, rows]
         images = np.concatenate([clean[:, None], perturbed.swapaxes(0, 1)], axis=1)
-        images = images.astype(np.float32).transpose(0, 1, 3, 4, 2)
         self.key = key
         self.labels = labels[rows]
         self.classes = _classes(study, inputs, key, labels)
         self.epsilons = np.concatenate([[0.0], epsilons[chosen]])
-        self.images = images[..., 0] if images.shape[-1] == 1 else images
+        self.images = _shown(images.astype(np.float32))
         first = stored["clean/predictions"][:, rows]
         later = stored[f"{attack}/predictions"][chosen][:, rows]
         self.predictions = np.concatenate([first, later]).T.astype(int)
 
     @classmethod
     def of(cls, spec: Spec, study: Study, inputs: AnalysisInputs) -> _Examples:
-        for key in sorted(key for key in inputs.examples if key[2] == spec["model"]):
+        for key, stored in _stored_examples(spec, spec["model"], inputs):
+            return cls(key, stored, spec, study, inputs)
+        raise _nothing(spec, f"no stored examples of {spec['attack']} against {spec['model']}")
+
+
+def _stored_examples(
+    spec: Spec, model: str, inputs: AnalysisInputs
+) -> Iterator[tuple[tuple, dict[str, np.ndarray]]]:
+    """Keys and arrays of the files that hold the entry's attack on a model, split by split."""
+    for key in sorted(inputs.examples):
+        if key[2] == model and key[0] in spec.get("datasets", key[:1]):
             with np.load(inputs.examples[key]) as stored:
                 if f"{spec['attack']}/images" in stored:
-                    return cls(key, stored, spec, study, inputs)
-        raise _nothing(spec, f"no stored examples of {spec['attack']} against {spec['model']}")
+                    yield key, dict(stored)
 
 
 def _one_of_each(labels: np.ndarray, count: int) -> np.ndarray:
     """Indices of `count` images: the first of each class, then the second of each, and so on."""
     turn = pd.Series(labels).groupby(labels).cumcount().to_numpy()
     return np.lexsort((labels, turn))[:count]
+
+
+# --- examples of several models ----------------------------------------------------------------
+
+
+@_styled
+def compared_examples(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
+    """Images in columns; a row of unperturbed ones, then one for each model's own attack."""
+    grid = _Compared(spec, study, inputs)
+    rows, columns = grid.images.shape[:2]
+    label, line = 1.5, 0.24
+    cell = WIDTH / (columns + label)
+    figure = Figure((WIDTH, rows * (1 + line) * cell))
+    axes = figure.add_axes((0, 0, 1, 1))
+    for row in range(rows):
+        top = row * (1 + line)
+        name = "unperturbed" if row == 0 else _title(study, "models", grid.models[row - 1])
+        axes.text(label - 0.08, top + 0.5, _wrapped(name), ha="right", va="center", fontsize=8.5)
+        for column in range(columns):
+            if np.isnan(grid.images[row, column]).any():
+                continue  # a cap kept the attack from this image
+            _picture(axes, grid.images[row, column], label + column, top)
+            if row:
+                right = grid.predictions[row, column] == grid.labels[column]
+                text = grid.classes[grid.predictions[row, column]]
+                text = f"{'✓' if right else '✗'} {text}  {grid.lengths[row, column]:.2f}"
+            else:
+                right, text = True, grid.classes[grid.labels[column]]
+            _verdict(axes, label + column + 0.5, top + 1 + line / 2 - 0.04, text, right)
+    axes.set(xlim=(0, columns + label), ylim=(rows * (1 + line), 0), aspect="equal")
+    axes.set_axis_off()
+    return figure
+
+
+def _compared_examples_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[str, str]:
+    grid = _Compared(spec, study, inputs)
+    names = ", ".join(_title(study, "models", model) for model in grid.models)
+    return (
+        f"{grid.images.shape[1]} test images of {_title(study, 'datasets', grid.dataset)} (top), "
+        f"and what {_title(study, 'attacks', spec['attack'])} made of them against {names}. Under "
+        f"each stands the decision of that model, ✓ where it is the true class and ✗ where it is "
+        f"not, and the length of the change ({grid.unit}). An image that its model got wrong "
+        "unperturbed is not changed. The first stored image of each class is shown: an "
+        "illustration, not a sample from which a rate can be read.",
+        f"n = {grid.images.shape[1]} images; 1 split",
+    )
+
+
+class _Compared:
+    """The grid of a figure of several models, picked from one stored file of each."""
+
+    def __init__(self, spec: Spec, study: Study, inputs: AnalysisInputs):
+        found = {}
+        for model in spec["models"]:
+            for key, stored in _stored_examples(spec, model, inputs):
+                if not found or key[:2] == next(iter(found.values()))[0][:2]:
+                    found[model] = key, stored
+                    break
+        if not found:
+            raise _nothing(spec, f"no stored examples of {spec['attack']}")
+        self.models = list(found)
+        key, first = next(iter(found.values()))
+        self.dataset, labels = key[0], first["labels"]
+        columns = _one_of_each(labels, spec.get("rows", 6))
+        clean = first["clean/images"][columns].astype(np.float32)
+        images, said = [clean], [first["clean/predictions"][0, columns]]
+        for _, stored in found.values():
+            epsilons = stored[f"{spec['attack']}/epsilons"]
+            usual = np.flatnonzero(~np.isin(epsilons, _check_radii(epsilons)))
+            place = usual[epsilons[usual].argmax()]
+            images.append(stored[f"{spec['attack']}/images"][place, columns].astype(np.float32))
+            said.append(stored[f"{spec['attack']}/predictions"][place, columns])
+        images = np.stack(images)
+        change = (images - clean).reshape(*images.shape[:2], -1)
+        norms = inputs.accuracy.loc[inputs.accuracy["attack"] == spec["attack"], "norm"]
+        infinite = norms.iloc[0] == "linf"
+        self.unit = "L∞" if infinite else "L2"
+        self.lengths = np.abs(change).max(-1) if infinite else np.linalg.norm(change, axis=-1)
+        self.images = _shown(images)
+        self.predictions, self.labels = np.stack(said).astype(int), labels[columns]
+        self.classes = _classes(study, inputs, key, labels)
+
+
+# --- reconstructions ---------------------------------------------------------------------------
+
+
+@_styled
+def reconstructions(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
+    """Pairs of rows, an image before and after its attack; columns are the classes' imitations."""
+    key, stored = _explained(spec, inputs)
+    attack = spec["attack"]
+    labels = stored[f"{attack}/labels"]
+    chosen = _one_of_each(labels, spec.get("rows", 4))
+    images = _shown(stored[f"{attack}/images"][:, chosen].astype(np.float32))
+    made = _shown(stored[f"{attack}/reconstructions"][:, chosen].astype(np.float32))
+    likely = stored[f"{attack}/log_likelihoods"][:, chosen]
+    said = stored[f"{attack}/predictions"][:, chosen].astype(int)
+    names = _classes(study, inputs, key, labels)
+    classes = made.shape[2]
+    gap, line, between = 0.25, 0.24, 0.22
+    cell = WIDTH / (classes + 1 + gap)
+    height = len(chosen) * (2 * (1 + line) + between) + 0.3
+    figure = Figure((WIDTH, height * cell))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.text(0.5, 0.18, "image", ha="center", va="center", fontsize=8)
+    for k in range(classes):
+        place = 1 + gap + k + 0.5
+        axes.text(place, 0.18, _short(names[k]), ha="center", va="center", fontsize=8)
+    for place, label in enumerate(labels[chosen]):
+        for side in range(2):
+            top = 0.3 + place * (2 * (1 + line) + between) + side * (1 + line)
+            _picture(axes, images[side, place], 0, top)
+            right = said[side, place] == label
+            text = f"{'✓' if right else '✗'} {_short(names[said[side, place]])}"
+            _verdict(axes, 0.5, top + 1 + line / 2 - 0.04, text, right)
+            best = likely[side, place].argmax()
+            for k in range(classes):
+                _picture(axes, made[side, place, k], 1 + gap + k, top, framed=k == best)
+                axes.text(
+                    1 + gap + k + 0.5,
+                    top + 1 + line / 2 - 0.04,
+                    f"{likely[side, place, k]:.1f}".replace("-", "−"),
+                    ha="center",
+                    va="center",
+                    fontsize=7.5,
+                    fontweight="bold" if k == best else "normal",
+                )
+    axes.set(xlim=(0, classes + 1 + gap), ylim=(height, 0), aspect="equal")
+    axes.set_axis_off()
+    return figure
+
+
+def _reconstructions_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[str, str]:
+    key, stored = _explained(spec, inputs)
+    count = min(len(stored[f"{spec['attack']}/labels"]), spec.get("rows", 4))
+    return (
+        f"Why {_title(study, 'models', spec['model'])} decides as it does: {count} test images of "
+        f"{_title(study, 'datasets', key[0])}, each before (upper row) and after "
+        f"{_title(study, 'attacks', spec['attack'])} (lower row). Columns: the best imitation that "
+        "each class's generator found, and below it the log-likelihood, minus the squared error "
+        "minus the prior's share; the frame marks the largest. Under the image stands the decision "
+        "by majority of replays, ✓ where it is the true class; the search behind the columns is "
+        "one more, which of a randomised model may end elsewhere. Illustrations, chosen by class.",
+        f"n = {count} images; 1 split",
+    )
+
+
+def _explained(spec: Spec, inputs: AnalysisInputs) -> tuple[tuple, dict[str, np.ndarray]]:
+    for key in sorted(inputs.explained):
+        if key[2] == spec["model"] and key[0] in spec.get("datasets", key[:1]):
+            with np.load(inputs.explained[key]) as stored:
+                if f"{spec['attack']}/images" in stored:
+                    return key, dict(stored)
+    raise _nothing(spec, f"no reconstructions of {spec['model']} under {spec['attack']}")
+
+
+# --- paired tests of all models ----------------------------------------------------------------
+
+
+@_styled
+def mcnemar_matrix(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
+    """For each attack a matrix of pairs of models: difference in accuracy and Holm's p-value."""
+    panels = _mcnemar_panels(spec, study, inputs)
+    models = _models(spec, study, inputs)
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    side = WIDTH / columns
+    figure = Figure((WIDTH, rows * (side * 0.86 + 0.3)), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    names = [_wrapped(_title(study, "models", model), 12) for model in models]
+    for axes, (title, pairs) in zip(grid, panels, strict=False):
+        for i, first in enumerate(models):
+            for j, second in enumerate(models):
+                row = pairs.get((first, second))
+                if row is None:
+                    if i != j:
+                        axes.text(j, i, "not run", ha="center", va="center", fontsize=7, color=GREY)
+                    continue
+                difference, p, significant = row
+                colour = "#ffffff" if not significant else _DIFFERS[difference > 0]
+                axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, color=colour, lw=0))
+                points = f"{100 * difference:+.1f}".replace("-", "−")
+                axes.text(
+                    j, i, f"{points}\n{p_text(p)}", ha="center", va="center", fontsize=7.5,
+                    fontweight="bold" if significant else "normal", linespacing=1.25,
+                )  # fmt: skip
+        axes.set_xticks(range(len(models)), names, fontsize=7, rotation=35, ha="right")
+        axes.set_yticks(range(len(models)), names, fontsize=7)
+        axes.set(xlim=(-0.5, len(models) - 0.5), ylim=(len(models) - 0.5, -0.5), aspect="equal")
+        axes.grid(False)
+        axes.set_title(title, fontsize=8.5)
+        axes.set_xlabel("than this model")
+    for axes in grid[::columns]:
+        axes.set_ylabel("how many points better is")
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def _mcnemar_matrix_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[str, str]:
+    table = inputs.mcnemar
+    table = table[table["attack"].isin(spec["attacks"])]
+    table = table[[name in spec.get("datasets", [name]) for name in table["dataset"]]]
+    return (
+        "Row minus column: the difference in accuracy, in points, on the same images, and below it "
+        "McNemar's exact p-value after Holm's correction over all pairs, attacks and budgets of "
+        "the data set. Coloured and bold where it is below 0.05: green where the model of the row "
+        "is better, orange where that of the column is. White does not mean equal: with so few "
+        "images only large differences show.",
+        f"n = {_span(table['n'].astype(int))} images"
+        + ("" if (table["split"] == "pooled").all() else "; the first split"),
+    )
+
+
+def _mcnemar_panels(
+    spec: Spec, study: Study, inputs: AnalysisInputs
+) -> list[tuple[str, dict[tuple[str, str], tuple[float, float, bool]]]]:
+    """A title and {(row, column): (difference, p, significant)} for each attack and budget."""
+    table = inputs.mcnemar
+    # Repeated splits of one data set are not pooled: the first one is drawn.
+    first = table.groupby(["dataset", "scheme"], sort=False)["split"].transform("first")
+    table = table[table["split"] == first]
+    where = _where(set(zip(table["dataset"], table["scheme"], strict=True)), study)
+    panels = []
+    for attack in spec["attacks"]:
+        rows = table[table["attack"] == attack]
+        rows = rows[[name in spec.get("datasets", [name]) for name in rows["dataset"]]]
+        for (dataset, scheme, epsilon), cell in rows.groupby(
+            ["dataset", "scheme", "epsilon"], sort=False
+        ):
+            place = [] if len(spec.get("datasets", ())) == 1 else where(dataset, scheme)
+            title = ", ".join([*place, _attack_title(study, attack), f"ε = {epsilon:.3g}"])
+            pairs = {}
+            for row in cell.itertuples():
+                pairs[row.model_a, row.model_b] = row.difference, row.holm_p, row.significant
+                pairs[row.model_b, row.model_a] = -row.difference, row.holm_p, row.significant
+            panels.append((title, pairs))
+    if not panels:
+        raise _nothing(spec, f"no paired tests of {spec['attacks']}")
+    return panels
+
+
+def _attack_title(study: Study, attack: str) -> str:
+    """An attack's title, or that of the union over a suite."""
+    suite = attack.removeprefix("all ")
+    if suite == attack:
+        return _title(study, "attacks", attack)
+    return _title(study, "suites", suite)
+
+
+# --- certified accuracy ------------------------------------------------------------------------
+
+
+@_styled
+def certified_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
+    """The share of images certified at a radius, below the accuracy that an attack leaves."""
+    panels = _certified_panels(spec, inputs)
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(
+        (WIDTH if columns > 1 else WIDTH * 0.86, 0.45 + 3.0 * rows), layout="constrained"
+    )
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    styles = looks([*study.get("headline", {}).get("models", []), *spec["models"]])
+    where = _where(set(panels), study)
+    farthest = 0.0
+    for axes, (place, models) in zip(grid, panels.items(), strict=False):
+        for model, (radii, attacked) in models.items():
+            look = styles[model]
+            radius = np.concatenate([[0.0], np.sort(radii)])
+            certified = 1 - np.arange(len(radius)) / len(radii)
+            certified[0] = (radii > 0).mean()
+            certified = np.minimum(certified, certified[0])
+            axes.step(radius, certified, where="post", color=look.colour, ls="--")
+            axes.plot(
+                attacked["epsilon"], attacked["pooled"], color=look.colour, marker=look.marker,
+                markeredgecolor="white",
+            )  # fmt: skip
+            farthest = max(farthest, *radius, *attacked["epsilon"])
+        axes.set_title(", ".join(where(*place)))
+        axes.set_xlabel(RADIUS_LABELS["l2"])
+        axes.set_ylim(-0.02, 1.02)
+    for axes in grid[: len(panels)]:
+        axes.set_xlim(-0.03 * farthest, 1.03 * farthest)
+    for axes in grid[::columns]:
+        axes.set_ylabel("accuracy")
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    handles = [
+        Line2D([], [], color=styles[m].colour, marker=styles[m].marker, markeredgecolor="white",
+               label=f"{_title(study, 'models', m)}, attacked")
+        for m in spec["models"]
+    ]  # fmt: skip
+    handles += [
+        Line2D([], [], color=styles[m].colour, ls="--",
+               label=f"{_title(study, 'models', m)}, certified")
+        for m in spec["models"]
+    ]  # fmt: skip
+    figure.legend(handles=handles, loc="outside upper left", ncols=2)
+    return figure
+
+
+def _certified_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[str, str]:
+    panels = _certified_panels(spec, inputs)
+    counts = pd.Series([len(radii) for models in panels.values() for radii, _ in models.values()])
+    tested = pd.concat(rows for models in panels.values() for _, rows in models.values())
+    return (
+        "Dashed: the share of images whose certified L2 radius (equation 2.7) is at least the "
+        f"radius. Solid: the accuracy that {_title(study, 'attacks', spec['attack'])} leaves. The "
+        "certificate holds if the search found the closest image of every other class, which no "
+        "search can promise: where a solid line falls below its dashed one, it did not.",
+        f"n = {_span(counts)} certified images, {_tested(tested)}",
+    )
+
+
+def _certified_panels(
+    spec: Spec, inputs: AnalysisInputs
+) -> dict[tuple[str, str], dict[str, tuple[np.ndarray, pd.DataFrame]]]:
+    """By data set and scheme, by model: certified radii of all splits, and accuracy rows."""
+    found: dict = {}
+    for (dataset, split, model), path in sorted(inputs.explained.items()):
+        if model in spec["models"] and dataset in spec.get("datasets", [dataset]):
+            with np.load(path) as stored:
+                place = dataset, split.rpartition("_")[0]
+                found.setdefault(place, {}).setdefault(model, []).append(stored["radii"])
+    panels = {}
+    for place, models in found.items():
+        rows = inputs.accuracy
+        rows = rows[(rows["dataset"] == place[0]) & (rows["scheme"] == place[1])]
+        for model, radii in models.items():
+            mine = rows[rows["model"] == model]
+            attacked = mine[mine["attack"] == spec["attack"]]
+            usual = ~attacked["epsilon"].isin(_check_radii(attacked["epsilon"]))
+            both = pd.concat([mine[mine["attack"] == "clean"], attacked[usual]])
+            panels.setdefault(place, {})[model] = (
+                np.concatenate(radii),
+                both.sort_values("epsilon"),
+            )
+    if not panels:
+        raise _nothing(spec, f"no certified radii of {spec['models']}")
+    return panels
 
 
 # --- accuracy against radius ----------------------------------------------------------------
@@ -520,6 +858,8 @@ def _curve_panels(
 ) -> Iterator[tuple[tuple[str, str], str, pd.DataFrame]]:
     """((data set, split scheme), attack, rows with the clean accuracy at radius 0) by panel."""
     for place, here in inputs.accuracy.groupby(["dataset", "scheme"], sort=False):
+        if place[0] not in spec.get("datasets", place[:1]):
+            continue
         for attack in spec["attacks"]:
             rows = here[here["attack"] == attack]
             if len(rows):
@@ -683,6 +1023,10 @@ FIGURES: dict[str, Callable[[Spec, Study, AnalysisInputs], Figure]] = {
     "training_curves": training_curves,
     "latent_pca": latent_pca,
     "examples": examples,
+    "compared_examples": compared_examples,
+    "reconstructions": reconstructions,
+    "certified_curves": certified_curves,
+    "mcnemar_matrix": mcnemar_matrix,
     "accuracy_curves": accuracy_curves,
     "ledger_dumbbell": ledger_dumbbell,
 }
@@ -690,6 +1034,10 @@ _CAPTIONS: dict[str, Callable[[Spec, Study, AnalysisInputs], tuple[str, str]]] =
     "training_curves": _training_curves_caption,
     "latent_pca": _latent_pca_caption,
     "examples": _examples_caption,
+    "compared_examples": _compared_examples_caption,
+    "reconstructions": _reconstructions_caption,
+    "certified_curves": _certified_curves_caption,
+    "mcnemar_matrix": _mcnemar_matrix_caption,
     "accuracy_curves": _accuracy_curves_caption,
     "ledger_dumbbell": _ledger_dumbbell_caption,
 }
@@ -763,6 +1111,39 @@ def _classes(study: Study, inputs: AnalysisInputs, key: tuple, labels: np.ndarra
         if isinstance(names, list):
             return names
     return [f"class {i}" for i in range(int(labels.max()) + 1)]
+
+
+def _shown(images: np.ndarray) -> np.ndarray:
+    """(..., C, H, W) as matplotlib takes them: (..., H, W) grey or (..., H, W, 3)."""
+    return images[..., 0, :, :] if images.shape[-3] == 1 else np.moveaxis(images, -3, -1)
+
+
+def _picture(
+    axes: Axes, image: np.ndarray, left: float, top: float, *, framed: bool = False
+) -> None:
+    """An image in the unit square at (left, top), with a margin and maybe a frame."""
+    pad = 0.05
+    box = left + pad, left + 1 - pad, top + 1 - pad, top + pad
+    axes.imshow(image.clip(0, 1), cmap="gray", vmin=0, vmax=1, extent=box)
+    if framed:
+        corners = [box[0], box[1], box[1], box[0], box[0]], [box[2], box[2], box[3], box[3], box[2]]
+        axes.plot(*corners, color="#d55e00", lw=1.6, solid_joinstyle="miter")
+
+
+def _verdict(axes: Axes, x: float, y: float, text: str, right: bool) -> None:
+    """A decision below its image, told by sign, weight and colour."""
+    axes.text(
+        x, y, text, ha="center", va="center", fontsize=7.5,
+        color="#006b4f" if right else "#b34700", fontweight="normal" if right else "bold",
+    )  # fmt: skip
+
+
+def _wrapped(text: str, width: int = 16) -> str:
+    return "\n".join(textwrap.wrap(text, width))
+
+
+def _short(name: str, width: int = 9) -> str:
+    return name if len(name) <= width else f"{name[: width - 1]}…"
 
 
 def _radius_label(inputs: AnalysisInputs, attack: str) -> str:

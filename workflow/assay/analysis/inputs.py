@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from assay.analysis import accuracy, checks, defects, statistics
+from assay.analysis import accuracy, checks, defects, distances, statistics
 from assay.analysis.ledger import ledger, read_reported
 from assay.analysis.rows import keyed
 from assay.analysis.statistics import Paired
@@ -176,7 +176,7 @@ class AnalysisInputs:
         """:func:`assay.analysis.ledger.ledger` of the reported numbers against this run."""
         return ledger(
             self.reported, self.accuracy, self.study, self._rule("ledger"),
-            history=self.history, facts=self.facts, parts=self.parts,
+            history=self.history, facts=self.facts, parts=self.parts, distances=self._measured,
         )  # fmt: skip
 
     def defects(self, pairs: Sequence[Mapping[str, str]]) -> pd.DataFrame:
@@ -188,6 +188,21 @@ class AnalysisInputs:
             ),
             ignore_index=True,
         )
+
+    def distances(self, attacks: Sequence[str]) -> pd.DataFrame:
+        """:func:`assay.analysis.distances.distances` of the outcomes."""
+        parts = [
+            distances.distances(self.outcomes(distances.NEEDED, **ids), attacks)
+            for ids in self._parts("dataset", "model")
+        ]
+        return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
+
+    @property
+    def _measured(self) -> pd.DataFrame | None:
+        """The distances that the study's tables of distances show."""
+        tables = self.study.get("tables", {}).values()
+        attacks = [name for t in tables if t["kind"] == "distances" for name in t["attacks"]]
+        return self.distances(list(dict.fromkeys(attacks))) if attacks else None
 
     @cached_property
     def history(self) -> dict[Key, pd.DataFrame]:
@@ -213,6 +228,11 @@ class AnalysisInputs:
     def features(self) -> dict[Key, Path]:
         """Paths of latent features by (dataset, split, model)."""
         return self._files("features", "path")
+
+    @cached_property
+    def explained(self) -> dict[Key, Path]:
+        """Paths of reconstructions and certified radii by (dataset, split, model)."""
+        return self._files("explained", "path")
 
     @cached_property
     def examples(self) -> dict[Key, Path]:

@@ -51,6 +51,12 @@ ELSEWHERE = {
     "trainval_fraction": "decided by the split scheme",
     "test_fraction": "decided by the split scheme",
 }
+# What the notes on printed numbers say of them.
+REMARKS = {
+    "CONFLICT": "the paper contradicts itself",
+    "SUSPECT": "the printed cell is suspect",
+    "MISPRINT": "the printed cell is a misprint",
+}
 # What stands in the reason of each verdict that was reached with less than the catalogue asks for.
 CUT = "cut by the scale: "
 SHAPE = {"image_channels": 0, "image_height": 1, "image_width": 2}
@@ -95,6 +101,7 @@ def ledger(
     history: Mapping[Key, pd.DataFrame] | None = None,
     facts: Mapping[Key, Mapping[str, Any]] | None = None,
     parts: Mapping[Key, int] | None = None,
+    distances: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Judges every printed number.
 
@@ -107,23 +114,26 @@ def ledger(
         history: training histories by (data set, split, model).
         facts: contents of ``model.json`` by (data set, split, model).
         parts: images of the splits by (data set, split, part).
+        distances: the frame of :func:`assay.analysis.distances.distances`.
 
     Returns:
         One row per printed number, in their order, with :data:`COLUMNS`. Names are the paper's;
         ``compared_with`` gives the ids of this run. ``low`` and ``high`` bound the reproduced
         number, ``delta`` is reproduced minus reported, both NaN where there is no verdict on it.
     """
-    run = _Run(accuracy, study, {**RULE, **(rule or {})}, history or {}, facts or {}, parts or {})
+    run = _Run(
+        accuracy, study, {**RULE, **(rule or {})}, history or {}, facts or {}, parts or {},
+        pd.DataFrame() if distances is None else distances,
+    )  # fmt: skip
     rows = []
     words = ["file", "table", "dataset", "model", "attack", "norm", "metric", "note"]
     reported = reported.rename(columns={"value": "reported"})
     reported = reported.assign(**{name: reported[name].fillna("").astype(str) for name in words})
     for row in reported[[*words, "epsilon", "reported"]].to_dict("records"):
         judged = run.judge(SimpleNamespace(**row))
-        if "CONFLICT" in row["note"].upper():
-            judged = judged._replace(
-                reason=f"{judged.reason}; the paper contradicts itself, see note"
-            )
+        for mark, remark in REMARKS.items():
+            if mark in row["note"].upper():
+                judged = judged._replace(reason=f"{judged.reason}; {remark}, see note")
         rows.append({**row, **judged._asdict()})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -174,6 +184,7 @@ class _Run:
     history: Mapping[Key, pd.DataFrame]
     facts: Mapping[Key, Mapping[str, Any]]
     parts: Mapping[Key, int]
+    distances: pd.DataFrame
 
     def judge(self, row: SimpleNamespace) -> _Judgement:
         if pd.isna(row.reported):
@@ -187,7 +198,7 @@ class _Run:
     def result(self, row: SimpleNamespace, kind: str) -> _Judgement:
         """An accuracy or an error rate against the outcomes."""
         dataset, model = self.name("datasets", row.dataset), self.name("models", row.model)
-        attack = self.name("attacks", row.attack.removesuffix("?") or "none")
+        attack = self.attack(row)
         for printed, name, what in (
             (row.dataset, dataset, "data set"), (row.model, model, "model"),
             (row.attack, attack, "attack"),
@@ -281,6 +292,14 @@ class _Run:
             return _Judgement("not comparable", reason, compared_with=model)
         return _setting(row.reported, float(value), model)
 
+    def architecture(self, row: SimpleNamespace, name: str) -> _Judgement:
+        """A printed size of a network against that of the network that was trained."""
+        dataset, model = self.name("datasets", row.dataset), self.name("models", row.model)
+        for key, facts in self.facts.items():
+            if self.ours(key, dataset, model) and name in facts.get("architecture", {}):
+                return _setting(row.reported, float(facts["architecture"][name]), model)
+        return _Judgement("not run", f"no network of '{row.model}' on '{row.dataset}'")
+
     def fact(self, row: SimpleNamespace, name: str) -> _Judgement:
         """A number of the paper's text (images, classes, folds, epochs) against this run's."""
         dataset = self.name("datasets", row.dataset)
@@ -352,6 +371,36 @@ class _Run:
         """The id, stand-ins put in, for a word of the paper; None if the study maps none."""
         name = self.study["reported"].get(kind, {}).get(word)
         return self.study.get("stand_ins", {}).get(kind, {}).get(name, name)
+
+    def attack(self, row: SimpleNamespace) -> str | None:
+        """The id of a row's attack, by what its table's note says, its word and its norm."""
+        noted = self.study["reported"].get("noted", {}).get(row.table)
+        if noted:
+            found = re.search(noted["pattern"], row.note)
+            return noted["attack"].format(*found.groups()) if found else None
+        word = row.attack.removesuffix("?") or "none"
+        named = self.study["reported"].get("attacks", {}).get(word)
+        return named.get(row.norm) if isinstance(named, Mapping) else named
+
+    def distance(self, row: SimpleNamespace, what: str) -> _Judgement:
+        """A mean or median distance of the closest broken images, which the print has by PGD."""
+        dataset, model = self.name("datasets", row.dataset), self.name("models", row.model)
+        mine = self.distances
+        if len(mine):
+            mine = mine[
+                (mine.dataset == dataset) & (mine.model == model) & (mine.norm == row.norm.lower())
+            ]
+        if mine.empty:
+            return _Judgement("not run", f"no distances of '{row.model}' on '{row.dataset}'")
+        found = mine.iloc[0]
+        return _Judgement(
+            "not comparable",
+            "the print's search for the radius is not described; here the closest broken image "
+            f"of {found.attacks}",
+            reproduced=float(found[what]),
+            n=found.n,
+            compared_with=f"{dataset}, {model}",
+        )
 
     def cells(self, dataset: str, model: str, attack: str) -> pd.DataFrame:
         table = self.of_scheme()
@@ -472,8 +521,10 @@ class _Run:
 
 _JUDGES: tuple[tuple[str, Callable[..., _Judgement]], ...] = (
     (r"(accuracy|error_rate)", _Run.result),
+    (r"(mean|median)_adversarial_distance", _Run.distance),
     (r"(train|val)_(loss|accuracy)@epoch(\d+)", _Run.curve),
     (r"hyperparameter:(.+)", _Run.setting),
+    (r"(latent_dimensions|(?:encoder|decoder|discriminator)\..+)", _Run.architecture),
     (r"count_true(\d+)_pred(\d+)", _Run.count),
     (r"(n_test|n_total_approx|n_classes|folds|epochs)", _Run.fact),
     (r"(.+_minutes|.+_hours.*)", _Run.duration),

@@ -16,6 +16,7 @@ GROUPS = {
     "outcomes": {"code": "suite", "config": "suite", "data": "dataset"},
     "models": {"code": "model", "config": "model", "data": "dataset"},
     "features": {"code": "model", "config": "model", "data": "dataset"},
+    "explained": {"code": "model", "config": "model", "data": "dataset"},
 }
 
 
@@ -27,7 +28,7 @@ def origins(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
         code: digest of the code of the analysis.
 
     Returns:
-        ``study``, ``scale``, ``seed``; for ``outcomes``, ``models`` and ``features`` how many
+        ``study``, ``scale``, ``seed``; for each kind of file (outcomes, models …) how many
         ``files`` there are, their ``seconds`` together, when the first and the last were
         ``written``, and the distinct values of everything else that they say: digests of code
         and configuration (by suite or model) and of data, digests of the ``attacks``, seeds,
@@ -42,6 +43,7 @@ def origins(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
         "outcomes": [item["path"] for item in manifest["outcomes"]],
         "models": [item["facts"] for item in manifest["models"]],
         "features": [item["path"] for item in manifest["features"]],
+        "explained": [item["path"] for item in manifest.get("explained", ())],
     }
     made = provenance(code=code, config=digest_of(inputs.study), seed=inputs.seed)
     # When it was drawn decides no number and would make every drawing differ.

@@ -41,8 +41,12 @@ DRAWINGS = {
     "accuracy_curves": "Line charts with interval bands",
     "ledger_dumbbell": "Dot plot of printed and reproduced accuracies",
     "examples": "Grid of images",
+    "compared_examples": "Grid of images",
+    "reconstructions": "Grid of images and imitations",
+    "certified_curves": "Line charts",
+    "mcnemar_matrix": "Matrices of pairs of classifiers",
 }
-PHOTOGRAPHS = ("examples",)
+PHOTOGRAPHS = ("examples", "compared_examples", "reconstructions")
 BADGES = (
     "sound",
     "suspect",
@@ -67,6 +71,7 @@ ORIGINS = {
     "models": "Trained networks",
     "outcomes": "Outcomes of attacks",
     "features": "Latent features",
+    "explained": "Reconstructions and certificates",
     "analysis": "Analysis",
 }
 VERDICT_ORDER = ("reproduced", "differs", "not run", "not comparable")

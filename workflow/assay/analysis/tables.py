@@ -139,7 +139,11 @@ def to_latex(table: Table, label: str) -> str:
 def accuracy_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """Rows are attacks and budgets, columns are models."""
     cells, models = _cells(spec["cells"], inputs), _models(spec, inputs)
-    tidy = _selected(inputs, cells, models)
+    tidy = _on_datasets(_selected(inputs, cells, models), spec)
+    ran = set(zip(tidy.attack, tidy.epsilon, strict=True))
+    if "datasets" in spec:
+        # Budgets of other data sets are no gap of this one.
+        cells = [cell for cell in cells if cell in ran]
     lines = [
         (
             {**_place_columns(place, tidy, study), "Attack": _cell_title(study, inputs, *cell)},
@@ -180,11 +184,47 @@ def headline_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     return Table(display, tidy, _caption(spec, legend, study, inputs, tidy), bold)
 
 
+def distances_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """Accuracy of each model and how far its closest broken images are, by norm."""
+    tidy = _on_datasets(inputs.distances(spec["attacks"]), spec)
+    tidy = tidy[tidy.model.isin(_models(spec, inputs))].reset_index(drop=True)
+    clean = inputs.accuracy[inputs.accuracy.attack == "clean"]
+    clean = clean.drop_duplicates([*PLACE, "model"]).set_index([*PLACE, "model"]).pooled
+    order = {model: place for place, model in enumerate(_models(spec, inputs))}
+    tidy = tidy.sort_values("model", key=lambda column: column.map(order), kind="stable")
+    display = []
+    for (*place, model), rows in tidy.groupby([*PLACE, "model"], sort=False):
+        line = {
+            **_place_columns(place, tidy, study),
+            "Model": _title(study, "models", model),
+            "Clean accuracy": _or("{:.3f}")(clean.get((*place, model), np.nan)),
+        }
+        for row in rows.itertuples():
+            norm = {"linf": "L∞", "l2": "L2"}[row.norm]
+            line[f"{norm} mean"] = _finite(row.mean)
+            line[f"{norm} median"] = _finite(row.median)
+            line[f"{norm} broken"] = f"{row.broken}/{row.n}"
+        display.append(line)
+    display = pd.DataFrame(display or {"Model": []}).fillna(NOT_RUN)
+    named = " and ".join(_title(study, "attacks", attack) for attack in spec["attacks"])
+    legend = (
+        f"Distance to the closest broken image that {named} found, each in its own norm; an image "
+        "that is wrong unperturbed is at distance 0, one that nothing broke is infinitely far."
+    )
+    return Table(display, tidy, _caption(spec, legend, study, inputs, tidy.assign(splits=1)))
+
+
+def _finite(value: float) -> str:
+    return f"{value:.3f}" if np.isfinite(value) else "∞"
+
+
 def hyper_parameters_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """The printed settings beside the ones that this run used."""
     tidy = inputs.ledger[inputs.ledger.file == spec["reported"]].reset_index(drop=True)
+    several = {"Data set": tidy.dataset} if tidy.dataset.nunique() > 1 else {}
     display = pd.DataFrame(
         {
+            **several,
             "Hyper-parameter": tidy.metric.str.removeprefix("hyperparameter:").str.replace(
                 "_", " "
             ),
@@ -237,7 +277,7 @@ def defects_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
 
 def significance_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """McNemar's test for every pair of models, with what it could have found."""
-    tidy = inputs.mcnemar
+    tidy = _on_datasets(inputs.mcnemar, spec)
     models = _models(spec, inputs)
     tidy = tidy[tidy.model_a.isin(models) & tidy.model_b.isin(models)]
     tidy = _in_cells(tidy, spec, inputs)
@@ -273,7 +313,7 @@ def significance_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Tabl
 
 def ranking_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """Rows are attacks and budgets; models that share a letter do not differ significantly."""
-    tidy = inputs.ranking
+    tidy = _on_datasets(inputs.ranking, spec)
     models = _models(spec, inputs)
     tidy = tidy[tidy.model.isin(models)]
     tidy = _in_cells(tidy, spec, inputs)
@@ -457,6 +497,7 @@ def cost_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
 TABLES: dict[str, Callable[[Spec, Study, AnalysisInputs], Table]] = {
     "accuracy": accuracy_table,
     "headline": headline_table,
+    "distances": distances_table,
     "hyper_parameters": hyper_parameters_table,
     "defects": defects_table,
     "significance": significance_table,
@@ -500,6 +541,13 @@ def _cells(cells: Iterable[Mapping[str, Any]], inputs: AnalysisInputs) -> list[t
 
 def _models(spec: Spec, inputs: AnalysisInputs) -> list[str]:
     return list(spec.get("models") or dict.fromkeys(inputs.accuracy.model))
+
+
+def _on_datasets(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+    """The rows of the entry's data sets, if it names any."""
+    if "datasets" not in spec:
+        return rows
+    return rows[rows.dataset.isin(spec["datasets"])].reset_index(drop=True)
 
 
 def _selected(

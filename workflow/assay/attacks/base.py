@@ -477,6 +477,7 @@ class Attack(ABC):
         as_published: do as the publication's own code did, defects included: search on the first
             view only and each radius for itself, and judge the last iterate instead of the best.
         draws: expectation over transformation: each look through a view is a mean over so many.
+        first_view: search on the first view only, where a sweep compares settings of one search.
 
     Class attributes:
         norm: what epsilon measures: ``linf``, ``l2``, ``l0`` (changed pixels), ``severity`` (the
@@ -508,6 +509,7 @@ class Attack(ABC):
 
     as_published: bool = False
     draws: int = 1
+    first_view: bool = False
 
     def __call__(
         self,
@@ -553,7 +555,8 @@ class Attack(ABC):
             )
         views: list[tuple[str, View | None]] = [("", None)]
         if self.uses_views:
-            views = list(victim.views.items())[: 1 if self.as_published else None]
+            one = self.as_published or self.first_view
+            views = list(victim.views.items())[: 1 if one else None]
             views = [(name, eot(view, self.draws)) for name, view in views]
         if so_far is None:
             result, before = Perturbed.untouched(images, clean, epsilons, []), 0
@@ -776,6 +779,34 @@ def project(images: Tensor, origin: Tensor, epsilon: float, norm: str) -> Tensor
         mask = torch.zeros_like(change, dtype=torch.bool).scatter_(1, largest, True)
         return torch.where(mask.view(-1, 1, *images.shape[2:]), images, origin)
     return images
+
+
+def random_point(origin: Tensor, epsilon: float, norm: str, generator: torch.Generator) -> Tensor:
+    """A random start in the ball around each image (n, C, H, W), clipped to [0, 1].
+
+    Uniform (``linf``), or in a uniform direction at a uniform distance (``l2``): with equal mass
+    per volume nearly all starts would lie on the surface, at the side of the way there: 3 of 128
+    images fewer broke on a robust MNIST network.
+    """
+    if norm == "linf":
+        drawn = torch.rand(origin.shape, generator=generator, device=origin.device)
+        change = (2 * drawn - 1) * epsilon
+    else:
+        change = unit(torch.randn(origin.shape, generator=generator, device=origin.device))
+        drawn = torch.rand(len(origin), generator=generator, device=origin.device)
+        change = change * (epsilon * drawn)[:, None, None, None]
+    return (origin + change).clamp_(0.0, 1.0)
+
+
+def step_inside(
+    images: Tensor, direction: Tensor, length: float, origin: Tensor, epsilon: float, norm: str
+) -> Tensor:
+    """`images` moved along `direction` and put back into the ball and [0, 1]; overwrites them."""
+    images.add_(direction, alpha=length)
+    if norm == "linf":
+        # In place and without the ball's corners as tensors: half the time of `project`.
+        return images.sub_(origin).clamp_(-epsilon, epsilon).add_(origin).clamp_(0.0, 1.0)
+    return project(images, origin, epsilon, norm).clamp_(0.0, 1.0)
 
 
 def usable_input(

@@ -28,6 +28,7 @@ class GaussianNoiseSearch(MinimalNorm):
     decision.
 
     Args:
+        norm: ``linf`` or ``l2``: in which the closest image is measured; the search is the same.
         deviations: how many, in equal steps from `largest` / `deviations`; at least 1.
         largest: the last deviation, above 0.
 
@@ -36,7 +37,6 @@ class GaussianNoiseSearch(MinimalNorm):
         1000
     """
 
-    norm: ClassVar[str] = "l2"
     source: ClassVar[str] = (
         "Rauber, Brendel, Bethge 2017, arXiv:1707.04131 (Foolbox's additive Gaussian noise)"
     )
@@ -46,10 +46,12 @@ class GaussianNoiseSearch(MinimalNorm):
     uses_gradient: ClassVar[bool] = False
     looks_at: ClassVar[str] = "decisions"
 
+    norm: str = "l2"
     deviations: int = 1000
     largest: float = 1.0
 
     def __post_init__(self) -> None:
+        check_norm(self.norm, "GaussianNoiseSearch")
         if self.deviations < 1:
             raise bad_setting("deviations", f"{self.deviations} of them", "use at least 1")
         if self.largest <= 0:

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from assay.attacks.base import Attack, Perturbed, Verdict, judge
 from assay.attacks.catalogue import make_attack
@@ -65,7 +65,7 @@ def run_suite(
         attacks: catalogue entries (``implementation``, ``settings``, ``norm``, ``epsilons``,
             ``samples``: a cap or None), each with its ``name`` and the digest of its ``code``.
         ids: ``dataset``, ``split``, ``model`` and ``suite``, for the rows and the seeds.
-        work: folder for finished chunks.
+        work: folder for finished chunks; beside it lies what suites of one model share.
         chunk: images per chunk; with the epsilons it decides the memory that is needed.
         replays: independent decisions per image that judge a stochastic victim.
         examples: images whose perturbed versions are returned; all attacks show the same ones.
@@ -86,7 +86,9 @@ def run_suite(
     indices = np.sort(np.asarray(indices, dtype=np.int64))
     if not len(indices):
         raise AttackError("there is no image to evaluate", where=f"suite '{ids['suite']}'")
-    source = _Source(victim, images, np.asarray(labels), indices, ids, chunk, replays, seed)
+    source = _Source(
+        victim, images, np.asarray(labels), indices, ids, chunk, replays, seed, key, work.parent
+    )
     made = [(entry, make_attack(entry)) for entry in attacks]
     chosen = [
         subsample(indices, labels, entry.get("samples"), seed=seed_for("cap", seed, ids["dataset"]))
@@ -171,9 +173,11 @@ class _Stages:
 class _Source:
     """The images, the victim, and its decisions on the unperturbed images."""
 
-    def __init__(self, victim, images, labels, indices, ids, chunk, replays, seed):
+    def __init__(
+        self, victim, images, labels, indices, ids, chunk, replays, seed, key, shared: Path
+    ):
         self.victim, self.replays, self.ids, self.seed = victim, replays, dict(ids), seed
-        self.chunk = chunk
+        self.chunk, self._key, self._shared = chunk, key, shared
         self._images, self.labels, self._indices = images, labels, indices
         self._clean: Verdict | None = None
 
@@ -190,22 +194,45 @@ class _Source:
         return generator.manual_seed(seed_for("attack", self.seed, *parts, *names))
 
     def clean(self, rows: np.ndarray) -> Verdict:
-        """The verdict on unperturbed images: computed once for all, when first asked for."""
+        """The verdict on unperturbed images: computed once for all, when first asked for.
+
+        It is kept for the model's other suites: a defence that searches at test time needs minutes.
+        """
         if self._clean is None:
-            parts = []
-            for number, piece in enumerate(_pieces(self._indices, self.chunk)):
-                pixels, labels = self.batch(piece)
-                parts.append(
-                    _within_memory(self.victim, self._judge, pixels, labels, ("clean", number))
-                )
-            self._clean = Verdict(
-                **{
-                    field.name: torch.cat([getattr(part, field.name) for part in parts])
-                    for field in dataclasses.fields(Verdict)
-                }
-            )
+            facts = {**self.ids, "suite": "", "key": self._key, "seed": self.seed}
+            sizes = {"chunk": self.chunk, "replays": self.replays, "of": self._indices.tolist()}
+            path = self._shared / f"clean_{digest_of({**facts, **sizes})}.safetensors"
+            self._clean = self._kept(path)
+            if self._clean is None:
+                self._clean = self._decide()
+                with atomic_path(path) as temporary:
+                    tensors = {name: value.cpu() for name, value in vars(self._clean).items()}
+                    save_file(tensors, temporary)
         where = np.searchsorted(self._indices, rows)
         return self._clean.at(torch.from_numpy(where).to(self.victim.device))
+
+    def _decide(self) -> Verdict:
+        parts = []
+        for number, piece in enumerate(_pieces(self._indices, self.chunk)):
+            pixels, labels = self.batch(piece)
+            parts.append(
+                _within_memory(self.victim, self._judge, pixels, labels, ("clean", number))
+            )
+        return Verdict(
+            **{
+                field.name: torch.cat([getattr(part, field.name) for part in parts])
+                for field in dataclasses.fields(Verdict)
+            }
+        )
+
+    def _kept(self, path: Path) -> Verdict | None:
+        if not path.exists():
+            return None
+        try:
+            return Verdict(**load_file(path, device=str(self.victim.device)))
+        except (SafetensorError, OSError, TypeError) as error:
+            log.warning("%s is damaged and is computed again (%s)", path, error)
+            return None
 
     def attack(
         self,

@@ -39,6 +39,7 @@ class Classifier(nn.Module, ABC):
         awaits: which weights have to be loaded before the model is of any use, or ``None``.
         log_px: ``(images, generator) -> (B,)`` log density of the images in nats, or ``None``
             where the model has none.
+        needs_every_class: whether a class without a training image leaves a part untrained.
     """
 
     stochastic: bool = False
@@ -46,6 +47,7 @@ class Classifier(nn.Module, ABC):
     pretrained: str | None = None
     awaits: str | None = None
     log_px = None
+    needs_every_class: bool = False
 
     def __init__(self, *, classes: int, shape: tuple[int, int, int]):
         super().__init__()
@@ -88,6 +90,38 @@ class Classifier(nn.Module, ABC):
     ) -> dict[str, Tensor]:
         """As :meth:`training_loss`, but ``accuracy`` is that of the true decision."""
         return self.training_loss(images, labels, generator)
+
+    def explain(
+        self, images: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Why the decision falls: what each class makes of images (B, C, H, W).
+
+        Returns:
+            The classes' reconstructions (B, K, C, H, W) and their log-likelihoods (B, K), up to a
+            constant of the image.
+
+        Raises:
+            ModelError: the model has no reconstruction per class.
+        """
+        raise ModelError("the model has no reconstruction per class", where=type(self).__name__)
+
+    def certified_radius(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """How far (L2) each image may be moved without another decision, (B,); 0 if it is wrong.
+
+        Raises:
+            ModelError: the model has no certificate.
+        """
+        raise ModelError("the model has no certificate", where=type(self).__name__)
+
+    def diverges(self, means: Mapping[str, float]) -> str | None:
+        """What is wrong with a training whose epoch ended at these mean parts of the loss.
+
+        Returns:
+            A clause such as "the discriminator has won", or None where training may go on.
+        """
+        return None
 
     def victim(self, device: torch.device | str = "cpu") -> Victim:
         """A frozen copy of this model in evaluation mode, ready to be attacked.

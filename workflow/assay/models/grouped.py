@@ -28,6 +28,10 @@ class Layout:
         encoder, decoder: (channels, kernel, stride, padding) of each layer. The decoder's last one
             makes the image; its channels are the image's.
         discriminator: hidden units of each layer.
+        elu: ELU after every hidden layer, where the thesis has leaky ReLU in the encoder and ReLU
+            in the decoder.
+        dense: whether the decoder begins with a dense layer from the code to as many units as its
+            first layer has channels.
     """
 
     shape: tuple[int, int, int]
@@ -35,6 +39,21 @@ class Layout:
     encoder: tuple[tuple[int, int, int, int], ...]
     decoder: tuple[tuple[int, int, int, int], ...]
     discriminator: tuple[int, ...]
+    elu: bool = False
+    dense: bool = True
+
+    def sizes(self) -> dict[str, int]:
+        """Every size by the name that it has in Table 2.1's list of printed numbers."""
+        found = {"latent_dimensions": self.latent_dim}
+        for part, layers in (("encoder", self.encoder), ("decoder", self.decoder)):
+            for number, layer in enumerate(layers, start=1):
+                for name, size in zip(
+                    ("channels", "kernel", "stride", "padding"), layer, strict=True
+                ):
+                    found[f"{part}.layer{number}.{name}"] = size
+        for number, units in enumerate(self.discriminator, start=1):
+            found[f"discriminator.hidden{number}.neurons"] = units
+        return found
 
 
 _COLOUR_DECODER = ((64, 4, 1, 0), (64, 4, 2, 1), (32, 4, 2, 1), (16, 4, 2, 1), (3, 1, 1, 0))
@@ -59,6 +78,16 @@ LAYOUTS = {
         encoder=((32, 5, 2, 2), (64, 5, 2, 2), (128, 5, 2, 2), (128, 4, 1, 0)),
         decoder=_COLOUR_DECODER,
         discriminator=(512, 256),
+    ),
+    # The public networks of Schott et al. 2019 (bethgelab/AnalysisBySynthesis).
+    "abs_bethgelab": Layout(
+        shape=(1, 28, 28),
+        latent_dim=8,
+        encoder=((32, 5, 1, 0), (32, 4, 2, 0), (64, 3, 2, 0)),
+        decoder=((32, 4, 1, 0), (16, 5, 2, 0), (16, 5, 2, 0), (1, 4, 1, 0)),
+        discriminator=(256, 128),
+        elu=True,
+        dense=False,
     ),
 }
 
@@ -103,7 +132,7 @@ class Encoders(nn.Module):
                     groups * channels, groups * width, kernel, stride, padding, groups=groups
                 ),
                 nn.BatchNorm2d(groups * width),
-                nn.LeakyReLU(LEAK),
+                nn.ELU() if sizes.elu else nn.LeakyReLU(LEAK),
             ]
             channels, side = width, tuple((s + 2 * padding - kernel) // stride + 1 for s in side)
         self.layers = nn.Sequential(*layers, nn.Dropout(dropout))
@@ -133,11 +162,11 @@ class Decoders(nn.Module):
     def __init__(self, sizes: Layout, groups: int, dropout: float = DROPOUT):
         super().__init__()
         self.groups, self.shape = groups, sizes.shape
-        channels = sizes.decoder[0][0]
-        layers: list[nn.Module] = [
-            nn.Conv2d(groups * sizes.latent_dim, groups * channels, 1, groups=groups),
-            nn.Dropout(dropout),
-        ]
+        channels, layers = sizes.latent_dim, []
+        if sizes.dense:
+            channels = sizes.decoder[0][0]
+            layers.append(nn.Conv2d(groups * sizes.latent_dim, groups * channels, 1, groups=groups))
+        layers.append(nn.Dropout(dropout))
         for place, (width, kernel, stride, padding) in enumerate(sizes.decoder):
             layers.append(
                 nn.ConvTranspose2d(
@@ -145,7 +174,10 @@ class Decoders(nn.Module):
                 )
             )
             if place < len(sizes.decoder) - 1:
-                layers += [nn.BatchNorm2d(groups * width), nn.ReLU()]
+                layers += [
+                    nn.BatchNorm2d(groups * width),
+                    nn.ELU() if sizes.elu else nn.ReLU(),
+                ]
             channels = width
         self.layers = nn.Sequential(*layers, nn.Sigmoid())
 

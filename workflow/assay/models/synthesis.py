@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,8 +31,14 @@ CACHE_BYTES = 1 << 30
 CHUNK = 250
 # Every so many steps an image may leave the search.
 LOOK_EVERY = 5
-# Closer than this (L2, of images in [0, 1]), an image starts where the one before it ended.
-NEAR = 1.5
+# Closer than this (L2, of images in [0, 1]), an image starts where another one of the same attack
+# ended, of the latest so many: several restarts of some pieces of a batch.
+NEAR = 2.5
+REMEMBERED = 1024
+# -log D of the codes in nats, mean over an epoch: beyond, the discriminator is certain.
+LOST = 30.0
+# How many times more steps the search takes for a certificate.
+THOROUGH = 4
 _DECAYS = (0.9, 0.999)
 
 
@@ -69,6 +76,7 @@ class AnalysisBySynthesis(Classifier):
         beta: weight of the prior.
         gamma: weight of the discriminative loss.
         candidates: random codes that the search may begin at; 0: the encoder's alone.
+        start_at_encoder: whether it may begin at the encoder's code, too.
         steps: of Adam.
         rate: of Adam.
         radius: codes are kept within it (None: they may go anywhere).
@@ -77,7 +85,7 @@ class AnalysisBySynthesis(Classifier):
             present pace: a search whose energies fall ever more slowly decides the same.
         scale: of the logits.
         warm_steps: steps inside an attack, which goes on from the codes of its step before.
-        unrolled_steps: last steps that the view ``unrolled`` differentiates.
+        unrolled_steps: steps after the search that the view ``unrolled`` differentiates.
         dropout: of the networks, in training.
 
     Raises:
@@ -85,6 +93,7 @@ class AnalysisBySynthesis(Classifier):
     """
 
     max_batch = 64
+    needs_every_class = True
 
     def __init__(
         self,
@@ -98,6 +107,7 @@ class AnalysisBySynthesis(Classifier):
         beta: float = 1.0,
         gamma: float = 10.0,
         candidates: int = 8000,
+        start_at_encoder: bool = True,
         steps: int = 50,
         rate: float = 0.05,
         radius: float | None = None,
@@ -116,14 +126,17 @@ class AnalysisBySynthesis(Classifier):
         ):
             if value < 0:
                 raise ModelError(f"{value} is negative", where=f"settings.{key}")
+        if not candidates and not start_at_encoder:
+            raise ModelError("there is no code to begin at", where="settings.candidates")
+        self.start_at_encoder = start_at_encoder
         self.adversarial, self.discriminative = adversarial, discriminative
         self.variational = self.stochastic = variational
         self.beta, self.gamma, self.scale = beta, gamma, scale
         self.candidates, self.steps, self.rate, self.radius = candidates, steps, rate, radius
         self.final_samples, self.stop_early = final_samples, stop_early
-        self.warm_steps, self.unrolled_steps = warm_steps, min(unrolled_steps, steps)
+        self.warm_steps, self.unrolled_steps = warm_steps, unrolled_steps
         sizes = layout_for(layout, self.shape)
-        self.latent_dim = sizes.latent_dim
+        self._layout, self.latent_dim = sizes, sizes.latent_dim
         self.encoders = Encoders(sizes, 1 if discriminative else classes, dropout)
         self.decoders = Decoders(sizes, classes, dropout)
         self.discriminators = None
@@ -147,6 +160,7 @@ class AnalysisBySynthesis(Classifier):
         *,
         start: Tensor | None = None,
         steps: int | None = None,
+        stop_early: bool | None = None,
     ) -> Latents:
         """The best code of every class, for all images and classes at once.
 
@@ -155,6 +169,7 @@ class AnalysisBySynthesis(Classifier):
             generator: noise of a variational search.
             start: (B, K, 1 or 2, D), where to begin; None: at the best candidates.
             steps: None: the model's own.
+            stop_early: None: as the model does.
         """
         # Attacks ask for decisions in inference mode, where nothing can be differentiated.
         with torch.inference_mode(False), torch.enable_grad():
@@ -162,13 +177,17 @@ class AnalysisBySynthesis(Classifier):
             if start is None:
                 start = self._best_candidates(images)
             walk = _Adam(start.clone(), self.rate)
-            return self._descend(walk, images, generator, self.steps if steps is None else steps)
+            steps = self.steps if steps is None else steps
+            stop_early = self.stop_early if stop_early is None else stop_early
+            return self._descend(walk, images, generator, steps, stop_early)
 
     def reconstructions(self, codes: Tensor) -> Tensor:
         """(B, K, 1 or 2, D) to what each class makes of its code (or its mean), (B, K, C, H, W)."""
         return self.decoders(codes[:, :, 0])
 
-    def lower_bound(self, images: Tensor, labels: Tensor) -> Tensor:
+    def lower_bound(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         """How far (L2) each image may be moved without another decision, (B,); 0 if it is wrong.
 
         (d_k^2 - l_y) / (2 d_k + 2 ||x - G_y(z_y)||), the least over k, where l_y is the energy of
@@ -176,7 +195,7 @@ class AnalysisBySynthesis(Classifier):
         with the norm in the denominator not squared, as in its proof). It holds if the search finds
         the closest images of all other classes, which no search can promise.
         """
-        found = self.search(images)
+        found = self.search(images, generator, steps=THOROUGH * self.steps, stop_early=False)
         squared = (images[:, None] - self.reconstructions(found.codes)).flatten(2).square().sum(2)
         own = labels[:, None]
         distance = squared.sqrt()
@@ -184,17 +203,33 @@ class AnalysisBySynthesis(Classifier):
         bound = gap / (2 * distance + 2 * distance.gather(1, own)).clamp_min(1e-12)
         return bound.scatter(1, own, torch.inf).amin(dim=1).clamp_min(0.0)
 
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts(), "architecture": self._layout.sizes()}
+
+    def explain(
+        self, images: Tensor, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        found = self.search(images, generator)
+        return self.reconstructions(found.codes).detach(), -found.energy
+
+    def certified_radius(
+        self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        return self.lower_bound(images, labels, generator)
+
     # What adversaries may differentiate
 
     def views(self) -> dict[str, View]:
         """``frozen``: the best codes are held fixed (equation 2.9); each search goes on from the
-        codes of the attack's step before. ``unrolled``: the same, and through the last steps of the
-        search. ``encoder``: the classes' energies at the encoders' codes, without a search.
+        codes of the attack's step before. ``unrolled``: the same, and then differentiated through
+        a few steps more. ``encoder``: the energies at the encoders' codes, without a search.
         """
         frozen = _Warm(self)
         return {
             "frozen": View(frozen.logits, reconstructions=frozen.reconstructions),
-            "unrolled": View(self._unrolled, reconstructions=frozen.reconstructions),
+            "unrolled": View(
+                partial(self._unrolled, _Warm(self)), reconstructions=frozen.reconstructions
+            ),
             "encoder": View(self._at_encoder, reconstructions=self._encoder_reconstructions),
         }
 
@@ -203,12 +238,14 @@ class AnalysisBySynthesis(Classifier):
     ) -> Tensor:
         return self.reconstructions(self._encoder_energy(images)[1])
 
-    def _unrolled(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        before = self.search(images, generator, steps=self.steps - self.unrolled_steps)
+    def _unrolled(
+        self, warm: _Warm, images: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        codes = warm.codes(images, generator)
         differentiable = images.requires_grad and not torch.is_inference_mode_enabled()
         with torch.inference_mode(False), torch.enable_grad():
             images = images if differentiable else images.clone()
-            codes = before.codes.requires_grad_()
+            codes = codes.requires_grad_()
             for _ in range(self.unrolled_steps):
                 energy = self._energy(images, codes, generator)
                 (slope,) = torch.autograd.grad(energy.sum(), codes, create_graph=differentiable)
@@ -263,6 +300,8 @@ class AnalysisBySynthesis(Classifier):
         energy, codes = self._encoder_energy(images)
         if not self.candidates:
             return codes
+        if not self.start_at_encoder:
+            energy = torch.full_like(energy, torch.inf)
         if self._pool is None or not self._pool.is_of(self):
             self._pool = _Pool(self, images.device)
         found, better = self._pool.closest(images, energy)
@@ -271,7 +310,12 @@ class AnalysisBySynthesis(Classifier):
         return codes
 
     def _descend(
-        self, walk: _Adam, images: Tensor, generator: torch.Generator | None, steps: int
+        self,
+        walk: _Adam,
+        images: Tensor,
+        generator: torch.Generator | None,
+        steps: int,
+        stop_early: bool,
     ) -> Latents:
         codes = walk.codes.clone()
         taken = torch.full((len(codes),), steps, device=codes.device)
@@ -282,7 +326,7 @@ class AnalysisBySynthesis(Classifier):
             recent.append(walk.step(partial(self._energy, images[live], generator=generator)))
             self._confine(walk.codes)
             left = steps - step - 1
-            if not self.stop_early or len(recent) < LOOK_EVERY or not left:
+            if not stop_early or len(recent) < LOOK_EVERY or not left:
                 continue
             now, recent = torch.stack(recent).mean(dim=0), []
             if before is not None:
@@ -325,6 +369,14 @@ class AnalysisBySynthesis(Classifier):
         energy, _ = self._encoder_energy(images)
         parts = self.training_loss(images, labels, generator)
         return {**parts, "accuracy": correct(-energy, labels)}
+
+    def diverges(self, means: Mapping[str, float]) -> str | None:
+        if means.get("prior", 0.0) > LOST and self.discriminators is not None:
+            return (
+                f"the discriminator has won: -log D of the codes is {means['prior']:.3g} nats, "
+                "so the encoder no longer learns from it,"
+            )
+        return None
 
     def _shared_loss(
         self, images: Tensor, labels: Tensor, generator: torch.Generator | None
@@ -510,10 +562,10 @@ class _Warm:
         self._model = model
         # Kept alive, so that no other generator takes its place in memory.
         self._owner: torch.Generator | None = None
-        self._images = self._codes = None
+        self._pixels = self._codes = None
 
     def logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        codes = self._search(images, generator)
+        codes = self.codes(images, generator)
         drawn = self._model.reconstructions(codes).detach()
         error = (images[:, None] - drawn).flatten(2).square().sum(dim=2)
         with torch.no_grad():
@@ -521,20 +573,37 @@ class _Warm:
         return -self._model.scale * (error + self._model.beta * prior)
 
     def reconstructions(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self._model.reconstructions(self._search(images, generator))
+        return self._model.reconstructions(self.codes(images, generator))
 
-    def _search(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
-        model, start, steps = self._model, None, None
+    def codes(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The codes of (B, C, H, W) images, (B, K, 1 or 2, D), without a graph."""
+        model = self._model
         with torch.inference_mode(False), torch.no_grad():
             images = images.detach().clone()
+            pixels = images.flatten(1)
+            far, which = torch.ones(len(images), dtype=torch.bool, device=images.device), None
             if generator is not None and self._owner is generator:
-                distance = torch.cdist(images.flatten(1), self._images.flatten(1))
-                near, which = distance.min(dim=1)
-                if (near < NEAR).all():
-                    start, steps = self._codes[which], model.warm_steps
-            found = model.search(images, generator, start=start, steps=steps)
-            self._owner, self._images, self._codes = generator, images, found.codes
-        return found.codes
+                distance, which = torch.cdist(pixels, self._pixels).min(dim=1)
+                far = distance > NEAR
+            pieces = []
+            if far.any():
+                pieces.append((far, model.search(images[far], generator).codes))
+            if not far.all():
+                start, steps = self._codes[which[~far]], model.warm_steps
+                warm = model.search(images[~far], generator, start=start, steps=steps)
+                pieces.append((~far, warm.codes))
+            first = pieces[0][1]
+            found = first.new_empty(len(images), *first.shape[1:])
+            for rows, codes in pieces:
+                found[rows] = codes
+            self._remember(pixels, found, generator)
+        return found
+
+    def _remember(self, pixels: Tensor, codes: Tensor, generator: torch.Generator | None) -> None:
+        if self._owner is generator and self._pixels is not None:
+            pixels = torch.cat([pixels, self._pixels])[:REMEMBERED]
+            codes = torch.cat([codes, self._codes])[:REMEMBERED]
+        self._owner, self._pixels, self._codes = generator, pixels, codes
 
 
 def _decided(energy: Tensor, further: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,18 @@ class Configuration:
     unscaled: dict[str, dict[str, Tree]]
     studies: dict[str, Tree]
     root: Path = field(default=ROOT)
+
+    def entry_on(self, kind: str, name: str, dataset: str) -> Tree:
+        """A catalogue entry as it is on one data set: its ``for_datasets`` put in.
+
+        The scale's overrides lie on top of both, so that a scale's cut holds on every data set.
+        """
+        changes = self.scale["overrides"].get(kind, {})
+        entry: Tree = {}
+        for layer in (self.unscaled[kind][name], changes.get("*", {}), changes.get(name, {})):
+            own = {key: value for key, value in layer.items() if key != "for_datasets"}
+            entry = merged(merged(entry, own), layer.get("for_datasets", {}).get(dataset, {}))
+        return entry
 
     def entry(self, kind: str, name: str, where: str) -> Tree:
         """One catalogue entry.
@@ -92,6 +104,8 @@ def read_configuration(
         overrides_here = scale["overrides"].get(kind, {})
         catalogue[kind] = _overridden(unscaled[kind], overrides_here, kind, scale_file)
         catalogue[kind] = _checked(catalogue[kind], kind, file)
+    configuration = Configuration(settings, scale, catalogue, unscaled, {}, root)
+    _check_by_dataset(configuration)
     known = _stems(root / "config/studies")
     studies = {}
     for name in settings["studies"]:
@@ -99,7 +113,18 @@ def read_configuration(
             raise unknown("study", name, known, "config/config.yaml: studies", "config/studies/")
         file = f"config/studies/{name}.yaml"
         studies[name] = _checked(_yaml(root / file), "study", file)
-    return Configuration(settings, scale, catalogue, unscaled, studies, root)
+    return replace(configuration, studies=studies)
+
+
+def _check_by_dataset(configuration: Configuration) -> None:
+    """What an entry changes for a data set must name one, and leave an entry that is right."""
+    for kind in ("models", "attacks"):
+        for name, entry in configuration.catalogue[kind].items():
+            for dataset in entry["for_datasets"]:
+                place = f"config/catalogue/{kind}.yaml: {name}.for_datasets"
+                configuration.entry("datasets", dataset, place)
+                changed = configuration.entry_on(kind, name, dataset)
+                _checked({name: changed}, kind, f"{place}.{dataset}, as")
 
 
 def unknown(kind: str, name: object, known: Iterable[str], where: str, place: str) -> ConfigError:

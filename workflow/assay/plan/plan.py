@@ -18,7 +18,17 @@ from assay.plan.configuration import Configuration, Tree, unknown
 
 # What a catalogue entry says to readers; changing it must not make anything run again.
 PROSE = frozenset(
-    {"title", "family", "source", "differences", "citation", "licence", "note", "url"}
+    {
+        "title",
+        "family",
+        "source",
+        "differences",
+        "citation",
+        "licence",
+        "note",
+        "url",
+        "for_datasets",
+    }
 )
 
 # What a model is built with beside its settings (see assay.models.base.build).
@@ -42,6 +52,15 @@ class Cell(NamedTuple):
     suite: str
 
 
+class Explained(NamedTuple):
+    """One trained network whose reconstructions are stored, and (suite, attack) of the images."""
+
+    dataset: str
+    split: str
+    model: str
+    shown: tuple[tuple[str, str], ...]
+
+
 @dataclass(frozen=True)
 class StudyPlan:
     """What one study needs at the chosen scale.
@@ -51,12 +70,14 @@ class StudyPlan:
         study: the study file with stand-ins put in.
         cells: its attack jobs.
         features: models whose latent features are stored, per split.
+        explained: models whose reconstructions are stored, per split.
     """
 
     name: str
     study: Tree
     cells: tuple[Cell, ...]
     features: tuple[Training, ...]
+    explained: tuple[Explained, ...] = ()
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -99,8 +120,9 @@ class Plan:
     def trainings(self) -> tuple[Training, ...]:
         """Networks to train; models that borrow weights train nothing of their own."""
         return _unique(
-            Training(cell.dataset, cell.split, self.weights_owner(cell.model))
+            Training(cell.dataset, cell.split, model)
             for cell in self.cells
+            for model in trained_for(self.configuration.catalogue["models"], cell.model)
         )
 
     @cached_property
@@ -108,7 +130,9 @@ class Plan:
         """All code that the entries of this run name: readers, models and attacks."""
         catalogue = self.configuration.catalogue
         models = {
-            name for cell in self.cells for name in (cell.model, self.weights_owner(cell.model))
+            name
+            for cell in self.cells
+            for name in (cell.model, *trained_for(catalogue["models"], cell.model))
         }
         attacks = {
             name
@@ -129,10 +153,23 @@ class Plan:
         """The model whose training makes `model`'s weights (itself, unless ``weights_from``)."""
         return self.configuration.catalogue["models"][model].get("weights_from") or model
 
-    def entry(self, kind: str, name: str) -> Tree:
-        """A catalogue entry without the prose that only readers need: fit for a rule's params."""
-        entry = self.configuration.catalogue[kind][name]
+    def entry(self, kind: str, name: str, dataset: str | None = None) -> Tree:
+        """A catalogue entry without the prose that only readers need: fit for a rule's params.
+
+        Args:
+            kind: a catalogue.
+            name: an id of it.
+            dataset: the data set it is used on, of models and attacks.
+        """
+        if dataset is None:
+            entry = self.configuration.catalogue[kind][name]
+        else:
+            entry = self.configuration.entry_on(kind, name, dataset)
         return {key: value for key, value in entry.items() if key not in PROSE}
+
+    def model(self, dataset: str, name: str) -> Tree:
+        """A model's entry on a data set."""
+        return self.entry("models", name, dataset)
 
     def reader(self, dataset: str) -> str:
         """The code that reads a data set of this kind, fit for a code digest."""
@@ -158,11 +195,11 @@ class Plan:
         name, _, index = split.rpartition("_")
         return self.entry("splits", name), int(index)
 
-    def suite(self, suite: str) -> list[Tree]:
-        """A suite's attacks in order, each with its name and the digest of its code."""
+    def suite(self, suite: str, dataset: str) -> list[Tree]:
+        """A suite's attacks on a data set in order, each with its name and its code's digest."""
         attacks = []
         for name in self.configuration.catalogue["suites"][suite]["attacks"]:
-            entry = self.entry("attacks", name)
+            entry = self.entry("attacks", name, dataset)
             attacks.append({"name": name, **entry, "code": code_digest(entry["implementation"])})
         return attacks
 
@@ -193,6 +230,13 @@ class Plan:
                 {**item._asdict(), "path": f"{base}/features/{'/'.join(item)}.npz"}
                 for item in plan.features
             ],
+            "explained": [
+                {
+                    **{name: getattr(item, name) for name in Training._fields},
+                    "path": f"{base}/explained/{'/'.join(item[:3])}.npz",
+                }
+                for item in plan.explained
+            ],
             "leakage": [
                 {
                     "dataset": dataset,
@@ -215,7 +259,11 @@ class Plan:
             *dict.fromkeys(
                 item[key] for item in manifest["models"] for key in ("history", "facts")
             ),
-            *(item["path"] for kind in ("features", "leakage") for item in manifest[kind]),
+            *(
+                item["path"]
+                for kind in ("features", "explained", "leakage")
+                for item in manifest[kind]
+            ),
         ]
 
     def reported_files(self, study: str) -> list[str]:
@@ -225,6 +273,28 @@ class Plan:
     def weights(self, dataset: str, split: str, model: str) -> str:
         """The weights that a model decides with: its own, or those of the model it borrows from."""
         return f"{self._trained(Training(dataset, split, model))}/weights.safetensors"
+
+    def shown(self, dataset: str, split: str, model: str) -> tuple[tuple[str, str], ...]:
+        """Suite and attack of the images whose reconstructions are stored, over all studies."""
+        return _unique(
+            pair
+            for study in self.studies.values()
+            for item in study.explained
+            if item[:3] == (dataset, split, model)
+            for pair in item.shown
+        )
+
+    def shown_files(self, dataset: str, split: str, model: str) -> list[str]:
+        """The files of example images that :meth:`shown` is read from."""
+        return [
+            f"results/{self.scale}/outcomes/{dataset}/{split}/{model}/{suite}.examples.npz"
+            for suite in dict.fromkeys(suite for suite, _ in self.shown(dataset, split, model))
+        ]
+
+    def start(self, dataset: str, split: str, model: str) -> list[str]:
+        """The file of another model's weights that a model's training starts from, if any."""
+        first = self.configuration.catalogue["models"][model]["starts_from"]
+        return [self.weights(dataset, split, first)] if first else []
 
     def pretrained(self, model: str) -> list[str]:
         """The file of published weights that a model's training starts from, if any."""
@@ -255,9 +325,8 @@ class Plan:
             "scale_facts": {
                 key: value
                 for key, value in self.configuration.scale.items()
-                if key not in ("overrides",)
+                if key not in ("overrides", "stand_ins")
             },
-            "stand_ins": self.configuration.scale["stand_ins"],
             "titles": {
                 kind: {name: catalogue[kind][name]["title"] for name in names[kind]}
                 for kind in names
@@ -291,6 +360,14 @@ class Plan:
         return f"results/{self.scale}/models/{item.dataset}/{item.split}/{owner}"
 
 
+def trained_for(models: Mapping[str, Tree], model: str) -> list[str]:
+    """The models that are trained so that `model` can decide, in the order of their training."""
+    chain = [models[model].get("weights_from") or model]
+    while first := models[chain[0]]["starts_from"]:
+        chain.insert(0, models[first].get("weights_from") or first)
+    return chain
+
+
 def make_plan(configuration: Configuration) -> Plan:
     """The run table of a configuration.
 
@@ -308,12 +385,19 @@ def _plan_study(name: str, written: Tree, configuration: Configuration) -> Study
     where = f"config/studies/{name}.yaml"
     _check_names(written, configuration, where)
     stand_ins = configuration.scale["stand_ins"]
-    for kind in ("datasets", "models"):
+    for kind in ("datasets", "models", "splits"):
         for original, substitute in stand_ins[kind].items():
             place = f"config/scales/{configuration.settings['scale']}.yaml: stand_ins.{kind}"
             configuration.entry(kind, original, place)
             configuration.entry(kind, substitute, place)
-    study = _put_in(written, {**stand_ins["datasets"], **stand_ins["models"]})
+    study = _left_out(written, configuration)
+    named = {name for block in study["grid"] for name in _names(block)}
+    stand_ins = {
+        kind: {name: other for name, other in pairs.items() if name in named}
+        for kind, pairs in stand_ins.items()
+    }
+    study = _put_in(study, dict(pair for pairs in stand_ins.values() for pair in pairs.items()))
+    study["stand_ins"] = stand_ins
     cells = []
     for block in study["grid"]:
         for dataset in block["datasets"]:
@@ -331,7 +415,92 @@ def _plan_study(name: str, written: Tree, configuration: Configuration) -> Study
     features = _unique(
         Training(*cell[:3]) for cell in cells if cell.model in set(study["features"]) & models
     )
-    return StudyPlan(name, study, cells, features)
+    explained = tuple(_explained(study, cells, configuration))
+    return StudyPlan(name, study, cells, features, explained)
+
+
+def _left_out(study: Tree, configuration: Configuration) -> Tree:
+    """A study without what its scale does not run, and what shows nothing else."""
+    place = f"config/scales/{configuration.settings['scale']}.yaml: leave_out"
+    gone = configuration.scale["leave_out"]
+    for kind, names in gone.items():
+        for name in names:
+            configuration.entry(kind, name, f"{place}.{kind}")
+    if not any(gone.values()):
+        return study
+    grid = []
+    for block in study["grid"]:
+        rest = {kind: [name for name in block[kind] if name not in gone[kind]] for kind in gone}
+        if all(rest.values()):
+            grid.append({**block, **rest})
+    if not grid:
+        raise ConfigError("it leaves nothing of the study's grid", where=place)
+    suites = configuration.catalogue["suites"]
+    kept = {suite for block in grid for suite in block["suites"]}
+    ran, every = (
+        {attack for suite in names for attack in _attacks(suite, suites)}
+        for names in (kept, suites)
+    )
+    shown = {}
+    for part in ("tables", "figures"):
+        shown[part] = {}
+        for name, spec in study[part].items():
+            spec, lost = dict(spec), False
+            if "datasets" in spec:
+                spec["datasets"] = [x for x in spec["datasets"] if x not in gone["datasets"]]
+                lost = not spec["datasets"]
+            if "cells" in spec:
+                spec["cells"] = [x for x in spec["cells"] if x["attack"] not in every - ran]
+                lost = lost or not spec["cells"]
+            if "attacks" in spec:
+                spec["attacks"] = [x for x in spec["attacks"] if x not in every - ran]
+                lost = lost or not spec["attacks"]
+            if not lost and spec.get("attack") not in every - ran:
+                shown[part][name] = spec
+    reported = {
+        **study["reported"],
+        "datasets": {
+            word: name
+            for word, name in study["reported"]["datasets"].items()
+            if name not in gone["datasets"]
+        },
+        "attacks": {
+            word: names
+            for word, names in study["reported"]["attacks"].items()
+            if not (every - ran).intersection(_names(names))
+        },
+    }
+    headline = {
+        **study["headline"],
+        "cells": [x for x in study["headline"]["cells"] if x["attack"] not in every - ran],
+    }
+    return {**study, **shown, "grid": grid, "reported": reported, "headline": headline}
+
+
+def _attacks(suite: str, suites: Mapping[str, Tree]) -> list[str]:
+    """A suite's attacks, and their union."""
+    return [*suites[suite]["attacks"], f"all {suite}"]
+
+
+def _explained(
+    study: Tree, cells: Iterable[Cell], configuration: Configuration
+) -> Iterable[Explained]:
+    """Networks whose reconstructions are stored, each with the attacks that figures show."""
+    suites = configuration.catalogue["suites"]
+    for item in _unique(Training(*cell[:3]) for cell in cells if cell.model in study["explained"]):
+        wanted = _unique(
+            figure["attack"]
+            for figure in study["figures"].values()
+            if figure["kind"] == "reconstructions" and figure["model"] == item.model
+        )
+        shown = tuple(
+            (cell.suite, attack)
+            for cell in cells
+            if Training(*cell[:3]) == item
+            for attack in suites[cell.suite]["attacks"]
+            if attack in wanted
+        )
+        yield Explained(*item, shown)
 
 
 def _splits(scheme_name: str, dataset: str, configuration: Configuration, where: str) -> list[str]:
@@ -378,6 +547,29 @@ def _check_names(study: Tree, configuration: Configuration, where: str) -> None:
                     where=place,
                     remedy="name the model that is trained",
                 )
+        _check_start(model, configuration)
+
+
+def _check_start(model: str, configuration: Configuration) -> None:
+    """What a training starts from must be another network of the same code, and end somewhere."""
+    models = configuration.catalogue["models"]
+    seen = [model]
+    while first := models[seen[-1]]["starts_from"]:
+        place = f"config/catalogue/models.yaml: {seen[-1]}.starts_from"
+        entry = configuration.entry("models", first, place)
+        if first in seen:
+            raise ConfigError(
+                f"{' starts from '.join([*seen, first])}",
+                where=place,
+                remedy="let one of them start at random (starts_from: null)",
+            )
+        if entry["implementation"] != models[seen[-1]]["implementation"]:
+            raise ConfigError(
+                f"'{first}' is another network ({entry['implementation']})",
+                where=place,
+                remedy="name an entry of the same implementation",
+            )
+        seen.append(first)
 
 
 def _check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
@@ -388,7 +580,7 @@ def _check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
     suites = configuration.catalogue["suites"]
     models = configuration.catalogue["models"]
     for name in _unique(cell.model for cell in cells):
-        for model in _unique((name, models[name].get("weights_from") or name)):
+        for model in _unique((name, *trained_for(models, name))):
             where = f"config/catalogue/models.yaml: {model}"
             found = _outline(models[model], where)
             _check_settings(models[model], found, where, GIVEN)
@@ -439,7 +631,7 @@ def _check_references(
     schemes = {cell.split.rpartition("_")[0] for cell in cells}
     models = {cell.model for cell in cells}
     suites = configuration.catalogue["suites"]
-    attacks = {attack for cell in cells for attack in suites[cell.suite]["attacks"]}
+    attacks = {attack for cell in cells for attack in _attacks(cell.suite, suites)}
     files = study["reported"]["files"]
     for number, file in enumerate(files):
         folder = configuration.root / "config/reported"
@@ -448,12 +640,14 @@ def _check_references(
             place = f"{where}: reported.files.{number}"
             raise unknown("file of printed numbers", file, known, place, "config/reported/")
         read_reported([folder / file])
-    for key, value in _walk({k: v for k, v in study.items() if k != "grid"}):
+    for key, value in _walk({k: v for k, v in study.items() if k not in ("grid", "stand_ins")}):
         name = key[-1]
         place = f"{where}: {'.'.join(map(str, key))}"
-        if (key[0] in ("tables", "figures") and len(key) == 2) or key[:-2] == ("reported",):
+        if (key[0] in ("tables", "figures") and len(key) == 2) or (
+            key[0] == "reported" and len(key) > 2
+        ):
             continue  # a name that the study gives, or a word of the paper
-        if name in ("models", "model", "features"):
+        if name in ("models", "model", "features", "explained"):
             for model in _names(value):
                 if model not in models:
                     raise unknown("model in the grid called", model, models, place, "the grid")
@@ -480,7 +674,7 @@ def _check_references(
             raise unknown("file of the study called", value, files, place, "its reported.files")
         elif name == "epsilon":
             attack = _sibling(study, key, "attack")
-            known = configuration.catalogue["attacks"].get(attack, {}).get("epsilons", [0])
+            known = sorted(_budgets(attack, datasets, configuration))
             if not any(abs(value - epsilon) < 1e-9 for epsilon in known):
                 raise ConfigError(
                     f"attack '{attack}' is not run at epsilon {value}",
@@ -488,6 +682,20 @@ def _check_references(
                     remedy=f"its epsilons are {', '.join(map(str, known))} "
                     "(see config/catalogue/attacks.yaml and the scale's overrides)",
                 )
+
+
+def _budgets(attack: str, datasets: Iterable[str], configuration: Configuration) -> set[float]:
+    """The epsilons of an attack on any of some data sets; of a union those of all its members."""
+    suite = attack.removeprefix("all ")
+    members = configuration.catalogue["suites"][suite]["attacks"] if suite != attack else [attack]
+    return set().union(
+        *(
+            set.intersection(
+                *(set(configuration.entry_on("attacks", name, on)["epsilons"]) for name in members)
+            )
+            for on in datasets
+        )
+    )
 
 
 def _check_figures(
@@ -503,14 +711,22 @@ def _check_figures(
                 where=f"{place}.model",
                 remedy=f"add it to the study's key features (now: {study['features']})",
             )
-        if figure["kind"] != "examples":
-            continue
-        if not any(
-            cell.model == figure["model"] and figure["attack"] in suites[cell.suite]["attacks"]
-            for cell in cells
-        ):
+        if figure["kind"] == "reconstructions" and figure["model"] not in study["explained"]:
             raise ConfigError(
-                f"'{figure['attack']}' does not attack '{figure['model']}' in the grid",
+                f"no reconstructions of '{figure['model']}' are stored",
+                where=f"{place}.model",
+                remedy=f"add it to the study's key explained (now: {study['explained']})",
+            )
+        if figure["kind"] not in ("examples", "compared_examples", "reconstructions"):
+            continue
+        for model in figure.get("models", [figure.get("model")]):
+            if any(
+                cell.model == model and figure["attack"] in suites[cell.suite]["attacks"]
+                for cell in cells
+            ):
+                continue
+            raise ConfigError(
+                f"'{figure['attack']}' does not attack '{model}' in the grid",
                 where=f"{place}.attack",
                 remedy="choose an attack of the suites that run on this model",
             )
@@ -525,7 +741,7 @@ def _check_figures(
 
 def _names(value: Any) -> Iterable[str]:
     if isinstance(value, Mapping):
-        return [name for name in value.values() if isinstance(name, str)]
+        return [name for part in value.values() for name in _names(part)]
     return value if isinstance(value, list) else [value]
 
 

@@ -30,6 +30,7 @@ from assay.foundation.files import digest_of
 from assay.foundation.progress import progress
 from assay.foundation.seeds import seed_for
 from assay.models.base import Classifier
+from assay.training.adversary import Adversary
 from assay.training.augment import augmentations
 from assay.training.checkpoints import Checkpoints
 from assay.training.interrupts import Request, stop_request
@@ -48,6 +49,7 @@ DEFAULTS: Mapping[str, Any] = {
     "weight_decay": 0.0,
     "scheduler": {"step_size": 10, "gamma": 0.1},
     "augment": [],
+    "adversary": None,
     "samples": None,
     "validation_samples": None,
 }
@@ -151,14 +153,16 @@ def train(
         checkpoint_every_s: seconds of work that a kill may cost, at most.
 
     Raises:
-        TrainingError: a setting is impossible, nothing is there to train on, the loss is no longer
-            a number, or disk or memory is full.
+        TrainingError: a setting is impossible, nothing is there to train on, a class that needs
+            images has none, the loss is no longer a number, the model says that it diverges, or
+            disk or memory is full. Checkpoints stay.
         ModelError: the model still awaits its weights.
     """
     device = torch.device(device)
     settings = _checked(settings)
     names = tuple(map(str, names))
     model.require_weights()
+    _check_classes(model, np.asarray(labels)[train_indices], names)
     sizes = [len(train_indices), len(val_indices)]
     checkpoints = Checkpoints(work, _identity(model, settings, names, sizes))
     try:
@@ -182,6 +186,21 @@ def train(
         ) from error
 
 
+def untrained(model: Classifier) -> TrainingResult:
+    """What a training would leave of a model whose weights come from elsewhere."""
+    state = _on_cpu(model.state_dict())
+    row = dict.fromkeys(("train_loss", "val_loss", "train_accuracy", "val_accuracy"), math.nan)
+    history = pd.DataFrame([{"epoch": 0, **row, "learning_rate": 0.0, "seconds": 0.0}])
+    facts = {
+        "epochs": 0,
+        "best_epoch": 0,
+        "best_val_accuracy": None,
+        "training": {},
+        "seconds": 0.0,
+    }
+    return TrainingResult(state, state, history, {**model.facts(), **facts})
+
+
 class _Training:
     """One training under way."""
 
@@ -202,6 +221,7 @@ class _Training:
         self.settings, self.names, self.device = settings, names, device
         self.checkpoints, self.checkpoint_every_s = checkpoints, checkpoint_every_s
         self.augment = augmentations(settings["augment"])
+        self.adversary = Adversary.of(settings["adversary"])
         self.join = RECIPES[settings["recipe"]]
         trained = [item for item in model.parameters() if item.requires_grad]
         if not trained:
@@ -272,6 +292,14 @@ class _Training:
             at.seconds = time.monotonic() - began
             yield start, stop, totals
         means = {name: value / size for name, value in self._finite(totals).items()}
+        trouble = self.model.diverges(means)
+        if trouble:
+            raise TrainingError(
+                f"{trouble} in epoch {at.epoch} at learning rate {rate:g}",
+                where="/".join(self.names),
+                remedy="lower training.learning_rate in config/catalogue/models.yaml; "
+                "the last checkpoint is kept",
+            )
         self._finish_epoch(means, rate, began)
 
     def _step(self, chosen: Tensor, start: int) -> dict[str, Tensor]:
@@ -282,6 +310,8 @@ class _Training:
         pixels, labels = self.train_images.batch(chosen)
         for augmentation in self.augment:
             pixels = augmentation(pixels, self.generator)
+        if self.adversary:
+            pixels = self.adversary(self.model, pixels, labels, self.generator)
         parts = self.model.training_loss(pixels, labels, self.generator)
         self.optimiser.zero_grad(set_to_none=True)
         self.join(parts["total"]).backward()
@@ -320,7 +350,9 @@ class _Training:
     def _validate(self) -> dict[str, float]:
         """Mean of each part of the loss over the validation images, in evaluation mode.
 
-        The noise is the same after every epoch, so that epochs are compared on equal terms.
+        The noise is the same after every epoch, so that epochs are compared on equal terms. With an
+        adversary they are those of the perturbed images, whose accuracy then chooses the best
+        weights; ``clean_accuracy`` is that of the images as they are.
         """
         if not len(self.val_images):
             return {}
@@ -330,7 +362,12 @@ class _Training:
         size = min(self.settings["batch_size"], self.model.max_batch)
         for start, stop in batches(len(self.val_images), size):
             pixels, labels = self.val_images.batch(slice(start, stop))
-            parts = self.model.validation_loss(pixels, labels, self.generator)
+            clean = {}
+            if self.adversary:
+                said = self.model.validation_loss(pixels, labels, self.generator)
+                clean = {"clean_accuracy": said["accuracy"]}
+                pixels = self.adversary(self.model, pixels, labels, self.generator)
+            parts = {**self.model.validation_loss(pixels, labels, self.generator), **clean}
             for name, value in parts.items():
                 totals[name] = totals.get(name, 0) + value.sum(dtype=torch.float64)
         return {name: value.item() / len(self.val_images) for name, value in totals.items()}
@@ -449,6 +486,21 @@ def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
         if not full[key] > 0:
             raise TrainingError(f"{full[key]} is not positive", where=f"training.{key}")
     return full
+
+
+def _check_classes(model: Classifier, labels: np.ndarray, names: tuple[str, ...]) -> None:
+    """Each class of a generative model learns from its own images: one without any is an error."""
+    missing = np.setdiff1d(np.arange(model.classes), labels)
+    if not len(missing) or not len(labels):
+        return
+    what = f"no training image of class {', '.join(map(str, missing))}"
+    if model.needs_every_class:
+        raise TrainingError(
+            what,
+            where="/".join(names),
+            remedy="raise training.samples, or take the class out of the data set",
+        )
+    log.warning("%s: %s; it will not be predicted", "/".join(names), what)
 
 
 def _identity(

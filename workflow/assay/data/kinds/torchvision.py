@@ -47,19 +47,25 @@ def read(request: Request) -> Collected:
                     f"torchvision cannot read it ({error})", where=f"data set '{request.name}'"
                 ) from error
             names = [f"{part}/{row:06d}" for row in range(len(data))]
-            arrays.append(np.asarray(data.data))
-            labels = np.asarray(data.targets, np.int64)
+            arrays.append(_channels_first(np.asarray(data.data), request.entry["shape"][0]))
+            labels = np.asarray(getattr(data, "targets", getattr(data, "labels", None)), np.int64)
             tables.append(pd.DataFrame({"file": names, "label": labels, "official": part}))
     samples = pd.concat(tables, ignore_index=True)
     shape = tuple(request.entry["shape"])
     images = new_images(request.folder, len(samples), shape)
     start = 0
     for pixels in arrays:
-        colour = pixels[..., None] if pixels.ndim == 3 else pixels  # torchvision: (N, H, W[, C])
-        images[start : start + len(pixels)] = colour.transpose(0, 3, 1, 2)
+        images[start : start + len(pixels)] = pixels
         start += len(pixels)
     images.flush()
     return Collected(samples, request.entry["classes"], [file.record() for file in fetched])
+
+
+def _channels_first(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """(N, C, H, W) from torchvision's (N, H, W), (N, H, W, C) or, of SVHN, (N, C, H, W)."""
+    if pixels.ndim == 3:
+        return pixels[:, None]
+    return pixels if pixels.shape[1] == channels else pixels.transpose(0, 3, 1, 2)
 
 
 def _place(fetched: Fetched, folder: Path) -> None:

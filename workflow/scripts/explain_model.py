@@ -1,0 +1,65 @@
+"""Stores a model's reconstructions of example images and its certified radii."""
+
+import time
+from pathlib import Path
+
+from assay.foundation.scripts import script_log
+
+
+def main(snakemake) -> None:
+    import numpy as np
+
+    from assay.data.dataset import load
+    from assay.evaluation.explain import certify, explain
+    from assay.evaluation.samples import evaluated_samples
+    from assay.foundation.device import select_device, use_threads
+    from assay.foundation.files import digest_file, digest_of
+    from assay.foundation.provenance import provenance, write_arrays
+    from assay.models.base import build, load_weights
+
+    use_threads(snakemake.threads)
+    device = select_device(snakemake.config.get("device", "auto"))
+    started = time.time()
+    ids = {part: getattr(snakemake.wildcards, part) for part in ("dataset", "split", "model")}
+    params = snakemake.params
+    data = load(Path(snakemake.input.images).parent)
+    indices = evaluated_samples(
+        data,
+        snakemake.input.split,
+        params.evaluation["samples"],
+        seed=params.seed,
+        names=(ids["dataset"], ids["split"]),
+    )
+    model = build(ids["model"], params.entry, classes=len(data.classes), shape=data.shape)
+    load_weights(model, snakemake.input.weights)
+    files = {Path(path).name.partition(".")[0]: path for path in snakemake.input.examples}
+    stored = {suite: dict(np.load(path)) for suite, path in files.items()}
+    arrays = {
+        "radii": certify(model, data.images, data.labels, indices, device=device, seed=params.seed),
+        "labels": data.labels[indices],
+        "samples": indices,
+        **explain(
+            model,
+            [(attack, stored[suite]) for suite, attack in params.shown],
+            device=device,
+            seed=params.seed,
+        ),
+    }
+    made = provenance(
+        code=params.code,
+        config=digest_of({"model": params.entry, "evaluation": params.evaluation}),
+        weights=digest_file(snakemake.input.weights),
+        data=data.digest,
+        seed=params.seed,
+        device=str(device),
+        threads=snakemake.threads,
+        **ids,
+        scale=snakemake.wildcards.scale,
+        seconds=round(time.time() - started, 1),
+    )
+    write_arrays(arrays, snakemake.output[0], made)
+
+
+if __name__ == "__main__":
+    with script_log(snakemake.log[0]):  # noqa: F821
+        main(snakemake)  # noqa: F821
