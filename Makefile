@@ -1,6 +1,6 @@
 # make demo   the whole workflow on embedded data, no network: report/demo/index.html
-# make test   unit, workflow and browser tests        make lint   ruff, snakefmt, snakemake --lint
-# make oracle   attacks against public libraries, strength        make bench   the same, speed
+# make test   unit, workflow and browser tests, attacks against public libraries        make lint   ruff, snakefmt
+# make oracle   of these the attacks against public libraries alone        make bench   the same, speed
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,8 +36,9 @@ demo: $(VENV)/.run
 	PYTHONWARNINGS=ignore:coroutine:RuntimeWarning $(BIN)/snakemake --cores 1 --quiet all --config scale=demo --report report/demo/report.html
 	@$(BIN)/python workflow/scripts/show_headline.py report/demo
 
-test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+# In two processes: one runs the workflow, the other everything else.
+test: $(VENV)/.oracle
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -50,7 +51,6 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow/rules
 
-# The libraries ask for most of its passes: longer than everything else that is tested.
 oracle: $(VENV)/.oracle
 	$(BIN)/python -m pytest tests/oracle
 

@@ -117,7 +117,18 @@ def finished(smoke, tmp_path) -> Project:
     return smoke.twin(tmp_path / "project")
 
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
-    """Quick tests first: a broken unit is told before the workflow is run."""
-    order = {"unit": 0, "oracle": 1, "workflow": 2, "browser": 3, "cluster": 4}
-    items.sort(key=lambda item: order.get(item.path.relative_to(ROOT / "tests").parts[0], 0))
+def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    """Quick tests first: a broken unit is told before the workflow is run.
+
+    Where two processes share the tests (`make test`) the longest come first instead, file by file,
+    and all that need the finished smoke run in one process, so that it is run once.
+    """
+    order = ["unit", "oracle", "workflow", "browser", "cluster"]
+    kind = {item: item.path.relative_to(ROOT / "tests").parts[0] for item in items}
+    shared = config.pluginmanager.has_plugin("dsession") or hasattr(config, "workerinput")
+    if shared:
+        order = ["workflow", "browser", "cluster", "oracle", "unit"]
+        for item in items:
+            smoke = kind[item] in ("workflow", "browser")
+            item.add_marker(pytest.mark.xdist_group("smoke" if smoke else str(item.path)))
+    items.sort(key=lambda item: order.index(kind[item]) if kind[item] in order else 0)

@@ -56,7 +56,7 @@ def test_without_groups_the_shares_are_exact_to_the_image():
     assert counts["val"].tolist() == [180, 90, 45]
 
 
-@pytest.mark.parametrize("name", [name for name in SCHEMES if name != "official"])
+@pytest.mark.parametrize("name", [name for name in SCHEMES if "official" not in name])
 @pytest.mark.parametrize("index", [0, 4])
 def test_groups_never_straddle(name, index):
     samples, scheme = table(), SCHEMES[name]
@@ -65,6 +65,19 @@ def test_groups_never_straddle(name, index):
     if scheme["group"] != "none":
         assert not straddling(samples, split, "duplicate")
     assert straddling(samples, split, "patient") == (scheme["group"] != "patient")
+
+
+def test_validation_of_official_parts_takes_whole_patients():
+    samples = table()
+    tested = samples["patient"].isin(samples["patient"].unique()[::4])
+    # Copies stay in one part, as the publisher of a sound split would have it.
+    tested |= samples["duplicate"].isin(samples["duplicate"][tested])
+    samples["official"] = np.where(tested, "test", "train")
+    split = make_split(samples, SCHEMES["official_patient"], 0, seed=0)
+    assert (split["part"] == "test").equals(tested)
+    assert (split["part"] == "val").sum() > 0
+    learned = samples[~tested], split[~tested]
+    assert not straddling(*learned, "patient")
 
 
 def test_identical_images_of_two_patients_join_the_patients():

@@ -225,6 +225,31 @@ def test_far_images_are_searched_anew_beside_near_ones_and_earlier_pieces_are_re
     assert torch.equal(together.argmax(dim=1), alone.argmax(dim=1))
 
 
+@pytest.mark.parametrize("adversarial", [False, True])
+def test_a_gaussian_begins_with_the_encoder_s_width_at_whichever_mean_is_best(images, adversarial):
+    made = model(adversarial=adversarial, discriminative=True, variational=True, candidates=200)
+    start = made._best_candidates(images)
+    mean, width = made._encoded(images)
+    torch.testing.assert_close(start[:, :, 1], width.expand(-1, CLASSES, -1))
+    # All means are compared with one width, by the energy without noise.
+    means = torch.cat(
+        [
+            made._pool._codes.expand(N, CLASSES, -1, -1),
+            mean[:, :, None].expand(-1, CLASSES, -1, -1),
+        ],
+        dim=2,
+    )
+    energies = []
+    for m in range(means.shape[2]):
+        codes = torch.stack([means[:, :, m], width.expand(-1, CLASSES, -1)], dim=2)
+        drawn = made.decoders(codes[:, :, 0])
+        error = (images[:, None] - drawn).flatten(2).square().sum(dim=2)
+        energies.append(error + made._prior(codes, codes[:, :, 0]))
+    best = torch.stack(energies).argmin(dim=0)
+    expected = means.gather(2, best[:, :, None, None].expand(-1, -1, 1, 10)).squeeze(2)
+    torch.testing.assert_close(start[:, :, 0], expected)
+
+
 def test_without_the_encoder_the_search_begins_at_a_candidate(images):
     made = model(start_at_encoder=False, steps=0)
     begun = made.search(images).codes[:, :, 0]
@@ -333,8 +358,8 @@ def test_no_attack_beats_the_bound_where_the_search_finds_the_closest_images(ima
     bound = made.lower_bound(images, labels)
     assert (bound > 0).all()
     victim = made.victim()
-    for attack in (PGD(norm="l2", steps=30), LatentDescent(norm="l2")):
-        for epsilon, beaten in ((0.999 * float(bound.min()), False), (20.0, True)):
+    for attack in (PGD(norm="l2", steps=10), LatentDescent(norm="l2", steps=10)):
+        for epsilon, beaten in ((0.999 * bound.min().item(), False), (20.0, True)):
             found = attack(victim, images, labels, [epsilon], seeded())
             assert found.broken.any() == beaten
     other = (labels + 1) % CLASSES

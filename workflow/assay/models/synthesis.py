@@ -64,7 +64,8 @@ class AnalysisBySynthesis(Classifier):
     -scale * min_z energy. The prior's share is -log D(z) of a discriminator (`adversarial`), else
     the divergence of the code's Gaussian from N(0, I) or, of a single code, ||z||^2 / 2. The
     search begins, for each class by itself, at the best of many random codes and of the encoder's,
-    and goes on with Adam. ABS is the class with no letter, E-ABS that with all three.
+    a Gaussian always with the width that the encoder gives the image, and goes on with Adam. ABS
+    is the class with no letter, E-ABS that with all three.
 
     Args:
         classes: number of classes K.
@@ -302,11 +303,15 @@ class AnalysisBySynthesis(Classifier):
             return codes
         if not self.start_at_encoder:
             energy = torch.full_like(energy, torch.inf)
+        elif self.variational and self.discriminators is None:
+            # The width's share of the divergence is the same for all candidates.
+            width = codes[:, :, 1]
+            energy = energy - self.beta * kl_to_standard((torch.zeros_like(width), width))
         if self._pool is None or not self._pool.is_of(self):
             self._pool = _Pool(self, images.device)
         found, better = self._pool.closest(images, energy)
         codes = codes.clone()
-        codes[better] = found[better]
+        codes[:, :, 0][better] = found[better]
         return codes
 
     def _descend(
@@ -519,7 +524,7 @@ class _Pool:
         """The best candidate of each image and class where it is better than `energy` (B, K).
 
         Returns:
-            Codes (B, K, 1 or 2, D) and where they are better, (B, K) bool.
+            Codes (B, K, D) and where they are better, (B, K) bool.
         """
         pixels = images.flatten(1)
         base = pixels.square().sum(dim=1)[:, None]
@@ -533,10 +538,7 @@ class _Pool:
             better = value < best
             best = torch.where(better, value, best)
             place = torch.where(better, which + number * CHUNK, place)
-        found = self._codes[place.clamp_min(0)][:, :, None]
-        if self._model().variational:
-            found = torch.cat([found, torch.zeros_like(found)], dim=2)
-        return found, place >= 0
+        return self._codes[place.clamp_min(0)], place >= 0
 
     def _made(self, codes: Tensor) -> tuple[Tensor, Tensor]:
         """Flat reconstructions (K, m, P) and ||g||^2 + beta * prior, (K, m), of codes (m, D)."""
