@@ -117,6 +117,7 @@ def finished(smoke, tmp_path) -> Project:
     return smoke.twin(tmp_path / "project")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
     """Quick tests first: a broken unit is told before the workflow is run.
 

@@ -370,3 +370,24 @@ def test_no_attack_beats_the_bound_where_the_search_finds_the_closest_images(ima
 def test_negative_settings_are_named(key):
     with pytest.raises(ModelError, match=f"settings.{key}"):
         model(**{key: -1})
+
+
+@pytest.mark.parametrize(("a", "d", "v"), [(False, False, False), (True, True, True)])
+def test_two_classes_are_enough(a, d, v, images):
+    made = AnalysisBySynthesis(
+        classes=2, shape=SHAPE, adversarial=a, discriminative=d, variational=v,
+        candidates=10, steps=3,
+    ).eval()  # fmt: skip
+    labels = torch.arange(N) % 2
+    made.train()
+    assert made.training_loss(images, labels, seeded())["total"].isfinite().all()
+    made.eval()
+    assert made.logits(images, seeded()).shape == (N, 2)
+    found = PGD(steps=2)(made.victim(), images, labels, [0.1], seeded(), replays=2)
+    assert found.images.shape == (1, N, *SHAPE)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 32), (1, 32, 32), (3, 28, 28)])
+def test_images_of_another_size_and_oblong_ones_are_refused_by_name(shape):
+    with pytest.raises(ModelError, match=r"no network .*makes images of shape .*28"):
+        AnalysisBySynthesis(classes=3, shape=shape)
