@@ -36,9 +36,9 @@ demo: $(VENV)/.run
 	PYTHONWARNINGS=ignore:coroutine:RuntimeWarning $(BIN)/snakemake --cores 1 --quiet all --config scale=demo --report report/demo/report.html
 	@$(BIN)/python workflow/scripts/show_headline.py report/demo
 
-# In two processes: one runs the workflow, the other everything else.
+# In two processes, file by file: while one runs the workflow, the other sees to everything else.
 test: $(VENV)/.oracle
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,19 +117,13 @@ def finished(smoke, tmp_path) -> Project:
     return smoke.twin(tmp_path / "project")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Quick tests first: a broken unit is told before the workflow is run.
 
-    Where two processes share the tests (`make test`) the longest come first instead, file by file,
-    and all that need the finished smoke run in one process, so that it is run once.
+    Where two processes share the files (`make test`) those that take longest come first instead.
     """
     order = ["unit", "oracle", "workflow", "browser", "cluster"]
+    if hasattr(config, "workerinput"):
+        order = ["workflow", "oracle", "browser", "cluster", "unit"]
     kind = {item: item.path.relative_to(ROOT / "tests").parts[0] for item in items}
-    shared = config.pluginmanager.has_plugin("dsession") or hasattr(config, "workerinput")
-    if shared:
-        order = ["workflow", "browser", "cluster", "oracle", "unit"]
-        for item in items:
-            smoke = kind[item] in ("workflow", "browser")
-            item.add_marker(pytest.mark.xdist_group("smoke" if smoke else str(item.path)))
     items.sort(key=lambda item: order.index(kind[item]) if kind[item] in order else 0)
