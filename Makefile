@@ -1,6 +1,6 @@
 # make demo   the whole workflow on embedded data, no network: report/demo/index.html
-# make test   unit, workflow and browser tests, attacks against public libraries        make lint   ruff, snakefmt
-# make oracle   of these the attacks against public libraries alone        make bench   the same, speed
+# make test   unit, workflow and browser tests        make lint   ruff, snakefmt, snakemake --lint
+# make oracle   attacks against public libraries, strength        make bench   the same, speed
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -36,9 +36,10 @@ demo: $(VENV)/.run
 	PYTHONWARNINGS=ignore:coroutine:RuntimeWarning $(BIN)/snakemake --cores 1 --quiet all --config scale=demo --report report/demo/report.html
 	@$(BIN)/python workflow/scripts/show_headline.py report/demo
 
-# In two processes, file by file: while one runs the workflow, the other sees to everything else.
-test: $(VENV)/.oracle
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+# Units in two processes; the workflow's tests use both cores by themselves, and some watch the clock.
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
+	$(BIN)/python -m pytest tests/workflow tests/browser
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -51,6 +52,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow/rules
 
+# The libraries ask for most of its passes: with it, tests would take longer than people wait.
 oracle: $(VENV)/.oracle
 	$(BIN)/python -m pytest tests/oracle
 
