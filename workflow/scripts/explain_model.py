@@ -9,29 +9,20 @@ from assay.foundation.scripts import script_log
 def main(snakemake) -> None:
     import numpy as np
 
-    from assay.data.dataset import load
     from assay.evaluation.explain import certify, explain
-    from assay.evaluation.samples import evaluated_samples
+    from assay.evaluation.trained import open_trained
     from assay.foundation.device import select_device, use_threads
     from assay.foundation.files import digest_file, digest_of
     from assay.foundation.provenance import provenance, write_arrays
-    from assay.models.base import build, load_weights
 
     use_threads(snakemake.threads)
     device = select_device(snakemake.config.get("device", "auto"))
     started = time.time()
     ids = {part: getattr(snakemake.wildcards, part) for part in ("dataset", "split", "model")}
     params = snakemake.params
-    data = load(Path(snakemake.input.images).parent)
-    indices = evaluated_samples(
-        data,
-        snakemake.input.split,
-        params.evaluation["samples"],
-        seed=params.seed,
-        names=(ids["dataset"], ids["split"]),
+    data, indices, model = open_trained(
+        snakemake.input, ids, params.entry, params.evaluation["samples"], seed=params.seed
     )
-    model = build(ids["model"], params.entry, classes=len(data.classes), shape=data.shape)
-    load_weights(model, snakemake.input.weights)
     files = {Path(path).name.partition(".")[0]: path for path in snakemake.input.examples}
     stored = {suite: dict(np.load(path)) for suite, path in files.items()}
     arrays = {

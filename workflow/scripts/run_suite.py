@@ -7,14 +7,12 @@ from assay.foundation.scripts import script_log
 
 
 def main(snakemake) -> None:
-    from assay.data.dataset import load
-    from assay.evaluation.samples import evaluated_samples
     from assay.evaluation.suite import run_suite
+    from assay.evaluation.trained import open_trained
     from assay.foundation.device import select_device, use_threads
     from assay.foundation.files import digest_file, digest_of
     from assay.foundation.outcomes import write_outcomes
     from assay.foundation.provenance import provenance, write_arrays
-    from assay.models.base import build, load_weights
 
     use_threads(snakemake.threads)
     device = select_device(snakemake.config.get("device", "auto"))
@@ -24,16 +22,9 @@ def main(snakemake) -> None:
     }
     params = snakemake.params
 
-    data = load(Path(snakemake.input.images).parent)
-    indices = evaluated_samples(
-        data,
-        snakemake.input.split,
-        params.evaluation["samples"],
-        seed=params.seed,
-        names=(ids["dataset"], ids["split"]),
+    data, indices, model = open_trained(
+        snakemake.input, ids, params.entry, params.evaluation["samples"], seed=params.seed
     )
-    model = build(ids["model"], params.entry, classes=len(data.classes), shape=data.shape)
-    load_weights(model, snakemake.input.weights)
     facts = {
         "code": params.code,
         "config": digest_of(
