@@ -1,6 +1,7 @@
 # inputs    data, split and trained weights
 # outputs   results/{scale}/outcomes/{dataset}/{split}/{model}/{suite}.parquet, .examples.npz;
-#           results/{scale}/features/{dataset}/{split}/{model}.npz, explained/{dataset}/{split}/{model}.npz
+#           results/{scale}/features/{dataset}/{split}/{model}.npz, explained/{dataset}/{split}/{model}.npz,
+#           saliency/{dataset}/{split}/{model}.npz
 # steps     one job runs one suite on one model; finished chunks are kept in results/{scale}/work/
 
 
@@ -102,3 +103,39 @@ rule explain_model:
         ),
     script:
         "../scripts/explain_model.py"
+
+
+rule map_saliency:
+    """Saliency maps and features of test images, unperturbed and attacked."""
+    input:
+        images=rules.prepare_dataset.output.images,
+        samples=rules.prepare_dataset.output.samples,
+        dataset=rules.prepare_dataset.output.facts,
+        split=rules.make_split.output.split,
+        weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
+    output:
+        "results/{scale}/saliency/{dataset}/{split}/{model}.npz",
+    log:
+        "results/{scale}/logs/map_saliency/{dataset}/{split}/{model}.log",
+    benchmark:
+        "results/{scale}/benchmarks/map_saliency/{dataset}/{split}/{model}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: SETTINGS["threads"]
+    resources:
+        mem_mb=4000,  # a network, the test images and their attacked versions
+        gpu=GPUS,
+        runtime=120,
+    params:
+        entry=lambda w: PLAN.model(w.dataset, w.model),
+        attack=lambda w: PLAN.mapped(w.dataset, w.split, w.model).attack,
+        epsilons=lambda w: PLAN.mapped(w.dataset, w.split, w.model).epsilons,
+        evaluation=PLAN.configuration.scale["evaluation"],
+        seed=PLAN.seed,
+        code=lambda w: digest(
+            "map_saliency",
+            PLAN.entry("models", w.model)["implementation"],
+            PLAN.mapped(w.dataset, w.split, w.model).attack["implementation"],
+        ),
+    script:
+        "../scripts/map_saliency.py"

@@ -95,6 +95,7 @@ def study() -> dict:
         "name": "millner2024",
         "scale": "synthetic",
         "stand_ins": {"models": {}, "datasets": {}},
+        "saliency": {"models": list(MODELS), "attack": "pgd_linf", "epsilons": [0.01, 0.03]},
         "titles": {
             "models": {model: facts["title"] for model, facts in MODELS.items()},
             "attacks": {entry["attack"]: _attack_title(entry["attack"]) for entry in ATTACKS},
@@ -128,6 +129,7 @@ def write_run(folder: Path, **sizes) -> dict:
         "models": [],
         "features": [],
         "explained": [],
+        "saliency": [],
         "leakage": [],
         "reported": [str(path) for path in sorted((REPOSITORY / "config/reported").glob("gbz_*"))],
     }
@@ -163,6 +165,10 @@ def write_run(folder: Path, **sizes) -> dict:
             rows = cell[cell.suite == "linf_whitebox"]
             write_arrays(_explained(rows), place / "explained.npz", {**ids, **MADE})
             manifest["explained"].append({**ids, "path": str(place / "explained.npz")})
+        if split.endswith("_0"):
+            clean = cell[cell.attack == "clean"]
+            write_arrays(_mapped(model, clean), place / "saliency.npz", {**ids, **MADE})
+            manifest["saliency"].append({**ids, "path": str(place / "saliency.npz")})
     for split in dict.fromkeys(frame["split"]):
         target = folder / "splits" / DATASET / f"{split}.leakage.csv"
         shared = {
@@ -176,6 +182,37 @@ def write_run(folder: Path, **sizes) -> dict:
         pd.DataFrame(shared).to_csv(_made(target), index=False)
         manifest["leakage"].append({"dataset": DATASET, "split": split, "path": str(target)})
     return manifest
+
+
+def _mapped(model: str, clean: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Maps and features of a few images, unperturbed and at two radii; half have a lesion."""
+    rng = rng_for("saliency", model)
+    labels = clean.label.to_numpy(np.int64)
+    count, shown, versions = len(labels), 4, 3
+    centres = rng_for("centres").normal(0, 3, (len(CLASSES), 20))
+    lesion = np.where(np.arange(count) % 2, 0.1, np.nan)
+    arrays = {
+        "images": rng.random((versions, shown, 1, SIDE, SIDE), np.float32),
+        "predictions": np.stack([(labels + (v > 0)) % len(CLASSES) for v in range(versions)]),
+        "features": np.stack(
+            [centres[labels] + v + rng.normal(0, 1, (count, 20)) for v in range(versions)]
+        ).astype(np.float16),
+        "labels": labels,
+        "samples": clean["sample"].to_numpy(),
+        "epsilons": np.array([0.0, 0.01, 0.03]),
+        "lesion_share": lesion,
+    }
+    for method in ("gradient", "integrated_gradients"):
+        maps = rng.random((versions, shown, SIDE, SIDE))
+        known = ~np.isnan(lesion)
+        hit = np.where(known, rng.random((versions, count)) < 0.5, np.nan)
+        mass = np.where(known, rng.random((versions, count)), np.nan)
+        arrays |= {
+            f"maps/{method}": maps.astype(np.float16),
+            f"pointing/{method}": hit,
+            f"mass/{method}": mass,
+        }
+    return arrays
 
 
 BATCH = 64
@@ -212,6 +249,8 @@ def facts_of(split: str, model: str, frame: pd.DataFrame) -> dict:
         "entry": _entry(model),
         "parameters": 9_646_351,
         "trainable_parameters": 9_646_351,
+        "depth": 5 + list(MODELS).index(model),
+        "flops": 1_000_000 * (9 - list(MODELS).index(model)),
         "pretrained": False,
         "classes": list(CLASSES),
         "training": {

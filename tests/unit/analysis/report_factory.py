@@ -42,6 +42,16 @@ def make_study(inputs: AnalysisInputs) -> dict:
                 "model": "gbz_as_coded",
                 "attack": "pgd_linf",
             },
+            "looked_at": {
+                "kind": "saliency",
+                "title": "Where networks look",
+                "models": models,
+            },
+            "regions": {
+                "kind": "decision_regions",
+                "title": "How networks divide their features",
+                "models": models,
+            },
             "pairs": {
                 "kind": "mcnemar_matrix",
                 "title": "McNemar's test for every pair",

@@ -3,7 +3,7 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
-from factory import study, write_run
+from factory import MODELS, study, write_run
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.tables import (
@@ -30,6 +30,11 @@ SPECS = {
     "significance": {"cells": CELLS},
     "ranking": {"cells": CELLS},
     "leakage": {},
+    "schemes": {"cells": CELLS, "schemes": ["kfold", "random"]},
+    "complexity": {"cells": CELLS},
+    "trend": {"models": list(MODELS), "cells": CELLS},
+    "selection": {"cells": CELLS[1:]},
+    "pointing": {"models": list(MODELS)},
     "cost": {},
 }
 
@@ -275,3 +280,68 @@ def test_distances_stand_beside_the_clean_accuracy_by_norm(inputs):
     assert shown["L∞ broken"] == f"{row.broken}/{row.n}"
     assert "no budget" not in table.caption
     assert "infinitely far" in table.caption
+
+
+def changed(inputs, **members):
+    """The same run with some statistics put in by hand."""
+    doctored = AnalysisInputs(inputs.manifest, inputs.study)
+    doctored.__dict__.update(members)
+    return doctored
+
+
+def test_selection_is_among_those_that_are_not_significantly_worse(inputs):
+    accuracy = inputs.accuracy
+    clean = accuracy[accuracy.attack == "clean"].set_index("model").pooled
+    pgd = accuracy[(accuracy.attack == "pgd_linf") & np.isclose(accuracy.epsilon, 0.03)]
+    robust = pgd.set_index("model").pooled
+    spec = {"cells": CELLS[1:]}
+    alike = inputs.mcnemar.assign(significant=False)
+    (row,) = build_table(
+        "selection", spec, inputs.study, changed(inputs, accuracy=accuracy, mcnemar=alike)
+    ).tidy.to_dict("records")
+    assert set(row["candidates"].split(", ")) == set(MODELS)
+    assert row["most_robust_accuracy"] == robust.max()
+    assert row["clean_best"] == clean.idxmax()
+    worse = alike.assign(
+        significant=(alike.attack == "clean")
+        & ((alike.model_a == clean.idxmax()) | (alike.model_b == clean.idxmax()))
+    )
+    (row,) = build_table(
+        "selection", spec, inputs.study, changed(inputs, accuracy=accuracy, mcnemar=worse)
+    ).tidy.to_dict("records")
+    assert row["candidates"] == row["most_robust"] == row["smallest"] == clean.idxmax()
+
+
+def test_where_splits_share_images_selection_asks_the_resampled_t_test(inputs):
+    repeated = inputs.mcnemar.assign(split="kfold_0", significant=True)
+    tests = inputs.resampled_t.assign(holm_p=1.0)
+    doctored = changed(inputs, accuracy=inputs.accuracy, mcnemar=repeated, resampled_t=tests)
+    (row,) = build_table("selection", {"cells": CELLS[1:]}, inputs.study, doctored).tidy.to_dict(
+        "records"
+    )
+    assert set(row["candidates"].split(", ")) == set(MODELS)
+
+
+def test_sizes_stand_beside_their_rank_and_the_trend_says_how_sure_it_is(inputs):
+    table = build_table("complexity", SPECS["complexity"], inputs.study, inputs)
+    assert table.display.Depth.tolist() == ["5 (1)", "6 (2)", "7 (3)", "8 (4)", "9 (5)"]
+    assert table.display.FLOPs.tolist()[0] == "9,000,000 (5)"
+    trend = build_table("trend", SPECS["trend"], inputs.study, inputs)
+    assert set(trend.display["Size by"]) == {"Depth", "Parameters", "FLOPs"}
+    by = trend.tidy.set_index(["measure", "attack"]).correlation
+    assert by["depth", "pgd_linf"] == pytest.approx(-by["flops", "pgd_linf"])
+    assert by["parameters", "pgd_linf"] == 0, "equal sizes have no order"
+
+
+def test_the_pointing_game_counts_images_with_a_lesion(inputs):
+    tidy = build_table("pointing", SPECS["pointing"], inputs.study, inputs).tidy
+    assert set(tidy.n) == {30}
+    assert set(tidy.epsilon) == {0, 0.01, 0.03}
+    assert (tidy.hits <= tidy.n).all()
+    assert tidy.chance.unique().tolist() == pytest.approx([0.1])
+
+
+def test_without_masks_the_pointing_game_says_what_it_needs(inputs):
+    doctored = changed(inputs, accuracy=inputs.accuracy, saliency={})
+    with pytest.raises(ConfigError, match=r"no saliency map of images with known lesions.*phantom"):
+        build_table("pointing", SPECS["pointing"], inputs.study, doctored)

@@ -38,6 +38,22 @@ def test_medmnist_entries_agree_with_the_package(flag):
     assert len(entry["classes"]) == len(info["label"]) + several
 
 
+@pytest.mark.parametrize(("name", "flag"), [("dermoscopy", "dermamnist"), ("oct", "octmnist")])
+def test_larger_entries_agree_with_the_package(name, flag):
+    entry, info = ENTRIES[name], INFO[flag]
+    (published,) = entry["files"][0]["copies"]
+    assert published["digest"] == f"md5:{info['MD5_224']}"
+    assert published["urls"] == [info["url_224"]]
+    assert entry["shape"] == [info["n_channels"], 224, 224]
+    assert entry["licence"] == info["license"]
+
+
+def test_dermoscopy_tells_melanoma_from_the_rest():
+    number = ENTRIES["dermoscopy"]["settings"]["against"]
+    assert INFO["dermamnist"]["label"][str(number)] == "melanoma"
+    assert ENTRIES["dermoscopy"]["classes"][1] == "melanoma"
+
+
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
 def test_torchvision_entries_agree_with_the_package(name):
     entry = ENTRIES[name]

@@ -368,6 +368,31 @@ def test_several_findings_become_one_class_per_image(tmp_path):
     assert data.samples["file"].tolist()[3] == "train/000004"
 
 
+def test_one_class_against_the_rest_piece_by_piece(tmp_path, monkeypatch):
+    monkeypatch.setattr("assay.data.kinds.medmnist.PIECE", 4)
+    path = tmp_path / "medmnist/dermamnist_224.npz"
+    arrays = medmnist_file(path, lambda n: np.arange(n)[:, None], channels=3)
+    entry = catalogue()["dermoscopy"]
+    entry["shape"] = [3, 28, 28]
+    entry["files"][0]["copies"][0]["digest"] = sha256(path.read_bytes())
+    data = make("derma", entry, tmp_path, mirror=tmp_path)
+    assert data.labels.tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+    for part, start in (("train", 0), ("val", 6), ("test", 8)):
+        expected = arrays[f"{part}_images"].transpose(0, 3, 1, 2)
+        assert (data.images[start : start + len(expected)] == expected).all()
+
+
+def test_images_of_another_kind_than_bytes_are_told(tmp_path):
+    path = tmp_path / "medmnist/octmnist.npz"
+    arrays = medmnist_file(path, lambda n: np.arange(n)[:, None] % 4)
+    path.unlink()
+    np.savez(path, **{**arrays, "val_images": arrays["val_images"].astype(np.float32)})
+    entry = catalogue()["medmnist_octmnist"]
+    entry["files"][0]["copies"][0]["digest"] = sha256(path.read_bytes())
+    with pytest.raises(DataError, match=r"octmnist\.npz.*val_images are float32"):
+        make("oct", entry, tmp_path, mirror=tmp_path)
+
+
 def test_a_file_that_is_no_npz_is_told(tmp_path):
     (tmp_path / "medmnist").mkdir()
     (tmp_path / "medmnist/octmnist.npz").write_bytes(b"PK nonsense")

@@ -201,6 +201,22 @@ def test_a_split_by_image_leaks_and_the_table_shows_it():
     assert caught["images"].item() > 0
 
 
+def test_of_each_class_as_many_test_images_are_drawn_as_asked_and_others_are_spare(caplog):
+    samples = table(per_class=(100, 80, 53), duplicates=0)
+    whole = make_split(samples, SCHEMES["random_patient"], 0, seed=3)
+    scheme = {**SCHEMES["random_patient"], "test_per_class": 9}
+    fewer = make_split(samples, scheme, 0, seed=3, classes=["a", "b", "c"])
+    assert fewer["part"].replace("spare", "test").tolist() == whole["part"].tolist()
+    tested = samples.label[fewer["part"] == "test"].value_counts()
+    there = samples.label[whole["part"] == "test"].value_counts()
+    assert tested.to_dict() == there.clip(upper=9).to_dict() == {0: 9, 1: 9, 2: there[2]}
+    assert there[2] < 9
+    assert f"class 'c' has {there[2]} test images, not 9; all are used" in caplog.text
+    other = make_split(samples, scheme, 0, seed=4)
+    assert not fewer.equals(other)
+    assert fewer.equals(make_split(samples, scheme, 0, seed=3))
+
+
 def test_a_subsample_is_stratified_sorted_and_keeps_rare_classes():
     labels = np.repeat([0, 1, 2], [700, 290, 10])
     part = RNG.permutation(1000)[:900]

@@ -17,7 +17,7 @@ CATALOGUE = yaml.safe_load(
 )
 SHAPE, CLASSES = (1, 28, 28), 4
 # Instead of the catalogue's own, so that no test waits.
-SMALL = {"input_size": None, "candidates": 20, "steps": 6}
+SMALL = {"input_size": None, "candidates": 20, "steps": 6, "padding": "same"}
 
 
 def made(name: str, seed: int = 0, **settings):

@@ -187,6 +187,11 @@ NEEDED = {
     ("tables", "significance"): [],
     ("tables", "ranking"): [],
     ("tables", "leakage"): [],
+    ("tables", "schemes"): ["cells", "schemes"],
+    ("tables", "complexity"): ["cells"],
+    ("tables", "trend"): ["models"],
+    ("tables", "selection"): ["cells"],
+    ("tables", "pointing"): ["models"],
     ("tables", "cost"): [],
     ("figures", "training_curves"): ["models"],
     ("figures", "latent_pca"): ["model"],
@@ -195,6 +200,8 @@ NEEDED = {
     ("figures", "reconstructions"): ["model", "attack"],
     ("figures", "certified_curves"): ["models", "attack"],
     ("figures", "mcnemar_matrix"): ["attacks"],
+    ("figures", "saliency"): ["models"],
+    ("figures", "decision_regions"): ["models"],
     ("figures", "accuracy_curves"): ["attacks"],
     ("figures", "ledger_dumbbell"): [],
 }
@@ -204,6 +211,7 @@ VALUES = {
     "model": "gbz",
     "attack": "fgsm",
     "attacks": ["fgsm"],
+    "schemes": ["random", "random_patient"],
     "reported": "gbz_table3.csv",
     "pairs": [{"published": "fgsm_as_published", "corrected": "fgsm", "defect": "one"}],
 }

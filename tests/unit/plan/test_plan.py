@@ -107,8 +107,8 @@ def test_every_table_and_figure_has_all_its_formats_among_the_targets():
     ("changes", "message"),
     [
         (
-            {"grid": grid(models=["resnet81"])},
-            r"grid\.0\.models: there is no model 'resnet81'; did you mean 'resnet18'",
+            {"grid": grid(models=["resnett18"])},
+            r"grid\.0\.models: there is no model 'resnett18'; did you mean 'resnet18'",
         ),
         (
             {"grid": grid(datasets=["medical_mnst"])},
@@ -400,9 +400,12 @@ def test_what_a_scale_leaves_out_is_gone_from_grid_tables_figures_and_names():
     study = plan.studies["ju2021_eabs"]
     assert "svhn" not in {cell.dataset for cell in study.cells}
     assert "table2_5" not in study.tables
-    assert "table2_6" in study.tables
+    assert "table2_7" in study.tables
     assert "figure2_8_l2" not in study.figures
     assert "svhn" not in study.study["reported"]["datasets"].values()
+    assert "a_abs" not in {cell.model for cell in study.cells}
+    assert "table2_6" not in study.tables
+    assert "a_abs" not in study.study["reported"]["models"].values()
     whole = make_plan(thesis()).studies["ju2021_eabs"]
     assert "table2_5" in whole.tables
     assert "svhn" in {cell.dataset for cell in whole.cells}
@@ -420,12 +423,31 @@ def test_a_suite_that_is_left_out_takes_its_attacks_rows_and_words_along():
     assert "DDN" not in study["reported"]["attacks"]
 
 
+def test_a_model_that_is_left_out_takes_its_columns_and_pictures_along():
+    configuration = thesis("workstation")
+    configuration.scale["leave_out"]["models"].append("abs")
+    study = make_plan(configuration).studies["ju2021_eabs"].study
+    assert "abs" not in study["headline"]["models"]
+    assert study["explained"] == ["eabs"]
+    assert "imitations" in study["figures"]
+    assert "imitations_abs" not in study["figures"]
+    assert study["figures"]["certified"]["models"] == ["eabs"]
+    assert study["figures"]["figure2_5_l2"]["models"] == ["cnn_adv_linf", "cnn_adv_l2", "eabs"]
+
+
 @pytest.mark.parametrize(
     ("gone", "message"),
     [
-        ({"datasets": ["shvn"], "suites": []}, "leave_out.datasets: there is no dataset 'shvn'"),
         (
-            {"datasets": ["mnist", "fashion_mnist", "svhn", "gtsrb_subset"], "suites": []},
+            {"datasets": ["shvn"], "models": [], "suites": []},
+            "leave_out.datasets: there is no dataset 'shvn'",
+        ),
+        (
+            {
+                "datasets": ["mnist", "fashion_mnist", "svhn", "gtsrb_subset"],
+                "models": [],
+                "suites": [],
+            },
             "leave_out: it leaves nothing of the study's grid",
         ),
     ],

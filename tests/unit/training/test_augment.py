@@ -9,7 +9,7 @@ import yaml
 from torch import nn
 from torch.nn import functional
 
-from assay.foundation.errors import ConfigError
+from assay.foundation.errors import ConfigError, TrainingError
 from assay.models.base import Classifier
 from assay.plan.configuration import ROOT, read_configuration
 from assay.plan.plan import make_plan
@@ -41,6 +41,31 @@ def test_shift_is_padding_and_cropping_at_random(images):
         assert places
         found.add(places[0])
     assert len(found) == 25, "every offset occurs"
+
+
+def test_a_shift_by_a_share_repeats_the_edge_where_it_is_asked_to():
+    images = torch.rand(300, 1, 20, 10, generator=seeded(1))
+    (shift,) = augmentations([{"name": "shift", "share": 0.1, "fill": "edge"}])
+    moved = shift(images, seeded())
+    padded = functional.pad(images, [1, 1, 2, 2], mode="replicate")
+    places = torch.stack(
+        [
+            (padded[:, :, row : row + 20, column : column + 10] == moved).flatten(1).all(dim=1)
+            for row in range(5)
+            for column in range(3)
+        ]
+    )
+    assert places.any(dim=0).all()
+    assert places.any(dim=1).all(), "every offset occurs"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"pixels": 1, "share": 0.1}, {"pixels": 1, "fill": "white"}], ids=str
+)
+def test_a_shift_that_does_not_say_how_far_or_what_comes_in_is_an_error(images, wrong):
+    (shift,) = augmentations([{"name": "shift", **wrong}])
+    with pytest.raises(TrainingError, match=r"augment: shift.*do not say how images move"):
+        shift(images, seeded())
 
 
 def test_flip_mirrors_about_half_of_the_images_and_leaves_the_others(images):

@@ -224,6 +224,22 @@ def test_the_latest_of_equally_good_epochs_is_the_best(tmp_path):
     assert not same(result.best_state, result.last_state)
 
 
+def test_training_ends_after_so_many_epochs_without_a_better_one_and_a_rerun_knows(tmp_path):
+    class Fading(Scripted):
+        accuracies = (0.2, 0.9, 0.8, 0.7, 0.9, 0.1, 0.1, 0.1, 0.1, 0.1)
+
+    result = run(tmp_path / "two", small(Fading), epochs=10, patience=2)
+    assert result.facts["best_epoch"] == 1
+    assert result.facts["epochs"] == 4
+    again = run(tmp_path / "two", small(Fading), epochs=10, patience=2)
+    assert same(again.best_state, result.best_state)
+    longer = run(tmp_path / "three", small(Fading), epochs=10, patience=3)
+    assert longer.facts["best_epoch"] == 4
+    assert longer.facts["epochs"] == 8
+    nothing = np.array([], dtype=int)
+    assert run(tmp_path / "none", val=nothing, epochs=4, patience=1).facts["epochs"] == 4
+
+
 def test_without_validation_the_last_weights_are_the_best(tmp_path):
     result = run(tmp_path, val=np.array([], dtype=int))
     assert same(result.best_state, result.last_state)

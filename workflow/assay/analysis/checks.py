@@ -19,6 +19,7 @@ from scipy import stats
 from assay.analysis.accuracy import BALLS
 from assay.analysis.rows import PLACE, keyed, numbered
 from assay.analysis.statistics import holm
+from assay.analysis.style import radius_text
 
 COLUMNS = ("dataset", "scheme", "model", "check", "figure", "status", "sentence")
 # The columns of outcomes that are looked at here.
@@ -227,7 +228,7 @@ def _more_steps(run: _Evaluated) -> Finding | None:
         fewer = cells.steps.idxmin()
         for more in cells.index[cells.steps > cells.steps[fewer]]:
             gap, p = _paired_gap(run.broken[:, fewer], run.broken[:, more])
-            gaps.append((gap, p, *cells.attack[[fewer, more]], f"{norm} {epsilon:g}"))
+            gaps.append((gap, p, *cells.attack[[fewer, more]], f"{norm} {radius_text(epsilon)}"))
     if not gaps:
         return None
     gap, p, fewer, more, where = max(gaps)
@@ -247,7 +248,9 @@ def _monotone(run: _Evaluated) -> Finding | None:
     for norm, attack, columns in run.sweeps():
         for (_, small), (epsilon, large) in pairwise(columns.items()):
             rise, _ = _paired_gap(run.broken[:, small], run.broken[:, large])
-            rises.append((rise, f"rises by {rise:.1%} under {attack} at {norm} {epsilon:g}"))
+            rises.append(
+                (rise, f"rises by {rise:.1%} under {attack} at {norm} {radius_text(epsilon)}")
+            )
         if columns.index[0] == 0:
             gap = abs(_paired_gap(run.clean, run.broken[:, columns.iloc[0]])[0])
             rises.append((gap, f"under {attack} at radius 0 is {gap:.1%} off the clean one"))
@@ -274,7 +277,7 @@ def _reaches_chance(run: _Evaluated) -> Finding:
     left = 1 - np.nanmean(run.broken[:, columns], axis=0)
     lowest = float(left.min())
     cell = run.cells.loc[columns[left.argmin()]]
-    where = f"{cell.attack} at {cell.norm} {cell.epsilon:g} leaves {lowest:.1%}"
+    where = f"{cell.attack} at {cell.norm} {radius_text(cell.epsilon)} leaves {lowest:.1%}"
     if lowest <= chance + run.limits["tolerance"]:
         return Finding(lowest, PASS, f"{where}, no more than chance ({chance:.1%}).")
     return Finding(
@@ -293,7 +296,7 @@ def _union_gap(run: _Evaluated) -> Finding | None:
         broken = broken[~np.isnan(broken).any(axis=1)]
         if len(cells) > 1 and len(broken):
             gap = float(broken.max(axis=1).mean() - broken.mean(axis=0).max())
-            gaps.append((gap, f"{suite} at {norm} {epsilon:g}"))
+            gaps.append((gap, f"{suite} at {norm} {radius_text(epsilon)}"))
     return _worst(
         gaps,
         run.limits["union_gap"],
@@ -325,7 +328,7 @@ def _missed(run: _Evaluated, others: pd.Series, what: str) -> Finding | None:
             both = ~(np.isnan(found) | np.isnan(known))
             if both.any():
                 share = float((found[both] > known[both]).mean())
-                shares.append((share, f"{norm} {epsilon:g}"))
+                shares.append((share, f"{norm} {radius_text(epsilon)}"))
     return _worst(
         shares,
         run.limits["tolerance"],
@@ -369,7 +372,7 @@ def _lint(run: _Evaluated) -> Finding:
         for epsilon, column in columns.items():
             gain, _ = _paired_gap(run.clean, run.broken[:, column])
             if gain > run.limits["tolerance"]:
-                where = f"{attack} at {norm} {epsilon:g}"
+                where = f"{attack} at {norm} {radius_text(epsilon)}"
                 faults.append(f"accuracy under {where} is {gain:.1%} above the clean one")
     if faults:
         return Finding(len(faults), FAIL, f"Impossible: {'; '.join(faults)}.")
@@ -391,7 +394,7 @@ def _twins(run: _Evaluated) -> Finding | None:
         for pair in published.merge(corrected, on=["norm", "epsilon"]).itertuples():
             old, new = run.broken[:, pair.column_x], run.broken[:, pair.column_y]
             if (np.isfinite(old) & np.isfinite(new)).any():
-                where = f"{pair.norm} {pair.epsilon:g}"
+                where = f"{pair.norm} {radius_text(pair.epsilon)}"
                 found.append((*_paired_gap(old, new), pair.attack_x, pair.attack_y, where))
     if not found:
         return None

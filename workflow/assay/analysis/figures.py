@@ -7,9 +7,7 @@ its caption, which :func:`caption` writes. Series differ by colour and by marker
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Callable, Iterable, Iterator
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +19,30 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from assay.analysis import array_figures as arrays
+from assay.analysis import saliency
+from assay.analysis.figure_parts import (
+    RADIUS_LABELS,
+    WIDTH,
+    Spec,
+    Study,
+    check_radii,
+    nothing_to_draw,
+    plural,
+    span,
+    styled,
+    wrapped,
+)
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.style import COMPARED, FAINT, GREY, Look, looks, short_table, style
-from assay.analysis.tables import p_text
+from assay.analysis.style import COMPARED, FAINT, GREY, Look, looks, radius_text, short_table, style
+from assay.analysis.table_parts import p_text, title_of
 from assay.foundation.errors import ConfigError
 from assay.foundation.files import atomic_path
 
-WIDTH = 7.4  # inches: the text width of the page, so that 8 pt are read as 8 pt or more
-POINTS_SHOWN = 3000  # in a scatter plot; more only hide each other
+WIDE = 30  # times the smallest radius: from there on an axis is logarithmic
 _DIFFERS = {True: "#cfe8dd", False: "#f6d9c4"}  # by whether the row's model is better
 PAGE_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
-RADIUS_LABELS = {
-    "linf": "L∞ radius ε (pixel values in [0, 1])",
-    "l2": "L2 radius ε (Euclidean; pixel values in [0, 1])",
-    "l0": "pixels changed",
-    "severity": "severity",
-    "none": "ε",
-}
 PART_TITLES = {
     "loss": "Loss",
     "reconstruction": "Reconstruction",
@@ -46,9 +50,6 @@ PART_TITLES = {
     "classification": "Classification",
     "accuracy": "Accuracy",
 }
-
-Study = dict[str, Any]
-Spec = dict[str, Any]
 
 
 def draw_figure(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
@@ -67,7 +68,7 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
     for kind in ("datasets", "models"):
         for theirs, ours in study.get("stand_ins", {}).get(kind, {}).items():
             if ours in set(inputs.accuracy[kind[:-1]]):
-                stand_ins.setdefault(_title(study, kind, ours), []).append(theirs)
+                stand_ins.setdefault(title_of(study, kind, ours), []).append(theirs)
     said = [f"{ours} stands in for {' and '.join(all_)}." for ours, all_ in stand_ins.items()]
     return " ".join([text, *said, f"Scale {inputs.scale}; {counts}; seed {inputs.seed}."])
 
@@ -91,19 +92,10 @@ def save_figure(figure: Figure, stem: Path | str) -> list[Path]:
     return [svg, pdf]
 
 
-def _styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
-    @wraps(function)
-    def inside(*arguments: Any) -> Figure:
-        with style():
-            return function(*arguments)
-
-    return inside
-
-
 # --- training curves ------------------------------------------------------------------------
 
 
-@_styled
+@styled
 def training_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """Losses by part and accuracy over epochs; splits thin, their mean thick, the paper's grey."""
     trainings = _trainings(spec["models"], inputs)
@@ -113,7 +105,7 @@ def training_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
         for part in _history_parts(histories)
     ]
     if not panels:
-        raise _nothing(spec, f"no training history of {spec['models']}")
+        raise nothing_to_draw(spec, f"no training history of {spec['models']}")
     reported = _reported_curves(spec, study, inputs)
     where = _where({(dataset, scheme) for dataset, scheme, _ in trainings}, study)
     columns = min(3, len(panels))
@@ -148,7 +140,7 @@ def training_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
                     markersize=3.5,
                     markerfacecolor="white",
                 )
-        title = [_title(study, "models", model)] if len(spec["models"]) > 1 else []
+        title = [title_of(study, "models", model)] if len(spec["models"]) > 1 else []
         title = [*where(*place), *title]
         prefix = f"{', '.join(title)}: " if title else ""
         axes.set_title(prefix + PART_TITLES.get(part, part.replace("_", " ").capitalize()))
@@ -183,7 +175,7 @@ def training_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
 
 
 def _training_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[str, str]:
-    names = ", ".join(_title(study, "models", model) for model in spec["models"])
+    names = ", ".join(title_of(study, "models", model) for model in spec["models"])
     text = (
         f"Training (solid) and validation (dashed) curves of {names}: the loss and its parts in "
         "nats per image, and the accuracy. Thin lines are single splits, the thick line is their "
@@ -195,14 +187,14 @@ def _training_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -
         text += f", its sums over a batch divided by {batch}." if batch > 1 else "."
     facts = [f for (_, _, name), f in inputs.facts.items() if name in spec["models"]]
     sizes = [
-        f"n = {_span(pd.Series([f[key] for f in facts]))} {words} images per split"
+        f"n = {span(pd.Series([f[key] for f in facts]))} {words} images per split"
         for key, words in (("train_n", "training"), ("val_n", "validation"))
         if facts and all(key in f for f in facts)
     ]
     splits = len({key[:2] for key in inputs.history if key[2] in spec["models"]})
     return (
         f"{text} Curves say how training went, not how robust the model is.",
-        "; ".join([*sizes, _plural(splits, "split")]),
+        "; ".join([*sizes, plural(splits, "split")]),
     )
 
 
@@ -251,319 +243,10 @@ def _batch_of(rows: pd.DataFrame) -> int:
     return int(sizes.iloc[0]) if len(sizes) else 1
 
 
-# --- latent space ---------------------------------------------------------------------------
-
-
-@_styled
-def latent_pca(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
-    """The first two principal components of a model's latent features, by class."""
-    from sklearn.decomposition import PCA
-
-    key, features, labels = _features(spec, inputs)
-    pca = PCA(n_components=2, svd_solver="full").fit(features)
-    # The sign of a component is arbitrary; the largest loading is made positive.
-    signs = np.sign(pca.components_[np.arange(2), np.abs(pca.components_).argmax(axis=1)])
-    places = pca.transform(features) * signs
-    shown = np.linspace(0, len(labels) - 1, min(len(labels), POINTS_SHOWN)).astype(int)
-    classes = _classes(study, inputs, key, labels)
-    figure = Figure((WIDTH * 0.82, WIDTH * 0.52), layout="constrained")
-    axes = figure.subplots()
-    for index, look in enumerate(looks(classes).values()):
-        here = places[shown[labels[shown] == index]]
-        axes.plot(
-            *here.T,
-            look.marker,
-            color=look.colour,
-            markersize=3,
-            markeredgewidth=0,
-            alpha=0.6,
-            rasterized=True,
-        )
-    first, second = pca.explained_variance_ratio_
-    axes.set_xlabel(f"first principal component ({first:.0%} of the variance)")
-    axes.set_ylabel(f"second principal component ({second:.0%} of the variance)")
-    axes.grid(True, axis="both")
-    handles = [
-        Line2D([], [], ls="", marker=look.marker, color=look.colour, label=name, markersize=5)
-        for name, look in looks(classes).items()
-    ]
-    figure.legend(handles=handles, loc="outside right upper")
-    return figure
-
-
-def _latent_pca_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[str, str]:
-    key, features, labels = _features(spec, inputs)
-    shown = min(len(labels), POINTS_SHOWN)
-    sample = f"; {shown:,} of {len(labels):,} points are drawn" if shown < len(labels) else ""
-    return (
-        f"First two principal components of the {features.shape[1]}-dimensional latent features "
-        f"of {_title(study, 'models', spec['model'])} on {len(labels):,} images of split "
-        f"{key[1]}{sample}. Components are fitted to these images. Distance in two components is "
-        "not distance in the latent space: overlapping classes may still be separable.",
-        f"n = {len(labels):,} test images; 1 split",
-    )
-
-
-def _features(spec: Spec, inputs: AnalysisInputs) -> tuple[tuple, np.ndarray, np.ndarray]:
-    keys = sorted(key for key in inputs.features if key[2] == spec["model"])
-    if not keys:
-        raise _nothing(spec, f"no latent features of {spec['model']}")
-    with np.load(inputs.features[keys[0]]) as stored:
-        return keys[0], stored["features"].astype(np.float64), stored["labels"]
-
-
-# --- examples -------------------------------------------------------------------------------
-
-
-@_styled
-def examples(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
-    """Images in rows, radii in columns; the decision stands under each image."""
-    grid = _Examples.of(spec, study, inputs)
-    rows, columns = grid.images.shape[:2]
-    cell = WIDTH / (columns + 0.2)
-    figure = Figure((WIDTH, (rows * 1.22 + 0.28) * cell))
-    axes = figure.add_axes((0, 0, 1, 1))
-    line = 0.22
-    for row in range(rows):
-        top = row * (1 + line)
-        for column in range(columns):
-            _picture(axes, grid.images[row, column], column, top)
-            right = grid.predictions[row, column] == grid.labels[row]
-            text = f"{'✓' if right else '✗'} {grid.classes[grid.predictions[row, column]]}"
-            _verdict(axes, column + 0.5, top + 1 + line / 2 - 0.06, text, right)
-        axes.text(
-            -0.04,
-            top + 0.5,
-            grid.classes[grid.labels[row]],
-            rotation=90,
-            ha="center",
-            va="center",
-            fontsize=8.5,
-        )
-    for column, epsilon in enumerate(grid.epsilons):
-        label = "unperturbed" if column == 0 else f"ε = {epsilon:g}"
-        axes.text(column + 0.5, -0.02, label, ha="center", va="bottom", fontsize=8.5)
-    axes.set(xlim=(-0.18, columns + 0.02), ylim=(rows * (1 + line), -0.28), aspect="equal")
-    axes.set_axis_off()
-    return figure
-
-
-def _examples_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[str, str]:
-    grid = _Examples.of(spec, study, inputs)
-    return (
-        f"{len(grid.labels)} test images of split {grid.key[1]} under "
-        f"{_title(study, 'attacks', spec['attack'])} against "
-        f"{_title(study, 'models', spec['model'])}; from left to right grows the "
-        f"{_radius_label(inputs, spec['attack'])}. Under each image stands the decision, ✓ where "
-        "it is the true class (named at the left) and ✗ where it is not. The first stored image "
-        "of each class is shown: an illustration, not a sample from which a rate can be read.",
-        f"n = {len(grid.labels)} images; 1 split",
-    )
-
-
-class _Examples:
-    """The grid of an examples figure, picked from one stored file."""
-
-    def __init__(self, key: tuple, stored: Any, spec: Spec, study: Study, inputs: AnalysisInputs):
-        attack, labels = spec["attack"], stored["labels"]
-        rows = _one_of_each(labels, spec.get("rows", 6))
-        epsilons = stored[f"{attack}/epsilons"]
-        nonzero = np.flatnonzero((epsilons > 0) & ~np.isin(epsilons, _check_radii(epsilons)))
-        most = spec.get("columns", 6) - 1
-        chosen = nonzero[np.unique(np.linspace(0, len(nonzero) - 1, most).round().astype(int))]
-        clean, perturbed = stored["clean/images"][rows], stored[f"{attack}/images"][chosen][:, rows]
-        images = np.concatenate([clean[:, None], perturbed.swapaxes(0, 1)], axis=1)
-        self.key = key
-        self.labels = labels[rows]
-        self.classes = _classes(study, inputs, key, labels)
-        self.epsilons = np.concatenate([[0.0], epsilons[chosen]])
-        self.images = _shown(images.astype(np.float32))
-        first = stored["clean/predictions"][:, rows]
-        later = stored[f"{attack}/predictions"][chosen][:, rows]
-        self.predictions = np.concatenate([first, later]).T.astype(int)
-
-    @classmethod
-    def of(cls, spec: Spec, study: Study, inputs: AnalysisInputs) -> _Examples:
-        for key, stored in _stored_examples(spec, spec["model"], inputs):
-            return cls(key, stored, spec, study, inputs)
-        raise _nothing(spec, f"no stored examples of {spec['attack']} against {spec['model']}")
-
-
-def _stored_examples(
-    spec: Spec, model: str, inputs: AnalysisInputs
-) -> Iterator[tuple[tuple, dict[str, np.ndarray]]]:
-    """Keys and arrays of the files that hold the entry's attack on a model, split by split."""
-    for key in sorted(inputs.examples):
-        if key[2] == model and key[0] in spec.get("datasets", key[:1]):
-            with np.load(inputs.examples[key]) as stored:
-                if f"{spec['attack']}/images" in stored:
-                    yield key, dict(stored)
-
-
-def _one_of_each(labels: np.ndarray, count: int) -> np.ndarray:
-    """Indices of `count` images: the first of each class, then the second of each, and so on."""
-    turn = pd.Series(labels).groupby(labels).cumcount().to_numpy()
-    return np.lexsort((labels, turn))[:count]
-
-
-# --- examples of several models ----------------------------------------------------------------
-
-
-@_styled
-def compared_examples(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
-    """Images in columns; a row of unperturbed ones, then one for each model's own attack."""
-    grid = _Compared(spec, study, inputs)
-    rows, columns = grid.images.shape[:2]
-    label, line = 1.5, 0.24
-    cell = WIDTH / (columns + label)
-    figure = Figure((WIDTH, rows * (1 + line) * cell))
-    axes = figure.add_axes((0, 0, 1, 1))
-    for row in range(rows):
-        top = row * (1 + line)
-        name = "unperturbed" if row == 0 else _title(study, "models", grid.models[row - 1])
-        axes.text(label - 0.08, top + 0.5, _wrapped(name), ha="right", va="center", fontsize=8.5)
-        for column in range(columns):
-            if np.isnan(grid.images[row, column]).any():
-                continue  # a cap kept the attack from this image
-            _picture(axes, grid.images[row, column], label + column, top)
-            if row:
-                right = grid.predictions[row, column] == grid.labels[column]
-                text = grid.classes[grid.predictions[row, column]]
-                text = f"{'✓' if right else '✗'} {text}  {grid.lengths[row, column]:.2f}"
-            else:
-                right, text = True, grid.classes[grid.labels[column]]
-            _verdict(axes, label + column + 0.5, top + 1 + line / 2 - 0.04, text, right)
-    axes.set(xlim=(0, columns + label), ylim=(rows * (1 + line), 0), aspect="equal")
-    axes.set_axis_off()
-    return figure
-
-
-def _compared_examples_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[str, str]:
-    grid = _Compared(spec, study, inputs)
-    names = ", ".join(_title(study, "models", model) for model in grid.models)
-    return (
-        f"{grid.images.shape[1]} test images of {_title(study, 'datasets', grid.dataset)} (top), "
-        f"and what {_title(study, 'attacks', spec['attack'])} made of them against {names}. Under "
-        f"each stands the decision of that model, ✓ where it is the true class and ✗ where it is "
-        f"not, and the length of the change ({grid.unit}). An image that its model got wrong "
-        "unperturbed is not changed. The first stored image of each class is shown: an "
-        "illustration, not a sample from which a rate can be read.",
-        f"n = {grid.images.shape[1]} images; 1 split",
-    )
-
-
-class _Compared:
-    """The grid of a figure of several models, picked from one stored file of each."""
-
-    def __init__(self, spec: Spec, study: Study, inputs: AnalysisInputs):
-        found = {}
-        for model in spec["models"]:
-            for key, stored in _stored_examples(spec, model, inputs):
-                if not found or key[:2] == next(iter(found.values()))[0][:2]:
-                    found[model] = key, stored
-                    break
-        if not found:
-            raise _nothing(spec, f"no stored examples of {spec['attack']}")
-        self.models = list(found)
-        key, first = next(iter(found.values()))
-        self.dataset, labels = key[0], first["labels"]
-        columns = _one_of_each(labels, spec.get("rows", 6))
-        clean = first["clean/images"][columns].astype(np.float32)
-        images, said = [clean], [first["clean/predictions"][0, columns]]
-        for _, stored in found.values():
-            epsilons = stored[f"{spec['attack']}/epsilons"]
-            usual = np.flatnonzero(~np.isin(epsilons, _check_radii(epsilons)))
-            place = usual[epsilons[usual].argmax()]
-            images.append(stored[f"{spec['attack']}/images"][place, columns].astype(np.float32))
-            said.append(stored[f"{spec['attack']}/predictions"][place, columns])
-        images = np.stack(images)
-        change = (images - clean).reshape(*images.shape[:2], -1)
-        norms = inputs.accuracy.loc[inputs.accuracy["attack"] == spec["attack"], "norm"]
-        infinite = norms.iloc[0] == "linf"
-        self.unit = "L∞" if infinite else "L2"
-        self.lengths = np.abs(change).max(-1) if infinite else np.linalg.norm(change, axis=-1)
-        self.images = _shown(images)
-        self.predictions, self.labels = np.stack(said).astype(int), labels[columns]
-        self.classes = _classes(study, inputs, key, labels)
-
-
-# --- reconstructions ---------------------------------------------------------------------------
-
-
-@_styled
-def reconstructions(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
-    """Pairs of rows, an image before and after its attack; columns are the classes' imitations."""
-    key, stored = _explained(spec, inputs)
-    attack = spec["attack"]
-    labels = stored[f"{attack}/labels"]
-    chosen = _one_of_each(labels, spec.get("rows", 4))
-    images = _shown(stored[f"{attack}/images"][:, chosen].astype(np.float32))
-    made = _shown(stored[f"{attack}/reconstructions"][:, chosen].astype(np.float32))
-    likely = stored[f"{attack}/log_likelihoods"][:, chosen]
-    said = stored[f"{attack}/predictions"][:, chosen].astype(int)
-    names = _classes(study, inputs, key, labels)
-    classes = made.shape[2]
-    gap, line, between = 0.25, 0.24, 0.22
-    cell = WIDTH / (classes + 1 + gap)
-    height = len(chosen) * (2 * (1 + line) + between) + 0.3
-    figure = Figure((WIDTH, height * cell))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.text(0.5, 0.18, "image", ha="center", va="center", fontsize=8)
-    for k in range(classes):
-        place = 1 + gap + k + 0.5
-        axes.text(place, 0.18, _short(names[k]), ha="center", va="center", fontsize=8)
-    for place, label in enumerate(labels[chosen]):
-        for side in range(2):
-            top = 0.3 + place * (2 * (1 + line) + between) + side * (1 + line)
-            _picture(axes, images[side, place], 0, top)
-            right = said[side, place] == label
-            text = f"{'✓' if right else '✗'} {_short(names[said[side, place]])}"
-            _verdict(axes, 0.5, top + 1 + line / 2 - 0.04, text, right)
-            best = likely[side, place].argmax()
-            for k in range(classes):
-                _picture(axes, made[side, place, k], 1 + gap + k, top, framed=k == best)
-                axes.text(
-                    1 + gap + k + 0.5,
-                    top + 1 + line / 2 - 0.04,
-                    f"{likely[side, place, k]:.1f}".replace("-", "−"),
-                    ha="center",
-                    va="center",
-                    fontsize=7.5,
-                    fontweight="bold" if k == best else "normal",
-                )
-    axes.set(xlim=(0, classes + 1 + gap), ylim=(height, 0), aspect="equal")
-    axes.set_axis_off()
-    return figure
-
-
-def _reconstructions_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[str, str]:
-    key, stored = _explained(spec, inputs)
-    count = min(len(stored[f"{spec['attack']}/labels"]), spec.get("rows", 4))
-    return (
-        f"Why {_title(study, 'models', spec['model'])} decides as it does: {count} test images of "
-        f"{_title(study, 'datasets', key[0])}, each before (upper row) and after "
-        f"{_title(study, 'attacks', spec['attack'])} (lower row). Columns: the best imitation that "
-        "each class's generator found, and below it the log-likelihood, minus the squared error "
-        "minus the prior's share; the frame marks the largest. Under the image stands the decision "
-        "by majority of replays, ✓ where it is the true class; the search behind the columns is "
-        "one more, which of a randomised model may end elsewhere. Illustrations, chosen by class.",
-        f"n = {count} images; 1 split",
-    )
-
-
-def _explained(spec: Spec, inputs: AnalysisInputs) -> tuple[tuple, dict[str, np.ndarray]]:
-    for key in sorted(inputs.explained):
-        if key[2] == spec["model"] and key[0] in spec.get("datasets", key[:1]):
-            with np.load(inputs.explained[key]) as stored:
-                if f"{spec['attack']}/images" in stored:
-                    return key, dict(stored)
-    raise _nothing(spec, f"no reconstructions of {spec['model']} under {spec['attack']}")
-
-
 # --- paired tests of all models ----------------------------------------------------------------
 
 
-@_styled
+@styled
 def mcnemar_matrix(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """For each attack a matrix of pairs of models: difference in accuracy and Holm's p-value."""
     panels = _mcnemar_panels(spec, study, inputs)
@@ -573,7 +256,7 @@ def mcnemar_matrix(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     side = WIDTH / columns
     figure = Figure((WIDTH, rows * (side * 0.86 + 0.3)), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    names = [_wrapped(_title(study, "models", model), 12) for model in models]
+    names = [wrapped(title_of(study, "models", model), 12) for model in models]
     for axes, (title, pairs) in zip(grid, panels, strict=False):
         for i, first in enumerate(models):
             for j, second in enumerate(models):
@@ -613,7 +296,7 @@ def _mcnemar_matrix_caption(spec: Spec, study: Study, inputs: AnalysisInputs) ->
         "the data set. Coloured and bold where it is below 0.05: green where the model of the row "
         "is better, orange where that of the column is. White does not mean equal: with so few "
         "images only large differences show.",
-        f"n = {_span(table['n'].astype(int))} images"
+        f"n = {span(table['n'].astype(int))} images"
         + ("" if (table["split"] == "pooled").all() else "; the first split"),
     )
 
@@ -635,14 +318,14 @@ def _mcnemar_panels(
             ["dataset", "scheme", "epsilon"], sort=False
         ):
             place = [] if len(spec.get("datasets", ())) == 1 else where(dataset, scheme)
-            title = ", ".join([*place, _attack_title(study, attack), f"ε = {epsilon:.3g}"])
+            title = ", ".join([*place, _attack_title(study, attack), f"ε = {radius_text(epsilon)}"])
             pairs = {}
             for row in cell.itertuples():
                 pairs[row.model_a, row.model_b] = row.difference, row.holm_p, row.significant
                 pairs[row.model_b, row.model_a] = -row.difference, row.holm_p, row.significant
             panels.append((title, pairs))
     if not panels:
-        raise _nothing(spec, f"no paired tests of {spec['attacks']}")
+        raise nothing_to_draw(spec, f"no paired tests of {spec['attacks']}")
     return panels
 
 
@@ -650,14 +333,14 @@ def _attack_title(study: Study, attack: str) -> str:
     """An attack's title, or that of the union over a suite."""
     suite = attack.removeprefix("all ")
     if suite == attack:
-        return _title(study, "attacks", attack)
-    return _title(study, "suites", suite)
+        return title_of(study, "attacks", attack)
+    return title_of(study, "suites", suite)
 
 
 # --- certified accuracy ------------------------------------------------------------------------
 
 
-@_styled
+@styled
 def certified_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """The share of images certified at a radius, below the accuracy that an attack leaves."""
     panels = _certified_panels(spec, inputs)
@@ -694,12 +377,12 @@ def certified_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure
         axes.set_axis_off()
     handles = [
         Line2D([], [], color=styles[m].colour, marker=styles[m].marker, markeredgecolor="white",
-               label=f"{_title(study, 'models', m)}, attacked")
+               label=f"{title_of(study, 'models', m)}, attacked")
         for m in spec["models"]
     ]  # fmt: skip
     handles += [
         Line2D([], [], color=styles[m].colour, ls="--",
-               label=f"{_title(study, 'models', m)}, certified")
+               label=f"{title_of(study, 'models', m)}, certified")
         for m in spec["models"]
     ]  # fmt: skip
     figure.legend(handles=handles, loc="outside upper left", ncols=2)
@@ -712,10 +395,10 @@ def _certified_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) 
     tested = pd.concat(rows for models in panels.values() for _, rows in models.values())
     return (
         "Dashed: the share of images whose certified L2 radius (equation 2.7) is at least the "
-        f"radius. Solid: the accuracy that {_title(study, 'attacks', spec['attack'])} leaves. The "
-        "certificate holds if the search found the closest image of every other class, which no "
-        "search can promise: where a solid line falls below its dashed one, it did not.",
-        f"n = {_span(counts)} certified images, {_tested(tested)}",
+        f"radius. Solid: the accuracy that {title_of(study, 'attacks', spec['attack'])} leaves. "
+        "The certificate holds if the search found the closest image of every other class, which "
+        "no search can promise: where a solid line falls below its dashed one, it did not.",
+        f"n = {span(counts)} certified images, {_tested(tested)}",
     )
 
 
@@ -736,26 +419,26 @@ def _certified_panels(
         for model, radii in models.items():
             mine = rows[rows["model"] == model]
             attacked = mine[mine["attack"] == spec["attack"]]
-            usual = ~attacked["epsilon"].isin(_check_radii(attacked["epsilon"]))
+            usual = ~attacked["epsilon"].isin(check_radii(attacked["epsilon"]))
             both = pd.concat([mine[mine["attack"] == "clean"], attacked[usual]])
             panels.setdefault(place, {})[model] = (
                 np.concatenate(radii),
                 both.sort_values("epsilon"),
             )
     if not panels:
-        raise _nothing(spec, f"no certified radii of {spec['models']}")
+        raise nothing_to_draw(spec, f"no certified radii of {spec['models']}")
     return panels
 
 
 # --- accuracy against radius ----------------------------------------------------------------
 
 
-@_styled
+@styled
 def accuracy_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """Pooled accuracy against the radius, with Wilson bands; a panel per data set and attack."""
     panels = list(_curve_panels(spec, inputs))
     if not panels:
-        raise _nothing(spec, f"no outcomes of {spec['attacks']}")
+        raise nothing_to_draw(spec, f"no outcomes of {spec['attacks']}")
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     width = WIDTH if columns > 1 else WIDTH * 0.86
@@ -794,7 +477,7 @@ def accuracy_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
                 )
         _radius_axis(axes, rows_of, 0.07 * columns)
         if len(panels) > 1:
-            name, place = _title(study, "attacks", attack), where(*place)
+            name, place = title_of(study, "attacks", attack), where(*place)
             axes.set_title(f"{', '.join(place)}: {name}" if place else name)
         axes.set_ylim(-0.02, 1.02)
     for axes in grid[::columns]:
@@ -807,7 +490,10 @@ def accuracy_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
         ]
         furthest = max(radius for _, radius in same)
         for axes, _ in same:
-            axes.set_xlim(-0.04 * furthest, 1.04 * furthest)
+            if axes.get_xscale() == "symlog":
+                axes.set_xlim(-0.2 * axes.xaxis.get_transform().linthresh, 1.25 * furthest)
+            else:
+                axes.set_xlim(-0.04 * furthest, 1.04 * furthest)
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     handles = [
@@ -817,7 +503,7 @@ def accuracy_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
             color=styles[m].colour,
             marker=styles[m].marker,
             markeredgecolor="white",
-            label=_title(study, "models", m),
+            label=title_of(study, "models", m),
         )
         for m in models
     ]
@@ -828,7 +514,7 @@ def accuracy_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
 
 
 def _accuracy_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[str, str]:
-    names = " and ".join(_title(study, "attacks", attack) for attack in spec["attacks"])
+    names = " and ".join(title_of(study, "attacks", attack) for attack in spec["attacks"])
     text = (
         f"Accuracy against the radius of {names}. Markers stand at the radii that were evaluated, "
         "ε = 0 is the unperturbed image, bands are 95 % Wilson intervals of the pooled accuracy."
@@ -838,7 +524,7 @@ def _accuracy_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -
             epsilon
             for attack, rows in inputs.accuracy.groupby("attack", observed=True)
             if attack in spec["attacks"]
-            for epsilon in _check_radii(rows["epsilon"])
+            for epsilon in check_radii(rows["epsilon"])
         }
     )
     if far:
@@ -865,30 +551,28 @@ def _curve_panels(
             if len(rows):
                 clean = here[(here["attack"] == "clean") & here["model"].isin(rows["model"])]
                 both = pd.concat([clean, rows[rows["epsilon"] > 0]])
-                both = both[~both["epsilon"].isin(_check_radii(rows["epsilon"]))]
+                both = both[~both["epsilon"].isin(check_radii(rows["epsilon"]))]
                 yield place, attack, both.drop_duplicates(["model", "epsilon"])
-
-
-def _check_radii(epsilons: Iterable[float]) -> list[float]:
-    """Radii far beyond the others: run to check that the attack reaches chance, not to be drawn."""
-    values = sorted(set(epsilons))
-    if len(values) > 3 and values[-1] > 2.5 * values[-2]:
-        return values[-1:]
-    return []
 
 
 def _radius_axis(axes: Axes, rows: pd.DataFrame, room: float) -> None:
     epsilons = np.unique(rows["epsilon"])
     norm = _norm(rows)
     axes.set_xlabel(RADIUS_LABELS.get(norm, norm))
-    if len(epsilons) <= 11:
+    place, positive = epsilons, epsilons[epsilons > 0]
+    if len(positive) and positive[-1] > WIDE * positive[0]:
+        # Linear up to the smallest radius, so that the unperturbed images have a place.
+        axes.set_xscale("symlog", linthresh=positive[0])
+        with np.errstate(divide="ignore"):
+            place = np.where(epsilons > 0, 1 + np.log10(epsilons / positive[0]), 0.0)
+    if len(epsilons) <= 11 or place is not epsilons:
         # A tick at each radius, but a label only where there is room for it.
-        kept = [epsilons[0]]
-        for epsilon in epsilons[1:]:
-            if epsilon - kept[-1] > room * np.ptp(epsilons):
-                kept.append(epsilon)
-        axes.set_xticks(epsilons, minor=True)
-        axes.set_xticks(kept, [f"{epsilon:g}" for epsilon in kept])
+        kept = [0]
+        for number in range(1, len(epsilons)):
+            if place[number] - place[kept[-1]] > room * np.ptp(place):
+                kept.append(number)
+        axes.set_xticks(epsilons, [""] * len(epsilons), minor=True)
+        axes.set_xticks(epsilons[kept], [radius_text(epsilon) for epsilon in epsilons[kept]])
 
 
 def _norm(rows: pd.DataFrame) -> str:
@@ -924,12 +608,12 @@ def _reported_accuracy(
 # --- reported against reproduced ------------------------------------------------------------
 
 
-@_styled
+@styled
 def ledger_dumbbell(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """Printed accuracies (hollow) joined to this run's (filled, with interval), by table."""
     rows = _accuracy_rows(inputs.ledger)
     if rows.empty:
-        raise _nothing(spec, "no printed accuracy in the ledger")
+        raise nothing_to_draw(spec, "no printed accuracy in the ledger")
     groups = list(rows.groupby("table", sort=False))
     height = len(rows) + 1.5 * len(groups)
     figure = Figure((WIDTH, 0.85 + 0.172 * height), layout="constrained")
@@ -998,7 +682,7 @@ def _accuracy_rows(ledger: pd.DataFrame) -> pd.DataFrame:
 
 def _row_label(row: Any, study: Study) -> str:
     attack = "clean" if str(row.attack).startswith("none") else str(row.attack)
-    epsilon = "" if pd.isna(row.epsilon) or attack == "clean" else f" {row.epsilon:g}"
+    epsilon = "" if pd.isna(row.epsilon) or attack == "clean" else f" {radius_text(row.epsilon)}"
     return f"{row.model}, {attack}{epsilon}"
 
 
@@ -1021,10 +705,12 @@ def _ledger_dumbbell_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -
 
 FIGURES: dict[str, Callable[[Spec, Study, AnalysisInputs], Figure]] = {
     "training_curves": training_curves,
-    "latent_pca": latent_pca,
-    "examples": examples,
-    "compared_examples": compared_examples,
-    "reconstructions": reconstructions,
+    "latent_pca": arrays.latent_pca,
+    "examples": arrays.examples,
+    "compared_examples": arrays.compared_examples,
+    "reconstructions": arrays.reconstructions,
+    "saliency": saliency.saliency,
+    "decision_regions": saliency.decision_regions,
     "certified_curves": certified_curves,
     "mcnemar_matrix": mcnemar_matrix,
     "accuracy_curves": accuracy_curves,
@@ -1032,10 +718,12 @@ FIGURES: dict[str, Callable[[Spec, Study, AnalysisInputs], Figure]] = {
 }
 _CAPTIONS: dict[str, Callable[[Spec, Study, AnalysisInputs], tuple[str, str]]] = {
     "training_curves": _training_curves_caption,
-    "latent_pca": _latent_pca_caption,
-    "examples": _examples_caption,
-    "compared_examples": _compared_examples_caption,
-    "reconstructions": _reconstructions_caption,
+    "latent_pca": arrays.latent_pca_caption,
+    "examples": arrays.examples_caption,
+    "compared_examples": arrays.compared_examples_caption,
+    "reconstructions": arrays.reconstructions_caption,
+    "saliency": saliency.saliency_caption,
+    "decision_regions": saliency.decision_regions_caption,
     "certified_curves": _certified_curves_caption,
     "mcnemar_matrix": _mcnemar_matrix_caption,
     "accuracy_curves": _accuracy_curves_caption,
@@ -1054,31 +742,10 @@ def _of_kind(spec: Spec) -> tuple[Callable[..., Figure], Callable[..., tuple[str
     return FIGURES[kind], _CAPTIONS[kind]
 
 
-def _nothing(spec: Spec, what: str) -> ConfigError:
-    return ConfigError(
-        what,
-        where=f"figure '{spec.get('title', spec.get('kind'))}' of the study",
-        remedy="name something that the study's grid runs",
-    )
-
-
 def _tested(rows: pd.DataFrame) -> str:
     """How many test images and splits stand behind each point of some accuracy rows."""
     n, splits = rows["n"].astype(int), rows["splits"].astype(int)
-    return f"n = {_span(n)} test images per point; {_plural(_span(splits), 'split')}"
-
-
-def _plural(count: object, noun: str) -> str:
-    return f"{count} {noun}" if str(count) == "1" else f"{count} {noun}s"
-
-
-def _span(values: pd.Series) -> str:
-    low, high = values.min(), values.max()
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def _title(study: Study, kind: str, name: str) -> str:
-    return study.get("titles", {}).get(kind, {}).get(name, name)
+    return f"n = {span(n)} test images per point; {plural(span(splits), 'split')}"
 
 
 def _where(places: set[tuple[str, str]], study: Study) -> Callable[[str, str], list[str]]:
@@ -1086,7 +753,7 @@ def _where(places: set[tuple[str, str]], study: Study) -> Callable[[str, str], l
     datasets = {dataset for dataset, _ in places}
 
     def words(dataset: str, scheme: str) -> list[str]:
-        named = [_title(study, "datasets", dataset)] if len(datasets) > 1 else []
+        named = [title_of(study, "datasets", dataset)] if len(datasets) > 1 else []
         return [*named, scheme] if len(places) > len(datasets) else named
 
     return words
@@ -1102,53 +769,6 @@ def _models(spec: Spec, study: Study, inputs: AnalysisInputs) -> list[str]:
     known = dict.fromkeys(inputs.accuracy["model"])
     wanted = spec.get("models") or study.get("headline", {}).get("models") or known
     return [model for model in wanted if model in known]
-
-
-def _classes(study: Study, inputs: AnalysisInputs, key: tuple, labels: np.ndarray) -> list[str]:
-    facts = inputs.facts.get(key[:3], {})
-    entry = study.get("datasets", {}).get(key[0], {})
-    for names in (facts.get("classes"), entry.get("classes")):
-        if isinstance(names, list):
-            return names
-    return [f"class {i}" for i in range(int(labels.max()) + 1)]
-
-
-def _shown(images: np.ndarray) -> np.ndarray:
-    """(..., C, H, W) as matplotlib takes them: (..., H, W) grey or (..., H, W, 3)."""
-    return images[..., 0, :, :] if images.shape[-3] == 1 else np.moveaxis(images, -3, -1)
-
-
-def _picture(
-    axes: Axes, image: np.ndarray, left: float, top: float, *, framed: bool = False
-) -> None:
-    """An image in the unit square at (left, top), with a margin and maybe a frame."""
-    pad = 0.05
-    box = left + pad, left + 1 - pad, top + 1 - pad, top + pad
-    axes.imshow(image.clip(0, 1), cmap="gray", vmin=0, vmax=1, extent=box)
-    if framed:
-        corners = [box[0], box[1], box[1], box[0], box[0]], [box[2], box[2], box[3], box[3], box[2]]
-        axes.plot(*corners, color="#d55e00", lw=1.6, solid_joinstyle="miter")
-
-
-def _verdict(axes: Axes, x: float, y: float, text: str, right: bool) -> None:
-    """A decision below its image, told by sign, weight and colour."""
-    axes.text(
-        x, y, text, ha="center", va="center", fontsize=7.5,
-        color="#006b4f" if right else "#b34700", fontweight="normal" if right else "bold",
-    )  # fmt: skip
-
-
-def _wrapped(text: str, width: int = 16) -> str:
-    return "\n".join(textwrap.wrap(text, width))
-
-
-def _short(name: str, width: int = 9) -> str:
-    return name if len(name) <= width else f"{name[: width - 1]}…"
-
-
-def _radius_label(inputs: AnalysisInputs, attack: str) -> str:
-    norms = inputs.accuracy.loc[inputs.accuracy["attack"] == attack, "norm"]
-    return RADIUS_LABELS.get(norms.iloc[0], "radius") if len(norms) else "radius"
 
 
 def _reported_rows(spec: Spec, inputs: AnalysisInputs) -> pd.DataFrame:

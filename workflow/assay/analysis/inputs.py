@@ -17,6 +17,7 @@ from assay.analysis import accuracy, checks, defects, distances, statistics
 from assay.analysis.ledger import ledger, read_reported
 from assay.analysis.rows import keyed
 from assay.analysis.statistics import Paired
+from assay.analysis.trend import size_trend
 from assay.foundation.files import read_json
 from assay.foundation.outcomes import OUTCOME_COLUMNS, read_outcomes
 from assay.foundation.provenance import read_provenance
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 Tree = Mapping[str, Any]
 Key = tuple[str, ...]
 
+# Measures of a network's size, as model.json names them.
+SIZES = ("depth", "parameters", "flops")
 # Columns of written statistics that hold words, of which none is missing.
 WORDS = (
     "dataset", "scheme", "suite", "attack", "norm", "split", "model", "model_a", "model_b", "note",
@@ -147,8 +150,29 @@ class AnalysisInputs:
     @_written
     def resampled_t(self) -> pd.DataFrame:
         """:func:`assay.analysis.statistics.resampled_t` with the models' training sizes."""
-        sizes = {key: facts["train_n"] for key, facts in self.facts.items()}
-        return statistics.resampled_t(self._by_suite.paired, sizes)
+        return statistics.resampled_t(self._by_suite.paired, self._train_sizes)
+
+    def trend(self, models: Sequence[str]) -> pd.DataFrame:
+        """:func:`assay.analysis.trend.size_trend` of some models."""
+        sizes = {
+            measure: {key: value for key, value in values.items() if key[1] in models}
+            for measure, values in self.sizes.items()
+        }
+        return size_trend(self._by_suite.paired, sizes, self._train_sizes)
+
+    @cached_property
+    def sizes(self) -> dict[str, dict[tuple[str, str], float]]:
+        """``depth``, ``parameters`` and ``flops`` by (dataset, model), where they are known."""
+        found: dict[str, dict[tuple[str, str], float]] = {name: {} for name in SIZES}
+        for (dataset, _, model), facts in self.facts.items():
+            for name, values in found.items():
+                if facts.get(name) is not None:
+                    values[dataset, model] = facts[name]
+        return found
+
+    @property
+    def _train_sizes(self) -> dict[Key, int]:
+        return {key: facts["train_n"] for key, facts in self.facts.items()}
 
     @cached_property
     @_written
@@ -233,6 +257,11 @@ class AnalysisInputs:
     def explained(self) -> dict[Key, Path]:
         """Paths of reconstructions and certified radii by (dataset, split, model)."""
         return self._files("explained", "path")
+
+    @cached_property
+    def saliency(self) -> dict[Key, Path]:
+        """Paths of saliency maps and attacked features by (dataset, split, model)."""
+        return self._files("saliency", "path")
 
     @cached_property
     def examples(self) -> dict[Key, Path]:

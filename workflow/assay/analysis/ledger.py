@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from assay.analysis.style import radius_text
 from assay.foundation.errors import ConfigError
 
 JUDGED = ("reproduced", "differs")
@@ -215,15 +216,15 @@ class _Run:
         epsilon = 0.0 if pd.isna(row.epsilon) else row.epsilon
         cell = cells[np.isclose(cells.epsilon, epsilon, rtol=1e-4, atol=1e-9)]
         if cell.empty:
-            known = ", ".join(f"{value:g}" for value in cells.epsilon)
-            reason = f"{attack} was not run at epsilon {epsilon:g}, but at {known}"
+            known = ", ".join(radius_text(value) for value in cells.epsilon)
+            reason = f"{attack} was not run at epsilon {radius_text(epsilon)}, but at {known}"
             return _Judgement("not run", reason, compared_with=ids)
         cell = cell.iloc[0]
         value, low, high = cell.pooled, cell.low, cell.high
         if kind == "error_rate":
             value, low, high = 1 - value, 1 - high, 1 - low
         judged = self.verdict(row.reported, value, low, high, self.rule["tolerance"])
-        judged = judged._replace(n=cell.n, compared_with=f"{ids}, epsilon {epsilon:g}")
+        judged = judged._replace(n=cell.n, compared_with=f"{ids}, epsilon {radius_text(epsilon)}")
         judged = _cut(judged, [*self.training_cuts(dataset, model), *self.attack_cuts(attack)])
         corrected = self.corrected(dataset, model, attack, epsilon, kind)
         if corrected:

@@ -17,6 +17,7 @@ GROUPS = {
     "models": {"code": "model", "config": "model", "data": "dataset"},
     "features": {"code": "model", "config": "model", "data": "dataset"},
     "explained": {"code": "model", "config": "model", "data": "dataset"},
+    "saliency": {"code": "model", "config": "model", "data": "dataset"},
 }
 
 
@@ -44,6 +45,7 @@ def origins(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
         "models": [item["facts"] for item in manifest["models"]],
         "features": [item["path"] for item in manifest["features"]],
         "explained": [item["path"] for item in manifest.get("explained", ())],
+        "saliency": [item["path"] for item in manifest.get("saliency", ())],
     }
     made = provenance(code=code, config=digest_of(inputs.study), seed=inputs.seed)
     # When it was drawn decides no number and would make every drawing differ.

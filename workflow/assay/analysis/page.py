@@ -21,7 +21,7 @@ from markupsafe import Markup, escape
 
 from assay.analysis.ledger import less_in_words
 from assay.analysis.rows import PLACE, several_schemes
-from assay.analysis.style import Look, looks, measured, number, short_table, text_of
+from assay.analysis.style import Look, looks, measured, number, radius_text, short_table, text_of
 from assay.foundation.errors import AssayError
 from assay.foundation.files import write_text
 from assay.foundation.provenance import provenance
@@ -72,10 +72,11 @@ ORIGINS = {
     "outcomes": "Outcomes of attacks",
     "features": "Latent features",
     "explained": "Reconstructions and certificates",
+    "saliency": "Saliency maps",
     "analysis": "Analysis",
 }
 VERDICT_ORDER = ("reproduced", "differs", "not run", "not comparable")
-BUDGETS = {"none": "", "l0": "{:g} px", "severity": "severity {:g}"}
+BUDGETS = {"none": "", "l0": "{} px", "severity": "severity {}"}
 
 Tree = Mapping[str, Any]
 
@@ -134,7 +135,7 @@ def headline_text(headline: pd.DataFrame) -> str:
         table = [["evaluation", *verdicts]]
         for (attack, epsilon), cells in rows.groupby(["attack", "epsilon"], sort=False):
             cells = cells.set_index("model")
-            name = attack if attack == "clean" else f"{attack} {epsilon:g}"
+            name = attack if attack == "clean" else f"{attack} {radius_text(epsilon)}"
             table.append([name, *(_terminal_cell(cells, model) for model in verdicts.index)])
         headers = [f"{dataset}, {scheme}" if several else dataset, *verdicts.index]
         texts.append(tabulate(table, headers, tablefmt="simple", disable_numparse=True))
@@ -646,7 +647,8 @@ class _Study:
 
     def _budget(self, attack: str, epsilon: float) -> str:
         norm = self.study.get("attacks", {}).get(attack, {}).get("norm")
-        return "" if math.isnan(epsilon) else BUDGETS.get(norm, "ε = {:g}").format(epsilon)
+        form = BUDGETS.get(norm, "ε = {}")
+        return "" if math.isnan(epsilon) else form.format(radius_text(epsilon))
 
     def _attack(self, attack: str, epsilon: float) -> str:
         budget = self._budget(attack, epsilon)

@@ -51,6 +51,19 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     }
 
 
+def radius_text(epsilon: float) -> str:
+    """A radius as people write it: as a multiple of a grey level, 8/255, where it is one.
+
+    Example:
+        >>> radius_text(0.3), radius_text(8 / 255), radius_text(0.000392157)
+        ('0.3', '8/255', '0.1/255')
+    """
+    plain, levels = f"{epsilon:g}", epsilon * 255
+    if len(plain) > 5 and abs(levels - round(levels, 2)) < 1e-4 * levels:
+        return f"{round(levels, 2):g}/255"
+    return plain
+
+
 def short_table(table: str) -> str:
     """Where a number was printed; a file of the paper's repository without its folders."""
     first, _, last = str(table).rpartition("/")
@@ -64,7 +77,7 @@ def measured(row: Any) -> str:
     attack = text_of(row.attack)
     if attack.startswith("none"):
         return f"{metric}, clean" if metric == "accuracy" else metric
-    budget = "" if pd.isna(row.epsilon) else f" {row.epsilon:g}"
+    budget = "" if pd.isna(row.epsilon) else f" {radius_text(row.epsilon)}"
     return f"{metric}, {attack}{budget}" if attack else metric
 
 

@@ -6,49 +6,54 @@ full precision). The second is what the CSV file holds; Markdown and LaTeX hold 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from assay.analysis.checks import FAIL, FLAG, PASS
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.rows import PLACE, several_schemes
+from assay.analysis.rows import PLACE
+from assay.analysis.saliency import pointing_table
+from assay.analysis.size_tables import (
+    complexity_table,
+    schemes_table,
+    selection_table,
+    trend_table,
+)
 from assay.analysis.style import measured, number, short_table, text_of
+from assay.analysis.table_parts import (
+    BOLD,
+    INTERVAL,
+    NOT_RUN,
+    Spec,
+    Study,
+    Table,
+    accuracy_text,
+    attack_titles,
+    caption_of,
+    cell_title,
+    cells_of,
+    filled,
+    formatted,
+    in_cells,
+    models_of,
+    on_datasets,
+    over_splits,
+    p_text,
+    place_columns,
+    placed,
+    places_of,
+    selected,
+    title_of,
+)
 from assay.foundation.errors import ConfigError
 from assay.foundation.files import atomic_path, write_text
 
-Study = Mapping[str, Any]
-Spec = Mapping[str, Any]
-
-NOT_RUN = "not run"
 # Rows that no page holds, and letters that no column of one line holds.
 LONG_TABLE, LONG_CELL = 40, 40
-_INTERVAL = "the 95 % Wilson interval of the pooled accuracy"
-_BOLD = (
-    "Bold: not significantly worse than the best, where some model is, and the evaluation of the "
-    "model is sound."
-)
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table for eyes and for machines.
-
-    Attributes:
-        display: strings, ready to print; unique columns.
-        tidy: the same content, one observation per row, full precision.
-        caption: what is shown, how to read it, and scale, n, splits and seed.
-        bold: mask of the shape of `display`, or None.
-    """
-
-    display: pd.DataFrame
-    tidy: pd.DataFrame
-    caption: str
-    bold: pd.DataFrame | None = None
 
 
 def build_table(kind: str, spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
@@ -138,83 +143,83 @@ def to_latex(table: Table, label: str) -> str:
 
 def accuracy_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """Rows are attacks and budgets, columns are models."""
-    cells, models = _cells(spec["cells"], inputs), _models(spec, inputs)
-    tidy = _on_datasets(_selected(inputs, cells, models), spec)
+    cells, models = cells_of(spec["cells"], inputs), models_of(spec, inputs)
+    tidy = on_datasets(selected(inputs, cells, models), spec)
     ran = set(zip(tidy.attack, tidy.epsilon, strict=True))
     if "datasets" in spec:
         # Budgets of other data sets are no gap of this one.
         cells = [cell for cell in cells if cell in ran]
     lines = [
         (
-            {**_place_columns(place, tidy, study), "Attack": _cell_title(study, inputs, *cell)},
-            {_title(study, "models", model): (*place, model, *cell) for model in models},
+            {**place_columns(place, tidy, study), "Attack": cell_title(study, inputs, *cell)},
+            {title_of(study, "models", model): (*place, model, *cell) for model in models},
         )
-        for place in _places(tidy)
+        for place in places_of(tidy)
         for cell in cells
     ]
-    display, bold = _filled(lines, tidy, _accuracy_text)
-    legend = f"Mean ± standard deviation over splits; in brackets {_INTERVAL}. {_BOLD}"
-    return Table(display, tidy, _caption(spec, legend, study, inputs, tidy), bold)
+    display, bold = filled(lines, tidy, accuracy_text)
+    legend = f"Mean ± standard deviation over splits; in brackets {INTERVAL}. {BOLD}"
+    return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy), bold)
 
 
 def headline_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """Rows are models with the verdict on their evaluation, columns are attacks and budgets."""
-    cells, models = _cells(spec["cells"], inputs), _models(spec, inputs)
-    tidy = _selected(inputs, cells, models)
+    cells, models = cells_of(spec["cells"], inputs), models_of(spec, inputs)
+    tidy = selected(inputs, cells, models)
     verdicts = inputs.verdicts.set_index([*PLACE, "model"]).verdict
     lines = [
         (
             {
-                **_place_columns(place, tidy, study),
-                "Model": _title(study, "models", model),
+                **place_columns(place, tidy, study),
+                "Model": title_of(study, "models", model),
                 "Evaluation": verdicts.get((*place, model), NOT_RUN),
             },
-            {_cell_title(study, inputs, *cell): (*place, model, *cell) for cell in cells},
+            {cell_title(study, inputs, *cell): (*place, model, *cell) for cell in cells},
         )
-        for place in _places(tidy)
+        for place in places_of(tidy)
         for model in models
     ]
-    display, bold = _filled(
+    display, bold = filled(
         lines, tidy, lambda row: f"{row.pooled:.3f} [{row.low:.3f}, {row.high:.3f}]"
     )
     legend = (
-        f"Pooled accuracy; in brackets {_INTERVAL}. Evaluation: whether the checks trust the "
-        f"robust accuracies of this model. {_BOLD}"
+        f"Pooled accuracy; in brackets {INTERVAL}. Evaluation: whether the checks trust the "
+        f"robust accuracies of this model. {BOLD}"
     )
-    return Table(display, tidy, _caption(spec, legend, study, inputs, tidy), bold)
+    return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy), bold)
 
 
 def distances_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """Accuracy of each model and how far its closest broken images are, by norm."""
-    tidy = _on_datasets(inputs.distances(spec["attacks"]), spec)
-    tidy = tidy[tidy.model.isin(_models(spec, inputs))].reset_index(drop=True)
+    tidy = on_datasets(inputs.distances(spec["attacks"]), spec)
+    tidy = tidy[tidy.model.isin(models_of(spec, inputs))].reset_index(drop=True)
     clean = inputs.accuracy[inputs.accuracy.attack == "clean"]
     clean = clean.drop_duplicates([*PLACE, "model"]).set_index([*PLACE, "model"]).pooled
-    order = {model: place for place, model in enumerate(_models(spec, inputs))}
+    order = {model: place for place, model in enumerate(models_of(spec, inputs))}
     tidy = tidy.sort_values("model", key=lambda column: column.map(order), kind="stable")
     display = []
     for (*place, model), rows in tidy.groupby([*PLACE, "model"], sort=False):
         line = {
-            **_place_columns(place, tidy, study),
-            "Model": _title(study, "models", model),
-            "Clean accuracy": _or("{:.3f}")(clean.get((*place, model), np.nan)),
+            **place_columns(place, tidy, study),
+            "Model": title_of(study, "models", model),
+            "Clean accuracy": formatted("{:.3f}")(clean.get((*place, model), np.nan)),
         }
         for row in rows.itertuples():
             norm = {"linf": "L∞", "l2": "L2"}[row.norm]
-            line[f"{norm} mean"] = _finite(row.mean)
-            line[f"{norm} median"] = _finite(row.median)
+            line[f"{norm} mean"] = finite(row.mean)
+            line[f"{norm} median"] = finite(row.median)
             line[f"{norm} broken"] = f"{row.broken}/{row.n}"
         display.append(line)
     display = pd.DataFrame(display or {"Model": []}).fillna(NOT_RUN)
-    named = " and ".join(_title(study, "attacks", attack) for attack in spec["attacks"])
+    named = " and ".join(title_of(study, "attacks", attack) for attack in spec["attacks"])
     legend = (
         f"Distance to the closest broken image that {named} found, each in its own norm; an image "
         "that is wrong unperturbed is at distance 0, one that nothing broke is infinitely far."
     )
-    return Table(display, tidy, _caption(spec, legend, study, inputs, tidy.assign(splits=1)))
+    return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy.assign(splits=1)))
 
 
-def _finite(value: float) -> str:
+def finite(value: float) -> str:
     return f"{value:.3f}" if np.isfinite(value) else "∞"
 
 
@@ -237,8 +242,8 @@ def hyper_parameters_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> 
             ],
         }
     )
-    legend = f"Settings of {_title(study, 'models', spec['model'])}." if "model" in spec else ""
-    return Table(display, tidy, _caption(spec, legend, study, inputs))
+    legend = f"Settings of {title_of(study, 'models', spec['model'])}." if "model" in spec else ""
+    return Table(display, tidy, caption_of(spec, legend, study, inputs))
 
 
 def defects_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
@@ -256,10 +261,10 @@ def defects_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     display = pd.DataFrame(
         {
             "Attack": [
-                _cell_title(study, inputs, *key)
+                cell_title(study, inputs, *key)
                 for key in zip(tidy.corrected, tidy.epsilon, strict=True)
             ],
-            "Model": [_title(study, "models", model) for model in tidy.model],
+            "Model": [title_of(study, "models", model) for model in tidy.model],
             "As published": tidy.accuracy_published.map("{:.3f}".format),
             "Corrected": tidy.accuracy_corrected.map("{:.3f}".format),
             "Points explained": tidy.points_explained.map("{:+.1f}".format),
@@ -267,24 +272,24 @@ def defects_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
             "n": tidy.n.astype(str),
         }
     )
-    named = [f"{_title(study, 'attacks', p['corrected'])}: {p['defect']}." for p in spec["pairs"]]
+    named = [f"{title_of(study, 'attacks', p['corrected'])}: {p['defect']}." for p in spec["pairs"]]
     legend = (
         "Points explained: accuracy as published minus corrected, times 100. p: McNemar's exact "
         f"test between the two attacks, not corrected for multiplicity. {' '.join(named)}"
     )
-    return Table(_placed(display, tidy, study), tidy, _caption(spec, legend, study, inputs))
+    return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs))
 
 
 def significance_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """McNemar's test for every pair of models, with what it could have found."""
-    tidy = _on_datasets(inputs.mcnemar, spec)
-    models = _models(spec, inputs)
+    tidy = on_datasets(inputs.mcnemar, spec)
+    models = models_of(spec, inputs)
     tidy = tidy[tidy.model_a.isin(models) & tidy.model_b.isin(models)]
-    tidy = _in_cells(tidy, spec, inputs)
+    tidy = in_cells(tidy, spec, inputs)
     display = pd.DataFrame({
-        "Attack": _attacks(tidy, study, inputs),
-        "A": [_title(study, "models", model) for model in tidy.model_a],
-        "B": [_title(study, "models", model) for model in tidy.model_b],
+        "Attack": attack_titles(tidy, study, inputs),
+        "A": [title_of(study, "models", model) for model in tidy.model_a],
+        "B": [title_of(study, "models", model) for model in tidy.model_b],
         "n": tidy.n.astype(str),
         "Only A right": tidy.only_a_right.astype(str),
         "Only B right": tidy.only_b_right.astype(str),
@@ -297,37 +302,37 @@ def significance_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Tabl
         "Conclusion": np.where(
             tidy.significant, np.where(tidy.difference > 0, "A better", "B better"),
             tidy.minimum_detectable_difference.map(
-                _or("n.s. (80 % power from {:.3f})", "n.s. (none detectable)")
+                formatted("n.s. (80 % power from {:.3f})", "n.s. (none detectable)")
             ),
         ),
     })  # fmt: skip
-    display = _placed(display, tidy, study)
+    display = placed(display, tidy, study)
     legend = (
         "McNemar's exact and mid-p test on the same images; Holm's correction over all pairs, "
         "attacks and budgets of a data set. Beside n.s. stands the smallest true difference that "
         "the exact test would find with 80 % power at the level that Holm's correction left for "
         "it; none, where so few images can show no difference."
     )
-    return Table(display, tidy, _caption(spec, legend, study, inputs, tidy))
+    return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy))
 
 
 def ranking_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """Rows are attacks and budgets; models that share a letter do not differ significantly."""
-    tidy = _on_datasets(inputs.ranking, spec)
-    models = _models(spec, inputs)
+    tidy = on_datasets(inputs.ranking, spec)
+    models = models_of(spec, inputs)
     tidy = tidy[tidy.model.isin(models)]
-    tidy = _in_cells(tidy, spec, inputs)
+    tidy = in_cells(tidy, spec, inputs)
     display = []
     for (*place, _, split, attack, epsilon), cell in tidy.groupby(
         [*PLACE, "suite", "split", "attack", "epsilon"], observed=True, sort=False
     ):
-        row = _place_columns(place, tidy, study)
+        row = place_columns(place, tidy, study)
         if split != "pooled":
             row["Split"] = split
-        row["Attack"] = _cell_title(study, inputs, attack, epsilon)
+        row["Attack"] = cell_title(study, inputs, attack, epsilon)
         found = cell.set_index("model")
         for model in models:
-            title = _title(study, "models", model)
+            title = title_of(study, "models", model)
             row[title] = (
                 f"{found.accuracy[model]:.3f} {found.group[model]}"
                 if model in found.index
@@ -340,7 +345,7 @@ def ranking_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     )
     # Fewer than two models leave nothing to rank.
     display = pd.DataFrame(display or {"Attack": []})
-    return Table(display, tidy, _caption(spec, legend, study, inputs, tidy))
+    return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy))
 
 
 def cochran_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
@@ -348,7 +353,7 @@ def cochran_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     tidy = inputs.cochran
     display = pd.DataFrame(
         {
-            "Attack": _attacks(tidy, study, inputs),
+            "Attack": attack_titles(tidy, study, inputs),
             "Models": tidy.models.astype(str),
             "n": tidy.n.astype(str),
             "Q": tidy.q.map("{:.2f}".format),
@@ -361,7 +366,7 @@ def cochran_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         "Cochran's Q test that all models have one accuracy on the same images; Holm's correction "
         "over all attacks and budgets of a data set."
     )
-    return Table(_placed(display, tidy, study), tidy, _caption(spec, legend, study, inputs, tidy))
+    return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs, tidy))
 
 
 def resampled_t_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
@@ -369,9 +374,9 @@ def resampled_t_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table
     tidy = inputs.resampled_t
     display = pd.DataFrame(
         {
-            "Attack": _attacks(tidy, study, inputs),
-            "A": [_title(study, "models", model) for model in tidy.model_a],
-            "B": [_title(study, "models", model) for model in tidy.model_b],
+            "Attack": attack_titles(tidy, study, inputs),
+            "A": [title_of(study, "models", model) for model in tidy.model_a],
+            "B": [title_of(study, "models", model) for model in tidy.model_b],
             "Splits": tidy.splits.astype(str),
             "A − B": [f"{row.difference:+.3f} ± {row.sd:.3f}" for row in tidy.itertuples()],
             "t": tidy.t.map("{:.2f}".format),
@@ -385,7 +390,7 @@ def resampled_t_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table
         "Bengio's corrected resampled t-test; Holm's correction over all pairs, attacks and "
         "budgets of a data set."
     )
-    return Table(_placed(display, tidy, study), tidy, _caption(spec, legend, study, inputs))
+    return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs))
 
 
 def ledger_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
@@ -415,7 +420,7 @@ def ledger_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         "95 % Wilson interval of an accuracy and the range over splits of any other number; the "
         "difference is this run minus print."
     )
-    return Table(display, tidy, _caption(spec, legend, study, inputs))
+    return Table(display, tidy, caption_of(spec, legend, study, inputs))
 
 
 def checks_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
@@ -426,7 +431,7 @@ def checks_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     rows = rows.reset_index(drop=True)
     display = pd.DataFrame(
         {
-            "Model": [_title(study, "models", model) for model in rows.model],
+            "Model": [title_of(study, "models", model) for model in rows.model],
             "Status": rows.status,
             "Check": rows.check,
             "Finding": rows.sentence,
@@ -437,7 +442,7 @@ def checks_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         "model broken, one flag makes it suspect. Passing all of them does not prove that no "
         "stronger attack exists."
     )
-    return Table(_placed(display, rows, study), tidy, _caption(spec, legend, study, inputs))
+    return Table(placed(display, rows, study), tidy, caption_of(spec, legend, study, inputs))
 
 
 def leakage_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
@@ -446,19 +451,19 @@ def leakage_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     whole = tidy[tidy["class"] == "all"]
     unknown = "unknown"
     display = pd.DataFrame({
-        "Data set": [_title(study, "datasets", name) for name in whole.dataset],
+        "Data set": [title_of(study, "datasets", name) for name in whole.dataset],
         "Split": whole["split"],
         "What": whole.measure,
         "Parts": whole.parts,
-        "Groups": whole.groups.map(_or("{:,.0f}", unknown)),
-        "Images": whole.images.map(_or("{:,.0f}", unknown)),
-        "Share": whole.share.map(_or("{:.3%}", unknown)),
+        "Groups": whole.groups.map(formatted("{:,.0f}", unknown)),
+        "Images": whole.images.map(formatted("{:,.0f}", unknown)),
+        "Share": whole.share.map(formatted("{:.3%}", unknown)),
     }).reset_index(drop=True)  # fmt: skip
     legend = (
         "Images that two parts of a split share, by identical pixels or by patient; the share is "
         "that of the second part. Unknown: the data set says nothing about patients."
     )
-    return Table(display, tidy, _caption(spec, legend, study, inputs))
+    return Table(display, tidy, caption_of(spec, legend, study, inputs))
 
 
 def cost_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
@@ -466,32 +471,32 @@ def cost_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     attacked = inputs.accuracy[~inputs.accuracy.attack.str.startswith("all ")]
     suite = [*PLACE, "model", "suite"]
     tidy = attacked.groupby(suite, sort=False)[["forwards", "backwards"]].sum().reset_index()
-    tidy["seconds"] = _over_splits(tidy[suite], inputs.durations)
+    tidy["seconds"] = over_splits(tidy[suite], inputs.durations)
     trained = {
         key: frame.seconds.sum() for key, frame in inputs.history.items() if "seconds" in frame
     }
     sizes = {key: facts.get("parameters") for key, facts in inputs.facts.items()}
-    tidy["training_seconds"] = _over_splits(tidy[suite[:-1]], trained)
-    tidy["parameters"] = _over_splits(tidy[suite[:-1]], sizes)
+    tidy["training_seconds"] = over_splits(tidy[suite[:-1]], trained)
+    tidy["parameters"] = over_splits(tidy[suite[:-1]], sizes)
     fastest = tidy.groupby([*PLACE, "suite"]).seconds.transform("min")
     tidy["relative_seconds"] = tidy.seconds / fastest
     display = pd.DataFrame(
         {
-            "Model": [_title(study, "models", model) for model in tidy.model],
-            "Suite": [_title(study, "suites", suite) for suite in tidy.suite],
+            "Model": [title_of(study, "models", model) for model in tidy.model],
+            "Suite": [title_of(study, "suites", suite) for suite in tidy.suite],
             "Forward passes": tidy.forwards.map("{:,.0f}".format),
             "Backward passes": tidy.backwards.map("{:,.0f}".format),
-            "Seconds": tidy.seconds.map(_or("{:,.1f}")),
-            "× fastest": tidy.relative_seconds.map(_or("{:.1f}")),
-            "Training seconds": tidy.training_seconds.map(_or("{:,.0f}")),
-            "Parameters": tidy.parameters.map(_or("{:,.0f}")),
+            "Seconds": tidy.seconds.map(formatted("{:,.1f}")),
+            "× fastest": tidy.relative_seconds.map(formatted("{:.1f}")),
+            "Training seconds": tidy.training_seconds.map(formatted("{:,.0f}")),
+            "Parameters": tidy.parameters.map(formatted("{:,.0f}")),
         }
     )
     legend = (
         "Passes per image, summed over the attacks and budgets of a suite; seconds per split on "
         "the device of this run."
     )
-    return Table(_placed(display, tidy, study), tidy, _caption(spec, legend, study, inputs))
+    return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs))
 
 
 TABLES: dict[str, Callable[[Spec, Study, AnalysisInputs], Table]] = {
@@ -503,6 +508,11 @@ TABLES: dict[str, Callable[[Spec, Study, AnalysisInputs], Table]] = {
     "significance": significance_table,
     "ranking": ranking_table,
     "leakage": leakage_table,
+    "schemes": schemes_table,
+    "complexity": complexity_table,
+    "trend": trend_table,
+    "selection": selection_table,
+    "pointing": pointing_table,
     "cost": cost_table,
 }
 # The tables that every study has beside those of its file.
@@ -516,179 +526,6 @@ ANALYSES: dict[str, Callable[[Spec, Study, AnalysisInputs], Table]] = {
     "checks": checks_table,
     "headline": headline_table,
 }
-
-
-def p_text(p: float) -> str:
-    """A p-value as it is printed."""
-    if pd.isna(p):
-        return "–"
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _cells(cells: Iterable[Mapping[str, Any]], inputs: AnalysisInputs) -> list[tuple[str, float]]:
-    """(attack, epsilon) pairs; a cell without epsilon stands for every budget that was run."""
-    known = inputs.accuracy[["attack", "epsilon"]].drop_duplicates()
-    pairs = []
-    for cell in cells:
-        epsilons = known.epsilon[known.attack == cell["attack"]]
-        if "epsilon" in cell:
-            near = epsilons[np.isclose(epsilons, cell["epsilon"], rtol=1e-6, atol=1e-9)]
-            pairs += [(cell["attack"], float(next(iter(near), cell["epsilon"])))]
-        else:
-            pairs += [(cell["attack"], float(epsilon)) for epsilon in sorted(epsilons)]
-    return pairs
-
-
-def _models(spec: Spec, inputs: AnalysisInputs) -> list[str]:
-    return list(spec.get("models") or dict.fromkeys(inputs.accuracy.model))
-
-
-def _on_datasets(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
-    """The rows of the entry's data sets, if it names any."""
-    if "datasets" not in spec:
-        return rows
-    return rows[rows.dataset.isin(spec["datasets"])].reset_index(drop=True)
-
-
-def _selected(
-    inputs: AnalysisInputs, cells: list[tuple[str, float]], models: list[str]
-) -> pd.DataFrame:
-    """The accuracy rows of these cells and models, with verdict, letters and whether they lead."""
-    rows = inputs.accuracy
-    rows = _chosen(rows[rows.model.isin(models)], cells)
-    rows = rows.merge(inputs.verdicts, on=[*PLACE, "model"], how="left")
-    ranks = inputs.ranking
-    cell = [*PLACE, "suite", "attack", "norm", "epsilon"]
-    ranks = ranks.loc[ranks.split == "pooled", [*cell, "model", "group"]]
-    rows = rows.merge(ranks, on=[*cell, "model"], how="left")
-    best = rows.group.fillna("").str.contains("a")
-    some_worse = (~best).groupby([rows[name] for name in cell]).transform("any")
-    rows["leads"] = best & some_worse & (rows.verdict == "sound")
-    return rows
-
-
-def _in_cells(rows: pd.DataFrame, spec: Spec, inputs: AnalysisInputs) -> pd.DataFrame:
-    """The rows of the entry's cells, if it names any."""
-    if "cells" in spec:
-        return _chosen(rows, _cells(spec["cells"], inputs))
-    return rows.reset_index(drop=True)
-
-
-def _chosen(rows: pd.DataFrame, cells: list[tuple[str, float]]) -> pd.DataFrame:
-    """The rows of these attacks and budgets, in the order of the cells."""
-    place = {pair: index for index, pair in enumerate(cells)}
-    order = np.array([place.get(key, -1) for key in zip(rows.attack, rows.epsilon, strict=True)])
-    ranked = np.argsort(order, kind="stable")
-    return rows.iloc[ranked[order[ranked] >= 0]].reset_index(drop=True)
-
-
-def _filled(
-    lines: list[tuple[dict, dict]], tidy: pd.DataFrame, text: Callable[[Any], str]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Strings and bold marks for lines of (leading columns, column -> key of an accuracy row)."""
-    keys = tidy[[*PLACE, "model", "attack", "epsilon"]].itertuples(index=False, name=None)
-    found = dict(zip(keys, tidy.itertuples(), strict=True))
-    display = pd.DataFrame(
-        {
-            **head,
-            **{
-                name: text(found[key]) if key in found else NOT_RUN for name, key in entries.items()
-            },
-        }
-        for head, entries in lines
-    )
-    bold = pd.DataFrame(
-        {**dict.fromkeys(head, False),
-         **{name: key in found and bool(found[key].leads) for name, key in entries.items()}}
-        for head, entries in lines
-    )  # fmt: skip
-    return display, bold
-
-
-def _accuracy_text(row: Any) -> str:
-    spread = "" if pd.isna(row.sd) else f" ± {row.sd:.3f}"
-    return f"{row.accuracy:.3f}{spread} [{row.low:.3f}, {row.high:.3f}]"
-
-
-def _cell_title(study: Study, inputs: AnalysisInputs, attack: str, epsilon: float) -> str:
-    title = _title(study, "attacks", attack)
-    norms = inputs.accuracy.norm[inputs.accuracy.attack == attack]
-    norm = next(iter(norms), "none")
-    unit = {"none": "", "l0": f" ({epsilon:g} pixel{'s' if epsilon != 1 else ''})",
-            "severity": f" {epsilon:g}"}  # fmt: skip
-    return title + unit.get(norm, f" ε = {epsilon:g}")
-
-
-def _title(study: Study, kind: str, name: str) -> str:
-    return study.get("titles", {}).get(kind, {}).get(name, name)
-
-
-def _places(rows: pd.DataFrame) -> list[tuple[str, str]]:
-    """The data sets and split schemes of some rows."""
-    return list(dict.fromkeys(rows[PLACE].itertuples(index=False, name=None)))
-
-
-def _place_columns(place: Sequence[str], rows: pd.DataFrame, study: Study) -> dict[str, str]:
-    """Data set and split scheme, as far as the rows have several."""
-    dataset, scheme = place
-    columns = {}
-    if rows.dataset.nunique() > 1:
-        columns["Data set"] = _title(study, "datasets", dataset)
-    if several_schemes(rows):
-        columns["Split scheme"] = scheme
-    return columns
-
-
-def _attacks(rows: pd.DataFrame, study: Study, inputs: AnalysisInputs) -> list[str]:
-    return [_cell_title(study, inputs, *key) for key in zip(rows.attack, rows.epsilon, strict=True)]
-
-
-def _placed(display: pd.DataFrame, rows: pd.DataFrame, study: Study) -> pd.DataFrame:
-    """`display` with data set, scheme and split of its rows in front, where they are not one."""
-    if "split" in rows and (rows["split"] != "pooled").any():
-        display.insert(0, "Split", rows["split"])
-    heads = {place: _place_columns(place, rows, study) for place in _places(rows)}
-    for name in reversed(next(iter(heads.values()), {})):
-        places = zip(rows.dataset, rows.scheme, strict=True)
-        display.insert(0, name, [heads[place][name] for place in places])
-    return display
-
-
-def _over_splits(cells: pd.DataFrame, values: Mapping[tuple, float]) -> list[float]:
-    """The mean over splits of values keyed (dataset, split, …) for rows of (dataset, scheme, …)."""
-    found: dict[tuple, list[float]] = {}
-    for (dataset, split, *rest), value in values.items():
-        if value is not None:
-            found.setdefault((dataset, split.rpartition("_")[0], *rest), []).append(value)
-    return [
-        float(np.mean(found.get(key, [np.nan]))) for key in cells.itertuples(index=False, name=None)
-    ]
-
-
-def _caption(
-    spec: Spec, legend: str, study: Study, inputs: AnalysisInputs, rows: pd.DataFrame | None = None
-) -> str:
-    """Caption, legend, and the sentence that every caption ends with."""
-    table = inputs.accuracy
-    counts = sorted(set((table if rows is None or rows.empty else rows).n))
-    n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    splits = int(table.splits.max())
-    parts = [spec.get("caption", ""), legend]
-    for kind, stand_ins in study.get("stand_ins", {}).items():
-        for stand_in in dict.fromkeys(stand_ins.values()):
-            originals = [name for name, other in stand_ins.items() if other == stand_in]
-            if stand_in in {*table.dataset, *table.model}:
-                title = _title(study, kind, stand_in)
-                parts.append(f"{title} stands in for {' and '.join(originals)}.")
-    parts.append(
-        f"Scale {inputs.scale}; n = {n} images; {splits} split{'s' if splits != 1 else ''}; "
-        f"seed {inputs.seed}."
-    )
-    return " ".join(part for part in parts if part)
-
-
-def _or(form: str, missing: str = "–") -> Callable[[float], str]:
-    return lambda value: missing if pd.isna(value) else form.format(value)
 
 
 _TEX = {

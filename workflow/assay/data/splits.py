@@ -7,6 +7,7 @@ are dealt so that every part has its share of every class.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -17,7 +18,11 @@ import pandas as pd
 from assay.foundation.errors import DataError
 from assay.foundation.seeds import rng_for
 
+log = logging.getLogger(__name__)
+
 TRAIN, VAL, TEST = PARTS = ("train", "val", "test")
+# Test images beyond those that a scheme asks for of each class: they neither train nor test.
+SPARE = "spare"
 GROUPS = ("none", "duplicate", "patient")
 
 
@@ -43,13 +48,15 @@ def make_split(
         scheme: an entry of ``config/catalogue/splits.yaml``: `kind` (kfold, random, official),
             `group` (none, duplicate, patient), and `folds`, `repeats`, `test`, `validation` as the
             kind needs them. `validation` is a share of what is not test for kfold and official,
-            and of all images for random.
+            and of all images for random. Of the test images `test_per_class` of each class are
+            drawn, if it is given, and all of a class that has fewer.
         index: which fold or repeat, from 0.
         seed: the run's seed; the folds of one seed are disjoint.
         classes: names of the classes, for messages.
 
     Returns:
-        Columns `sample` and `part` (train, val, test), one row per image in the order of `samples`.
+        Columns `sample` and `part` (train, val, test, spare), one row per image in the order of
+        `samples`.
 
     Raises:
         DataError: there is no such fold; a class has too few images or groups; patients or
@@ -89,7 +96,28 @@ def make_split(
         missing = np.setdiff1d(labels, labels[part == name])
         if len(missing):
             _refuse(labels, groups, missing[0], classes, f"none for '{name}'", _MORE)
+    if scheme.get("test_per_class"):
+        dealer = rng_for("split", seed, kind, index, "test_per_class")
+        _spare(part, labels, scheme["test_per_class"], dealer, classes)
     return pd.DataFrame({"sample": samples["sample"].to_numpy(), "part": part.astype(str)})
+
+
+def _spare(
+    part: np.ndarray,
+    labels: np.ndarray,
+    most: int,
+    rng: np.random.Generator,
+    classes: Sequence[str] | None,
+) -> None:
+    """Marks all but `most` test images of each class, drawn at random, as spare, in place."""
+    for label in np.unique(labels):
+        tested = np.flatnonzero((part == TEST) & (labels == label))
+        if len(tested) < most:
+            name = classes[label] if classes else label
+            log.warning(
+                "class '%s' has %d test images, not %d; all are used", name, len(tested), most
+            )
+        part[rng.permutation(tested)[most:]] = SPARE
 
 
 def group_ids(samples: pd.DataFrame, group: str) -> np.ndarray:

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 from assay.attacks.victim import Victim, View, suitable_batch
 from assay.foundation.errors import ModelError
@@ -40,6 +41,7 @@ class Classifier(nn.Module, ABC):
         log_px: ``(images, generator) -> (B,)`` log density of the images in nats, or ``None``
             where the model has none.
         needs_every_class: whether a class without a training image leaves a part untrained.
+        depth: weighted layers between image and logits, of a plain network; else ``None``.
     """
 
     stochastic: bool = False
@@ -48,6 +50,7 @@ class Classifier(nn.Module, ABC):
     awaits: str | None = None
     log_px = None
     needs_every_class: bool = False
+    depth: int | None = None
 
     def __init__(self, *, classes: int, shape: tuple[int, int, int]):
         super().__init__()
@@ -162,13 +165,24 @@ class Classifier(nn.Module, ABC):
     def facts(self) -> dict[str, Any]:
         """What ``model.json`` says about the network itself."""
         sizes = [(item.numel(), item.requires_grad) for item in self.parameters()]
+        plain = {} if self.depth is None else {"depth": self.depth, "flops": self._flops()}
         return {
+            **plain,
             "parameters": sum(size for size, _ in sizes),
             "trainable_parameters": sum(size for size, trained in sizes if trained),
             "stochastic": self.stochastic,
             "pretrained": self.pretrained is not None,
             "pretrained_reason": self.pretrained or "every weight starts at random",
         }
+
+    def _flops(self) -> int:
+        """Multiplications and additions of convolutions and linear layers for one image."""
+        image = next(self.parameters()).new_zeros(1, *self.shape)
+        training = self.training
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            self.eval().logits(image)
+        self.train(training)
+        return counter.get_total_flops()
 
 
 def correct(logits: Tensor, labels: Tensor) -> Tensor:

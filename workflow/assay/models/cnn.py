@@ -37,6 +37,7 @@ class CNN(Classifier):
         encoder = Encoders(layout_for(layout, self.shape), 1, dropout)
         self.trunk = encoder.layers
         self.head = nn.Linear(encoder.features_dim, classes)
+        self.depth = 1 + sum(isinstance(layer, nn.Conv2d) for layer in self.trunk.modules())
 
     def logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return self.head(self.features(images))

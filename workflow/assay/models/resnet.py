@@ -42,6 +42,8 @@ class ResNet18(Classifier):
         ModelError: a setting is impossible, or the published weights cannot be read.
     """
 
+    depth = 18
+
     # What `assay.data.fetch` fetches; `instead` is the entry that does without.
     published: ClassVar[Mapping[str, Any]] = {
         "path": "torchvision/resnet18-f37072fd.pth",

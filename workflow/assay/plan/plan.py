@@ -15,6 +15,7 @@ from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.outline import Outline, outline
 from assay.plan.configuration import Configuration, Tree, unknown
+from assay.plan.left_out import attacks_of, names_in, without_left_out
 
 # What a catalogue entry says to readers; changing it must not make anything run again.
 PROSE = frozenset(
@@ -61,6 +62,13 @@ class Explained(NamedTuple):
     shown: tuple[tuple[str, str], ...]
 
 
+class Mapped(NamedTuple):
+    """One trained network whose saliency maps are stored: its attack's entry and the radii."""
+
+    attack: Tree
+    epsilons: list[float]
+
+
 @dataclass(frozen=True)
 class StudyPlan:
     """What one study needs at the chosen scale.
@@ -71,6 +79,7 @@ class StudyPlan:
         cells: its attack jobs.
         features: models whose latent features are stored, per split.
         explained: models whose reconstructions are stored, per split.
+        mapped: models whose saliency maps are stored, on the first split of each scheme.
     """
 
     name: str
@@ -78,6 +87,7 @@ class StudyPlan:
     cells: tuple[Cell, ...]
     features: tuple[Training, ...]
     explained: tuple[Explained, ...] = ()
+    mapped: tuple[Training, ...] = ()
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -237,6 +247,10 @@ class Plan:
                 }
                 for item in plan.explained
             ],
+            "saliency": [
+                {**item._asdict(), "path": f"{base}/saliency/{'/'.join(item)}.npz"}
+                for item in plan.mapped
+            ],
             "leakage": [
                 {
                     "dataset": dataset,
@@ -261,7 +275,7 @@ class Plan:
             ),
             *(
                 item["path"]
-                for kind in ("features", "explained", "leakage")
+                for kind in ("features", "explained", "saliency", "leakage")
                 for item in manifest[kind]
             ),
         ]
@@ -291,6 +305,20 @@ class Plan:
             for suite in dict.fromkeys(suite for suite, _ in self.shown(dataset, split, model))
         ]
 
+    def mapped(self, dataset: str, split: str, model: str) -> Mapped:
+        """What perturbs the images of a network's saliency maps; the first study decides."""
+        item = Training(dataset, split, model)
+        wanted = next(
+            study.study["saliency"] for study in self.studies.values() if item in study.mapped
+        )
+        entry = self.entry("attacks", wanted["attack"], dataset)
+        near = sorted(
+            epsilon
+            for epsilon in entry["epsilons"]
+            if any(abs(epsilon - other) < 1e-9 for other in wanted["epsilons"])
+        )
+        return Mapped({"name": wanted["attack"], **entry}, near)
+
     def start(self, dataset: str, split: str, model: str) -> list[str]:
         """The file of another model's weights that a model's training starts from, if any."""
         first = self.configuration.catalogue["models"][model]["starts_from"]
@@ -316,6 +344,7 @@ class Plan:
                 )
             ),
             "suites": list(dict.fromkeys(cell.suite for cell in plan.cells)),
+            "splits": list(dict.fromkeys(cell.split.rpartition("_")[0] for cell in plan.cells)),
         }
         return {
             **plan.study,
@@ -390,8 +419,8 @@ def _plan_study(name: str, written: Tree, configuration: Configuration) -> Study
             place = f"config/scales/{configuration.settings['scale']}.yaml: stand_ins.{kind}"
             configuration.entry(kind, original, place)
             configuration.entry(kind, substitute, place)
-    study = _left_out(written, configuration)
-    named = {name for block in study["grid"] for name in _names(block)}
+    study = without_left_out(written, configuration)
+    named = {name for block in study["grid"] for name in names_in(block)}
     stand_ins = {
         kind: {name: other for name, other in pairs.items() if name in named}
         for kind, pairs in stand_ins.items()
@@ -416,70 +445,13 @@ def _plan_study(name: str, written: Tree, configuration: Configuration) -> Study
         Training(*cell[:3]) for cell in cells if cell.model in set(study["features"]) & models
     )
     explained = tuple(_explained(study, cells, configuration))
-    return StudyPlan(name, study, cells, features, explained)
-
-
-def _left_out(study: Tree, configuration: Configuration) -> Tree:
-    """A study without what its scale does not run, and what shows nothing else."""
-    place = f"config/scales/{configuration.settings['scale']}.yaml: leave_out"
-    gone = configuration.scale["leave_out"]
-    for kind, names in gone.items():
-        for name in names:
-            configuration.entry(kind, name, f"{place}.{kind}")
-    if not any(gone.values()):
-        return study
-    grid = []
-    for block in study["grid"]:
-        rest = {kind: [name for name in block[kind] if name not in gone[kind]] for kind in gone}
-        if all(rest.values()):
-            grid.append({**block, **rest})
-    if not grid:
-        raise ConfigError("it leaves nothing of the study's grid", where=place)
-    suites = configuration.catalogue["suites"]
-    kept = {suite for block in grid for suite in block["suites"]}
-    ran, every = (
-        {attack for suite in names for attack in _attacks(suite, suites)}
-        for names in (kept, suites)
+    mapped = _unique(
+        Training(*cell[:3])
+        for cell in cells
+        if cell.model in (study["saliency"] or {"models": ()})["models"]
+        and cell.split.endswith("_0")
     )
-    shown = {}
-    for part in ("tables", "figures"):
-        shown[part] = {}
-        for name, spec in study[part].items():
-            spec, lost = dict(spec), False
-            if "datasets" in spec:
-                spec["datasets"] = [x for x in spec["datasets"] if x not in gone["datasets"]]
-                lost = not spec["datasets"]
-            if "cells" in spec:
-                spec["cells"] = [x for x in spec["cells"] if x["attack"] not in every - ran]
-                lost = lost or not spec["cells"]
-            if "attacks" in spec:
-                spec["attacks"] = [x for x in spec["attacks"] if x not in every - ran]
-                lost = lost or not spec["attacks"]
-            if not lost and spec.get("attack") not in every - ran:
-                shown[part][name] = spec
-    reported = {
-        **study["reported"],
-        "datasets": {
-            word: name
-            for word, name in study["reported"]["datasets"].items()
-            if name not in gone["datasets"]
-        },
-        "attacks": {
-            word: names
-            for word, names in study["reported"]["attacks"].items()
-            if not (every - ran).intersection(_names(names))
-        },
-    }
-    headline = {
-        **study["headline"],
-        "cells": [x for x in study["headline"]["cells"] if x["attack"] not in every - ran],
-    }
-    return {**study, **shown, "grid": grid, "reported": reported, "headline": headline}
-
-
-def _attacks(suite: str, suites: Mapping[str, Tree]) -> list[str]:
-    """A suite's attacks, and their union."""
-    return [*suites[suite]["attacks"], f"all {suite}"]
+    return StudyPlan(name, study, cells, features, explained, mapped)
 
 
 def _explained(
@@ -631,7 +603,7 @@ def _check_references(
     schemes = {cell.split.rpartition("_")[0] for cell in cells}
     models = {cell.model for cell in cells}
     suites = configuration.catalogue["suites"]
-    attacks = {attack for cell in cells for attack in _attacks(cell.suite, suites)}
+    attacks = {attack for cell in cells for attack in attacks_of(cell.suite, suites)}
     files = study["reported"]["files"]
     for number, file in enumerate(files):
         folder = configuration.root / "config/reported"
@@ -648,20 +620,23 @@ def _check_references(
         ):
             continue  # a name that the study gives, or a word of the paper
         if name in ("models", "model", "features", "explained"):
-            for model in _names(value):
+            for model in names_in(value):
                 if model not in models:
                     raise unknown("model in the grid called", model, models, place, "the grid")
-        elif key == ("reported", "splits"):
-            if value not in schemes:
-                raise unknown("split scheme in the grid called", value, schemes, place, "the grid")
+        elif name == "schemes" or key == ("reported", "splits"):
+            for scheme in names_in(value):
+                if scheme not in schemes:
+                    raise unknown(
+                        "split scheme in the grid called", scheme, schemes, place, "the grid"
+                    )
         elif name == "datasets":
-            for dataset in _names(value):
+            for dataset in names_in(value):
                 if dataset not in datasets:
                     raise unknown(
                         "data set in the grid called", dataset, datasets, place, "the grid"
                     )
         elif name in ("attacks", "attack", "published", "corrected"):
-            for attack in _names(value):
+            for attack in names_in(value):
                 if attack not in attacks:
                     raise unknown(
                         "attack in the grid called",
@@ -672,16 +647,17 @@ def _check_references(
                     )
         elif name == "reported" and isinstance(value, str) and value not in files:
             raise unknown("file of the study called", value, files, place, "its reported.files")
-        elif name == "epsilon":
+        elif name == "epsilon" or key == ("saliency", "epsilons"):
             attack = _sibling(study, key, "attack")
             known = sorted(_budgets(attack, datasets, configuration))
-            if not any(abs(value - epsilon) < 1e-9 for epsilon in known):
-                raise ConfigError(
-                    f"attack '{attack}' is not run at epsilon {value}",
-                    where=place,
-                    remedy=f"its epsilons are {', '.join(map(str, known))} "
-                    "(see config/catalogue/attacks.yaml and the scale's overrides)",
-                )
+            for wanted in value if isinstance(value, list) else [value]:
+                if not any(abs(wanted - epsilon) < 1e-9 for epsilon in known):
+                    raise ConfigError(
+                        f"attack '{attack}' is not run at epsilon {wanted}",
+                        where=place,
+                        remedy=f"its epsilons are {', '.join(map(str, known))} "
+                        "(see config/catalogue/attacks.yaml and the scale's overrides)",
+                    )
 
 
 def _budgets(attack: str, datasets: Iterable[str], configuration: Configuration) -> set[float]:
@@ -717,6 +693,15 @@ def _check_figures(
                 where=f"{place}.model",
                 remedy=f"add it to the study's key explained (now: {study['explained']})",
             )
+        if figure["kind"] in ("saliency", "decision_regions"):
+            mapped = (study["saliency"] or {"models": []})["models"]
+            for model in figure["models"]:
+                if model not in mapped:
+                    raise ConfigError(
+                        f"no saliency maps of '{model}' are stored",
+                        where=f"{place}.models",
+                        remedy=f"add it to the study's key saliency.models (now: {mapped})",
+                    )
         if figure["kind"] not in ("examples", "compared_examples", "reconstructions"):
             continue
         for model in figure.get("models", [figure.get("model")]):
@@ -737,12 +722,6 @@ def _check_figures(
                 where=place,
                 remedy=f"raise evaluation.examples in config/scales/{scale}.yaml",
             )
-
-
-def _names(value: Any) -> Iterable[str]:
-    if isinstance(value, Mapping):
-        return [name for part in value.values() for name in _names(part)]
-    return value if isinstance(value, list) else [value]
 
 
 def _walk(value: Any, path: tuple = ()) -> Iterable[tuple[tuple, Any]]:

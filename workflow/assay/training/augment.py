@@ -12,6 +12,9 @@ from torch.nn import functional
 
 from assay.foundation.errors import TrainingError
 
+# What comes in from outside, and torch's word for it.
+FILLS: Mapping[str, str] = {"black": "constant", "edge": "replicate"}
+
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 
 
@@ -21,18 +24,37 @@ def flip(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(chosen[:, None, None, None], images.flip(-1), images)
 
 
-def shift(images: Tensor, generator: torch.Generator, *, pixels: int) -> Tensor:
-    """Moves each image by up to `pixels` in both directions; black comes in from outside.
+def shift(
+    images: Tensor,
+    generator: torch.Generator,
+    *,
+    pixels: int | None = None,
+    share: float | None = None,
+    fill: str = "black",
+) -> Tensor:
+    """Moves each image by up to `pixels`, or a `share` of its sides, in both directions.
 
-    The same as padding by `pixels` and cropping at random to the old size.
+    The same as padding the image and cropping at random to the old size. What comes in from
+    outside is ``black``, or repeats the ``edge``.
+
+    Raises:
+        TrainingError: not one of `pixels` and `share` is given, or the fill is unknown.
     """
+    if (pixels is None) == (share is None) or fill not in FILLS:
+        raise TrainingError(
+            f"pixels {pixels}, share {share} and fill '{fill}' do not say how images move",
+            where="training.augment: shift",
+            remedy=f"give pixels or share, and as fill one of {', '.join(FILLS)}",
+        )
     batch, _, height, width = images.shape
-    offsets = torch.randint(
-        2 * pixels + 1, (2, batch, 1), generator=generator, device=images.device
-    )
+    down, right = (pixels if share is None else round(share * side) for side in (height, width))
+    offsets = [
+        torch.randint(2 * most + 1, (batch, 1), generator=generator, device=images.device)
+        for most in (down, right)
+    ]
     rows = offsets[0] + torch.arange(height, device=images.device)
     columns = offsets[1] + torch.arange(width, device=images.device)
-    padded = functional.pad(images, [pixels] * 4).movedim(1, -1)
+    padded = functional.pad(images, [right, right, down, down], mode=FILLS[fill]).movedim(1, -1)
     each = torch.arange(batch, device=images.device)[:, None, None]
     return padded[each, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)
 

@@ -44,6 +44,7 @@ RECIPES = {"standard": Tensor.mean, "elbo": Tensor.sum}
 DEFAULTS: Mapping[str, Any] = {
     "recipe": "standard",
     "epochs": 15,
+    "patience": None,
     "batch_size": 64,
     "learning_rate": 3e-3,
     "weight_decay": 0.0,
@@ -248,7 +249,7 @@ class _Training:
         )
         saved = time.monotonic()
         with bar:
-            while self.at.epoch < epochs:
+            while self.at.epoch < epochs and not self._waited_in_vain():
                 for start, stop, parts in self._epoch():
                     bar.update(stop - start)
                     if request.signal or time.monotonic() - saved > self.checkpoint_every_s:
@@ -262,6 +263,11 @@ class _Training:
                 )
         self._checkpoint(0, {})
         return self._result()
+
+    def _waited_in_vain(self) -> bool:
+        """Whether `patience` epochs have passed without a better validation accuracy."""
+        patience = self.settings["patience"]
+        return patience is not None and self.at.epoch - self.at.best_epoch > patience
 
     def _epoch(self) -> Iterator[tuple[int, int, dict[str, Tensor]]]:
         """Runs the rest of the current epoch.
@@ -482,8 +488,8 @@ def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
             where="training.recipe",
             remedy=f"use one of {', '.join(RECIPES)}",
         )
-    for key in ("epochs", "batch_size", "learning_rate"):
-        if not full[key] > 0:
+    for key in ("epochs", "batch_size", "learning_rate", "patience"):
+        if full[key] is not None and not full[key] > 0:
             raise TrainingError(f"{full[key]} is not positive", where=f"training.{key}")
     return full
 

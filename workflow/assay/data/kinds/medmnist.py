@@ -6,6 +6,7 @@ Settings:
     labels: ``single`` (one class per image) or ``multiple`` (one column of zeros and ones per
         finding; kept are the images with exactly one finding, and those with none as the class
         that stands first).
+    against: number of a class: it becomes class 1, and all others class 0; null: as they are.
 
 Reference: Yang et al., MedMNIST v2, Scientific Data 10:41, 2023.
 """
@@ -22,42 +23,75 @@ from assay.data.collected import Collected, Request, new_images
 from assay.data.fetch import fetch
 from assay.foundation.errors import DataError
 
-SETTINGS = {"labels": "single"}
+SETTINGS = {"labels": "single", "against": None}
 PARTS = ("train", "val", "test")
+# Images that are unpacked at once.
+PIECE = 1024
 
 
 def read(request: Request) -> Collected:
     """Joins train, val and test, in this order."""
     (file,) = request.entry["files"]
     fetched = fetch(file, mirror=request.mirror, cache=request.cache)
-    several = request.settings["labels"] == "multiple"
-    arrays, tables, dropped = [], [], 0
+    settings = request.settings
+    several = settings["labels"] == "multiple"
+    kept, tables, dropped = {}, [], 0
     try:
         with np.load(fetched.path, allow_pickle=False) as stored:
             for part in PARTS:
-                pixels, labels = stored[f"{part}_images"], stored[f"{part}_labels"]
-                row = np.arange(len(pixels))
+                labels = stored[f"{part}_labels"]
+                row = np.flatnonzero(labels.sum(1) <= 1) if several else np.arange(len(labels))
+                dropped += len(labels) - len(row)
                 if several:
-                    row = np.flatnonzero(labels.sum(1) <= 1)
-                    dropped += len(pixels) - len(row)
                     label = np.where(labels.any(1), labels.argmax(1) + 1, 0)[row]
                 else:
                     label = labels.reshape(-1)
+                if settings["against"] is not None:
+                    label = (label == settings["against"]).astype(label.dtype)
                 names = [f"{part}/{number:06d}" for number in row]
-                arrays.append(pixels[row] if several else pixels)
+                kept[part] = row
                 tables.append(pd.DataFrame({"file": names, "label": label, "official": part}))
+        samples = pd.concat(tables, ignore_index=True)
+        images = new_images(request.folder, len(samples), request.entry["shape"])
+        start = 0
+        with zipfile.ZipFile(fetched.path) as archive:
+            for part, row in kept.items():
+                start = _copy_images(archive, part, row, images, start)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise _damaged(fetched.path, error) from error
-    samples = pd.concat(tables, ignore_index=True)
-    images = new_images(request.folder, len(samples), request.entry["shape"])
-    start = 0
-    for pixels in arrays:
-        colour = pixels[..., None] if pixels.ndim == 3 else pixels
-        images[start : start + len(pixels)] = colour.transpose(0, 3, 1, 2)
-        start += len(pixels)
     images.flush()
     facts = {"dropped_with_several_findings": dropped} if several else {}
     return Collected(samples, request.entry["classes"], [fetched.record()], facts=facts)
+
+
+def _copy_images(
+    archive: zipfile.ZipFile, part: str, row: np.ndarray, images: np.ndarray, start: int
+) -> int:
+    """Writes the rows of a part from `start` on, piece by piece: a part may exceed the memory.
+
+    Returns:
+        Where the next part starts.
+    """
+    with archive.open(f"{part}_images.npy") as file:
+        headers = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
+        shape, in_columns, dtype = headers[np.lib.format.read_magic(file)](file)
+        if dtype != np.uint8 or in_columns or len(shape) not in (3, 4):
+            raise ValueError(f"{part}_images are {dtype} of shape {shape}, not uint8 images")
+        side = int(np.prod(shape[1:]))
+        for first in range(0, shape[0], PIECE):
+            number = min(PIECE, shape[0] - first)
+            data = file.read(number * side)
+            if len(data) < number * side:
+                raise ValueError(f"{part}_images end after {first} of {shape[0]} images")
+            pixels = np.frombuffer(data, np.uint8).reshape(number, *shape[1:])
+            wanted = row[(row >= first) & (row < first + number)] - first
+            colour = pixels[wanted, ..., None] if len(shape) == 3 else pixels[wanted]
+            images[start : start + len(wanted)] = colour.transpose(0, 3, 1, 2)
+            start += len(wanted)
+    return start
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

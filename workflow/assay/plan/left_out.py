@@ -1,0 +1,98 @@
+"""A study without what its scale leaves out, and without what would show nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from assay.foundation.errors import ConfigError
+from assay.plan.configuration import Configuration, Tree
+
+
+def without_left_out(study: Tree, configuration: Configuration) -> Tree:
+    """The study, less the left-out data sets, models and suites, wherever it names them.
+
+    Tables, figures and columns that show nothing else go with them; so do the paper's words for
+    them, so that the ledger says "not run".
+
+    Raises:
+        ConfigError: a name is not in the catalogue, or nothing is left.
+    """
+    place = f"config/scales/{configuration.settings['scale']}.yaml: leave_out"
+    gone = configuration.scale["leave_out"]
+    for kind, names in gone.items():
+        for name in names:
+            configuration.entry(kind, name, f"{place}.{kind}")
+    if not any(gone.values()):
+        return study
+    grid = []
+    for block in study["grid"]:
+        rest = {kind: [name for name in block[kind] if name not in gone[kind]] for kind in gone}
+        if all(rest.values()):
+            grid.append({**block, **rest})
+    if not grid:
+        raise ConfigError("it leaves nothing of the study's grid", where=place)
+    suites = configuration.catalogue["suites"]
+    kept = {suite for block in grid for suite in block["suites"]}
+    ran, every = (
+        {attack for suite in names for attack in attacks_of(suite, suites)}
+        for names in (kept, suites)
+    )
+    lost = {
+        "datasets": set(gone["datasets"]),
+        "models": set(gone["models"]),
+        "attacks": every - ran,
+    }
+    shown = {
+        part: {name: rest for name, spec in study[part].items() if (rest := _rest(spec, lost))}
+        for part in ("tables", "figures")
+    }
+    words = {
+        kind: {
+            word: named
+            for word, named in study["reported"][kind].items()
+            if lost[kind].isdisjoint(names_in(named))
+        }
+        for kind in lost
+    }
+    listed = {
+        part: [model for model in study[part] if model not in lost["models"]]
+        for part in ("features", "explained")
+    }
+    listed["saliency"] = study["saliency"] and _rest(study["saliency"], lost)
+    headline = {**study["headline"], **_lists(study["headline"], lost)}
+    reported = {**study["reported"], **words}
+    return {**study, **shown, **listed, "grid": grid, "reported": reported, "headline": headline}
+
+
+def _rest(spec: Tree, lost: Mapping[str, set[str]]) -> Tree | None:
+    """What is left of a table or figure; None where one of its lists has lost everything."""
+    lists = _lists(spec, lost)
+    alone = {"dataset": "datasets", "model": "models", "attack": "attacks"}
+    if not all(lists.values()) or any(spec.get(key) in lost[kind] for key, kind in alone.items()):
+        return None
+    return {**spec, **lists}
+
+
+def _lists(spec: Tree, lost: Mapping[str, set[str]]) -> Tree:
+    """The lists of names and cells in a specification, shortened."""
+    lists = {
+        kind: [name for name in spec[kind] if name not in names]
+        for kind, names in lost.items()
+        if kind in spec
+    }
+    if "cells" in spec:
+        lists["cells"] = [cell for cell in spec["cells"] if cell["attack"] not in lost["attacks"]]
+    return lists
+
+
+def attacks_of(suite: str, suites: Mapping[str, Tree]) -> list[str]:
+    """A suite's attacks, and their union."""
+    return [*suites[suite]["attacks"], f"all {suite}"]
+
+
+def names_in(value: Any) -> Iterable[str]:
+    """The names in a value that may be one, a list of them or a mapping to them."""
+    if isinstance(value, Mapping):
+        return [name for part in value.values() for name in names_in(part)]
+    return value if isinstance(value, list) else [value]
