@@ -1,6 +1,7 @@
 """The catalogue says the same as the packages it quotes."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -63,6 +64,15 @@ def test_torchvision_entries_agree_with_the_package(name):
     for file in entry["files"]:
         (url,) = file["copies"][0]["urls"]
         assert url in {mirror + file["path"].split("/")[1] for mirror in known.mirrors}
+
+
+def test_traffic_signs_agree_with_torchvision():
+    code = Path(torchvision.datasets.gtsrb.__file__).read_text(encoding="utf-8")
+    (published,) = ENTRIES["gtsrb_10"]["files"][0]["copies"]
+    folder, _, file = published["urls"][0].rpartition("/")
+    assert f'"{folder}/"' in code
+    assert f"{{base_url}}{file}" in code
+    assert f'md5="{published["digest"].removeprefix("md5:")}"' in code
 
 
 def test_house_numbers_agree_with_torchvision():

@@ -114,6 +114,22 @@ def test_images_of_other_sizes_are_resized_when_a_size_is_set(tmp_path):
     assert make("pets", entry, tmp_path, mirror=mirror).images.shape == (5, 1, 8, 8)
 
 
+def test_images_below_the_smallest_side_are_left_out_and_counted(tmp_path):
+    entries = {
+        **PETS,
+        "x/train/cat/big1.png": png(9, (30, 20)),
+        "x/train/dog/long1.png": png(8, (40, 7)),
+    }
+    entry, mirror = pets(tmp_path, entries, size=[8, 8], smallest=8)
+    data = make("pets", entry, tmp_path, mirror=mirror)
+    assert len(data.images) == 5
+    assert not data.samples["file"].str.contains("long1").any()
+    assert data.metadata["dropped_as_too_small"] == 1
+    entry["settings"]["smallest"] = 100
+    with pytest.raises(DataError, match=r"no image of at least 100 pixels a side.*smallest"):
+        make("pets", entry, tmp_path, mirror=mirror, target="other")
+
+
 def test_a_failed_preparation_leaves_the_earlier_folder_as_it_was(tmp_path):
     entry, mirror = pets(tmp_path)
     before = make("pets", entry, tmp_path, mirror=mirror).digest

@@ -71,6 +71,21 @@ def decode_image(
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
+def image_size(data: bytes, where: str) -> tuple[int, int]:
+    """(W, H) of an image file, from its header alone.
+
+    Raises:
+        DataError: the file is no image.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"is not a readable image ({error})", where=where, remedy="replace or remove the file"
+        ) from error
+
+
 def decode_into(
     images: np.ndarray,
     files: Iterable[tuple[int, str, bytes]],

@@ -6,6 +6,8 @@ Settings:
         the official part; any other group may be used by the entry's ``patient.id``.
     parts: official parts by what `split` says, where it does not say train, val or test.
     size: [H, W] to resize to; without it every image must have the entry's shape.
+    smallest: images with a side below so many pixels are left out, and counted in `dataset.json`;
+        null: none.
 
 The entry's ``patient.id`` is a template over the pattern's groups, such as ``"{class}/{track}"``,
 or null.
@@ -21,11 +23,11 @@ import pandas as pd
 
 from assay.data.archive import Archive, open_archive
 from assay.data.collected import REQUIRED, Collected, Request, new_images
-from assay.data.decode import decode_into
+from assay.data.decode import decode_into, image_size
 from assay.data.fetch import content_digest, fetch
 from assay.foundation.errors import DataError
 
-SETTINGS = {"pattern": REQUIRED, "parts": {}, "size": None}
+SETTINGS = {"pattern": REQUIRED, "parts": {}, "size": None, "smallest": None}
 
 
 def read(request: Request) -> Collected:
@@ -45,6 +47,19 @@ def read(request: Request) -> Collected:
             raise DataError(
                 f"holds {len(samples)} images, {fetched.images} are expected", where=fetched.path
             )
+        facts = {}
+        if settings["smallest"]:
+            large = samples["name"].map(
+                lambda name: min(image_size(archive.read(name), name)) >= settings["smallest"]
+            )
+            facts = {"dropped_as_too_small": int((~large).sum())}
+            samples = samples[large].reset_index(drop=True)
+            if samples.empty:
+                raise DataError(
+                    f"holds no image of at least {settings['smallest']} pixels a side",
+                    where=fetched.path,
+                    remedy=f"lower {request.key('smallest')}",
+                )
         size = tuple(settings["size"]) if settings["size"] else None
         images = new_images(request.folder, len(samples), request.entry["shape"])
         index = {name: row for row, name in enumerate(samples["name"])}
@@ -57,7 +72,7 @@ def read(request: Request) -> Collected:
             remedy=f"set {request.key('size')} to resize",
         )
     images.flush()
-    return Collected(samples.drop(columns="name"), classes, [fetched.record()])
+    return Collected(samples.drop(columns="name"), classes, [fetched.record()], facts=facts)
 
 
 def _list(archive: Archive, pattern: re.Pattern, request: Request) -> pd.DataFrame:
