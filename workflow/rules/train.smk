@@ -52,7 +52,7 @@ rule train_model:
         "../../envs/torch.yaml"
     threads: SETTINGS["threads"]
     resources:
-        mem_mb=6000,  # uint8 images of the largest set, a network, its optimiser, one checkpoint
+        mem_mb=memory(5000, 1),  # the training images as bytes, a network, its optimiser, one checkpoint
         gpu=GPUS,
         runtime=240,
     params:

@@ -346,6 +346,28 @@ def test_missing_and_empty_folders_are_told(tmp_path, folder):
         make("mine", folder_entry(folder / "empty"), tmp_path)
 
 
+@pytest.mark.parametrize("name", ["1.dcm", "scan.nii.gz", "deep/2.DCM"])
+def test_medical_formats_are_named_and_refused_with_the_remedy(folder, tmp_path, name):
+    (folder / "well" / name).parent.mkdir(exist_ok=True)
+    (folder / "well" / name).write_bytes(b"DICM")
+    with pytest.raises(DataError, match=rf"{name}: is of a medical format.*export it as 8-bit PNG"):
+        make("mine", folder_entry(folder), tmp_path)
+
+
+def test_colour_that_is_lost_is_told_and_grey_in_three_channels_is_not(folder, tmp_path, caplog):
+    grey = Image.open(folder / "ill/0.png").convert("RGB")
+    grey.save(folder / "ill/0.png")
+    make("mine", folder_entry(folder), tmp_path)
+    assert "coloured" not in caplog.text
+    Image.new("RGB", grey.size, (200, 30, 30)).save(folder / "well/1.png")
+    make("mine", folder_entry(folder), tmp_path, target="again")
+    assert "1 of 6 images are coloured and were made grey" in caplog.text
+    assert "well/1.png" in caplog.text
+    caplog.clear()
+    make("mine", folder_entry(folder, channels=3), tmp_path, target="third")
+    assert "coloured" not in caplog.text
+
+
 # --- npz and idx files ---
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ from PIL import Image
 from assay.foundation.errors import DataError
 from assay.foundation.progress import progress
 
+log = logging.getLogger(__name__)
+
 MAX_PIXELS = 64_000_000
 """Largest image that is decoded; a small file may claim to be far larger."""
 
@@ -23,6 +26,10 @@ THREADS_FROM_PIXELS = 128 * 128
 but a 64×64 JPEG decodes faster than the lock changes hands (2 threads take 1.4 times as long)."""
 
 BATCH = 128
+
+COLOUR = 4.0
+"""Mean difference between the channels, in grey levels, from which an image counts as coloured: the
+compression of a grey JPEG with three channels leaves less."""
 
 CHANNELS_TO_MODE = {1: "L", 3: "RGB"}
 
@@ -44,6 +51,13 @@ def decode_image(
     Raises:
         DataError: the file is no image, is damaged, far too large, or deeper than 8 bits.
     """
+    return _decode(data, channels, size, where)[0]
+
+
+def _decode(
+    data: bytes, channels: int, size: tuple[int, int] | None, where: str
+) -> tuple[np.ndarray, bool]:
+    """As :func:`decode_image`, and whether colour was lost."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -58,6 +72,7 @@ def decode_image(
                     where=where,
                     remedy="convert it to 8 bits with a window that suits the images",
                 )
+            lost = channels == 1 and _coloured(image)
             image = image.convert(CHANNELS_TO_MODE[channels])
             if size is not None and image.size != size[::-1]:
                 image = image.resize(size[::-1], Image.Resampling.BILINEAR)
@@ -68,7 +83,15 @@ def decode_image(
         raise DataError(
             f"is not a readable image ({error})", where=where, remedy="replace or remove the file"
         ) from error
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1), lost
+
+
+def _coloured(image: Image.Image) -> bool:
+    """Whether an image has colours, and not only the three channels for them."""
+    if image.mode in ("1", "L", "LA"):
+        return False
+    pixels = np.asarray(image.convert("RGB").reduce(max(1, min(image.size) // 32)))
+    return float(np.ptp(pixels, axis=-1).mean()) > COLOUR
 
 
 def image_size(data: bytes, where: str) -> tuple[int, int]:
@@ -111,10 +134,13 @@ def decode_into(
     """
     count, channels, height, width = images.shape
     digests = [""] * count
+    coloured: list[str] = []
 
     def work(batch: list[tuple[int, str, bytes]]) -> int:
         for index, name, data in batch:
-            pixels = decode_image(data, channels=channels, size=size, where=name)
+            pixels, lost = _decode(data, channels, size, name)
+            if lost:
+                coloured.append(name)
             if pixels.shape[1:] != (height, width):
                 raise DataError(
                     f"is {pixels.shape[2]}×{pixels.shape[1]} pixels where {width}×{height} are "
@@ -133,6 +159,13 @@ def decode_into(
         while batches := list(islice(_batches(source), 2 * threads)):
             for done in pool.map(work, batches):
                 bar.update(done)
+    if coloured:
+        log.warning(
+            "%d of %d images are coloured and were made grey, %s for one; 3 channels keep colours",
+            len(coloured),
+            count,
+            min(coloured),
+        )
     return digests
 
 

@@ -21,6 +21,9 @@ from assay.foundation.errors import DataError
 
 SETTINGS = {"folder": None, "patients": None, "channels": 1, "size": None}
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+# Medical formats hold more than 8 bits, and often volumes: which window or slice is meant, only
+# their owner knows.
+MEDICAL = {".dcm", ".dicom", ".ima", ".mha", ".mhd", ".nii", ".nrrd"}
 
 
 def read(request: Request) -> Collected:
@@ -76,6 +79,7 @@ def _list(folder: Path, classes: list[str]) -> pd.DataFrame:
         )
     rows = []
     for label, name in enumerate(classes):
+        _refuse_medical(folder / name)
         files = sorted(
             path.relative_to(folder).as_posix()
             for path in (folder / name).rglob("*")
@@ -90,6 +94,16 @@ def _list(folder: Path, classes: list[str]) -> pd.DataFrame:
             )
         rows.extend({"file": file, "label": label} for file in files)
     return pd.DataFrame(rows)
+
+
+def _refuse_medical(folder: Path) -> None:
+    for path in sorted(folder.rglob("*")):
+        if MEDICAL.intersection(suffix.lower() for suffix in path.suffixes):
+            raise DataError(
+                "is of a medical format, which is not read",
+                where=path,
+                remedy="export it as 8-bit PNG with a window that suits the images",
+            )
 
 
 def _patients(request: Request, folder: Path, files: pd.Series) -> list[str] | None:
