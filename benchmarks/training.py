@@ -33,7 +33,8 @@ from assay.training.loop import RECIPES, train
 
 ROOT = Path(__file__).resolve().parents[1]
 ARCHIVE = "medical-mnist.zip"
-NETWORKS = {"resnet18": 1, "gbz": 3}  # and how many times --images an epoch of it has
+# And how many times --images an epoch of it has.
+NETWORKS = {"resnet18": 1, "gbz": 3, "resnet20": 0.5, "resnet20_adv": 0.25}
 
 
 def catalogue(name: str) -> dict:
@@ -160,16 +161,18 @@ class Race:
         return epoch
 
     def run(self, rounds: int) -> list[list[str]]:
-        """Rows of the table."""
-        seconds = interleaved(
-            {"bare": self.bare(), "assay": self.assay(), "folder": self.image_folder()}, rounds
-        )
+        """Rows of the table; adversarial training is beside as many bare steps as it takes."""
+        steps = 1 + (self.recipe.get("adversary") or {}).get("steps", 0)
+        loops = {"bare": self.bare(), "assay": self.assay(), "folder": self.image_folder()}
+        if steps > 1:
+            del loops["folder"]
+        seconds = interleaved(loops, rounds)
         # The epoch alone, as history.csv has it: building the network, and the checkpoint, which
         # is due once a minute whatever an epoch takes, are reported apart.
         seconds["assay"] = self.epoch_seconds[-rounds:]
         titles = {
             "bare": "bare forward + backward + update",
-            "assay": "assay, an epoch",
+            "assay": "assay, an epoch" + (f" ({steps - 1} inner steps)" if steps > 1 else ""),
             "folder": "ImageFolder + DataLoader(num_workers=2)",
         }
         return [
@@ -177,9 +180,11 @@ class Race:
                 self.entry["title"] if key == "bare" else "",
                 title,
                 f"{len(self.labels) / statistics.median(seconds[key]):.0f}",
-                f"{ratio(seconds[key], seconds['bare']):.2f}",
+                f"{ratio(seconds[key], seconds['bare']) / (steps if key == 'assay' else 1):.2f}"
+                + (f" (/ {steps})" if key == "assay" and steps > 1 else ""),
             ]
             for key, title in titles.items()
+            if key in seconds
         ]
 
     def checkpoint_seconds(self) -> float:
@@ -209,7 +214,7 @@ def main() -> None:
     rows, checkpoints = [], []
     for name, share in NETWORKS.items():
         with tempfile.TemporaryDirectory() as place:
-            what = extract(Path(place), share * arguments.images)
+            what = extract(Path(place), int(share * arguments.images))
             race = Race(name, Path(place))
             rows += race.run(arguments.rounds)
             checkpoints.append(f"{race.entry['title']} {race.checkpoint_seconds():.1f} s")
@@ -218,9 +223,11 @@ def main() -> None:
         f"""
 ## Training
 
-{what}, {arguments.images} (ResNet18) or {3 * arguments.images} (GBZ) per epoch, batches of 64, no
-validation; {machine()}. The three loops ran interleaved, {arguments.rounds} rounds; images/s is the
-median, the ratio is the median of the rounds' ratios.
+{what}, {arguments.images} images an epoch (ResNet18; GBZ three times,
+ResNet-20 half, adversarial training a quarter as many), batches of 64 (ResNet-20: 32), no
+validation; {machine()}.
+The loops ran interleaved, {arguments.rounds} rounds; images/s is the median, the ratio is the
+median of the rounds' ratios; that of adversarial training is divided by its inner steps and one.
 A checkpoint is due once a minute; building the network and writing one takes
 {", ".join(checkpoints)}.
 

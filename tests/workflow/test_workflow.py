@@ -179,8 +179,8 @@ def prolong(project):
     project.edit("config/scales/smoke.yaml", "chunk: 24", "chunk: 4")
     project.edit(
         "config/scales/smoke.yaml",
-        "  attacks:\n",
-        "    gbz_as_coded: {training: {epochs: 40}}\n  attacks:\n",
+        "gbz_as_coded: {settings: {input_size: 32}}",
+        "gbz_as_coded: {settings: {input_size: 68}, training: {epochs: 40}}",
     )
     project.edit(
         "config/scales/smoke.yaml",
