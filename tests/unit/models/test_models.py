@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
+from torch import nn
 from torch.nn import functional
 
 from assay.foundation.errors import ModelError
@@ -43,9 +44,24 @@ def labels() -> torch.Tensor:
     return torch.tensor([0, 1, 2, 3, 0, 1])
 
 
+def settled(model):
+    """With running statistics of the activations, without which those of deep networks explode."""
+    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = None  # the plain mean over all batches
+    with torch.no_grad():
+        model.train().training_loss(
+            torch.rand(16, *SHAPE, generator=seeded(2)), torch.arange(16) % CLASSES, seeded()
+        )
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return model.eval()
+
+
 @pytest.fixture(params=sorted(CATALOGUE))
 def model(request):
-    return made(request.param).eval()
+    return settled(made(request.param))
 
 
 def test_decisions_draws_and_features_have_their_shapes(model, images):

@@ -33,6 +33,7 @@ class CBRLargeT(Classifier):
     """
 
     max_batch = 32
+    channels_last = False
     depth = len(WIDTHS) + 1
 
     def __init__(self, *, classes: int, shape: tuple[int, int, int], padding: str = "valid"):

@@ -29,7 +29,7 @@ from assay.foundation.errors import TrainingError
 from assay.foundation.files import digest_of
 from assay.foundation.progress import progress
 from assay.foundation.seeds import seed_for
-from assay.models.base import Classifier
+from assay.models.base import Classifier, placed
 from assay.training.adversary import Adversary
 from assay.training.augment import augmentations
 from assay.training.checkpoints import Checkpoints
@@ -168,7 +168,7 @@ def train(
     checkpoints = Checkpoints(work, _identity(model, settings, names, sizes))
     try:
         training = _Training(
-            model.to(device),
+            placed(model, device),
             _Images.take(images, labels, train_indices, device),
             _Images.take(images, labels, val_indices, device),
             settings,
