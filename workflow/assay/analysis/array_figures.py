@@ -26,8 +26,7 @@ from assay.analysis.figure_parts import (
     wrapped,
 )
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.style import looks, radius_text
-from assay.analysis.table_parts import title_of
+from assay.analysis.style import looks, radius_text, title_of
 
 POINTS_SHOWN = 3000  # in a scatter plot; more only hide each other
 

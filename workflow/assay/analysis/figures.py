@@ -34,8 +34,19 @@ from assay.analysis.figure_parts import (
     wrapped,
 )
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.style import COMPARED, FAINT, GREY, Look, looks, radius_text, short_table, style
-from assay.analysis.table_parts import p_text, title_of
+from assay.analysis.style import (
+    COMPARED,
+    FAINT,
+    GREY,
+    Look,
+    attack_title,
+    looks,
+    radius_text,
+    short_table,
+    style,
+    title_of,
+)
+from assay.analysis.table_parts import p_text
 from assay.foundation.errors import ConfigError
 from assay.foundation.files import atomic_path
 
@@ -318,7 +329,7 @@ def _mcnemar_panels(
             ["dataset", "scheme", "epsilon"], sort=False
         ):
             place = [] if len(spec.get("datasets", ())) == 1 else where(dataset, scheme)
-            title = ", ".join([*place, _attack_title(study, attack), f"ε = {radius_text(epsilon)}"])
+            title = ", ".join([*place, attack_title(study, attack), f"ε = {radius_text(epsilon)}"])
             pairs = {}
             for row in cell.itertuples():
                 pairs[row.model_a, row.model_b] = row.difference, row.holm_p, row.significant
@@ -327,14 +338,6 @@ def _mcnemar_panels(
     if not panels:
         raise nothing_to_draw(spec, f"no paired tests of {spec['attacks']}")
     return panels
-
-
-def _attack_title(study: Study, attack: str) -> str:
-    """An attack's title, or that of the union over a suite."""
-    suite = attack.removeprefix("all ")
-    if suite == attack:
-        return title_of(study, "attacks", attack)
-    return title_of(study, "suites", suite)
 
 
 # --- certified accuracy ------------------------------------------------------------------------

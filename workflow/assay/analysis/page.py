@@ -21,7 +21,17 @@ from markupsafe import Markup, escape
 
 from assay.analysis.ledger import less_in_words
 from assay.analysis.rows import PLACE, several_schemes
-from assay.analysis.style import Look, looks, measured, number, radius_text, short_table, text_of
+from assay.analysis.style import (
+    Look,
+    attack_title,
+    looks,
+    measured,
+    number,
+    radius_text,
+    short_table,
+    text_of,
+    title_of,
+)
 from assay.foundation.errors import AssayError
 from assay.foundation.files import write_text
 from assay.foundation.provenance import provenance
@@ -640,7 +650,7 @@ class _Study:
         return ", ".join([*named, scheme] if self.schemes else named)
 
     def _title(self, kind: str, name: str) -> str:
-        return self.study.get("titles", {}).get(kind, {}).get(name, name)
+        return title_of(self.study, kind, name)
 
     def _look(self, model: str) -> Look:
         return self.looks[model]
@@ -652,7 +662,7 @@ class _Study:
 
     def _attack(self, attack: str, epsilon: float) -> str:
         budget = self._budget(attack, epsilon)
-        return self._title("attacks", attack) + (f" ({budget})" if budget else "")
+        return attack_title(self.study, attack) + (f" ({budget})" if budget else "")
 
     def _links(
         self, stem: str, formats: Mapping[str, str] = TABLE_FORMATS

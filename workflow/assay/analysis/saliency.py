@@ -24,8 +24,8 @@ from assay.analysis.figure_parts import (
 )
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
-from assay.analysis.style import COLOURS, radius_text
-from assay.analysis.table_parts import Table, caption_of, models_of, place_columns, title_of
+from assay.analysis.style import COLOURS, radius_text, title_of
+from assay.analysis.table_parts import Table, caption_of, models_of, place_columns
 from assay.foundation.errors import ConfigError
 
 METHODS = {"gradient": "gradient", "integrated_gradients": "integrated gradients"}

@@ -8,6 +8,7 @@ import pandas as pd
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
 from assay.analysis.statistics import ALPHA, POOLED
+from assay.analysis.style import title_of
 from assay.analysis.table_parts import (
     BOLD,
     INTERVAL,
@@ -28,7 +29,6 @@ from assay.analysis.table_parts import (
     placed,
     places_of,
     selected,
-    title_of,
 )
 
 _SIZE_TITLES = {"depth": "Depth", "parameters": "Parameters", "flops": "FLOPs"}

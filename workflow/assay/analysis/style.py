@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +62,18 @@ def radius_text(epsilon: float) -> str:
     if len(plain) > 5 and abs(levels - round(levels, 2)) < 1e-4 * levels:
         return f"{round(levels, 2):g}/255"
     return plain
+
+
+def attack_title(study: Mapping[str, Any], attack: str) -> str:
+    """An attack's title, or that of the union over a suite."""
+    suite = attack.removeprefix("all ")
+    if suite == attack:
+        return title_of(study, "attacks", attack)
+    return f"All of: {title_of(study, 'suites', suite)}"
+
+
+def title_of(study: Mapping[str, Any], kind: str, name: str) -> str:
+    return study.get("titles", {}).get(kind, {}).get(name, name)
 
 
 def short_table(table: str) -> str:

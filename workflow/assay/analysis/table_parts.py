@@ -11,7 +11,7 @@ import pandas as pd
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE, several_schemes
-from assay.analysis.style import radius_text
+from assay.analysis.style import attack_title, radius_text, title_of
 
 Study = Mapping[str, Any]
 Spec = Mapping[str, Any]
@@ -134,16 +134,12 @@ def accuracy_text(row: Any) -> str:
 
 
 def cell_title(study: Study, inputs: AnalysisInputs, attack: str, epsilon: float) -> str:
-    title = title_of(study, "attacks", attack)
+    title = attack_title(study, attack)
     norms = inputs.accuracy.norm[inputs.accuracy.attack == attack]
     norm = next(iter(norms), "none")
     unit = {"none": "", "l0": f" ({epsilon:g} pixel{'s' if epsilon != 1 else ''})",
             "severity": f" {epsilon:g}"}  # fmt: skip
     return title + unit.get(norm, f" ε = {radius_text(epsilon)}")
-
-
-def title_of(study: Study, kind: str, name: str) -> str:
-    return study.get("titles", {}).get(kind, {}).get(name, name)
 
 
 def places_of(rows: pd.DataFrame) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ from assay.analysis.size_tables import (
     selection_table,
     trend_table,
 )
-from assay.analysis.style import measured, number, short_table, text_of
+from assay.analysis.style import measured, number, short_table, text_of, title_of
 from assay.analysis.table_parts import (
     BOLD,
     INTERVAL,
@@ -47,7 +47,6 @@ from assay.analysis.table_parts import (
     placed,
     places_of,
     selected,
-    title_of,
 )
 from assay.foundation.errors import ConfigError
 from assay.foundation.files import atomic_path, write_text
