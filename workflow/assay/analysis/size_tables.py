@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -38,22 +40,24 @@ def complexity_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """How large the networks are, by every measure, beside their accuracy."""
     cells, models = cells_of(spec["cells"], inputs), models_of(spec, inputs)
     tidy = on_datasets(selected(inputs, cells, models), spec)
-    lines = []
-    for place in places_of(tidy):
-        heads = {model: {"Model": title_of(study, "models", model)} for model in models}
-        for name, title in _SIZE_TITLES.items():
-            known = {model: inputs.sizes[name].get((place[0], model)) for model in models}
-            tidy[name] = tidy.get(name, np.nan)
-            order = sorted({size for size in known.values() if size is not None})
-            for model, size in known.items():
-                text = "–"
-                if size is not None:
-                    text = f"{size:,.0f} ({order.index(size) + 1})"
-                    tidy.loc[(tidy.dataset == place[0]) & (tidy.model == model), name] = size
-                heads[model][title] = text
-        for model in models:
-            entries = {cell_title(study, inputs, *cell): (*place, model, *cell) for cell in cells}
-            lines.append(({**place_columns(place, tidy, study), **heads[model]}, entries))
+    for name in _SIZE_TITLES:
+        keys = zip(tidy.dataset, tidy.model, strict=True)
+        tidy[name] = [inputs.sizes[name].get(key, np.nan) for key in keys]
+    lines = [
+        (
+            {
+                **place_columns(place, tidy, study),
+                "Model": title_of(study, "models", model),
+                **{
+                    title: _ranked(inputs.sizes[name], place[0], model, models)
+                    for name, title in _SIZE_TITLES.items()
+                },
+            },
+            {cell_title(study, inputs, *cell): (*place, model, *cell) for cell in cells},
+        )
+        for place in places_of(tidy)
+        for model in models
+    ]
     display, bold = filled(lines, tidy, accuracy_text)
     legend = (
         "In brackets behind a size its rank, 1 the smallest. Depth: weighted layers between image "
@@ -61,6 +65,15 @@ def complexity_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         f"standard deviation over splits; in brackets {INTERVAL}. {BOLD}"
     )
     return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy), bold)
+
+
+def _ranked(
+    sizes: Mapping[tuple[str, str], float], dataset: str, model: str, models: list[str]
+) -> str:
+    """A model's size and its rank among all."""
+    order = sorted({sizes[dataset, name] for name in models if (dataset, name) in sizes})
+    size = sizes.get((dataset, model))
+    return "–" if size is None else f"{size:,.0f} ({order.index(size) + 1})"
 
 
 def trend_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
