@@ -110,7 +110,9 @@ def test_a_suite_and_features_say_what_made_them_in_every_file(tmp_path, monkeyp
     save_weights(model.state_dict(), Path("weights.safetensors"))
     ids = {"dataset": "digits", "split": "kfold_0", "model": "dbx"}
     files = {"images": "data/images.npy", "split": "split.parquet"}
-    attacks = [attack for attack in plan.suite("natural", "phantom") if attack["name"] == "clean"]
+    attacks = [
+        attack for attack in plan.suite("natural", "phantom", "gbz") if attack["name"] == "clean"
+    ]
     evaluation = {"samples": 6, "chunk": 6, "replays": 2, "examples": 2}
     job = {
         "input": SimpleNamespace(**files, weights="weights.safetensors"),

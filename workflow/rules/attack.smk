@@ -29,7 +29,7 @@ rule run_suite:
         runtime=480,
     params:
         entry=lambda w: PLAN.model(w.dataset, w.model),
-        attacks=lambda w: PLAN.suite(w.suite, w.dataset),
+        attacks=lambda w: PLAN.suite(w.suite, w.dataset, w.model),
         evaluation=PLAN.configuration.scale["evaluation"],
         seed=PLAN.seed,
         code=lambda w: digest(

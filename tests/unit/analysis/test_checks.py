@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from factory import outcomes, study
 
-from assay.analysis.checks import CHECKS, checks, verdict
+from assay.analysis.checks import CHECKS, checks, evaluations, verdict
 
 TWINS = study()["tables"]["defects"]["pairs"]
 
@@ -109,12 +109,13 @@ def test_networks_of_another_split_scheme_are_judged_apart(run):
 
 def test_one_model_may_be_judged_alone_where_it_is_known_what_all_were_to_be_tested_on(run):
     mine = run[run.model == "gbz"]
-    expected = {("medical_mnist", "kfold"): len(mine)}
+    expected = evaluations(mine)
     alone, all_ = checks(mine, expected=expected), checks(run)
     pd.testing.assert_frame_equal(alone, all_[all_.model == "gbz"].reset_index(drop=True))
     got = finding(mine, "D41")
     assert got.status == "pass"
-    more = checks(mine, expected={("medical_mnist", "kfold"): 2 * len(mine)}).set_index("check")
+    doubled = {attack: 2 * count for attack, count in expected.items()}
+    more = checks(mine, expected=doubled).set_index("check")
     assert more.loc["D41 lint"].figure == pytest.approx(0.5)
 
 
@@ -275,9 +276,17 @@ def test_attacked_accuracy_above_the_clean_one_fails(run):
 
 
 def test_a_model_that_skipped_an_attack_is_flagged(run):
-    skipped = run[~where(run, "pgd_l2")]
+    skipped = run[~where(run, "fgsm")]
     assert finding(skipped, "D41").status == "flag"
     assert finding(skipped, "D41", model="dbx").status == "pass"
+    spared = checks(skipped, exempt={"gbz": ["fgsm"]})
+    spared = spared[(spared.model == "gbz") & (spared.check == "D41 lint")]
+    assert spared.status.item() == "pass"
+
+
+def test_a_suite_of_other_models_is_not_missing(run):
+    """Every suite that the grid gives a model must be there, or nothing is analysed."""
+    assert finding(run[~where(run, "pgd_l2")], "D41").status == "pass"
 
 
 def test_every_sentence_is_a_sentence(run):

@@ -73,7 +73,7 @@ def test_prose_is_no_parameter_but_every_setting_is():
     entry = plan.entry("models", "gbz")
     assert "title" not in entry
     assert "settings" in entry
-    suite = plan.suite("linf_whitebox", "medical_mnist")
+    suite = plan.suite("linf_whitebox", "medical_mnist", "gbz")
     assert [attack["name"] for attack in suite] == ["fgsm", "pgd_linf"]
     assert suite[0]["code"] != suite[1]["code"]
 
@@ -284,7 +284,7 @@ def test_planning_all_of_a_study_at_paper_scale_takes_a_moment():
     started = time.perf_counter()
     plan = make_plan(read_configuration({"scale": "paper"}))
     for cell in plan.cells:
-        plan.suite(cell.suite, cell.dataset)
+        plan.suite(cell.suite, cell.dataset, cell.model)
     assert time.perf_counter() - started < 5
 
 
@@ -389,10 +389,21 @@ def test_an_entry_changes_with_the_data_set_and_the_scale_s_overrides_lie_on_top
     assert smaller["epochs"] < 800
     assert smaller["augment"] == [{"name": "noise", "deviation": 0.01}]
     attack = {
-        dataset: plan.suite("thesis_linf", dataset)[0] for dataset in ("mnist", "gtsrb_subset")
+        dataset: plan.suite("thesis_linf", dataset, "eabs")[0]
+        for dataset in ("mnist", "gtsrb_subset")
     }
     assert attack["mnist"]["epsilons"] == [0.3]
     assert attack["gtsrb_subset"]["settings"]["restarts"] == 20
+
+
+def test_attacks_on_reconstructions_meet_generative_models_alone():
+    plan = make_plan(thesis())
+    met = {
+        model: [attack["name"] for attack in plan.suite("adaptive_linf", "mnist", model)]
+        for model in ("eabs", "cnn")
+    }
+    assert met["eabs"] == ["apgd_margin_linf", "latent_descent_linf", "square_linf"]
+    assert met["cnn"] == ["apgd_margin_linf", "square_linf"]
 
 
 def test_what_a_scale_leaves_out_is_gone_from_grid_tables_figures_and_names():

@@ -8,7 +8,7 @@ one: none may beat its own correction.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import stats
 
 from assay.analysis.accuracy import BALLS
-from assay.analysis.rows import PLACE, keyed, numbered
+from assay.analysis.rows import ATTACKED, PLACE, keyed, numbered
 from assay.analysis.statistics import holm
 from assay.analysis.style import radius_text
 
@@ -60,7 +60,8 @@ def checks(
     outcomes: pd.DataFrame,
     thresholds: Mapping[str, float] | None = None,
     twins: Sequence[Mapping[str, str]] = (),
-    expected: Mapping[tuple[str, str], int] | None = None,
+    expected: Mapping[tuple[str, str, str, str], int] | None = None,
+    exempt: Mapping[str, Collection[str]] | None = None,
 ) -> pd.DataFrame:
     """Runs every check on every model.
 
@@ -70,8 +71,10 @@ def checks(
             (config/config.yaml, ``checks``).
         twins: mappings with ``published`` and ``corrected`` (attack ids): the pairs of the study's
             tables of defects.
-        expected: evaluations (split, image, attack, budget) that the models of a data set and split
-            scheme have together; counted in `outcomes` where it is not given.
+        expected: evaluations (split, image, budget) of each attack that the models of a data set
+            and split scheme have together, as :func:`evaluations` gives them; counted in `outcomes`
+            where they are not given.
+        exempt: attacks of their suites that models need not meet, by model.
 
     Returns:
         One row per data set, split scheme, model and check that applies: figure (a share, unless
@@ -85,7 +88,14 @@ def checks(
     expected = evaluations(outcomes) if expected is None else expected
     rows = []
     for (*place, model), mine in outcomes.groupby([*PLACE, "model"], observed=True, sort=False):
-        evaluated = _Evaluated(mine, expected[*place], classes[place[0]], limits, twins)
+        # A suite that a model was never meant to meet is not missing; an attack of one it met is.
+        met, spared = set(mine.suite), (exempt or {}).get(model, ())
+        wanted = sum(
+            count
+            for (*where, suite, attack), count in expected.items()
+            if where == place and suite in met and attack not in spared
+        )
+        evaluated = _Evaluated(mine, wanted, classes[place[0]], limits, twins)
         for check, judge in CHECKS.items():
             finding = judge(evaluated)
             if finding:
@@ -119,11 +129,11 @@ def verdict(frame: pd.DataFrame) -> pd.DataFrame:
 _EVALUATION = ["dataset", "split", "suite", "attack", "epsilon", "sample"]
 
 
-def evaluations(outcomes: pd.DataFrame) -> Counter[tuple[str, str]]:
-    """How many evaluations (split, image, attack, budget) any model had, by (data set, scheme)."""
+def evaluations(outcomes: pd.DataFrame) -> Counter[tuple[str, str, str, str]]:
+    """How many evaluations (split, image, budget) any model had, by :data:`ATTACKED`."""
     rows = keyed(outcomes)
     _, first = numbered(*(rows[name] for name in _EVALUATION))
-    return Counter(rows[PLACE].iloc[first].groupby(PLACE, observed=True).size().to_dict())
+    return Counter(rows[ATTACKED].iloc[first].groupby(ATTACKED, observed=True).size().to_dict())
 
 
 class _Evaluated:
@@ -131,7 +141,8 @@ class _Evaluated:
 
     Attributes:
         rows: the outcome rows.
-        expected: evaluations that the models of this data set have together.
+        expected: evaluations by this model's attacks that the models of this data set have
+            together.
         classes: how many the data set has.
         limits: the thresholds.
         twins: pairs of a published attack and its correction.
@@ -378,7 +389,7 @@ def _lint(run: _Evaluated) -> Finding:
         return Finding(len(faults), FAIL, f"Impossible: {'; '.join(faults)}.")
     missing = 1 - len(rows) / run.expected
     if missing > 0:
-        sentence = f"{missing:.1%} of the evaluations that other models had are missing."
+        sentence = f"{missing:.1%} of what other models had of the same attacks are missing."
         return Finding(missing, FLAG, sentence)
     sentence = "No row twice, no attacked accuracy above the clean one, equal budgets."
     return Finding(0.0, PASS, sentence)

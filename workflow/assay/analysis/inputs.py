@@ -63,7 +63,7 @@ def read_statistic(path: Path | str) -> pd.DataFrame:
 class _BySuite(NamedTuple):
     accuracy: pd.DataFrame
     paired: Paired
-    evaluations: Counter[tuple[str, str]]
+    evaluations: Counter[tuple[str, str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -183,11 +183,20 @@ class AnalysisInputs:
         rule, expected = self._rule("checks"), self._by_suite.evaluations
         return pd.concat(
             (
-                checks.checks(self.outcomes(checks.NEEDED, **ids), rule, twins, expected)
+                checks.checks(
+                    self.outcomes(checks.NEEDED, **ids), rule, twins, expected, self._exempt
+                )
                 for ids in self._parts("dataset", "model")
             ),
             ignore_index=True,
         )
+
+    @property
+    def _exempt(self) -> dict[str, list[str]]:
+        """Attacks that the plan spares a model: those on reconstructions, where it makes none."""
+        access, models = self.study.get("access", {}), self.study.get("models", {})
+        spared = [attack for attack, needs in access.items() if needs == "reconstructions"]
+        return {model: spared for model, entry in models.items() if entry["family"] != "generative"}
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:

@@ -9,6 +9,8 @@ import pandas as pd
 EPSILON_DIGITS = 9
 # What is never averaged over: networks of one data set differ by how it was split.
 PLACE = ["dataset", "scheme"]
+# What all models that met an attack share.
+ATTACKED = [*PLACE, "suite", "attack"]
 
 
 def keyed(outcomes: pd.DataFrame) -> pd.DataFrame:

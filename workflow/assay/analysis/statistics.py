@@ -21,7 +21,7 @@ from statsmodels.stats import contingency_tables
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from assay.analysis.rows import PLACE, grouped, keyed, numbered
+from assay.analysis.rows import ATTACKED, grouped, keyed, numbered
 
 ALPHA = 0.05
 POWER = 0.8
@@ -474,10 +474,10 @@ class Paired:
         )
 
     @property
-    def evaluations(self) -> Counter[tuple[str, str]]:
-        """How many rows there are by (data set, scheme)."""
+    def evaluations(self) -> Counter[tuple[str, str, str, str]]:
+        """How many rows there are by :data:`ATTACKED`."""
         rows = self.cells.assign(rows=np.bincount(self.cell, minlength=len(self.cells)))
-        return Counter(rows.groupby(PLACE).rows.sum().to_dict())
+        return Counter(rows.groupby(ATTACKED).rows.sum().to_dict())
 
     def pooled(self) -> Paired:
         """Splits put together where no image is tested in two of them."""

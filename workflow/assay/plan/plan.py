@@ -205,11 +205,17 @@ class Plan:
         name, _, index = split.rpartition("_")
         return self.entry("splits", name), int(index)
 
-    def suite(self, suite: str, dataset: str) -> list[Tree]:
-        """A suite's attacks on a data set in order, each with its name and its code's digest."""
+    def suite(self, suite: str, dataset: str, model: str) -> list[Tree]:
+        """A suite's attacks on a data set in order, each with its name and its code's digest.
+
+        Attacks that look at a class's reconstructions are for generative models.
+        """
+        generative = self.configuration.catalogue["models"][model]["family"] == "generative"
         attacks = []
         for name in self.configuration.catalogue["suites"][suite]["attacks"]:
             entry = self.entry("attacks", name, dataset)
+            if _access(entry) == "reconstructions" and not generative:
+                continue
             attacks.append({"name": name, **entry, "code": code_digest(entry["implementation"])})
         return attacks
 
