@@ -1,5 +1,6 @@
 # make demo   the whole workflow on embedded data, no network: report/demo/index.html
 # make test   unit, workflow and browser tests        make lint   ruff, snakefmt, snakemake --lint
+# make cluster   the SLURM profile on a real SLURM of one node
 # make oracle   attacks against public libraries, strength        make bench   the same, speed
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ CORES ?= all
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test oracle lint format bench setup clean
+.PHONY: demo test oracle cluster lint format bench setup clean
 
 $(VENV)/.run: envs/requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "assay needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -55,6 +56,10 @@ format: $(VENV)/.dev
 # The libraries ask for most of its passes: with it, tests would take longer than people wait.
 oracle: $(VENV)/.oracle
 	$(BIN)/python -m pytest tests/oracle
+
+# A real SLURM of one node: Debian's slurmctld, slurmd, slurm-client and munge, and root.
+cluster: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/cluster
 
 bench: $(VENV)/.oracle
 	$(BIN)/python benchmarks/training.py

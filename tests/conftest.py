@@ -80,6 +80,27 @@ class Project:
         assert old in text, f"{file} does not hold {old!r}"
         path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
+    def prolong(self) -> Project:
+        """Makes training and attack of one model long enough to be stopped in their midst."""
+        scale = "config/scales/smoke.yaml"
+        self.edit(scale, "chunk: 24", "chunk: 4")
+        self.edit(
+            scale,
+            "gbz_as_coded: {settings: {input_size: 32}}",
+            "gbz_as_coded: {settings: {input_size: 68}, training: {epochs: 40}}",
+        )
+        self.edit(
+            scale,
+            "pgd_linf: {epsilons: [0.03, 0.1], settings: {steps: 3",
+            "pgd_linf: {epsilons: [0.03, 0.1], settings: {steps: 50",
+        )
+        self.edit(
+            "workflow/assay/training/loop.py",
+            "checkpoint_every_s: float = 60.0",
+            "checkpoint_every_s: float = 0.5",
+        )
+        return self
+
     def twin(self, folder: Path) -> Project:
         """A second copy with results, reports and Snakemake's records, times kept."""
         shutil.copytree(self.folder, folder, symlinks=True, copy_function=shutil.copy2)

@@ -174,31 +174,10 @@ OUTCOME = next(path for path in TARGETS.outcomes if "kfold_0/gbz_as_coded/linf" 
 WEIGHTS = "results/smoke/models/phantom/kfold_0/gbz_as_coded/weights.safetensors"
 
 
-def prolong(project):
-    """Makes training and attack of one model long enough to be stopped in their midst."""
-    project.edit("config/scales/smoke.yaml", "chunk: 24", "chunk: 4")
-    project.edit(
-        "config/scales/smoke.yaml",
-        "gbz_as_coded: {settings: {input_size: 32}}",
-        "gbz_as_coded: {settings: {input_size: 68}, training: {epochs: 40}}",
-    )
-    project.edit(
-        "config/scales/smoke.yaml",
-        "pgd_linf: {epsilons: [0.03, 0.1], settings: {steps: 3",
-        "pgd_linf: {epsilons: [0.03, 0.1], settings: {steps: 50",
-    )
-    project.edit(
-        "workflow/assay/training/loop.py",
-        "checkpoint_every_s: float = 60.0",
-        "checkpoint_every_s: float = 0.5",
-    )
-    return project
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, copy_project):
     """One longer training and attack that nothing has stopped."""
-    project = prolong(copy_project(tmp_path_factory.mktemp("undisturbed") / "project"))
+    project = copy_project(tmp_path_factory.mktemp("undisturbed") / "project").prolong()
     project.snakemake(OUTCOME)
     return project
 
@@ -243,7 +222,7 @@ def stop(project, rule, signal_number, wait):
 def test_a_stopped_run_goes_on_and_ends_with_the_same_bits(
     project, undisturbed, rule, signal_number, wait
 ):
-    assert stop(prolong(project), rule, signal_number, wait) != 0
+    assert stop(project.prolong(), rule, signal_number, wait) != 0
     if signal_number == signal.SIGKILL:
         project.snakemake("--unlock")
     work = (project.folder / "results/smoke/work/run_suite").rglob("chunk_*.parquet")

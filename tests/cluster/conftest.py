@@ -1,0 +1,17 @@
+"""The node that the tests of the SLURM profile share."""
+
+import pytest
+from one_node import Node, missing
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory):
+    lacking = missing()
+    if lacking:
+        pytest.skip(f"no SLURM of one node without {', '.join(lacking)}")
+    node = Node(tmp_path_factory.mktemp("slurm"))
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
