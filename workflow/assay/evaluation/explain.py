@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from assay.evaluation.trained import on_device
 from assay.foundation.progress import progress
 from assay.foundation.seeds import seed_for
 from assay.models.base import Classifier
@@ -41,7 +42,9 @@ def certify(
     radii = []
     for part in progress(parts, desc="certify", unit="batch"):
         truth = torch.from_numpy(labels[part].astype(np.int64)).to(device)
-        radii.append(model.certified_radius(_batch(images[part], device), truth, generator).cpu())
+        radii.append(
+            model.certified_radius(on_device(images[part], device), truth, generator).cpu()
+        )
     return torch.cat(radii).numpy()
 
 
@@ -96,10 +99,6 @@ def explain(
             f"{attack}/epsilons": epsilons[which],
         }
     return found
-
-
-def _batch(images: np.ndarray, device: torch.device | str) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device).float().div_(255)
 
 
 def _pixels(images: np.ndarray, device: torch.device | str) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from assay.evaluation.trained import on_device
 from assay.foundation.progress import progress
 from assay.models.base import Classifier
 
@@ -28,6 +29,5 @@ def extract(
     features = []
     with torch.inference_mode():
         for part in progress(parts, desc="features", unit="batch"):
-            batch = torch.from_numpy(np.ascontiguousarray(images[part])).to(device)
-            features.append(model.features(batch.float().div_(255)).float().cpu())
+            features.append(model.features(on_device(images[part], device)).float().cpu())
     return torch.cat(features).numpy()

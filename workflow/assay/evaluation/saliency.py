@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from assay.attacks.base import Attack
+from assay.evaluation.trained import on_device
 from assay.foundation.progress import progress
 from assay.foundation.seeds import seed_for
 from assay.models.base import Classifier
@@ -65,7 +66,7 @@ def look(
     """
     model = model.to(device).eval().requires_grad_(False)
     indices = _in_turn(indices, labels)
-    x = _pixels(images[indices], device)
+    x = on_device(images[indices], device)
     y = torch.from_numpy(labels[indices].astype(np.int64)).to(device)
     generator = torch.Generator(device).manual_seed(seed_for("saliency", seed))
     found = attack(model.victim(device), x, y, list(epsilons), generator).images
@@ -163,7 +164,3 @@ def _in_turn(indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
     for label in np.unique(own):
         place[own == label] = np.arange((own == label).sum())
     return indices[np.lexsort((own, place))]
-
-
-def _pixels(images: np.ndarray, device: torch.device | str) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device).float().div_(255)

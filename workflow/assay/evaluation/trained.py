@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from assay.data.dataset import Dataset, load
 from assay.evaluation.samples import evaluated_samples
@@ -38,3 +40,8 @@ def open_trained(
     model = build(ids["model"], entry, classes=len(data.classes), shape=data.shape)
     load_weights(model, files.weights)
     return data, indices, model
+
+
+def on_device(images: np.ndarray, device: torch.device | str) -> Tensor:
+    """Stored images (B, C, H, W) uint8 as models take them: float in [0, 1], on `device`."""
+    return torch.from_numpy(np.ascontiguousarray(images)).to(device).float().div_(255)
