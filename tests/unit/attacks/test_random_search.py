@@ -6,6 +6,7 @@ from toys import SHAPE, Linear, generator, images_for, victim_of
 
 from assay.attacks.estimated import EstimatedPGD
 from assay.attacks.random_search import GaussianNoiseSearch, RandomDirection
+from assay.attacks.victim import Victim, View
 from assay.foundation.errors import AttackError
 
 
@@ -47,6 +48,25 @@ def test_noise_that_never_breaks_costs_one_query_per_deviation():
     result = attack(victim_of(Sure()), GREY, ZEROS, [100.0], generator())
     assert not result.broken.any()
     assert (result.forwards == 37 + 2).all()
+
+
+def test_the_noise_search_asks_the_decision_and_no_view():
+    def never(x, g):
+        raise AssertionError("a view was asked")
+
+    module = Norm().eval()
+    victim = Victim(
+        logits=lambda x, g: module(x),
+        classes=2,
+        shape=SHAPE,
+        device="cpu",
+        views={"left": View(never), "right": View(never)},
+    )
+    attack = GaussianNoiseSearch(deviations=500)
+    result = attack(victim, GREY, ZEROS, [100.0], generator())
+    alone = attack(victim_of(module), GREY, ZEROS, [100.0], generator())
+    assert result.views == alone.views == ("", "decision")
+    assert torch.equal(result.images, alone.images)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -486,6 +486,9 @@ class Attack(ABC):
         differences: how this implementation differs from it.
         uses_gradient: whether it needs one.
         uses_views: whether it looks at the victim at all.
+        asks_decision: whether it asks nothing but the true decision, no view: a view can be dearer
+            than the decision, and an attack that never goes on from what it found gains nothing by
+            a stand-in.
         nested: whether what broke within a small radius counts at a larger one. True of searches;
             false of formulas such as FGSM, whose image at each radius is given, and of targeted
             attacks, which are not done when an image is wrong in some other way.
@@ -502,6 +505,7 @@ class Attack(ABC):
     differences: ClassVar[tuple[str, ...]] = ()
     uses_gradient: ClassVar[bool] = False
     uses_views: ClassVar[bool] = True
+    asks_decision: ClassVar[bool] = False
     nested: ClassVar[bool] = True
     neutral: ClassVar[float] = 0.0
     target: ClassVar[str] = "none"
@@ -556,7 +560,8 @@ class Attack(ABC):
         views: list[tuple[str, View | None]] = [("", None)]
         if self.uses_views:
             one = self.as_published or self.first_view
-            views = list(victim.views.items())[: 1 if one else None]
+            known = {"decision": victim.decision} if self.asks_decision else victim.views
+            views = list(known.items())[: 1 if one else None]
             views = [(name, eot(view, self.draws)) for name, view in views]
         if so_far is None:
             result, before = Perturbed.untouched(images, clean, epsilons, []), 0

@@ -24,8 +24,8 @@ class GaussianNoiseSearch(MinimalNorm):
     """Gaussian noise of growing deviation, drawn anew for each; the first broken image counts.
 
     Several deviations of an image are looked at in one pass, so that it may cost some queries more
-    than its first success. Only the first of them that the view calls broken is put before the true
-    decision.
+    than its first success. Only the first of them that is broken is put to the replays of a
+    randomised victim. Views are not asked: no search goes on from a noisy image.
 
     Args:
         norm: ``linf`` or ``l2``: in which the closest image is measured; the search is the same.
@@ -44,6 +44,7 @@ class GaussianNoiseSearch(MinimalNorm):
         "Foolbox 2 multiplies a deviation of e by e again, and stops at e^2 / sqrt(3)",
     )
     uses_gradient: ClassVar[bool] = False
+    asks_decision: ClassVar[bool] = True
     looks_at: ClassVar[str] = "decisions"
 
     norm: str = "l2"

@@ -130,13 +130,18 @@ class Victim:
             max_batch=max_batch,
         )
 
+    @property
+    def decision(self) -> View:
+        """The true decision as a view, for attacks that ask nothing else."""
+        return View(self._logits)
+
     def is_decision(self, view: View) -> bool:
         """Whether a single look through `view` is the final word on an image."""
         return view.logits == self._logits and not self.stochastic and view.draws == 1
 
     def logits(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """The true decision on (B, C, H, W) images: (B, K) logits, without gradient."""
-        return self.forward(View(self._logits), images, generator)
+        return self.forward(self.decision, images, generator)
 
     def draws(self, images: Tensor, n: int, generator: torch.Generator) -> Tensor:
         """n independent decisions on (B, C, H, W) images: (n, B, K) logits, without gradient."""
