@@ -137,6 +137,19 @@ def test_an_edited_attack_recomputes_that_attack_alone(finished):
     assert len(after - set(chunks)) == len(chunks) // 2  # of the suite's two attacks, one
 
 
+def test_jobs_that_share_a_suite_leave_the_same_outcomes(finished):
+    cell = next(cell for cell in PLAN.cells if cell.suite == "linf_whitebox")
+    outcomes = f"results/smoke/outcomes/{'/'.join(cell)}.parquet"
+    before = finished.folder / "before.parquet"
+    (finished.folder / outcomes).rename(before)
+    shutil.rmtree(finished.folder / "results/smoke/work/run_suite")
+    plan = finished.planned("--set-scatter", "share=2", "--", outcomes)
+    assert plan == {"run_share": 2, "run_suite": 1}
+    finished.snakemake("--set-scatter", "share=2", "--", outcomes)
+    same_outcomes(before, finished.folder / outcomes)
+    assert not list((finished.folder / "results/smoke/work/shares").rglob("*-of-*"))
+
+
 def test_an_edited_model_retrains_that_model_alone(finished):
     path = finished.folder / "workflow/assay/models/dbx.py"
     path.write_text(path.read_text() + "\n\nUNUSED = 1\n")

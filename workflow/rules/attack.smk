@@ -2,7 +2,17 @@
 # outputs   results/{scale}/outcomes/{dataset}/{split}/{model}/{suite}.parquet, .examples.npz;
 #           results/{scale}/features/{dataset}/{split}/{model}.npz, explained/{dataset}/{split}/{model}.npz,
 #           saliency/{dataset}/{split}/{model}.npz
-# steps     one job runs one suite on one model; finished chunks are kept in results/{scale}/work/
+# steps     one job runs one suite on one model; finished chunks are kept in results/{scale}/work/, where jobs of
+#           rule run_share may have put them before (--set-scatter share=N)
+
+SHARE = "results/{scale}/work/shares/{dataset}/{split}/{model}/{suite}.{scatteritem}"
+
+
+def shares(wildcards):
+    """What the jobs leave that attack a share of a suite's images each; nothing if one does it all."""
+    if len(SHARES) == 1 or not PLAN.searches(wildcards.suite):
+        return []
+    return [SHARE.format(**wildcards, scatteritem=item) for item in SHARES]
 
 
 rule run_suite:
@@ -13,6 +23,7 @@ rule run_suite:
         dataset=rules.prepare_dataset.output.facts,
         split=rules.make_split.output.split,
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
+        shares=lambda w: shares(w),
     output:
         outcomes="results/{scale}/outcomes/{dataset}/{split}/{model}/{suite}.parquet",
         examples="results/{scale}/outcomes/{dataset}/{split}/{model}/{suite}.examples.npz",
@@ -37,6 +48,22 @@ rule run_suite:
         ),
     script:
         "../scripts/run_suite.py"
+
+
+use rule run_suite as run_share with:
+    """A share of the chunks of one suite on one model."""
+    input:
+        images=rules.prepare_dataset.output.images,
+        samples=rules.prepare_dataset.output.samples,
+        dataset=rules.prepare_dataset.output.facts,
+        split=rules.make_split.output.split,
+        weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
+    output:
+        temp(touch(SHARE)),
+    log:
+        "results/{scale}/logs/run_share/{dataset}/{split}/{model}/{suite}.{scatteritem}.log",
+    benchmark:
+        "results/{scale}/benchmarks/run_share/{dataset}/{split}/{model}/{suite}.{scatteritem}.tsv"
 
 
 rule extract_features:

@@ -49,6 +49,14 @@ def memory(fixed, growing):
     return mem_mb
 
 
+# How many jobs share the chunks of a suite that attacks; a profile's `set-scatter: share=8` says so.
+scattergather:
+    share=1,
+
+
+SHARES = gather.share("{scatteritem}")
+
+
 wildcard_constraints:
     scale=PLAN.scale,
     dataset="|".join(PLAN.configuration.catalogue["datasets"]),

@@ -1,4 +1,7 @@
-"""Attacks one trained model with one suite; one outcome row per sample, attack and epsilon."""
+"""Attacks one trained model with one suite; one outcome row per sample, attack and epsilon.
+
+A job of rule run_share does its share of the chunks and leaves it to the suite's own job.
+"""
 
 import time
 from pathlib import Path
@@ -21,6 +24,10 @@ def main(snakemake) -> None:
         part: getattr(snakemake.wildcards, part) for part in ("dataset", "split", "model", "suite")
     }
     params = snakemake.params
+    share = None
+    if item := snakemake.wildcards.get("scatteritem"):
+        number, shares = map(int, item.split("-of-"))
+        share = (number - 1, shares)
 
     data, indices, model = open_trained(
         snakemake.input, ids, params.entry, params.evaluation["samples"], seed=params.seed
@@ -50,7 +57,10 @@ def main(snakemake) -> None:
         # Of the kind of device, not of its number: a resumed job may be given another one.
         key=digest_of({**facts, "device": device.type, "config": digest_of(params.entry)}),
         seed=params.seed,
+        share=share,
     )
+    if share:
+        return
     made = provenance(
         **facts,
         **ids,

@@ -222,6 +222,19 @@ def test_a_job_that_is_broken_off_goes_on_at_its_first_missing_chunk(run, monkey
     assert all(path.stat().st_mtime_ns == time for path, time in stored.items())
 
 
+@pytest.mark.parametrize("shares", [2, 3, 20])
+def test_shares_of_a_suite_together_are_the_suite(run, tmp_path, shares):
+    attacks = [CLEAN, FGSM, PGD]
+    alone, examples = run(attacks, work=tmp_path / "alone")
+    done = [run(attacks, share=(number, shares))[0] for number in range(shares)]
+    assert sum(map(len, done)) == len(alone)
+    assert shares > 9 or all(len(part) for part in done)
+    whole, shown = run(attacks)
+    assert run.victim.forwards == run.victim.backwards == 0
+    assert to_table(whole).equals(to_table(alone))
+    assert all(np.array_equal(shown[name], examples[name]) for name in examples)
+
+
 def test_an_ensemble_that_is_broken_off_goes_on_at_the_member_that_it_was_at(run, monkeypatch):
     whole, _ = run([ENSEMBLE], work=run.work / "whole")
     spent = run.victim.backwards

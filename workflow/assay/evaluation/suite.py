@@ -12,6 +12,7 @@ import dataclasses
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from zipfile import BadZipFile
@@ -51,6 +52,7 @@ def run_suite(
     examples: int,
     key: str,
     seed: int = 0,
+    share: tuple[int, int] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Attacks a victim with every attack of a suite.
 
@@ -71,6 +73,8 @@ def run_suite(
         examples: images whose perturbed versions are returned; all attacks show the same ones.
         key: digest of all that decides an outcome besides the attack: weights, data, code.
         seed: of the whole run.
+        share: (i, n), to do the i-th of n shares of the chunks, from 0, and leave the others to
+            jobs elsewhere: a job without a share that follows them finds all chunks in `work`.
 
     Returns:
         Outcome rows in the schema's columns, and arrays for an ``.npz`` file: ``labels`` (n,),
@@ -96,12 +100,22 @@ def run_suite(
     ]
     shown = min(chosen, key=len, default=indices)[:examples]
     frames, arrays = [], {"samples": shown, "labels": source.labels[shown]}
-    with progress(total=sum(map(len, chosen)), desc=ids["suite"], unit="image") as bar:
-        for (entry, attack), mine in zip(made, chosen, strict=True):
+    turn = count()
+    pieces = [
+        [
+            (number, rows)
+            for number, rows in enumerate(_pieces(mine, chunk))
+            if share is None or next(turn) % share[1] == share[0]
+        ]
+        for mine in chosen
+    ]
+    total = sum(len(rows) for part in pieces for _, rows in part)
+    with progress(total=total, desc=ids["suite"], unit="image") as bar:
+        for (entry, attack), mine, todo in zip(made, chosen, pieces, strict=True):
             bar.set_postfix_str(entry["name"])
             folder = work / f"{entry['name']}_{_digest(entry, source, mine, shown, key)}"
             pictures, said = _blank(len(entry["epsilons"]), len(shown), victim.shape)
-            for number, rows in enumerate(_pieces(mine, chunk)):
+            for number, rows in todo:
                 part = _load_chunk(folder, number, rows, shown)
                 if part is None:
                     stages = _Stages(folder, number)
@@ -115,7 +129,11 @@ def run_suite(
             arrays[f"{entry['name']}/images"] = pictures
             arrays[f"{entry['name']}/predictions"] = said
             arrays[f"{entry['name']}/epsilons"] = np.asarray(entry["epsilons"], dtype=float)
+    if not frames:
+        return pd.DataFrame(columns=list(OUTCOME_COLUMNS)), arrays
     outcomes = pd.concat(frames, ignore_index=True)
+    if share is not None:
+        return outcomes, arrays
     decided = outcomes.drop_duplicates("sample").set_index("sample")["clean_prediction"]
     arrays["clean/images"] = source.batch(shown)[0].half().cpu().numpy()
     arrays["clean/predictions"] = decided[shown].to_numpy(np.int64)[None]

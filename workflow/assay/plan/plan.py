@@ -219,6 +219,14 @@ class Plan:
             attacks.append({"name": name, **entry, "code": code_digest(entry["implementation"])})
         return attacks
 
+    def searches(self, suite: str) -> bool:
+        """Whether any attack of a suite asks the model: others are over in seconds."""
+        catalogue = self.configuration.catalogue
+        return any(
+            _access(catalogue["attacks"][name]) != "nothing"
+            for name in catalogue["suites"][suite]["attacks"]
+        )
+
     def manifest(self, study: str) -> Tree:
         """Paths of everything that the analysis of a study reads (JSON-like)."""
         plan = self.studies[study]
