@@ -489,6 +489,8 @@ class Attack(ABC):
         asks_decision: whether it asks nothing but the true decision, no view: a view can be dearer
             than the decision, and an attack that never goes on from what it found gains nothing by
             a stand-in.
+        reads_off: whether one search serves all epsilons.
+        adds_up: whether its passes are rather the sum of its settings than their product.
         nested: whether what broke within a small radius counts at a larger one. True of searches;
             false of formulas such as FGSM, whose image at each radius is given, and of targeted
             attacks, which are not done when an image is wrong in some other way.
@@ -506,6 +508,8 @@ class Attack(ABC):
     uses_gradient: ClassVar[bool] = False
     uses_views: ClassVar[bool] = True
     asks_decision: ClassVar[bool] = False
+    reads_off: ClassVar[bool] = False
+    adds_up: ClassVar[bool] = False
     nested: ClassVar[bool] = True
     neutral: ClassVar[float] = 0.0
     target: ClassVar[str] = "none"

@@ -42,6 +42,7 @@ class Ensemble(Attack):
     """
 
     uses_gradient: ClassVar[bool] = True
+    adds_up: ClassVar[bool] = True
 
     @property
     @abstractmethod

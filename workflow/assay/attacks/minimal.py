@@ -23,6 +23,7 @@ class MinimalNorm(Attack):
     """
 
     uses_gradient: ClassVar[bool] = True
+    reads_off: ClassVar[bool] = True
 
     def _prepare(self, probe: Probe) -> Tensor:
         return self._closest(probe)

@@ -33,6 +33,19 @@ def split_count(scheme: Mapping[str, Any]) -> int:
     ]
 
 
+def share_of(scheme: Mapping[str, Any], part: str) -> float:
+    """About which share of the images a part has: ``train``, ``val`` or ``test``.
+
+    Of a publisher's own parts the test part is taken for a seventh, as MNIST's is.
+    """
+    if scheme["kind"] == "random":
+        test, val = scheme["test"], scheme["validation"]
+    else:
+        test = 1 / scheme["folds"] if scheme["kind"] == "kfold" else 1 / 7
+        val = (1 - test) * scheme["validation"]
+    return {TRAIN: 1 - test - val, VAL: val, TEST: test}[part]
+
+
 def make_split(
     samples: pd.DataFrame,
     scheme: Mapping[str, Any],

@@ -1,0 +1,139 @@
+"""``assay plan``: what a run will cost, told before anything runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+
+from tabulate import tabulate
+
+from assay.foundation.errors import AssayError
+from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.forecast import (
+    COSTS,
+    Forecast,
+    Job,
+    forecast,
+    read_costs,
+    recorded,
+    write_costs,
+)
+from assay.plan.plan import make_plan
+
+_DEAREST = 12
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command ``assay``; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="assay", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    plan = commands.add_parser("plan", help="jobs, hours and disk of a run, before anything runs")
+    plan.add_argument("--scale", help="instead of the one in config/config.yaml")
+    plan.add_argument("--studies", help="instead of those in config/config.yaml, with commas")
+    plan.add_argument("--parallel", type=int, default=1, help="jobs at a time (GPUs, or cores)")
+    plan.add_argument("--dearest", type=int, default=_DEAREST, help="how many jobs to list")
+    plan.add_argument(
+        "--record",
+        action="store_true",
+        help=f"write what the jobs below results/ cost into {COSTS} and plan with that",
+    )
+    chosen = parser.parse_args(arguments)
+    try:
+        text = _plan(chosen)
+    except AssayError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    sys.stdout.write(text)
+    return 0
+
+
+def _plan(chosen: argparse.Namespace) -> str:
+    given = {"scale": chosen.scale, "studies": chosen.studies}
+    plan = make_plan(read_configuration({key: value for key, value in given.items() if value}))
+    records = list(recorded())
+    if chosen.record:
+        write_costs(records, ROOT / COSTS)
+    # What ran here says more than what ran elsewhere.
+    known = {(record.rule, record.dataset, record.model, record.suite) for record in records}
+    records += [
+        record
+        for record in read_costs(ROOT / COSTS)
+        if (record.rule, record.dataset, record.model, record.suite) not in known
+    ]
+    found = forecast(plan, records)
+    heading = f"Scale {plan.scale}, studies {', '.join(plan.studies)}"
+    return "\n".join([heading, "", *_told(found, chosen.parallel, chosen.dearest)]) + "\n"
+
+
+def _told(found: Forecast, parallel: int, dearest: int) -> Iterable[str]:
+    rows = [(rule, total, done) for rule, (total, done) in found.jobs.items()]
+    rows.append(("all", *(sum(row[place] for row in rows) for place in (1, 2))))
+    yield tabulate(rows, headers=["rule", "jobs", "files there"])
+    yield ""
+    for rule, what in (("train_model", "Training"), ("run_suite", "Attacks")):
+        yield f"{what}: {_hours(job for job in found.costs if job.rule == rule)}"
+    yield f"Together: {_clock(found.seconds)}, {_parallel(found, parallel)}"
+    yield f"Rests on {found.records} recorded jobs ({', '.join(found.devices) or 'none'})"
+    shares = _shares(found.costs)
+    yield f"Hours by what they rest on: {shares}" if shares else "No job has been recorded yet"
+    if found.assumed:
+        yield f"Not counted yet, taken for 10,000 images: {', '.join(found.assumed)}"
+    disk = ", ".join(f"{what} {_size(size)}" for what, size in found.bytes.items())
+    yield f"Disk: {_size(sum(found.bytes.values()))} ({disk})"
+    if dearest:
+        rows = [
+            (
+                _clock(job.seconds),
+                "training" if job.rule == "train_model" else job.suite,
+                job.model,
+                job.dataset,
+                job.split,
+                job.basis,
+            )
+            for job in found.costs[:dearest]
+        ]
+        yield ""
+        yield "The dearest jobs"
+        yield tabulate(rows, headers=["time", "job", "model", "data set", "split", "rests on"])
+
+
+def _hours(jobs: Iterable[Job]) -> str:
+    jobs = list(jobs)
+    known = [job for job in jobs if job.seconds == job.seconds]
+    total = _clock(sum(job.seconds for job in known))
+    lacking = len(jobs) - len(known)
+    return f"{total} in {len(jobs)} jobs" + (f", {lacking} of them unknown" if lacking else "")
+
+
+def _parallel(found: Forecast, jobs: int) -> str:
+    longest = max((job.seconds for job in found.costs if job.seconds > 0), default=0.0)
+    return f"about {_clock(max(found.seconds / jobs, longest))} with {jobs} at a time"
+
+
+def _shares(costs: Iterable[Job]) -> str:
+    sums: dict[str, float] = {}
+    for job in costs:
+        if job.seconds == job.seconds:
+            sums[job.basis] = sums.get(job.basis, 0.0) + job.seconds
+    total = sum(sums.values())
+    parts = sorted(sums.items(), key=lambda item: -item[1])
+    return ", ".join(f"{basis} {share / total:.0%}" for basis, share in parts if total)
+
+
+def _clock(seconds: float) -> str:
+    if seconds != seconds:
+        return "?"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:,.1f} h"
+
+
+def _size(size: float) -> str:
+    return f"{size / 2**20:,.0f} MB" if size < 2**30 else f"{size / 2**30:,.1f} GB"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
