@@ -35,6 +35,13 @@ rule analyse_study:
             labels={"what": "Cochran's Q"},
         ),
         resampled_t="report/{scale}/{study}/statistics/resampled_t.csv",
+        costs=report(
+            "report/{scale}/{study}/statistics/costs.csv",
+            caption="../../report/captions/costs.rst",
+            category="Cost",
+            subcategory="{study}",
+            labels={"what": "time, memory and passes"},
+        ),
         ledger=report(
             "report/{scale}/{study}/ledger.csv",
             caption="../../report/captions/ledger.rst",

@@ -25,7 +25,7 @@ def main(snakemake) -> None:
     }
     params = snakemake.params
     share = None
-    if item := snakemake.wildcards.get("scatteritem"):
+    if item := getattr(snakemake.wildcards, "scatteritem", None):
         number, shares = map(int, item.split("-of-"))
         share = (number - 1, shares)
 

@@ -345,3 +345,23 @@ def test_without_masks_the_pointing_game_says_what_it_needs(inputs):
     doctored = changed(inputs, accuracy=inputs.accuracy, saliency={})
     with pytest.raises(ConfigError, match=r"no saliency map of images with known lesions.*phantom"):
         build_table("pointing", SPECS["pointing"], inputs.study, doctored)
+
+
+def test_costs_are_means_over_splits_of_what_the_files_say(tmp_path):
+    manifest = write_run(tmp_path, folds=2, per_fold=60)
+    item = manifest["outcomes"][0]
+    ids = {name: item[name] for name in ("dataset", "model", "suite")}
+    alike = [job for job in manifest["outcomes"] if ids.items() <= job.items()]
+    assert len(alike) == 2
+    for job, peak in zip(alike, ("100.0", "-"), strict=True):
+        path = tmp_path / f"{job['split']}.tsv"
+        path.write_text(f"s\th:m:s\tmax_rss\n9.0\t0:00:09\t{peak}\n")
+        job["benchmark"] = str(path)
+    inputs = AnalysisInputs.from_manifest(manifest)
+    costs = inputs.costs.set_index(list(ids)).loc[tuple(ids.values())]
+    seconds = [inputs.durations[tuple(job[n] for n in ("dataset", "split", "model", "suite"))]
+               for job in alike]  # fmt: skip
+    assert costs.seconds == pytest.approx(np.mean(seconds))
+    assert costs.peak_mb == 100.0  # a job of under a second has no peak
+    rows = inputs.outcomes(["sample", "attack", "epsilon"], **ids)
+    assert costs.images_per_second == pytest.approx(len(rows) / 2 / np.mean(seconds))

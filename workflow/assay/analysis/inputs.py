@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from assay.analysis import accuracy, checks, defects, distances, statistics
+from assay.analysis import accuracy, checks, costs, defects, distances, statistics
 from assay.analysis.ledger import ledger, read_reported
 from assay.analysis.rows import keyed
 from assay.analysis.statistics import Paired
@@ -191,6 +191,23 @@ class AnalysisInputs:
             ignore_index=True,
         )
 
+    @cached_property
+    @_written
+    def costs(self) -> pd.DataFrame:
+        """:func:`assay.analysis.costs.costs` of the study's trainings and attack jobs."""
+        parts = ("dataset", "split", "model", "suite")
+        trained = {
+            key: frame.seconds.sum() for key, frame in self.history.items() if "seconds" in frame
+        }
+        return costs.costs(
+            self.accuracy,
+            self.durations,
+            _peaks(self._files("outcomes", "benchmark", ids=parts)),
+            trained,
+            _peaks(self._files("models", "benchmark")),
+            {key: facts.get("parameters") for key, facts in self.facts.items()},
+        )
+
     @property
     def _exempt(self) -> dict[str, list[str]]:
         """Attacks that the plan spares a model: those on reconstructions, where it makes none."""
@@ -362,6 +379,16 @@ class AnalysisInputs:
         }
         there = set(_existing(paths.values()))
         return {key: path for key, path in paths.items() if path in there}
+
+
+def _peaks(paths: Mapping[Key, Path]) -> dict[Key, float]:
+    """The most memory that jobs used, in MB, by their benchmark files; jobs too short have none."""
+    found = {}
+    for key, path in paths.items():
+        peak = pd.read_csv(path, sep="\t", na_values=["-", "NA"])["max_rss"].iloc[-1]
+        if pd.notna(peak):
+            found[key] = float(peak)
+    return found
 
 
 def _existing(paths) -> list[Path]:

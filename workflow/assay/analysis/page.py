@@ -242,6 +242,7 @@ class _Study:
             ],
             "checks": self._checks(),
             "attacks": self._attacks(),
+            "costs": self._costs(),
             "methods": [*self._methods(), ("Provenance", self._origins())],
             "provenance": [("Provenance as JSON", f"{self.id}/provenance.json")],
         }
@@ -605,6 +606,21 @@ class _Study:
             "that cost most.",
             ["Attack", "Norm", "Access", "Gradient passes", "Forward passes", "Source"],
             rows,
+        )
+
+    def _costs(self) -> Table | None:
+        """What the jobs cost; None where a report was written before costs were."""
+        if not (self.folder / "statistics/costs.md").is_file():
+            return None
+        text = self._text("statistics/costs.md")
+        names, rows, words = read_markdown_table(text, where=self.folder / "statistics/costs.md")
+        return Table.of(
+            f"{self.id}-costs",
+            "What the jobs cost",
+            words,
+            names,
+            rows,
+            self._links("statistics/costs"),
         )
 
     def _method(self, kind: str, name: str, entry: Tree) -> dict[str, Any]:

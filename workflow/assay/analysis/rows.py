@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -83,3 +85,14 @@ def means(values: pd.Series | np.ndarray, numbers: np.ndarray, count: int) -> np
         values, numbers = values[known], numbers[known]
     with np.errstate(invalid="ignore"):
         return np.bincount(numbers, values, count) / np.bincount(numbers, minlength=count)
+
+
+def over_splits(cells: pd.DataFrame, values: Mapping[tuple, float]) -> list[float]:
+    """The mean over splits of values keyed (dataset, split, …) for rows of (dataset, scheme, …)."""
+    found: dict[tuple, list[float]] = {}
+    for (dataset, split, *rest), value in values.items():
+        if value is not None:
+            found.setdefault((dataset, split.rpartition("_")[0], *rest), []).append(value)
+    return [
+        float(np.mean(found.get(key, [np.nan]))) for key in cells.itertuples(index=False, name=None)
+    ]

@@ -173,17 +173,6 @@ def placed(display: pd.DataFrame, rows: pd.DataFrame, study: Study) -> pd.DataFr
     return display
 
 
-def over_splits(cells: pd.DataFrame, values: Mapping[tuple, float]) -> list[float]:
-    """The mean over splits of values keyed (dataset, split, …) for rows of (dataset, scheme, …)."""
-    found: dict[tuple, list[float]] = {}
-    for (dataset, split, *rest), value in values.items():
-        if value is not None:
-            found.setdefault((dataset, split.rpartition("_")[0], *rest), []).append(value)
-    return [
-        float(np.mean(found.get(key, [np.nan]))) for key in cells.itertuples(index=False, name=None)
-    ]
-
-
 def caption_of(
     spec: Spec, legend: str, study: Study, inputs: AnalysisInputs, rows: pd.DataFrame | None = None
 ) -> str:

@@ -41,7 +41,6 @@ from assay.analysis.table_parts import (
     in_cells,
     models_of,
     on_datasets,
-    over_splits,
     p_text,
     place_columns,
     placed,
@@ -466,34 +465,26 @@ def leakage_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
 
 
 def cost_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
-    """Passes per image and seconds of each suite, and what the model's training took."""
-    attacked = inputs.accuracy[~inputs.accuracy.attack.str.startswith("all ")]
-    suite = [*PLACE, "model", "suite"]
-    tidy = attacked.groupby(suite, sort=False)[["forwards", "backwards"]].sum().reset_index()
-    tidy["seconds"] = over_splits(tidy[suite], inputs.durations)
-    trained = {
-        key: frame.seconds.sum() for key, frame in inputs.history.items() if "seconds" in frame
-    }
-    sizes = {key: facts.get("parameters") for key, facts in inputs.facts.items()}
-    tidy["training_seconds"] = over_splits(tidy[suite[:-1]], trained)
-    tidy["parameters"] = over_splits(tidy[suite[:-1]], sizes)
-    fastest = tidy.groupby([*PLACE, "suite"]).seconds.transform("min")
-    tidy["relative_seconds"] = tidy.seconds / fastest
+    """Time, memory and passes of each suite, and what the model's training took."""
+    tidy = inputs.costs
     display = pd.DataFrame(
         {
             "Model": [title_of(study, "models", model) for model in tidy.model],
             "Suite": [title_of(study, "suites", suite) for suite in tidy.suite],
+            "Seconds": tidy.seconds.map(formatted("{:,.1f}")),
+            "Images per second": tidy.images_per_second.map(formatted("{:,.1f}")),
+            "Peak memory (MB)": tidy.peak_mb.map(formatted("{:,.0f}")),
             "Forward passes": tidy.forwards.map("{:,.0f}".format),
             "Backward passes": tidy.backwards.map("{:,.0f}".format),
-            "Seconds": tidy.seconds.map(formatted("{:,.1f}")),
-            "× fastest": tidy.relative_seconds.map(formatted("{:.1f}")),
             "Training seconds": tidy.training_seconds.map(formatted("{:,.0f}")),
+            "Training memory (MB)": tidy.training_peak_mb.map(formatted("{:,.0f}")),
             "Parameters": tidy.parameters.map(formatted("{:,.0f}")),
         }
     )
     legend = (
-        "Passes per image, summed over the attacks and budgets of a suite; seconds per split on "
-        "the device of this run."
+        "Means over splits. Passes are those of one image, summed over a suite's attacks and "
+        "budgets; images per second are perturbed images that were judged. Time and memory are "
+        "those of the machine of this run, with other jobs beside it."
     )
     return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs))
 
@@ -521,6 +512,7 @@ ANALYSES: dict[str, Callable[[Spec, Study, AnalysisInputs], Table]] = {
     "ranking": ranking_table,
     "cochran": cochran_table,
     "resampled_t": resampled_t_table,
+    "costs": cost_table,
     "ledger": ledger_table,
     "checks": checks_table,
     "headline": headline_table,

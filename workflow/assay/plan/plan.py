@@ -239,6 +239,7 @@ class Plan:
                     **cell._asdict(),
                     "path": f"{base}/outcomes/{'/'.join(cell)}.parquet",
                     "examples": f"{base}/outcomes/{'/'.join(cell)}.examples.npz",
+                    "benchmark": f"{base}/benchmarks/run_suite/{'/'.join(cell)}.tsv",
                 }
                 for cell in plan.cells
             ],
@@ -247,6 +248,7 @@ class Plan:
                     **item._asdict(),
                     "history": f"{self._trained(item)}/history.csv",
                     "facts": f"{self._trained(item)}/model.json",
+                    "benchmark": self._trained(item, "benchmarks/train_model") + ".tsv",
                 }
                 for item in plan.models
             ],
@@ -398,9 +400,9 @@ class Plan:
             ).items()
         }
 
-    def _trained(self, item: Training) -> str:
+    def _trained(self, item: Training, kind: str = "models") -> str:
         owner = self.weights_owner(item.model)
-        return f"results/{self.scale}/models/{item.dataset}/{item.split}/{owner}"
+        return f"results/{self.scale}/{kind}/{item.dataset}/{item.split}/{owner}"
 
 
 def trained_for(models: Mapping[str, Tree], model: str) -> list[str]:

@@ -15,6 +15,7 @@ ANALYSES = (
     "statistics/ranking",
     "statistics/cochran",
     "statistics/resampled_t",
+    "statistics/costs",
     "ledger",
     "checks",
     "headline",

@@ -1,0 +1,46 @@
+"""What the jobs cost: time, memory and passes of each suite on each model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from assay.analysis.rows import PLACE, over_splits
+
+
+def costs(
+    accuracy: pd.DataFrame,
+    seconds: Mapping[tuple, float],
+    megabytes: Mapping[tuple, float],
+    training_seconds: Mapping[tuple, float],
+    training_megabytes: Mapping[tuple, float],
+    parameters: Mapping[tuple, float],
+) -> pd.DataFrame:
+    """One row per data set, scheme, model and suite; means over splits.
+
+    Args:
+        accuracy: of :func:`assay.analysis.accuracy.accuracy`.
+        seconds, megabytes: of attack jobs, by (dataset, split, model, suite): wall time and the
+            most memory that was in use.
+        training_seconds, training_megabytes: the same of trainings, by (dataset, split, model).
+        parameters: of the models, by (dataset, split, model).
+
+    Returns:
+        Columns `PLACE`, ``model``, ``suite``, ``seconds``, ``peak_mb``, ``forwards`` and
+        ``backwards`` (per image, summed over attacks and budgets), ``images_per_second`` (perturbed
+        images that were judged, per second), ``training_seconds``, ``training_peak_mb``,
+        ``parameters``. What is not known is NaN.
+    """
+    attacked = accuracy[~accuracy.attack.str.startswith("all ")]
+    suite = [*PLACE, "model", "suite"]
+    groups = attacked.groupby(suite, sort=False)
+    tidy = groups[["forwards", "backwards"]].sum().reset_index()
+    results = (attacked.n / attacked.splits).groupby([attacked[name] for name in suite], sort=False)
+    tidy["seconds"] = over_splits(tidy[suite], seconds)
+    tidy["peak_mb"] = over_splits(tidy[suite], megabytes)
+    tidy["images_per_second"] = results.sum().to_numpy() / tidy.seconds
+    tidy["training_seconds"] = over_splits(tidy[suite[:-1]], training_seconds)
+    tidy["training_peak_mb"] = over_splits(tidy[suite[:-1]], training_megabytes)
+    tidy["parameters"] = over_splits(tidy[suite[:-1]], parameters)
+    return tidy
