@@ -1,5 +1,5 @@
 # make demo   the whole workflow on embedded data, no network: report/demo/index.html
-# make test   unit, workflow and browser tests        make lint   ruff, snakefmt, snakemake --lint
+# make test   unit, workflow and browser tests        make lint   ruff, snakefmt, snakemake --lint, pip-audit
 # make cluster   the SLURM profile on a real SLURM of one node
 # make oracle   attacks against public libraries, strength        make bench   the same, speed
 PYTHON ?= python3
@@ -47,6 +47,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
 	$(BIN)/snakemake --lint --config scale=demo
+	$(BIN)/python envs/audit.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

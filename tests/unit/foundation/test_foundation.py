@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -61,6 +62,16 @@ def test_a_full_disk_is_told_in_one_line_that_names_the_file(tmp_path):
         atomic_path(tmp_path / "file.txt"),
     ):
         raise OSError(errno.ENOSPC, "no space")
+
+
+@pytest.mark.parametrize("reason", [errno.EROFS, errno.EACCES])
+def test_a_folder_that_may_not_be_written_is_told_in_one_line(tmp_path, monkeypatch, reason):
+    def refused(**arguments):
+        raise OSError(reason, "no")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refused)
+    with pytest.raises(AssayError, match=r"file\.txt: it cannot be written; give this user"):
+        write_text(tmp_path / "file.txt", "text")
 
 
 def test_json_that_is_none_is_named(tmp_path):

@@ -170,7 +170,18 @@ def test_slices_of_one_gpu_are_different_devices(two_gpus, jobs, monkeypatch):
 def test_the_cpu_is_taken_by_all_where_there_is_no_gpu(monkeypatch, nothing_held):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    for name in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS"):
+        monkeypatch.delenv(name, raising=False)
     assert select_device("auto") == torch.device("cpu")
     with pytest.raises(ConfigError, match="'cuda' was promised but 0 GPUs are visible"):
         select_device("cuda")
     assert not leases._held
+
+
+@pytest.mark.parametrize("name", ["SLURM_JOB_GPUS", "SLURM_STEP_GPUS"])
+def test_a_gpu_that_slurm_granted_and_torch_does_not_see_is_told_at_once(monkeypatch, name):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv(name, "0")
+    with pytest.raises(ConfigError, match="SLURM granted this job GPU 0, but torch sees none"):
+        select_device("auto")
+    assert select_device("cpu") == torch.device("cpu")

@@ -125,3 +125,11 @@ def test_no_file_names_a_machine_or_a_package_registry():
     for path, text in texts.items():
         assert not any(host in text for host in hosts), path
         assert not re.search(r"(?<![\w}./])/(work|root|home/\w+)/", text), path
+
+
+def test_the_page_on_reliability_names_tests_that_there_are():
+    page = (ROOT / "docs/reliability.md").read_text()
+    named = re.findall(r"`(tests/[a-z_/]+\.py)(?:::(test_[a-z_0-9]+))?`", page)
+    assert len(named) > 15
+    for file, test in named:
+        assert not test or f"def {test}(" in (ROOT / file).read_text(), (file, test)

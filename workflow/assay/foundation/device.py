@@ -24,9 +24,17 @@ def select_device(preference: str = "auto") -> torch.device:
             the name of a torch device, which jobs then share.
 
     Raises:
-        ConfigError: the device is unknown or not there.
+        ConfigError: the device is unknown or not there, or SLURM granted a GPU that torch does not
+            see: on the CPU the job would run into its time limit.
     """
     if preference == "auto":
+        granted = os.environ.get("SLURM_JOB_GPUS") or os.environ.get("SLURM_STEP_GPUS")
+        if granted and not torch.cuda.is_available():
+            raise ConfigError(
+                f"SLURM granted this job GPU {granted}, but torch sees none",
+                where=f"node {os.environ.get('SLURMD_NODENAME', 'of this job')}",
+                remedy="look at the node's driver and at torch's build, or compute with device=cpu",
+            )
         preference = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(preference)

@@ -15,6 +15,19 @@ from typing import Any
 
 from assay.foundation.errors import AssayError
 
+_FULL = (
+    "no space left on the disk",
+    "free some space and run the same command again; finished work is kept",
+)
+_CLOSED = (
+    "it cannot be written",
+    "give this user the right to write there and run the same command again",
+)
+_REASONS = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL),
+    **dict.fromkeys((errno.EROFS, errno.EACCES), _CLOSED),
+}
+
 
 @contextmanager
 def atomic_path(target: Path | str) -> Iterator[Path]:
@@ -24,13 +37,14 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     earlier `target` stands unchanged. Parent folders are made.
 
     Raises:
-        AssayError: the disk is full (the message names the folder).
+        AssayError: the disk is full, or the folder cannot be written to (the message names it).
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix is kept: writers such as np.save and matplotlib choose the format by it.
-    holder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    holder = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # The suffix is kept: writers such as np.save and matplotlib choose the format by it.
+        holder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         temporary = holder / target.name
         yield temporary
         if temporary.is_file():
@@ -40,15 +54,13 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
             shutil.rmtree(target)
         temporary.replace(target)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise AssayError(
-                "no space left on the disk",
-                where=target,
-                remedy="free some space and run the same command again; finished work is kept",
-            ) from error
-        raise
+        if error.errno not in _REASONS:
+            raise
+        what, remedy = _REASONS[error.errno]
+        raise AssayError(what, where=target, remedy=remedy) from error
     finally:
-        shutil.rmtree(holder, ignore_errors=True)
+        if holder is not None:
+            shutil.rmtree(holder, ignore_errors=True)
 
 
 def write_text(path: Path | str, text: str) -> None:
