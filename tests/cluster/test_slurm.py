@@ -1,14 +1,24 @@
 """A real SLURM, and what may happen to its jobs: the next run ends with the same bits."""
 
+import shutil
 import subprocess
 import sys
 import time
 
+import pandas as pd
 import pytest
 
+from assay.foundation.outcomes import read_outcomes
+from assay.plan.configuration import read_configuration
+from assay.plan.plan import make_plan
+from assay.plan.targets import make_targets
+
+OUTCOMES = make_targets(make_plan(read_configuration({"scale": "smoke"}))).outcomes
 WEIGHTS = "results/smoke/models/phantom/kfold_0/gbz_as_coded/weights.safetensors"
 SLURM = [
-    *("--profile", "profiles/slurm", "--config", "scale=smoke", "--retries", "0"),
+    *("--profile", "profiles/slurm", "--retries", "0"),
+    # The node's GPU is none.
+    *("--config", "scale=smoke", "device=cpu"),
     # One node keeps no accounts, and nobody else waits for it.
     *("--slurm-status-command", "squeue", "--slurm-no-account"),
     *("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"),
@@ -88,3 +98,40 @@ def test_whatever_happens_to_a_training_it_ends_with_the_same_bits(
         project.snakemake(*SLURM, "--", WEIGHTS)
     assert (project.folder / WEIGHTS).read_bytes() == undisturbed
     node.wait_for("idle")
+
+
+def test_a_training_that_hits_its_time_limit_ends_with_the_same_bits(
+    node, project, copy_project, tmp_path
+):
+    """SLURM counts in minutes: a training of several, and one minute a job."""
+    whole = copy_project(tmp_path / "whole")
+    for copy in (project, whole):
+        copy.prolong().edit("config/scales/smoke.yaml", "{epochs: 40}", "{epochs: 200}")
+    whole.snakemake("--config", "scale=smoke", "--", WEIGHTS)
+    limit = ("--set-resources", "train_model:runtime=1")
+    ends = []
+    while not ends or (ends[-1] and len(ends) < 10):
+        ends.append(project.snakemake(*SLURM, *limit, "--", WEIGHTS, check=False).returncode)
+    assert ends[0] != 0, "the first job was over before its time was"
+    assert ends[-1] == 0
+    assert (project.folder / WEIGHTS).read_bytes() == (whole.folder / WEIGHTS).read_bytes()
+
+
+def test_a_suite_that_several_jobs_share_ends_with_the_same_rows(node, finished):
+    cell = next(path for path in OUTCOMES if "resnet18/linf_whitebox" in path)
+    before = read_outcomes(finished.folder / cell)
+    (finished.folder / cell).unlink()
+    shutil.rmtree(finished.folder / "results/smoke/work/run_suite")
+    finished.snakemake(*SLURM, "--set-scatter", "share=2", "--", cell)
+    pd.testing.assert_frame_equal(read_outcomes(finished.folder / cell), before, check_exact=True)
+
+
+def test_a_gpu_that_was_granted_and_is_not_there_is_told_at_the_start(node, finished):
+    """The node's GPU is /dev/null; without device=cpu a job asks for it."""
+    cell = next(path for path in OUTCOMES if "resnet18/linf_whitebox" in path)
+    (finished.folder / cell).unlink()
+    arguments = [word for word in SLURM if word != "device=cpu"]
+    run = finished.snakemake(*arguments, "--set-scatter", "share=1", "--", cell, check=False)
+    assert run.returncode != 0
+    logs = (finished.folder / "results/smoke/logs/run_suite").rglob("*.log")
+    assert any("SLURM granted this job GPU" in path.read_text() for path in logs)

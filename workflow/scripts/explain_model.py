@@ -1,6 +1,5 @@
 """Stores a model's reconstructions of example images and its certified radii."""
 
-import time
 from pathlib import Path
 
 from assay.foundation.scripts import script_log
@@ -10,44 +9,20 @@ def main(snakemake) -> None:
     import numpy as np
 
     from assay.evaluation.explain import certify, explain
-    from assay.evaluation.trained import open_trained
-    from assay.foundation.device import select_device, use_threads
-    from assay.foundation.files import digest_file, digest_of
-    from assay.foundation.provenance import provenance, write_arrays
+    from assay.evaluation.trained import TrainedJob
+    from assay.foundation.provenance import write_arrays
 
-    use_threads(snakemake.threads)
-    device = select_device(snakemake.config.get("device", "auto"))
-    started = time.time()
-    ids = {part: getattr(snakemake.wildcards, part) for part in ("dataset", "split", "model")}
-    params = snakemake.params
-    data, indices, model = open_trained(
-        snakemake.input, ids, params.entry, params.evaluation["samples"], seed=params.seed
-    )
+    job, params = TrainedJob(snakemake), snakemake.params
     files = {Path(path).name.partition(".")[0]: path for path in snakemake.input.examples}
     stored = {suite: dict(np.load(path)) for suite, path in files.items()}
+    known = {"device": job.device, "seed": params.seed}
     arrays = {
-        "radii": certify(model, data.images, data.labels, indices, device=device, seed=params.seed),
-        "labels": data.labels[indices],
-        "samples": indices,
-        **explain(
-            model,
-            [(attack, stored[suite]) for suite, attack in params.shown],
-            device=device,
-            seed=params.seed,
-        ),
+        "radii": certify(job.model, job.data.images, job.data.labels, job.indices, **known),
+        "labels": job.data.labels[job.indices],
+        "samples": job.indices,
+        **explain(job.model, [(attack, stored[suite]) for suite, attack in params.shown], **known),
     }
-    made = provenance(
-        code=params.code,
-        config=digest_of({"model": params.entry, "evaluation": params.evaluation}),
-        weights=digest_file(snakemake.input.weights),
-        data=data.digest,
-        seed=params.seed,
-        device=str(device),
-        threads=snakemake.threads,
-        **ids,
-        scale=snakemake.wildcards.scale,
-        seconds=round(time.time() - started, 1),
-    )
+    made = job.made({"model": params.entry, "evaluation": params.evaluation})
     write_arrays(arrays, snakemake.output[0], made)
 
 

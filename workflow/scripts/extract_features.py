@@ -1,42 +1,20 @@
 """Stores a model's features of the evaluated test images, for projections."""
 
-import time
-
 from assay.foundation.scripts import script_log
 
 
 def main(snakemake) -> None:
     from assay.evaluation.features import extract
-    from assay.evaluation.trained import open_trained
-    from assay.foundation.device import select_device, use_threads
-    from assay.foundation.files import digest_file, digest_of
-    from assay.foundation.provenance import provenance, write_arrays
+    from assay.evaluation.trained import TrainedJob
+    from assay.foundation.provenance import write_arrays
 
-    use_threads(snakemake.threads)
-    device = select_device(snakemake.config.get("device", "auto"))
-    started = time.time()
-    ids = {part: getattr(snakemake.wildcards, part) for part in ("dataset", "split", "model")}
-    params = snakemake.params
-    data, indices, model = open_trained(
-        snakemake.input, ids, params.entry, params.evaluation["samples"], seed=params.seed
-    )
+    job, params = TrainedJob(snakemake), snakemake.params
     arrays = {
-        "features": extract(model, data.images, indices, device=device),
-        "labels": data.labels[indices],
-        "samples": indices,
+        "features": extract(job.model, job.data.images, job.indices, device=job.device),
+        "labels": job.data.labels[job.indices],
+        "samples": job.indices,
     }
-    made = provenance(
-        code=params.code,
-        config=digest_of({"model": params.entry, "evaluation": params.evaluation}),
-        weights=digest_file(snakemake.input.weights),
-        data=data.digest,
-        seed=params.seed,
-        device=str(device),
-        threads=snakemake.threads,
-        **ids,
-        scale=snakemake.wildcards.scale,
-        seconds=round(time.time() - started, 1),
-    )
+    made = job.made({"model": params.entry, "evaluation": params.evaluation})
     write_arrays(arrays, snakemake.output[0], made)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,36 +11,75 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from assay.data.dataset import Dataset, load
+from assay.data.dataset import load
 from assay.evaluation.samples import evaluated_samples
-from assay.models.base import Classifier, build, load_weights
+from assay.foundation.device import select_device, use_threads
+from assay.foundation.files import digest_file, digest_of
+from assay.foundation.provenance import provenance
+from assay.models.base import build, load_weights
 
 
-def open_trained(
-    files: Any, ids: Mapping[str, str], entry: Mapping[str, Any], samples: int | None, *, seed: int
-) -> tuple[Dataset, np.ndarray, Classifier]:
-    """What every job on a trained model begins with.
+class TrainedJob:
+    """What every job on a trained model begins with, and how it says what it made.
 
     Args:
-        files: a job's input: its members ``images``, ``split`` and ``weights`` are paths.
-        ids: ``dataset``, ``split`` and ``model``.
-        entry: the model's catalogue entry.
-        samples: how many test images are evaluated; None for all.
-        seed: the run's.
+        job: Snakemake's object: its input has ``images``, ``split`` and ``weights``, its params
+            ``entry`` (the model's catalogue entry), ``evaluation``, ``seed`` and ``code``.
 
-    Returns:
-        The data set, the evaluated images' indices into it (n,), and the model with its weights.
+    Attributes:
+        ids: ``dataset``, ``split``, ``model`` and, of a suite's job, ``suite``.
+        device: where it computes.
+        data: the data set.
+        indices: (n,), the evaluated test images.
+        model: with its weights.
 
     Raises:
+        ConfigError: the device is not there.
         DataError: the split has no test image.
         ModelError: the weights are missing, damaged, or of another architecture.
     """
-    data = load(Path(files.images).parent)
-    names = ids["dataset"], ids["split"]
-    indices = evaluated_samples(data, files.split, samples, seed=seed, names=names)
-    model = build(ids["model"], entry, classes=len(data.classes), shape=data.shape)
-    load_weights(model, files.weights)
-    return data, indices, model
+
+    def __init__(self, job: Any):
+        self._job, self._started = job, time.time()
+        use_threads(job.threads)
+        self.device = select_device(job.config.get("device", "auto"))
+        params = job.params
+        parts = ("dataset", "split", "model", "suite")
+        self.ids = {p: getattr(job.wildcards, p) for p in parts if hasattr(job.wildcards, p)}
+        self.data = load(Path(job.input.images).parent)
+        self.indices = evaluated_samples(
+            self.data,
+            job.input.split,
+            params.evaluation["samples"],
+            seed=params.seed,
+            names=(self.ids["dataset"], self.ids["split"]),
+        )
+        self.model = build(
+            self.ids["model"], params.entry, classes=len(self.data.classes), shape=self.data.shape
+        )
+        load_weights(self.model, job.input.weights)
+
+    def facts(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """What decides the job's result; `config` is what it was given beside code and files."""
+        return {
+            "code": self._job.params.code,
+            "config": digest_of(config),
+            "weights": digest_file(self._job.input.weights),
+            "data": self.data.digest,
+            "seed": self._job.params.seed,
+            "device": str(self.device),
+            "threads": self._job.threads,
+        }
+
+    def made(self, config: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        """The provenance of the job's files, as of now."""
+        return provenance(
+            **self.facts(config),
+            **self.ids,
+            **more,
+            scale=self._job.wildcards.scale,
+            seconds=round(time.time() - self._started, 1),
+        )
 
 
 def on_device(images: np.ndarray, device: torch.device | str) -> Tensor:
