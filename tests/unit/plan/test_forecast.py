@@ -8,7 +8,15 @@ import pytest
 from assay.foundation.errors import ConfigError
 from assay.plan import command
 from assay.plan.configuration import ROOT, read_configuration
-from assay.plan.forecast import Record, Sizes, forecast, read_costs, recorded, write_costs
+from assay.plan.forecast import (
+    Record,
+    Sizes,
+    compared,
+    forecast,
+    read_costs,
+    recorded,
+    write_costs,
+)
 from assay.plan.plan import make_plan
 
 PLAN = make_plan(read_configuration({"scale": "smoke", "studies": ["millner2024"]}))
@@ -146,3 +154,12 @@ def test_a_wrong_name_is_one_line(capsys):
     assert told.startswith("error: ")
     assert told.count("\n") == 1
     assert "smoke" in told
+
+
+def test_jobs_that_ran_are_compared_with_what_the_others_foretell():
+    twin = record(dataset="mnist", work=record().work * 2, seconds=38.0)
+    found = compared([record(), twin, record(model="other", suite="s", seconds=2.0)])
+    found = found[found.model == CELL.model].set_index("dataset")
+    assert list(found.basis) == ["its suite", "its suite"]
+    assert found.expected[CELL.dataset] == pytest.approx(20, rel=0.02)
+    assert found.expected["mnist"] == pytest.approx(38, rel=0.02)

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterable
 
+import pandas as pd
 from tabulate import tabulate
 
 from assay.foundation.errors import AssayError
@@ -14,6 +15,7 @@ from assay.plan.forecast import (
     COSTS,
     Forecast,
     Job,
+    compared,
     forecast,
     read_costs,
     recorded,
@@ -38,6 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help=f"write what the jobs below results/ cost into {COSTS} and plan with that",
     )
+    plan.add_argument(
+        "--check",
+        action="store_true",
+        help="also tell how well the jobs below results/ could have been foretold from each other",
+    )
     chosen = parser.parse_args(arguments)
     try:
         text = _plan(chosen)
@@ -54,6 +61,7 @@ def _plan(chosen: argparse.Namespace) -> str:
     records = list(recorded())
     if chosen.record:
         write_costs(records, ROOT / COSTS)
+    checked = _checked(compared(records)) if chosen.check else []
     # What ran here says more than what ran elsewhere.
     known = {(record.rule, record.dataset, record.model, record.suite) for record in records}
     records += [
@@ -63,7 +71,7 @@ def _plan(chosen: argparse.Namespace) -> str:
     ]
     found = forecast(plan, records)
     heading = f"Scale {plan.scale}, studies {', '.join(plan.studies)}"
-    return "\n".join([heading, "", *_told(found, chosen.parallel, chosen.dearest)]) + "\n"
+    return "\n".join([heading, "", *_told(found, chosen.parallel, chosen.dearest), *checked]) + "\n"
 
 
 def _told(found: Forecast, parallel: int, dearest: int) -> Iterable[str]:
@@ -96,6 +104,23 @@ def _told(found: Forecast, parallel: int, dearest: int) -> Iterable[str]:
         yield ""
         yield "The dearest jobs"
         yield tabulate(rows, headers=["time", "job", "model", "data set", "split", "rests on"])
+
+
+def _checked(found: pd.DataFrame) -> Iterable[str]:
+    """How well jobs that ran were foretold by those of other data sets, models and suites."""
+    yield ""
+    known = found.dropna(subset=["expected"])
+    if known.empty:
+        yield "Nothing that ran can be foretold from anything else that ran"
+        return
+    ratio = known["expected"] / known["seconds"]
+    within = ((ratio > 0.5) & (ratio < 2)).mean()
+    total, expected = known["seconds"].sum(), known["expected"].sum()
+    yield (
+        f"Foretold from the others, {len(known)} jobs that ran: {_clock(expected)} expected, "
+        f"{_clock(total)} taken ({expected / total:.2f} x); {within:.0%} of the jobs within a "
+        f"factor of 2, the middle one at {ratio.median():.2f} x"
+    )
 
 
 def _hours(jobs: Iterable[Job]) -> str:

@@ -236,7 +236,13 @@ class _Rates:
         self, rule: str, dataset: str, split: str, model: str, suite: str, sizes: Sizes
     ) -> tuple[float, str]:
         work = sizes.work(rule, dataset, split, model, suite)
-        scaled = work * sizes.pixels(dataset)
+        return self.of(rule, dataset, model, suite, work, sizes.pixels(dataset))
+
+    def of(
+        self, rule: str, dataset: str, model: str, suite: str, work: float, pixels: int
+    ) -> tuple[float, str]:
+        """Seconds of a job of so much work, and what they rest on."""
+        scaled = work * pixels
         for key, amount, basis in (
             ((rule, dataset, model, suite), work, "this job"),
             ((rule, model, suite), scaled, "its suite"),
@@ -246,6 +252,28 @@ class _Rates:
             if key in self._rates:
                 return self._start[rule] + amount * median(self._rates[key]), basis
         return math.nan, "nothing"
+
+
+def compared(records: Iterable[Record]) -> pd.DataFrame:
+    """What each recorded job would have been said to cost by all jobs of other kinds.
+
+    A kind is a data set, a model and a suite. Returns the records' columns ``rule``, ``dataset``,
+    ``model``, ``suite`` and ``seconds``, with ``expected`` and the ``basis`` of the expectation.
+    """
+    records = tuple(records)
+    rows = []
+    for kind in dict.fromkeys(map(_kind, records)):
+        guess = _Rates(tuple(record for record in records if _kind(record) != kind))
+        for record in records:
+            if _kind(record) == kind:
+                expected, basis = guess.of(*kind, record.work, record.pixels)
+                rows.append((*kind, record.seconds, expected, basis))
+    names = ["rule", "dataset", "model", "suite", "seconds", "expected", "basis"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _kind(record: Record) -> tuple[str, str, str, str]:
+    return record.rule, record.dataset, record.model, record.suite
 
 
 def recorded(root: Path = ROOT) -> Iterator[Record]:
