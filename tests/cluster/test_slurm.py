@@ -117,6 +117,20 @@ def test_a_training_that_hits_its_time_limit_ends_with_the_same_bits(
     assert (project.folder / WEIGHTS).read_bytes() == (whole.folder / WEIGHTS).read_bytes()
 
 
+def test_the_whole_smoke_scale_runs_through_the_profile(node, project, smoke):
+    """Each job of the cluster takes seconds to begin: suites are not shared here."""
+    project.snakemake(*SLURM, "--set-scatter", "share=1")
+    for path in OUTCOMES:
+        pd.testing.assert_frame_equal(
+            read_outcomes(project.folder / path),
+            read_outcomes(smoke.folder / path),
+            check_exact=True,
+        )
+    page = "report/smoke/index.html"
+    assert (project.folder / page).stat().st_size > 0
+    assert project.planned() == {}
+
+
 def test_a_suite_that_several_jobs_share_ends_with_the_same_rows(node, finished):
     cell = next(path for path in OUTCOMES if "resnet18/linf_whitebox" in path)
     before = read_outcomes(finished.folder / cell)
