@@ -143,9 +143,9 @@ def test_jobs_that_share_a_suite_leave_the_same_outcomes(finished):
     before = finished.folder / "before.parquet"
     (finished.folder / outcomes).rename(before)
     shutil.rmtree(finished.folder / "results/smoke/work/run_suite")
-    plan = finished.planned("--set-scatter", "share=2", "--", outcomes)
+    plan = finished.planned(outcomes, "--set-scatter", "share=2")
     assert plan == {"run_share": 2, "run_suite": 1}
-    finished.snakemake("--set-scatter", "share=2", "--", outcomes)
+    finished.snakemake(outcomes, "--set-scatter", "share=2")
     same_outcomes(before, finished.folder / outcomes)
     assert not list((finished.folder / "results/smoke/work/shares").rglob("*-of-*"))
 
