@@ -134,6 +134,16 @@ def test_the_union_adds_up_the_passes_of_its_attacks(run):
     assert got["gbz", "all linf_whitebox", 0.05] == pytest.approx(parts)
 
 
+def test_one_attack_is_a_union_where_the_others_spare_the_model(run):
+    left = run[run.attack != "fgsm"]
+    assert not len(worst_case(left))
+    union = worst_case(left, alone=True)
+    own = left[left.attack == "pgd_linf"]
+    chosen = union[union.suite == "linf_whitebox"]
+    assert set(chosen.attack) == {"all linf_whitebox"}
+    assert chosen.broken.tolist() == own.broken.tolist()
+
+
 def test_suites_of_different_norms_have_no_union(run):
     assert not {"as_published", "natural"} & set(worst_case(run).suite)
 

@@ -48,7 +48,7 @@ def arranged(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def worst_case(outcomes: pd.DataFrame) -> pd.DataFrame:
+def worst_case(outcomes: pd.DataFrame, *, alone: bool = False) -> pd.DataFrame:
     """The per-sample union of a suite's attacks: an image counts as broken if any attack broke it.
 
     Only suites whose attacks share one ball norm have a union, and only images and budgets that
@@ -57,6 +57,7 @@ def worst_case(outcomes: pd.DataFrame) -> pd.DataFrame:
 
     Args:
         outcomes: rows of the outcome schema.
+        alone: whether one attack is a union, too: that of a model which the suite's others spare.
 
     Returns:
         Rows of the outcome schema with attack ``all <suite>``: each is the row of the attack that
@@ -69,7 +70,7 @@ def worst_case(outcomes: pd.DataFrame) -> pd.DataFrame:
     attacks, norms = (
         np.bincount(suite[numbered(suite, rows[name])[1]]) for name in ("attack", "norm")
     )
-    members = np.where((attacks > 1) & (norms == 1), attacks, 0)[suite]
+    members = np.where((attacks > (not alone)) & (norms == 1), attacks, 0)[suite]
     ball, rows, members = ball[members > 0], rows[members > 0], members[members > 0]
     image, first = numbered(
         *(rows[name] for name in ("dataset", "split", "model", "suite", "epsilon", "sample"))

@@ -347,7 +347,7 @@ class AnalysisInputs:
             own, unions = [], []
             for model in self._parts("model", **suite):
                 rows = keyed(self.outcomes(accuracy.NEEDED, **suite, **model))
-                union = accuracy.worst_case(rows)
+                union = accuracy.worst_case(rows, alone=self._united(suite["suite"]))
                 tables.append(accuracy.accuracy(rows, union))
                 own.append(Paired.of(rows))
                 unions.append(Paired.of(union))
@@ -368,6 +368,12 @@ class AnalysisInputs:
 
     def _rule(self, name: str) -> Tree:
         return self.study.get("rules", {}).get(name, {})
+
+    def _united(self, suite: str) -> bool:
+        """Whether a suite has a union by the catalogue: several attacks, all of one ball norm."""
+        names = self.study.get("suites", {}).get(suite, {}).get("attacks", ())
+        norms = {self.study["attacks"][name]["norm"] for name in names}
+        return len(names) > 1 and len(norms) == 1 and norms <= set(accuracy.BALLS)
 
     def _files(
         self, kind: str, member: str, ids: Sequence[str] = ("dataset", "split", "model")

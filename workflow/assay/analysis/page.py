@@ -644,7 +644,8 @@ class _Study:
         made = self._json("provenance.json")
         entries = []
         for kind, title in ORIGINS.items():
-            facts = made[kind]
+            # A report that an earlier version wrote does not know of every kind.
+            facts = made.get(kind, {"files": 0})
             files = facts.get("files")
             if files == 0:
                 continue
