@@ -5,15 +5,6 @@
 # steps     one job runs one suite on one model; finished chunks are kept in results/{scale}/work/, where jobs of
 #           rule run_share may have put them before (--set-scatter share=N)
 
-SHARE = "results/{scale}/work/shares/{dataset}/{split}/{model}/{suite}.{scatteritem}"
-
-
-def shares(wildcards):
-    """What the jobs leave that attack a share of a suite's images each; nothing if one does it all."""
-    if len(SHARES) == 1 or not PLAN.searches(wildcards.suite):
-        return []
-    return [SHARE.format(**wildcards, scatteritem=item) for item in SHARES]
-
 
 rule run_suite:
     """Attack one trained model with one suite; one row per sample, attack and epsilon."""
@@ -23,7 +14,7 @@ rule run_suite:
         dataset=rules.prepare_dataset.output.facts,
         split=rules.make_split.output.split,
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
-        shares=lambda w: shares(w),
+        shares=shares,
     output:
         outcomes="results/{scale}/outcomes/{dataset}/{split}/{model}/{suite}.parquet",
         examples="results/{scale}/outcomes/{dataset}/{split}/{model}/{suite}.examples.npz",

@@ -55,6 +55,14 @@ scattergather:
 
 
 SHARES = gather.share("{scatteritem}")
+SHARE = "results/{scale}/work/shares/{dataset}/{split}/{model}/{suite}.{scatteritem}"
+
+
+def shares(wildcards):
+    """What the jobs leave that attack a share of a suite's images each; nothing if one does it all."""
+    if len(SHARES) == 1 or not PLAN.searches(wildcards.suite):
+        return []
+    return [SHARE.format(**wildcards, scatteritem=item) for item in SHARES]
 
 
 wildcard_constraints:
