@@ -91,7 +91,7 @@ def verdict_below(axes: Axes, x: float, y: float, text: str, right: bool) -> Non
 
 
 def wrapped(text: str, width: int = 16) -> str:
-    return "\n".join(textwrap.wrap(text, width))
+    return "\n".join(textwrap.wrap(text, width, break_long_words=False))
 
 
 def short_name(name: str, width: int = 9) -> str:

@@ -265,7 +265,7 @@ def mcnemar_matrix(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     side = WIDTH / columns
-    figure = Figure((WIDTH, rows * (side * 0.86 + 0.3)), layout="constrained")
+    figure = Figure((WIDTH, rows * (side * 0.95 + 0.4)), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     names = [wrapped(title_of(study, "models", model), 12) for model in models]
     for axes, (title, pairs) in zip(grid, panels, strict=False):
@@ -279,12 +279,12 @@ def mcnemar_matrix(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
                 difference, p, significant = row
                 colour = "#ffffff" if not significant else _DIFFERS[difference > 0]
                 axes.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, color=colour, lw=0))
-                points = f"{100 * difference:+.1f}".replace("-", "−")
+                points = f"{100 * difference + 0.0:+.1f}".replace("-", "−")
                 axes.text(
                     j, i, f"{points}\n{p_text(p)}", ha="center", va="center", fontsize=7.5,
                     fontweight="bold" if significant else "normal", linespacing=1.25,
                 )  # fmt: skip
-        axes.set_xticks(range(len(models)), names, fontsize=7, rotation=35, ha="right")
+        axes.set_xticks(range(len(models)), names, fontsize=7, rotation=90)
         axes.set_yticks(range(len(models)), names, fontsize=7)
         axes.set(xlim=(-0.5, len(models) - 0.5), ylim=(len(models) - 0.5, -0.5), aspect="equal")
         axes.grid(False)
