@@ -324,6 +324,6 @@ def test_the_matrix_of_pairs_shows_differences_both_ways_with_holm_s_p(study, in
     texts = texts_of(figure)
     for row in rows.itertuples():
         for sign in (1, -1):
-            points = f"{100 * sign * row.difference:+.1f}".replace("-", "−")
+            points = f"{100 * sign * row.difference + 0.0:+.1f}".replace("-", "−")
             assert any(text.startswith(points) for text in texts)
     assert "Holm" in caption(spec, study, inputs)
