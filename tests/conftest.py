@@ -60,6 +60,17 @@ class Project:
             pytest.fail(f"{' '.join(command)} ended with {run.returncode}:\n{run.stdout[-6000:]}")
         return run
 
+    def start(self, target: str, **options) -> subprocess.Popen:
+        """Starts a silent run at scale smoke that goes on while the test does."""
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--config", "scale=smoke"]
+        return subprocess.Popen(
+            [*command, "--", target],
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **options,
+        )
+
     def planned(self, *arguments: str) -> dict[str, int]:
         """Jobs by rule that a dry run plans; nothing to do is an empty dictionary."""
         lines = self.snakemake("--quiet", "host", "--dry-run", *arguments).stdout.splitlines()

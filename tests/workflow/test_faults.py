@@ -9,7 +9,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -257,13 +256,7 @@ def test_a_gpu_that_is_not_there_is_told_at_the_start_of_a_job(finished):
 def test_a_second_run_in_the_same_folder_is_refused_and_the_first_ends_well(finished):
     (finished.folder / OUTCOME).unlink()
     shutil.rmtree(finished.folder / "results/smoke/work")
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--config", "scale=smoke", "--"]
-    first = subprocess.Popen(
-        [*command, OUTCOME],
-        cwd=finished.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    first = finished.start(OUTCOME)
     locks = finished.folder / ".snakemake/locks"
     deadline = time.monotonic() + 60
     while not any(locks.glob("*.lock")):

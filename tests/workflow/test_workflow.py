@@ -4,8 +4,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from functools import partial
 
@@ -201,12 +199,8 @@ KEPT = {"train_model": "*.pt", "run_suite": "chunk_*.parquet"}
 
 def stop(project, rule, signal_number, wait):
     """Starts a run, waits until `rule` has kept something, and ends the whole process group."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--config", "scale=smoke", "--"]
-    run = subprocess.Popen(
-        [*command, OUTCOME],
-        cwd=project.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+    run = project.start(
+        OUTCOME,
         start_new_session=True,
         # Whoever started the tests may have told their processes to ignore Ctrl-C.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),

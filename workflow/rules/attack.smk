@@ -50,7 +50,7 @@ use rule run_suite as run_share with:
         split=rules.make_split.output.split,
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
     output:
-        temp(touch(SHARE)),
+        temp(SHARE),
     log:
         "results/{scale}/logs/run_share/{dataset}/{split}/{model}/{suite}.{scatteritem}.log",
     benchmark:

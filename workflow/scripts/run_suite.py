@@ -1,6 +1,6 @@
 """Attacks one trained model with one suite; one outcome row per sample, attack and epsilon.
 
-A job of rule run_share does its share of the chunks and leaves it to the suite's own job.
+A job of rule run_share does its share of the chunks, for the suite's own job to find.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from assay.foundation.scripts import script_log
 def main(snakemake) -> None:
     from assay.evaluation.suite import run_suite
     from assay.evaluation.trained import TrainedJob
-    from assay.foundation.files import digest_of
+    from assay.foundation.files import digest_of, read_json, write_json
     from assay.foundation.outcomes import write_outcomes
     from assay.foundation.provenance import write_arrays
 
@@ -37,9 +37,12 @@ def main(snakemake) -> None:
         share=share,
     )
     if share:
+        write_json(snakemake.output[0], {"seconds": job.seconds})
         return
     config = {"model": params.entry, "attacks": params.attacks, "evaluation": params.evaluation}
     made = job.made(config, attacks={attack["name"]: attack["code"] for attack in params.attacks})
+    shared = getattr(snakemake.input, "shares", ())
+    made["seconds"] = round(job.seconds + sum(read_json(path)["seconds"] for path in shared), 1)
     write_arrays(examples, snakemake.output.examples, made)
     write_outcomes(outcomes, snakemake.output.outcomes, made)
 

@@ -3,9 +3,11 @@
 import dataclasses
 import math
 
+import pyarrow as pa
 import pytest
 
 from assay.foundation.errors import ConfigError
+from assay.foundation.provenance import provenance, write_parquet
 from assay.plan import command
 from assay.plan.configuration import ROOT, read_configuration
 from assay.plan.forecast import (
@@ -33,7 +35,6 @@ def record(cell=CELL, **changes):
         sizes.work("run_suite", *cell),
         sizes.pixels(cell.dataset),
         20.0,
-        900.0,
         "cpu",
     )
     return dataclasses.replace(found, **changes)
@@ -135,10 +136,14 @@ def test_benchmark_files_of_finished_jobs_are_records(tmp_path):
     assert list(recorded(tmp_path)) == []  # a benchmark without its outcome file is of a failed job
     outcome = results / "outcomes" / f"{'/'.join(CELL)}.parquet"
     outcome.parent.mkdir(parents=True)
-    outcome.write_bytes(b"")
+    made = provenance(device="cpu", seconds=9.0)
+    write_parquet(pa.table({"a": [1]}), outcome, made)
     (found,) = recorded(tmp_path)
-    assert (found.seconds, found.megabytes, found.device) == (12.5, 700.0, "unknown")
+    assert (found.seconds, found.device) == (12.5, "cpu")
     assert found.work == record().work
+    # Of a suite that several jobs shared, the outcome file knows what they all took.
+    write_parquet(pa.table({"a": [1]}), outcome, {**made, "seconds": 99.0})
+    assert next(recorded(tmp_path)).seconds == 99.0
 
 
 def test_the_command_tells_jobs_hours_disk_and_the_dearest(capsys):

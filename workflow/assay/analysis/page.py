@@ -423,16 +423,13 @@ class _Study:
         }
 
     def _table(self, name: str, spec: Tree) -> Table:
-        path = self.folder / "tables" / f"{name}.md"
-        names, rows, words = read_markdown_table(self._text(f"tables/{name}.md"), where=path)
-        return Table.of(
-            f"table-{self.id}-{name}",
-            spec.get("title", name),
-            words,
-            names,
-            rows,
-            self._links(f"tables/{name}"),
-        )
+        return self._written(f"table-{self.id}-{name}", f"tables/{name}", spec.get("title", name))
+
+    def _written(self, anchor: str, place: str, title: str) -> Table:
+        """A table as its Markdown file has it."""
+        text, path = self._text(f"{place}.md"), self.folder / f"{place}.md"
+        names, rows, words = read_markdown_table(text, where=path)
+        return Table.of(anchor, title, words, names, rows, self._links(place))
 
     def _ranking(self) -> Table:
         frame = self._headline_rows(self.ranking)
@@ -612,16 +609,7 @@ class _Study:
         """What the jobs cost; None where a report was written before costs were."""
         if not (self.folder / "statistics/costs.md").is_file():
             return None
-        text = self._text("statistics/costs.md")
-        names, rows, words = read_markdown_table(text, where=self.folder / "statistics/costs.md")
-        return Table.of(
-            f"{self.id}-costs",
-            "What the jobs cost",
-            words,
-            names,
-            rows,
-            self._links("statistics/costs"),
-        )
+        return self._written(f"{self.id}-costs", "statistics/costs", "What the jobs cost")
 
     def _method(self, kind: str, name: str, entry: Tree) -> dict[str, Any]:
         """A catalogue entry in words: where it is from, how it differs, what it was set to."""

@@ -82,6 +82,7 @@ def run_suite(
         ``clean/epsilons`` (1,), and per attack ``<attack>/images`` (E, n, C, H, W) float16,
         ``<attack>/predictions`` (E, n) and ``<attack>/epsilons`` (E,). Where a cap keeps an attack
         from an example, its images there are NaN and its predictions -1.
+        Of a share: the rows of its chunks, none where there are more shares than chunks.
 
     Raises:
         AttackError: an attack cannot work on this victim or these images, or even a single image

@@ -59,6 +59,11 @@ class TrainedJob:
         )
         load_weights(self.model, job.input.weights)
 
+    @property
+    def seconds(self) -> float:
+        """Since the job began."""
+        return round(time.time() - self._started, 1)
+
     def facts(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """What decides the job's result; `config` is what it was given beside code and files."""
         return {
@@ -78,7 +83,7 @@ class TrainedJob:
             **self.ids,
             **more,
             scale=self._job.wildcards.scale,
-            seconds=round(time.time() - self._started, 1),
+            seconds=self.seconds,
         )
 
 

@@ -1,4 +1,4 @@
-"""What a run will cost, told before anything runs: jobs, hours, memory, disk, the dearest cells.
+"""What a run will cost, told before anything runs: jobs, hours, disk, the dearest cells.
 
 Hours come from jobs that ran before, of any scale: from the benchmark files that Snakemake wrote
 below ``results/``, and from the records that came with the project (`config/costs.csv`). What a
@@ -21,6 +21,7 @@ from assay.data.splits import share_of
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.files import read_json
 from assay.foundation.outline import outline
+from assay.foundation.provenance import read_provenance
 from assay.plan.configuration import ROOT, Tree, read_configuration
 from assay.plan.plan import Cell, Plan, Training, make_plan
 
@@ -34,7 +35,6 @@ _EFFORT = (
 _UNCOUNTED = 10_000
 # Bytes of an outcome row on disk, and of a network's two files where no record has any.
 _ROW, _NETWORK = 60, 50 * 2**20
-_COUNTED = ("prepare_dataset", "make_split", "train_model", "run_suite")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,6 @@ class Record:
         work: image passes that its configuration asked for.
         pixels: values of one image.
         seconds: wall time.
-        megabytes: of memory, at most.
         device: where it ran.
     """
 
@@ -58,7 +57,6 @@ class Record:
     work: float
     pixels: int
     seconds: float
-    megabytes: float
     device: str
 
 
@@ -306,7 +304,10 @@ def _record(
         if rule == "train_model"
         else Path("outcomes", *job).with_suffix(".parquet")
     )
-    if not made.is_file():
+    try:
+        # Jobs that shared a suite are in its own seconds, not in its benchmark.
+        facts = read_provenance(made)
+    except AssayError:
         return None
     return Record(
         rule,
@@ -315,19 +316,9 @@ def _record(
         suite,
         sizes.work(rule, job.dataset, job.split, job.model, suite),
         sizes.pixels(job.dataset),
-        float(measured["s"]),
-        float(measured["max_rss"]),
-        _device(made),
+        max(float(measured["s"]), float(facts.get("seconds") or 0)),
+        str(facts.get("device") or "unknown").partition(":")[0],
     )
-
-
-def _device(made: Path) -> str:
-    from assay.foundation.provenance import read_provenance
-
-    try:
-        return str(read_provenance(made).get("device") or "unknown").partition(":")[0]
-    except AssayError:
-        return "unknown"
 
 
 def read_costs(path: Path) -> list[Record]:
