@@ -446,11 +446,37 @@ def test_a_model_that_is_left_out_takes_its_columns_and_pictures_along():
     assert study["figures"]["figure2_5_l2"]["models"] == ["cnn_adv_linf", "cnn_adv_l2", "eabs"]
 
 
+def test_a_part_of_the_grid_that_is_left_out_leaves_the_rest_of_its_block():
+    configuration = thesis("workstation")
+    whole = make_plan(configuration).studies["ju2021_eabs"].cells
+    part = {"datasets": ["mnist"], "models": ["eabs", "abs"], "suites": ["thesis_l2"]}
+    configuration.scale["leave_out"]["parts"] = [part]
+    study = make_plan(configuration).studies["ju2021_eabs"]
+    gone = [
+        cell
+        for cell in whole
+        if cell.dataset == "mnist" and cell.model in part["models"] and cell.suite == "thesis_l2"
+    ]
+    assert len(gone) == 2
+    assert set(study.cells) == set(whole) - set(gone)
+    assert study.study["tables"].keys() == make_plan(thesis("workstation")).studies[
+        "ju2021_eabs"
+    ].study["tables"].keys()
+
+
+def test_a_model_that_is_left_out_on_every_split_is_gone_from_tables_too():
+    configuration = thesis("workstation")
+    configuration.scale["leave_out"]["parts"] = [{"splits": ["official"], "models": ["abs"]}]
+    study = make_plan(configuration).studies["ju2021_eabs"].study
+    assert "abs" not in study["headline"]["models"]
+    assert "imitations_abs" not in study["figures"]
+
+
 @pytest.mark.parametrize(
     ("gone", "message"),
     [
         (
-            {"datasets": ["shvn"], "models": [], "suites": []},
+            {"datasets": ["shvn"], "models": [], "suites": [], "parts": []},
             "leave_out.datasets: there is no dataset 'shvn'",
         ),
         (
@@ -458,6 +484,7 @@ def test_a_model_that_is_left_out_takes_its_columns_and_pictures_along():
                 "datasets": ["mnist", "fashion_mnist", "svhn", "gtsrb_subset"],
                 "models": [],
                 "suites": [],
+                "parts": [],
             },
             "leave_out: it leaves nothing of the study's grid",
         ),

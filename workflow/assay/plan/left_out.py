@@ -10,7 +10,7 @@ from assay.plan.configuration import Configuration, Tree
 
 
 def without_left_out(study: Tree, configuration: Configuration) -> Tree:
-    """The study, less the left-out data sets, models and suites, wherever it names them.
+    """The study, less the left-out data sets, models, suites and parts, wherever it names them.
 
     Tables, figures and columns that show nothing else go with them; so do the paper's words for
     them, so that the ledger says "not run".
@@ -19,17 +19,17 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
         ConfigError: a name is not in the catalogue, or nothing is left.
     """
     place = f"config/scales/{configuration.settings['scale']}.yaml: leave_out"
-    gone = configuration.scale["leave_out"]
-    for kind, names in gone.items():
-        for name in names:
-            configuration.entry(kind, name, f"{place}.{kind}")
-    if not any(gone.values()):
+    gone = {**configuration.scale["leave_out"]}
+    parts = [*gone.pop("parts"), *({kind: names} for kind, names in gone.items())]
+    for part in parts:
+        for kind, names in part.items():
+            for name in names:
+                configuration.entry(kind, name, f"{place}.{kind}")
+    if not any(names for part in parts for names in part.values()):
         return study
-    grid = []
-    for block in study["grid"]:
-        rest = {kind: [name for name in block[kind] if name not in gone[kind]] for kind in gone}
-        if all(rest.values()):
-            grid.append({**block, **rest})
+    grid = study["grid"]
+    for part in parts:
+        grid = [rest for block in grid for rest in _without(block, part)]
     if not grid:
         raise ConfigError("it leaves nothing of the study's grid", where=place)
     suites = configuration.catalogue["suites"]
@@ -39,10 +39,10 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
         for names in (kept, suites)
     )
     lost = {
-        "datasets": set(gone["datasets"]),
-        "models": set(gone["models"]),
-        "attacks": every - ran,
+        kind: {*gone[kind], *_named(study["grid"], kind)} - _named(grid, kind)
+        for kind in ("datasets", "models")
     }
+    lost["attacks"] = every - ran
     shown = {
         part: {name: rest for name, spec in study[part].items() if (rest := _rest(spec, lost))}
         for part in ("tables", "figures")
@@ -63,6 +63,25 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
     headline = {**study["headline"], **_lists(study["headline"], lost)}
     reported = {**study["reported"], **words}
     return {**study, **shown, **listed, "grid": grid, "reported": reported, "headline": headline}
+
+
+def _without(block: Tree, part: Mapping[str, list[str]]) -> list[Tree]:
+    """The block less its cells that are in all of the part's lists, as blocks again."""
+    rest = []
+    for kind, names in part.items():
+        listed = [block[kind]] if kind == "splits" else block[kind]
+        outside = [name for name in listed if name not in names]
+        if outside:
+            rest.append({**block, kind: outside[0] if kind == "splits" else outside})
+        inside = [name for name in listed if name in names]
+        if not inside:
+            break
+        block = {**block, kind: block[kind] if kind == "splits" else inside}
+    return rest
+
+
+def _named(grid: list[Tree], kind: str) -> set[str]:
+    return {name for block in grid for name in block[kind]}
 
 
 def _rest(spec: Tree, lost: Mapping[str, set[str]]) -> Tree | None:
