@@ -114,11 +114,36 @@ def test_defaults_come_from_the_schema():
             [{"epsilon": 0}],
             r"headline\.cells\.0: the key 'attack' is missing; it says: an id of",
         ),
+        (
+            "catalogue/suites.yaml",
+            ["a;touch x"],
+            {"title": "mine", "attacks": ["clean"]},
+            r"suites\.yaml: 'a;touch x' cannot be a name.*use lower-case letters",
+        ),
+        (
+            "studies/millner2024.yaml",
+            ["figures", "../figure"],
+            {"kind": "ledger_dumbbell", "title": "mine", "caption": "mine"},
+            r"millner2024\.yaml: figures: '\.\./figure' cannot be a name",
+        ),
     ],
 )
 def test_a_mistake_is_told_with_file_key_and_remedy(root, file, path, value, message):
     change(root, file, path, value)
     with pytest.raises(ConfigError, match=message):
+        read_configuration(root=root)
+
+
+def test_a_data_set_of_the_command_line_cannot_bring_a_command_along():
+    entry = {"a;touch x": read_configuration().catalogue["datasets"]["phantom"]}
+    with pytest.raises(ConfigError, match="'a;touch x' cannot be a name"):
+        read_configuration({"catalogue": {"datasets": entry}})
+
+
+@pytest.mark.parametrize("folder", ["scales", "studies"])
+def test_a_file_whose_name_would_be_a_command_is_told(root, folder):
+    shutil.copy(root / "config/scales/demo.yaml", root / f"config/{folder}/a;touch x.yaml")
+    with pytest.raises(ConfigError, match=rf"config/{folder}/a;touch x\.yaml: 'a;touch x' cannot"):
         read_configuration(root=root)
 
 

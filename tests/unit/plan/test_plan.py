@@ -459,9 +459,10 @@ def test_a_part_of_the_grid_that_is_left_out_leaves_the_rest_of_its_block():
     ]
     assert len(gone) == 2
     assert set(study.cells) == set(whole) - set(gone)
-    assert study.study["tables"].keys() == make_plan(thesis("workstation")).studies[
-        "ju2021_eabs"
-    ].study["tables"].keys()
+    assert (
+        study.study["tables"].keys()
+        == make_plan(thesis("workstation")).studies["ju2021_eabs"].study["tables"].keys()
+    )
 
 
 def test_a_model_that_is_left_out_on_every_split_is_gone_from_tables_too():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -199,7 +200,24 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
 
 
 def _stems(folder: Path) -> list[str]:
-    return sorted(path.stem for path in folder.glob("*.yaml"))
+    """Names of the files of a folder, which name scales and studies.
+
+    Raises:
+        ConfigError: one could not be a folder's name and a word of a command line as it is.
+    """
+    stems = sorted(path.stem for path in folder.glob("*.yaml"))
+    for stem in stems:
+        if not re.fullmatch("[a-z0-9_]+", stem):
+            raise _no_name(stem, f"config/{folder.name}/{stem}.yaml")
+    return stems
+
+
+def _no_name(name: str, where: str) -> ConfigError:
+    return ConfigError(
+        f"'{name}' cannot be a name, as names become folders and words of command lines",
+        where=where,
+        remedy="use lower-case letters, digits and underscores",
+    )
 
 
 @cache
@@ -269,6 +287,8 @@ def _complaint(error: jsonschema.ValidationError, where: str, schema: Tree) -> C
         near = difflib.get_close_matches(str(error.instance), map(str, error.validator_value), n=1)
         remedy = f"did you mean '{near[0]}'?" if near else f"use one of {options}"
         return ConfigError(f"'{error.instance}' is not allowed", where=place, remedy=remedy)
+    if "propertyNames" in error.absolute_schema_path and error.validator == "pattern":
+        return _no_name(error.instance, place)
     remedy = error.schema.get("description") if isinstance(error.schema, dict) else None
     return ConfigError(error.message, where=place, remedy=f"expected: {remedy}" if remedy else None)
 
