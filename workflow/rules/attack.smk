@@ -32,7 +32,7 @@ rule run_suite:
     params:
         entry=lambda w: PLAN.model(w.dataset, w.model),
         attacks=lambda w: PLAN.suite(w.suite, w.dataset, w.model),
-        evaluation=PLAN.configuration.scale["evaluation"],
+        evaluation=lambda w: PLAN.evaluation(w.dataset, w.split, w.model),
         seed=PLAN.seed,
         code=lambda w: digest(
             "run_suite", PLAN.entry("models", w.model)["implementation"]

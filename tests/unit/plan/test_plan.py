@@ -525,6 +525,16 @@ def test_a_figure_of_reconstructions_needs_them_stored():
         make_plan(thesis(explained=["abs"]))
 
 
+def test_example_images_are_kept_of_first_splits_and_where_reconstructions_are_shown():
+    plan = make_plan(read_configuration({"scale": "paper", "studies": ["millner2024"]}))
+    model = plan.cells[0].model
+    first, second = (plan.evaluation("medical_mnist", f"kfold_{n}", model) for n in (0, 1))
+    assert first["examples"] > 0
+    assert second == {**first, "examples": 0}
+    plan = make_plan(thesis())
+    assert plan.evaluation("mnist", "official_0", "eabs")["examples"] > 0
+
+
 def test_the_paper_s_word_for_an_attack_may_mean_another_one_in_each_norm():
     reported = copy.deepcopy(thesis().studies["ju2021_eabs"]["reported"])
     reported["attacks"]["PGD"]["Linf"] = "pgd_linf_thesi"

@@ -392,20 +392,19 @@ def _jobs(plan: Plan, root: Path) -> dict[str, tuple[int, int]]:
 
 def _disk(plan: Plan, sizes: Sizes, root: Path) -> dict[str, int]:
     """Bytes that the run leaves, by what they are."""
-    evaluation = plan.configuration.scale["evaluation"]
     weights = {
         path.parent.name: path.stat().st_size
         for path in root.glob("results/*/models/*/*/*/weights.safetensors")
     }
     rows = examples = 0
     for cell in plan.cells:
+        kept = plan.evaluation(cell.dataset, cell.split, cell.model)["examples"]
         for attack in plan.suite(cell.suite, cell.dataset, cell.model):
             radii = len(attack["epsilons"])
             images = sizes.evaluated(cell.dataset, cell.split, attack)
             classes = len(plan.configuration.catalogue["datasets"][cell.dataset]["classes"] or ())
             rows += images * radii * (_ROW + 4 * classes)
-            shown = min(evaluation["examples"], images)
-            examples += shown * radii * 2 * sizes.pixels(cell.dataset)
+            examples += min(kept, images) * radii * 2 * sizes.pixels(cell.dataset)
     return {
         "prepared images": sum(
             sizes.images(name) * sizes.pixels(name)

@@ -321,6 +321,13 @@ class Plan:
             for suite in dict.fromkeys(suite for suite, _ in self.shown(dataset, split, model))
         ]
 
+    def evaluation(self, dataset: str, split: str, model: str) -> Tree:
+        """How a trained model is attacked; example images are kept where figures may show them."""
+        evaluation = self.configuration.scale["evaluation"]
+        if _first(split) or self.shown(dataset, split, model):
+            return evaluation
+        return {**evaluation, "examples": 0}
+
     def mapped(self, dataset: str, split: str, model: str) -> Mapped:
         """What perturbs the images of a network's saliency maps; the first study decides."""
         item = Training(dataset, split, model)
@@ -464,8 +471,7 @@ def _plan_study(name: str, written: Tree, configuration: Configuration) -> Study
     mapped = _unique(
         Training(*cell[:3])
         for cell in cells
-        if cell.model in (study["saliency"] or {"models": ()})["models"]
-        and cell.split.endswith("_0")
+        if cell.model in (study["saliency"] or {"models": ()})["models"] and _first(cell.split)
     )
     return StudyPlan(name, study, cells, features, explained, mapped)
 
@@ -509,6 +515,11 @@ def _splits(scheme_name: str, dataset: str, configuration: Configuration, where:
     count = split_count(scheme)
     limit = configuration.scale["splits"]
     return [f"{scheme_name}_{index}" for index in range(min(count, limit or count))]
+
+
+def _first(split: str) -> bool:
+    """Whether a split is the first of its scheme, the one that figures of single images show."""
+    return split.endswith("_0")
 
 
 def _has_official_parts(entry: Tree) -> bool:
