@@ -228,6 +228,7 @@ ResNet-20 half, adversarial training a quarter as many), batches of 64 (ResNet-2
 validation; {machine()}.
 The loops ran interleaved, {arguments.rounds} rounds; images/s is the median, the ratio is the
 median of the rounds' ratios; that of adversarial training is divided by its inner steps and one.
+The bare passes and the usual loop keep torch's layout of memory; assay's channels are innermost.
 A checkpoint is due once a minute; building the network and writing one takes
 {", ".join(checkpoints)}.
 
