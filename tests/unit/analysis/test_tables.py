@@ -6,6 +6,7 @@ import pytest
 from factory import MODELS, study, write_run
 
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.table_parts import met_at_places
 from assay.analysis.tables import (
     ANALYSES,
     LONG_TABLE,
@@ -166,6 +167,16 @@ def test_a_cell_that_was_not_run_stays_and_says_so(inputs):
     table = build_table("accuracy", {"cells": cells}, inputs.study, inputs)
     assert len(table.display) == 4
     assert (table.display.iloc[:2, 1:] == "not run").all(axis=None)
+
+
+def test_a_model_has_no_row_where_a_split_scheme_was_not_its_own():
+    places = [("d", "kfold"), ("d", "kfold"), ("d", "random")]
+    rows = pd.DataFrame(places, columns=["dataset", "scheme"]).assign(model=["a", "b", "b"])
+    assert met_at_places(rows, ["b", "a", "c"]) == [
+        (("d", "kfold"), "b"),
+        (("d", "kfold"), "a"),
+        (("d", "random"), "b"),
+    ]
 
 
 def test_budgets_match_in_spite_of_rounding_noise(inputs):

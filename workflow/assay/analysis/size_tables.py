@@ -24,6 +24,7 @@ from assay.analysis.table_parts import (
     cells_of,
     filled,
     in_cells,
+    met_at_places,
     models_of,
     on_datasets,
     p_text,
@@ -55,8 +56,7 @@ def complexity_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
             },
             {cell_title(study, inputs, *cell): (*place, model, *cell) for cell in cells},
         )
-        for place in places_of(tidy)
-        for model in models
+        for place, model in met_at_places(tidy, models)
     ]
     display, bold = filled(lines, tidy, accuracy_text)
     legend = (

@@ -147,6 +147,14 @@ def places_of(rows: pd.DataFrame) -> list[tuple[str, str]]:
     return list(dict.fromkeys(rows[PLACE].itertuples(index=False, name=None)))
 
 
+def met_at_places(rows: pd.DataFrame, models: Sequence[str]) -> list[tuple[tuple[str, str], str]]:
+    """Each data set and split scheme of some rows with each of the models that has rows there."""
+    met = set(rows[[*PLACE, "model"]].itertuples(index=False, name=None))
+    return [
+        (place, model) for place in places_of(rows) for model in models if (*place, model) in met
+    ]
+
+
 def place_columns(place: Sequence[str], rows: pd.DataFrame, study: Study) -> dict[str, str]:
     """Data set and split scheme, as far as the rows have several."""
     dataset, scheme = place

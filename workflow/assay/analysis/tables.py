@@ -39,6 +39,7 @@ from assay.analysis.table_parts import (
     filled,
     formatted,
     in_cells,
+    met_at_places,
     models_of,
     on_datasets,
     p_text,
@@ -174,8 +175,7 @@ def headline_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
             },
             {cell_title(study, inputs, *cell): (*place, model, *cell) for cell in cells},
         )
-        for place in places_of(tidy)
-        for model in models
+        for place, model in met_at_places(tidy, models)
     ]
     display, bold = filled(
         lines, tidy, lambda row: f"{row.pooled:.3f} [{row.low:.3f}, {row.high:.3f}]"
