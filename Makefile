@@ -1,6 +1,6 @@
 # make demo   the whole workflow on embedded data, no network: report/demo/index.html
-# make test   unit, workflow and browser tests        make lint   ruff, snakefmt, snakemake --lint, pip-audit
-# make cluster   the SLURM profile on a real SLURM of one node
+# make test   unit, workflow, browser and cluster tests        make lint   ruff, snakefmt, snakemake --lint, pip-audit
+# make cluster   the SLURM profile on a real SLURM of one node, all of it (half an hour)
 # make oracle   attacks against public libraries, strength        make bench   the same, speed
 PYTHON ?= python3
 VENV := .venv
@@ -40,7 +40,7 @@ demo: $(VENV)/.run
 # Units in two processes; the workflow's tests use both cores by themselves, and some watch the clock.
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
-	$(BIN)/python -m pytest tests/workflow tests/browser
+	$(BIN)/python -m pytest -m "not half_an_hour" tests/workflow tests/browser tests/cluster
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# What `Project.prolong` makes longer; its training's weights lie beside it.
+PROLONGED = "results/smoke/outcomes/phantom/kfold_0/gbz_as_coded/linf_whitebox.parquet"
 
 
 def _left_out(folder: str, names: list[str]) -> set[str]:
@@ -147,6 +149,14 @@ def smoke(tmp_path_factory, copy_project) -> Project:
 def finished(smoke, tmp_path) -> Project:
     """A copy of the finished smoke run that one test may change."""
     return smoke.twin(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory, copy_project) -> Project:
+    """One longer training and attack that nothing has stopped; do not change it (see `twin`)."""
+    project = copy_project(tmp_path_factory.mktemp("undisturbed") / "project").prolong()
+    project.snakemake(PROLONGED)
+    return project
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

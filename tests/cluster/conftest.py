@@ -1,4 +1,9 @@
-"""The node that the tests of the SLURM profile share."""
+"""The node that the tests of the SLURM profile share.
+
+Without SLURM the tests are skipped, or fail where ASSAY_SLURM is ``required``.
+"""
+
+import os
 
 import pytest
 from one_node import Node, missing
@@ -8,7 +13,10 @@ from one_node import Node, missing
 def node(tmp_path_factory):
     lacking = missing()
     if lacking:
-        pytest.skip(f"no SLURM of one node without {', '.join(lacking)}")
+        required = os.environ.get("ASSAY_SLURM") == "required"
+        (pytest.fail if required else pytest.skip)(
+            f"no SLURM of one node without {', '.join(lacking)}"
+        )
     node = Node(tmp_path_factory.mktemp("slurm"))
     try:
         node.start()

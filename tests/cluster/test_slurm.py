@@ -15,6 +15,8 @@ from assay.plan.targets import make_targets
 
 OUTCOMES = make_targets(make_plan(read_configuration({"scale": "smoke"}))).outcomes
 WEIGHTS = "results/smoke/models/phantom/kfold_0/gbz_as_coded/weights.safetensors"
+# Together; `make test` leaves them to `make cluster`.
+HALF_AN_HOUR = pytest.mark.half_an_hour
 SLURM = [
     *("--profile", "profiles/slurm", "--retries", "0"),
     # The node's GPU is none.
@@ -24,14 +26,6 @@ SLURM = [
     *("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"),
     *("--latency-wait", "5"),
 ]
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, copy_project):
-    """The weights of a local run that nothing has stopped."""
-    project = copy_project(tmp_path_factory.mktemp("undisturbed") / "project").prolong()
-    project.snakemake("--config", "scale=smoke", "--", WEIGHTS)
-    return (project.folder / WEIGHTS).read_bytes()
 
 
 def started(project):
@@ -86,7 +80,12 @@ def without_controller(node):
     return True
 
 
-@pytest.mark.parametrize("happens", [cancelled, preempted, drained, without_controller])
+LATER = (preempted, drained, without_controller)
+
+
+@pytest.mark.parametrize(
+    "happens", [cancelled, *(pytest.param(name, marks=HALF_AN_HOUR) for name in LATER)]
+)
 def test_whatever_happens_to_a_training_it_ends_with_the_same_bits(
     node, project, undisturbed, happens
 ):
@@ -96,10 +95,11 @@ def test_whatever_happens_to_a_training_it_ends_with_the_same_bits(
     assert (run.returncode == 0) == goes_on, output[-4000:]
     if not goes_on:
         project.snakemake(*SLURM, "--", WEIGHTS)
-    assert (project.folder / WEIGHTS).read_bytes() == undisturbed
+    assert (project.folder / WEIGHTS).read_bytes() == (undisturbed.folder / WEIGHTS).read_bytes()
     node.wait_for("idle")
 
 
+@HALF_AN_HOUR
 def test_a_training_that_hits_its_time_limit_ends_with_the_same_bits(
     node, project, copy_project, tmp_path
 ):
@@ -117,6 +117,7 @@ def test_a_training_that_hits_its_time_limit_ends_with_the_same_bits(
     assert (project.folder / WEIGHTS).read_bytes() == (whole.folder / WEIGHTS).read_bytes()
 
 
+@HALF_AN_HOUR
 def test_the_whole_smoke_scale_runs_through_the_profile(node, project, smoke):
     """Each job of the cluster takes seconds to begin: suites are not shared here."""
     project.snakemake(*SLURM, "--set-scatter", "share=1")
@@ -131,6 +132,7 @@ def test_the_whole_smoke_scale_runs_through_the_profile(node, project, smoke):
     assert project.planned() == {}
 
 
+@HALF_AN_HOUR
 def test_a_suite_that_several_jobs_share_ends_with_the_same_rows(node, finished):
     cell = next(path for path in OUTCOMES if "resnet18/linf_whitebox" in path)
     before = read_outcomes(finished.folder / cell)
@@ -140,6 +142,7 @@ def test_a_suite_that_several_jobs_share_ends_with_the_same_rows(node, finished)
     pd.testing.assert_frame_equal(read_outcomes(finished.folder / cell), before, check_exact=True)
 
 
+@HALF_AN_HOUR
 def test_a_gpu_that_was_granted_and_is_not_there_is_told_at_the_start(node, finished):
     """The node's GPU is /dev/null; without device=cpu a job asks for it."""
     cell = next(path for path in OUTCOMES if "resnet18/linf_whitebox" in path)

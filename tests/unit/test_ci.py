@@ -1,4 +1,4 @@
-"""Continuous integration cannot be green without having opened the report in a browser."""
+"""Continuous integration cannot be green without having met a browser and a SLURM."""
 
 import os
 import shutil
@@ -9,12 +9,16 @@ import pytest
 
 from assay.plan.configuration import ROOT
 
+SLURM = {"slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client", "munged": "munge"}
+
 
 @pytest.fixture
 def path(tmp_path):
-    """A PATH on which there are the tools that a shell needs, and no browser."""
-    for tool in ("bash", "dirname", "env"):
-        (tmp_path / tool).symlink_to(shutil.which(tool))
+    """A PATH on which there are the tools that a shell needs, and a SLURM, but no browser."""
+    for name in ("bash", "dirname", "env"):
+        (tmp_path / name).symlink_to(shutil.which(name))
+    for name in SLURM:
+        tool(tmp_path, name)
     return tmp_path
 
 
@@ -24,7 +28,7 @@ def tool(path, name, *lines):
 
 
 def integrate(path):
-    tool(path, "make", 'echo "make $* with ASSAY_BROWSER=${ASSAY_BROWSER:-}"')
+    tool(path, "make", 'echo "make $* with ${ASSAY_BROWSER:-no} browser, ${ASSAY_SLURM:-no} SLURM"')
     command = [str(path / "bash"), str(ROOT / ".ci/run")]
     return subprocess.run(
         command, env={"PATH": str(path)}, capture_output=True, text=True, check=False
@@ -36,7 +40,18 @@ def test_without_a_browser_and_the_right_to_install_one_nothing_runs(path):
     done = integrate(path)
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "chromium is missing" in done.stderr
+    assert done.stderr.startswith("chromium missing")
+
+
+@pytest.mark.parametrize(("command", "package"), SLURM.items())
+def test_without_a_part_of_slurm_it_is_named_and_nothing_runs(path, command, package):
+    tool(path, "chromium")
+    tool(path, "id", "echo 1000")
+    (path / command).unlink()
+    done = integrate(path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"{package} missing")
 
 
 def test_a_browser_that_cannot_be_installed_ends_the_run(path):
@@ -53,8 +68,8 @@ def test_with_a_browser_lint_and_tests_run_and_tests_must_use_it(path, browser):
     done = integrate(path)
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
-        "make lint with ASSAY_BROWSER=required",
-        "make test with ASSAY_BROWSER=required",
+        "make lint with required browser, required SLURM",
+        "make test with required browser, required SLURM",
     ]
 
 

@@ -185,14 +185,6 @@ OUTCOME = next(path for path in TARGETS.outcomes if "kfold_0/gbz_as_coded/linf" 
 WEIGHTS = "results/smoke/models/phantom/kfold_0/gbz_as_coded/weights.safetensors"
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, copy_project):
-    """One longer training and attack that nothing has stopped."""
-    project = copy_project(tmp_path_factory.mktemp("undisturbed") / "project").prolong()
-    project.snakemake(OUTCOME)
-    return project
-
-
 # What a job that is stopped leaves behind for the next one.
 KEPT = {"train_model": "*.pt", "run_suite": "chunk_*.parquet"}
 
@@ -227,9 +219,15 @@ def stop(project, rule, signal_number, wait):
     ],
 )
 def test_a_stopped_run_goes_on_and_ends_with_the_same_bits(
-    project, undisturbed, rule, signal_number, wait
+    tmp_path, undisturbed, rule, signal_number, wait
 ):
-    assert stop(project.prolong(), rule, signal_number, wait) != 0
+    project = undisturbed.twin(tmp_path / "project")
+    (project.folder / OUTCOME).unlink()
+    for other in KEPT if rule == "train_model" else [rule]:
+        shutil.rmtree(project.folder / "results/smoke/work" / other)
+    if rule == "train_model":
+        (project.folder / WEIGHTS).unlink()
+    assert stop(project, rule, signal_number, wait) != 0
     if signal_number == signal.SIGKILL:
         project.snakemake("--unlock")
     work = (project.folder / "results/smoke/work/run_suite").rglob("chunk_*.parquet")
