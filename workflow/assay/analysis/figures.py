@@ -439,7 +439,7 @@ def _certified_panels(
 @styled
 def accuracy_curves(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """Pooled accuracy against the radius, with Wilson bands; a panel per data set and attack."""
-    panels = list(_curve_panels(spec, inputs))
+    panels = list(_curve_panels(spec, study, inputs))
     if not panels:
         raise nothing_to_draw(spec, f"no outcomes of {spec['attacks']}")
     columns = min(2, len(panels))
@@ -532,7 +532,7 @@ def _accuracy_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -
     )
     if far:
         text += f" The check at ε = {', '.join(f'{e:g}' for e in far)} is not drawn."
-    panels = list(_curve_panels(spec, inputs))
+    panels = list(_curve_panels(spec, study, inputs))
     if any(len(_reported_accuracy(spec, study, inputs, *panel[:2])) for panel in panels):
         text += " Dashed grey lines with the same hollow markers are the numbers that were printed."
     return (
@@ -543,10 +543,11 @@ def _accuracy_curves_caption(spec: Spec, study: Study, inputs: AnalysisInputs) -
 
 
 def _curve_panels(
-    spec: Spec, inputs: AnalysisInputs
+    spec: Spec, study: Study, inputs: AnalysisInputs
 ) -> Iterator[tuple[tuple[str, str], str, pd.DataFrame]]:
     """((data set, split scheme), attack, rows with the clean accuracy at radius 0) by panel."""
-    for place, here in inputs.accuracy.groupby(["dataset", "scheme"], sort=False):
+    shown = inputs.accuracy[inputs.accuracy["model"].isin(_models(spec, study, inputs))]
+    for place, here in shown.groupby(["dataset", "scheme"], sort=False):
         if place[0] not in spec.get("datasets", place[:1]):
             continue
         for attack in spec["attacks"]:
