@@ -143,7 +143,7 @@ def test_a_data_set_of_the_command_line_cannot_bring_a_command_along():
 @pytest.mark.parametrize("folder", ["scales", "studies"])
 def test_a_file_whose_name_would_be_a_command_is_told(root, folder):
     shutil.copy(root / "config/scales/demo.yaml", root / f"config/{folder}/a;touch x.yaml")
-    with pytest.raises(ConfigError, match=rf"config/{folder}/a;touch x\.yaml: 'a;touch x' cannot"):
+    with pytest.raises(ConfigError, match=rf"config/{folder}/: 'a;touch x' cannot be a name"):
         read_configuration(root=root)
 
 

@@ -101,6 +101,7 @@ def read_configuration(
         written = _yaml(root / file)
         for extra in settings["catalogue"].get(kind, {}):
             written[extra] = settings["catalogue"][kind][extra]
+        _check_names(written, file)
         unscaled[kind] = _checked(written, kind, file)
         overrides_here = scale["overrides"].get(kind, {})
         catalogue[kind] = _overridden(unscaled[kind], overrides_here, kind, scale_file)
@@ -114,6 +115,8 @@ def read_configuration(
             raise unknown("study", name, known, "config/config.yaml: studies", "config/studies/")
         file = f"config/studies/{name}.yaml"
         studies[name] = _checked(_yaml(root / file), "study", file)
+        for part in ("tables", "figures"):
+            _check_names(studies[name][part], f"{file}: {part}")
     return replace(configuration, studies=studies)
 
 
@@ -200,24 +203,21 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
 
 
 def _stems(folder: Path) -> list[str]:
-    """Names of the files of a folder, which name scales and studies.
-
-    Raises:
-        ConfigError: one could not be a folder's name and a word of a command line as it is.
-    """
+    """Names of the files of a folder, which name scales and studies."""
     stems = sorted(path.stem for path in folder.glob("*.yaml"))
-    for stem in stems:
-        if not re.fullmatch("[a-z0-9_]+", stem):
-            raise _no_name(stem, f"config/{folder.name}/{stem}.yaml")
+    _check_names(stems, f"config/{folder.name}/")
     return stems
 
 
-def _no_name(name: str, where: str) -> ConfigError:
-    return ConfigError(
-        f"'{name}' cannot be a name, as names become folders and words of command lines",
-        where=where,
-        remedy="use lower-case letters, digits and underscores",
-    )
+def _check_names(names: Iterable[str], where: str) -> None:
+    """Names become folders and words of command lines, also of a scheduler's."""
+    for name in names:
+        if not re.fullmatch("[a-z0-9_]+", str(name)):
+            raise ConfigError(
+                f"'{name}' cannot be a name",
+                where=where,
+                remedy="use lower-case letters, digits and underscores",
+            )
 
 
 @cache
@@ -287,8 +287,6 @@ def _complaint(error: jsonschema.ValidationError, where: str, schema: Tree) -> C
         near = difflib.get_close_matches(str(error.instance), map(str, error.validator_value), n=1)
         remedy = f"did you mean '{near[0]}'?" if near else f"use one of {options}"
         return ConfigError(f"'{error.instance}' is not allowed", where=place, remedy=remedy)
-    if "propertyNames" in error.absolute_schema_path and error.validator == "pattern":
-        return _no_name(error.instance, place)
     remedy = error.schema.get("description") if isinstance(error.schema, dict) else None
     return ConfigError(error.message, where=place, remedy=f"expected: {remedy}" if remedy else None)
 

@@ -67,16 +67,16 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
 
 def _without(block: Tree, part: Mapping[str, list[str]]) -> list[Tree]:
     """The block less its cells that are in all of the part's lists, as blocks again."""
+    if block["splits"] not in part.get("splits", [block["splits"]]):
+        return [block]
     rest = []
-    for kind, names in part.items():
-        listed = [block[kind]] if kind == "splits" else block[kind]
-        outside = [name for name in listed if name not in names]
+    for kind in (kind for kind in part if kind != "splits"):
+        outside = [name for name in block[kind] if name not in part[kind]]
         if outside:
-            rest.append({**block, kind: outside[0] if kind == "splits" else outside})
-        inside = [name for name in listed if name in names]
-        if not inside:
+            rest.append({**block, kind: outside})
+        block = {**block, kind: [name for name in block[kind] if name in part[kind]]}
+        if not block[kind]:
             break
-        block = {**block, kind: block[kind] if kind == "splits" else inside}
     return rest
 
 
