@@ -49,10 +49,11 @@ def test_typed_words_and_a_verdict_choose_rows_of_the_ledger(page):
     assert all("gbz" in text and "accuracy" in text for text in texts)
     assert said == f"{len(texts)} of {total} rows"
     chosen = """(() => {
-        const choice = [...document.querySelectorAll('form.controls input[type=radio]')].at(-1);
+        const form = document.querySelector('form.controls');
+        const choice = [...form.querySelectorAll('input[type=radio]')].at(-1);
         choice.click();
-        document.querySelector('form.controls input[type=search]').value = '';
-        choice.form.dispatchEvent(new Event('input'));
+        form.querySelector('input[type=search]').value = '';
+        form.dispatchEvent(new Event('input'));
         return choice.value;
     })()"""
     verdict = page.evaluate(chosen)
