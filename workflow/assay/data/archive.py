@@ -22,9 +22,10 @@ MAX_BYTES = 32 * 2**30
 MAX_RATIO = 100
 """Most unpacked bytes per byte of archive; images are compressed already and stay below 10."""
 
+# zipfile says RuntimeError of passwords, and a kind of it of methods that it does not know.
 _DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError,
-    EOFError, OSError, RuntimeError, NotImplementedError,
+    EOFError, OSError, RuntimeError,
 )  # fmt: skip
 
 
