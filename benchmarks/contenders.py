@@ -40,7 +40,7 @@ class Row:
         attack: assay's.
         rivals: from a network to the libraries' runs.
         images: attacked at once.
-        rounds: in which every contender runs once.
+        rounds: in which every contender runs once; a single one is the run of its own process.
         bar: images/s against the fastest library, at least.
         floor: time over that of the bare passes, at most, where the bar says one.
         tells: the libraries that say by themselves which images are broken.
@@ -169,17 +169,22 @@ def table_rows(quick: bool) -> dict[str, Row]:
         bar=1.8,
     )
     queries = amount(500, 20)
-    rows["square"] = Row(
-        title=f"Square L∞, {queries} queries, schedule rescaled",
-        network="robust",
-        norm="linf",
-        epsilon=LINF,
-        attack=Square(queries=queries, rescale_schedule=True),
-        rivals=partial(libraries.square, norm="linf", epsilon=LINF, queries=queries, rescale=True),
-        images=images,
-        rounds=3,
-        bar=1.6,
-    )
+    for batch in (128, 512):
+        images = amount(batch, batch // 32)
+        rows[f"square_{batch}"] = Row(
+            title=f"Square L∞, {queries} queries, schedule rescaled, {images} images at once",
+            network="robust",
+            norm="linf",
+            epsilon=LINF,
+            attack=Square(queries=queries, rescale_schedule=True),
+            rivals=partial(
+                libraries.square, norm="linf", epsilon=LINF, queries=queries, rescale=True
+            ),
+            images=images,
+            rounds=3 if batch == 128 else 2,
+            bar=1.6,
+        )
+    images = amount(128, 4)
     steps = amount(100, 5)
     common = {"norm": "linf", "epsilon": LINF, "steps": steps}
     for name, loss, theirs in (("CE", "cross_entropy", "ce"), ("DLR", "dlr", "dlr")):
@@ -220,19 +225,29 @@ def table_rows(quick: bool) -> dict[str, Row]:
         bar=2.0,
     )
     queries = amount(5000, 20)
-    rows["autoattack"] = Row(
-        title=f"AutoAttack standard L∞, {steps} steps, {queries} queries",
-        network="robust",
-        norm="linf",
-        epsilon=LINF,
-        attack=AutoAttack(steps=steps, queries=queries),
-        rivals=_single(
-            "pyautoattack",
-            partial(libraries.autoattack, norm="linf", epsilon=LINF, steps=steps, queries=queries),
-        ),
-        images=amount(32, 4),
-        rounds=amount(2, 1),
-        bar=2.0,
-        tells=("pyautoattack",),
-    )
+    # 250 images are the batch that pyautoattack takes by itself.
+    for images, rounds in ((32, 2), (250, 1)):
+        batch = amount(images, images // 16)
+        rows[f"autoattack_{images}"] = Row(
+            title=f"AutoAttack standard, {steps} steps, {queries} queries, {batch} images at once",
+            network="robust",
+            norm="linf",
+            epsilon=LINF,
+            attack=AutoAttack(steps=steps, queries=queries),
+            rivals=_single(
+                "pyautoattack",
+                partial(
+                    libraries.autoattack,
+                    norm="linf",
+                    epsilon=LINF,
+                    steps=steps,
+                    queries=queries,
+                    batch=batch,
+                ),
+            ),
+            images=batch,
+            rounds=rounds,
+            bar=2.0,
+            tells=("pyautoattack",),
+        )
     return rows

@@ -365,6 +365,7 @@ def autoattack(
     steps: int = 100,
     queries: int = 5000,
     attacks: list[str] | None = None,
+    batch: int = BATCH,
 ) -> Run:
     """pyautoattack's standard version, or some of its parts, at a budget that may be shortened."""
     ensemble = AutoAttack(model, norm=PYAUTOATTACK_NORM[norm], eps=epsilon, seed=SEED)
@@ -378,7 +379,7 @@ def autoattack(
     ensemble.attacks_to_run = attacks or ensemble.attacks_to_run
 
     def run(x: Tensor, y: Tensor) -> Tensor:
-        images, _ = ensemble.run_standard_evaluation(x, y, batch_size=BATCH)
+        images, _ = ensemble.run_standard_evaluation(x, y, batch_size=batch)
         return images
 
     return _seeded(run)
