@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import time
 
 import pytest
 
@@ -45,6 +46,18 @@ def test_a_failed_write_leaves_the_earlier_file_and_nothing_else(tmp_path):
         break_off()
     assert target.read_text() == "first"
     assert [path.name for path in target.parent.iterdir()] == ["file.txt"]
+
+
+def test_what_a_killed_writer_left_is_swept_after_a_day(tmp_path):
+    for name in (".file.txt.torn", ".file.txt.alive", ".other.txt.torn"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file.txt").touch()
+    yesterday = time.time() - 25 * 3600
+    for name in (".file.txt.torn", ".other.txt.torn"):
+        os.utime(tmp_path / name, (yesterday, yesterday))
+    write_text(tmp_path / "file.txt", "whole")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"file.txt", ".file.txt.alive", ".other.txt.torn"}
 
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import glob
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,8 @@ _REASONS = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), _FULL),
     **dict.fromkeys((errno.EROFS, errno.EACCES), _CLOSED),
 }
+# Nobody writes one file for so long: who began this many seconds ago was killed meanwhile.
+_TORN = 24 * 3600
 
 
 @contextmanager
@@ -34,7 +38,8 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     """A path beside `target` to write to; it becomes `target` if the block succeeds.
 
     The block may create a file or a folder there. When it fails, nothing is left behind and an
-    earlier `target` stands unchanged. Parent folders are made.
+    earlier `target` stands unchanged. Parent folders are made. What a killed process left of the
+    same target more than a day ago is removed.
 
     Raises:
         AssayError: the disk is full, or the folder cannot be written to (the message names it).
@@ -43,6 +48,7 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     holder = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target)
         # The suffix is kept: writers such as np.save and matplotlib choose the format by it.
         holder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         temporary = holder / target.name
@@ -61,6 +67,13 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     finally:
         if holder is not None:
             shutil.rmtree(holder, ignore_errors=True)
+
+
+def _sweep(target: Path) -> None:
+    for torn in target.parent.glob(f".{glob.escape(target.name)}.*"):
+        with suppress(OSError):
+            if time.time() - torn.stat().st_mtime > _TORN:
+                shutil.rmtree(torn)
 
 
 def write_text(path: Path | str, text: str) -> None:
