@@ -218,7 +218,7 @@ def test_a_truncated_outcome_file_is_named_and_made_anew_from_kept_chunks(finish
     assert all(chunk.stat().st_mtime_ns == when for chunk, when in times.items())
 
 
-def test_truncated_weights_are_named_and_trained_again_to_the_same_bits(finished):
+def test_truncated_weights_are_named_and_written_again_with_the_same_bits(finished):
     weights = finished.folder / WEIGHTS
     before = weights.read_bytes()
     weights.write_bytes(before[: len(before) // 2])

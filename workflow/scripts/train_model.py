@@ -108,7 +108,11 @@ def main(snakemake) -> None:
             ),
         },
     )
-    shutil.rmtree(work, ignore_errors=True)
+    # The last checkpoint stays: Snakemake deletes the files of a job that its cluster calls failed
+    # after all (its time ran out as it ended, its node was lost), and it makes them again at once.
+    for other in work.parent.glob("*"):
+        if other != work:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -336,9 +336,12 @@ def test_a_resumed_training_does_not_repeat_finished_steps(tmp_path):
 
 def test_a_finished_training_is_not_repeated(tmp_path, undisturbed):
     run(tmp_path)
+    (path,) = tmp_path.glob("checkpoint_*.pt")
+    assert torch.load(path, weights_only=True)["optimiser"] is None
     again = run(tmp_path, stopping_at(1, stop))
     assert same(again.last_state, undisturbed.last_state)
     assert same(again.best_state, undisturbed.best_state)
+    assert numbers(again.history).equals(numbers(undisturbed.history))
 
 
 def test_a_resumed_generative_model_ends_with_the_same_bits(tmp_path):
@@ -485,9 +488,12 @@ def test_checkpoints_of_another_training_are_not_used(tmp_path, undisturbed, cap
     assert "belongs to another training" in caplog.text
 
 
-def test_only_two_checkpoints_are_kept(tmp_path):
-    run(tmp_path, every=0)
+def test_only_two_checkpoints_are_kept_and_in_the_end_one(tmp_path):
+    with pytest.raises(Stop):
+        run(tmp_path, stopping_at(12, stop), every=0)
     assert len(steps(tmp_path)) == 2
+    run(tmp_path, every=0)
+    assert len(steps(tmp_path)) == 1
 
 
 def test_no_checkpoint_is_written_before_its_time(tmp_path):

@@ -410,8 +410,8 @@ def _disk(plan: Plan, sizes: Sizes, root: Path) -> dict[str, int]:
             sizes.images(name) * sizes.pixels(name)
             for name in {cell.dataset for cell in plan.cells}
         ),
-        # The best and the last weights, and of the newest two checkpoints each with its optimiser.
-        "networks": sum(8 * weights.get(item.model, _NETWORK // 8) for item in plan.trainings),
+        # The best and the last weights, and the last checkpoint with both.
+        "networks": sum(4 * weights.get(item.model, _NETWORK // 4) for item in plan.trainings),
         # Once as chunks, once as a whole.
         "outcomes": 2 * rows,
         "example images": 2 * examples,

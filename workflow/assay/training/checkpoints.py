@@ -39,12 +39,13 @@ class Checkpoints:
         for leftover in self.folder.glob(".checkpoint_*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
-    def save(self, content: dict[str, Any], step: int) -> None:
-        """Writes a checkpoint and removes all but the newest two.
+    def save(self, content: dict[str, Any], step: int, *, alone: bool = False) -> None:
+        """Writes a checkpoint and removes all but the newest two, or all but this one.
 
         Args:
             content: tensors, numbers, texts, and lists and dicts of them.
             step: position in the training; a later one has a larger number.
+            alone: whether no earlier one is of use.
 
         Raises:
             TrainingError: the disk is full.
@@ -57,7 +58,7 @@ class Checkpoints:
                 temporary.write_bytes(buffer.getbuffer())
         except AssayError as error:
             raise TrainingError(error.what, where=error.where, remedy=error.remedy) from error
-        for old in self._newest_first()[KEPT:]:
+        for old in self._newest_first()[1 if alone else KEPT :]:
             old.unlink()
 
     def load(self, device: torch.device) -> dict[str, Any] | None:

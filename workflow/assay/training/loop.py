@@ -137,8 +137,8 @@ def train(
     """Trains `model` in place with Adam and a stepwise falling learning rate.
 
     A training that was broken off goes on from its last checkpoint in `work`, also from the middle
-    of an epoch, and ends with the same weights. SIGINT and SIGTERM are obeyed after the step that
-    runs, with a checkpoint of it.
+    of an epoch, and ends with the same weights. One that is over tells its result again from there.
+    SIGINT and SIGTERM are obeyed after the step that runs, with a checkpoint of it.
 
     Args:
         model: brings its loss; moved to `device`. Frozen parameters are left alone.
@@ -261,7 +261,7 @@ class _Training:
                 bar.set_postfix_str(
                     f"epoch {self.at.epoch}/{epochs}, validation {row['val_accuracy']:.4f}"
                 )
-        self._checkpoint(0, {})
+        self._checkpoint(0, {}, last=True)
         return self._result()
 
     def _waited_in_vain(self) -> bool:
@@ -378,23 +378,28 @@ class _Training:
                 totals[name] = totals.get(name, 0) + value.sum(dtype=torch.float64)
         return {name: value.item() / len(self.val_images) for name, value in totals.items()}
 
-    def _checkpoint(self, position: int, totals: dict[str, Tensor]) -> None:
-        """Saves the state with `position` images of the current epoch done."""
+    def _checkpoint(self, position: int, totals: dict[str, Tensor], last: bool = False) -> None:
+        """Saves the state with `position` images of the current epoch done.
+
+        The last one of a training knows no optimiser: what remains of it is to tell its result.
+        """
         self.at.position, self.at.sums = position, self._finite(totals)
         content = {
             "model": self.model.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": None if last else self.optimiser.state_dict(),
             "best": self.best_state,
             "at": asdict(self.at),
         }
-        self.checkpoints.save(content, self.at.epoch * len(self.train_images) + position)
+        step = self.at.epoch * len(self.train_images) + position
+        self.checkpoints.save(content, step, alone=last)
 
     def _restore(self) -> None:
         content = self.checkpoints.load(self.device)
         if content is None:
             return
         self.model.load_state_dict(content["model"])
-        self.optimiser.load_state_dict(content["optimiser"])
+        if content["optimiser"] is not None:
+            self.optimiser.load_state_dict(content["optimiser"])
         self.best_state = _on_cpu(content["best"])
         self.at = _Progress(**content["at"])
         log.info(
