@@ -13,12 +13,10 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import gc
 import json
 import multiprocessing
 import statistics
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,9 +26,8 @@ from functools import partial
 from pathlib import Path
 
 import libraries
-import psutil
 import torch
-from common import interleaved, machine, ratio, table, write_section
+from common import interleaved, machine, peak_memory, ratio, table, write_section
 from contenders import Row, table_rows
 from libraries import Run
 from safetensors.torch import load_file, save_file
@@ -44,7 +41,6 @@ from assay.attacks.victim import Victim
 RESULTS = Path(__file__).with_name("attacks.json")
 OURS = "assay"
 NETWORKS = {"standard": {"epochs": 2}, "robust": {"epochs": 5, "epsilon": 0.35}}
-MEBIBYTE = 2**20
 # A library so many times slower than the fastest one, alone in its process, is not timed again.
 HOPELESS = 4
 # Passes of a full batch per bare measurement, at most; never more than the attack makes, since the
@@ -183,28 +179,6 @@ def counted(model: nn.Sequential) -> Iterator[dict[str, int]]:
         yield passes
     finally:
         hook.remove()
-
-
-@contextmanager
-def peak_memory() -> Iterator[dict[str, float]]:
-    """``megabytes``: how far the process grew meanwhile at most, looked at a hundred times/s."""
-    gc.collect()
-    process, done, memory = psutil.Process(), threading.Event(), {}
-    before = process.memory_info().rss
-
-    def watch() -> None:
-        highest = before
-        while not done.wait(0.01):
-            highest = max(highest, process.memory_info().rss)
-        memory["megabytes"] = (highest - before) / MEBIBYTE
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield memory
-    finally:
-        done.set()
-        watcher.join()
 
 
 def profile(key: str, name: str, quick: bool, threads: int) -> dict:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import os
 import platform
 import statistics
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 
 README = Path(__file__).with_name("README.md")
+MEBIBYTE = 2**20
 
 
 def interleaved(
@@ -41,6 +46,28 @@ def interleaved(
 def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
     """The median over rounds of the two contenders' ratio within a round."""
     return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
+
+
+@contextmanager
+def peak_memory() -> Iterator[dict[str, float]]:
+    """``megabytes``: how far the process grew meanwhile at most, looked at a hundred times/s."""
+    gc.collect()
+    process, done, memory = psutil.Process(), threading.Event(), {}
+    before = process.memory_info().rss
+
+    def watch() -> None:
+        highest = before
+        while not done.wait(0.01):
+            highest = max(highest, process.memory_info().rss)
+        memory["megabytes"] = (highest - before) / MEBIBYTE
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield memory
+    finally:
+        done.set()
+        watcher.join()
 
 
 def machine() -> str:
