@@ -311,8 +311,7 @@ SmallCNN on {ordered[0]["source"]}, the first test images that it gets right: fi
 (L∞ 0.3, L2 2) against an adversarially trained one, where most images survive, minimal norms
 against a standard one. Equal budgets, all contenders of a row interleaved in one process;
 images/s is the median, ratios are medians of the rounds' ratios, against the fastest library; a
-library {HOPELESS} times slower than that one ran once, alone, as all did with AutoAttack on 250
-images.
+library {HOPELESS} times slower than that one ran once, alone.
 The clean decision is known to all; each run ends with the decision on what it found, by a pass of
 its own for torchattacks, ART and the single attacks of pyautoattack, which do not tell.
 *Forward* and *backward* are passes per image; *MiB* is how far a process of its own grew during

@@ -50,7 +50,7 @@ def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
 
 @contextmanager
 def peak_memory() -> Iterator[dict[str, float]]:
-    """``megabytes``: how far the process grew meanwhile at most, looked at a hundred times/s."""
+    """``megabytes``: MiB that the process grew by at most, looked at a hundred times a second."""
     gc.collect()
     process, done, memory = psutil.Process(), threading.Event(), {}
     before = process.memory_info().rss

@@ -78,14 +78,12 @@ def table_rows(quick: bool) -> dict[str, Row]:
     def amount(full: int, small: int) -> int:
         return small if quick else full
 
+    fixed_budget = partial(Row, network="robust", norm="linf", epsilon=LINF)
     rows: dict[str, Row] = {}
     for batch, bar in ((128, 1.1), (512, 1.8)):
         images = amount(batch, batch // 32)
-        rows[f"fgsm_{batch}"] = Row(
+        rows[f"fgsm_{batch}"] = fixed_budget(
             title=f"FGSM, {images} images at once",
-            network="robust",
-            norm="linf",
-            epsilon=LINF,
             attack=FGSM(),
             rivals=partial(libraries.fgsm, epsilon=LINF),
             images=images,
@@ -171,11 +169,8 @@ def table_rows(quick: bool) -> dict[str, Row]:
     queries = amount(500, 20)
     for batch in (128, 512):
         images = amount(batch, batch // 32)
-        rows[f"square_{batch}"] = Row(
+        rows[f"square_{batch}"] = fixed_budget(
             title=f"Square L∞, {queries} queries, schedule rescaled, {images} images at once",
-            network="robust",
-            norm="linf",
-            epsilon=LINF,
             attack=Square(queries=queries, rescale_schedule=True),
             rivals=partial(
                 libraries.square, norm="linf", epsilon=LINF, queries=queries, rescale=True
@@ -188,11 +183,8 @@ def table_rows(quick: bool) -> dict[str, Row]:
     steps = amount(100, 5)
     common = {"norm": "linf", "epsilon": LINF, "steps": steps}
     for name, loss, theirs in (("CE", "cross_entropy", "ce"), ("DLR", "dlr", "dlr")):
-        rows[f"apgd_{theirs}"] = Row(
+        rows[f"apgd_{theirs}"] = fixed_budget(
             title=f"APGD-{name} L∞, {steps} steps",
-            network="robust",
-            norm="linf",
-            epsilon=LINF,
             attack=APGD(steps=steps, loss=loss),
             rivals=partial(libraries.apgd, **common, loss=theirs),
             images=images,
@@ -201,11 +193,8 @@ def table_rows(quick: bool) -> dict[str, Row]:
             floor=1.08,
         )
     images = amount(64, 4)
-    rows["apgd_t"] = Row(
+    rows["apgd_t"] = fixed_budget(
         title=f"APGD-T L∞, 9 × {steps} steps",
-        network="robust",
-        norm="linf",
-        epsilon=LINF,
         attack=APGD(steps=steps, loss="dlr", targets=9),
         rivals=partial(libraries.apgd_targeted, **common, targets=9),
         images=images,
@@ -213,11 +202,8 @@ def table_rows(quick: bool) -> dict[str, Row]:
         bar=1.0,
         floor=1.08,
     )
-    rows["fab_t"] = Row(
+    rows["fab_t"] = fixed_budget(
         title=f"FAB-T L∞, 9 × {steps} steps",
-        network="robust",
-        norm="linf",
-        epsilon=LINF,
         attack=FAB(steps=steps, targets=9, stop_within=True),
         rivals=partial(libraries.fab, **common, targets=9),
         images=images,
@@ -228,11 +214,8 @@ def table_rows(quick: bool) -> dict[str, Row]:
     # 250 images are the batch that pyautoattack takes by itself.
     for images, rounds in ((32, 2), (250, 1)):
         batch = amount(images, images // 16)
-        rows[f"autoattack_{images}"] = Row(
+        rows[f"autoattack_{images}"] = fixed_budget(
             title=f"AutoAttack standard, {steps} steps, {queries} queries, {batch} images at once",
-            network="robust",
-            norm="linf",
-            epsilon=LINF,
             attack=AutoAttack(steps=steps, queries=queries),
             rivals=_single(
                 "pyautoattack",
