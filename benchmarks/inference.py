@@ -124,8 +124,11 @@ class ClassLoop:
 
 
 def _single(model: AnalysisBySynthesis, k: int) -> nn.Module:
-    """Class k's decoder as a network of its own."""
+    """Class k's decoder as a network of its own, layer by layer as in the public code."""
     alone = abs_model(classes=1).decoders
+    for layer in alone.layers:
+        if isinstance(layer, nn.ELU):
+            layer.inplace = False
     for mine, theirs in zip(
         [*alone.parameters(), *alone.buffers()],
         [*model.decoders.parameters(), *model.decoders.buffers()],

@@ -70,6 +70,50 @@ def test_each_group_is_a_network_of_its_own(kind, mode):
             torch.testing.assert_close(alone[:, 0], found[:, k], rtol=1e-4, atol=1e-5)
 
 
+def settled(name: str) -> Decoders:
+    """Three decoders in evaluation whose norms are far from doing nothing, with frozen weights."""
+    module = Decoders(LAYOUTS[name], 3, dropout=0.0)
+    with torch.no_grad():
+        for item in module.parameters():
+            item += 0.05 * torch.randn_like(item)
+        module(torch.randn(16, 3, LAYOUTS[name].latent_dim))
+    return module.eval().requires_grad_(False)
+
+
+def by_layers(module: Decoders, codes: torch.Tensor) -> torch.Tensor:
+    made = module.layers(codes.flatten(1)[:, :, None, None])
+    return made.view(len(codes), module.groups, *module.shape)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_frozen_decoders_and_their_derivatives_are_those_of_the_layers(name):
+    module = settled(name)
+    codes = torch.randn(4, 3, LAYOUTS[name].latent_dim, requires_grad=True)
+    with torch.inference_mode():
+        module(codes)
+    found = []
+    for decode in (module, lambda codes: by_layers(module, codes)):
+        made = decode(codes)
+        (slope,) = torch.autograd.grad(made.square().sum(), codes, create_graph=True)
+        (curve,) = torch.autograd.grad(slope.square().sum(), codes)
+        found.append((made.detach(), slope.detach(), curve))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_frozen_decoders_follow_their_weights_and_statistics():
+    module = settled("grey28")
+    codes = torch.randn(4, 3, 10)
+    for changed in (module.layers[-2].weight, module.layers[3].running_var):
+        before = module(codes)
+        changed.mul_(2.0)
+        after = module(codes)
+        assert (after - before).abs().max() > 1e-3
+        torch.testing.assert_close(after, by_layers(module, codes), rtol=1e-4, atol=1e-5)
+    doubled = module.double()(codes.double())
+    torch.testing.assert_close(doubled, by_layers(module, codes.double()))
+
+
 def test_one_discriminator_judges_the_codes_of_all_classes_alike():
     module = Discriminators(LAYOUTS["grey28"], 1)
     codes = torch.randn(4, 5, 10)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -132,7 +133,7 @@ class Encoders(nn.Module):
                     groups * channels, groups * width, kernel, stride, padding, groups=groups
                 ),
                 nn.BatchNorm2d(groups * width),
-                nn.ELU() if sizes.elu else nn.LeakyReLU(LEAK),
+                nn.ELU(inplace=True) if sizes.elu else nn.LeakyReLU(LEAK, inplace=True),
             ]
             channels, side = width, tuple((s + 2 * padding - kernel) // stride + 1 for s in side)
         self.layers = nn.Sequential(*layers, nn.Dropout(dropout))
@@ -150,6 +151,22 @@ class Encoders(nn.Module):
         return self.mean(features).view(shape), self.log_variance(features).view(shape)
 
 
+@dataclass
+class _Folded:
+    """A transposed convolution with its norm's share in its weights, and what follows it.
+
+    Attributes:
+        layer: brings stride and padding.
+        weight, bias: as the layer's; of the first one (G, D, pixels) and (G, 1, pixels).
+        activate: what follows.
+    """
+
+    layer: nn.ConvTranspose2d
+    weight: Tensor
+    bias: Tensor
+    activate: nn.Module | None = None
+
+
 class Decoders(nn.Module):
     """Codes to the images of `groups` decoders, in [0, 1].
 
@@ -161,7 +178,7 @@ class Decoders(nn.Module):
 
     def __init__(self, sizes: Layout, groups: int, dropout: float = DROPOUT):
         super().__init__()
-        self.groups, self.shape = groups, sizes.shape
+        self.groups, self.shape, self.latent_dim = groups, sizes.shape, sizes.latent_dim
         channels, layers = sizes.latent_dim, []
         if sizes.dense:
             channels = sizes.decoder[0][0]
@@ -176,15 +193,68 @@ class Decoders(nn.Module):
             if place < len(sizes.decoder) - 1:
                 layers += [
                     nn.BatchNorm2d(groups * width),
-                    nn.ELU() if sizes.elu else nn.ReLU(),
+                    nn.ELU(inplace=True) if sizes.elu else nn.ReLU(inplace=True),
                 ]
             channels = width
         self.layers = nn.Sequential(*layers, nn.Sigmoid())
+        self._folded: tuple[list[tuple[int, int]], list[_Folded]] | None = None
 
     def forward(self, codes: Tensor) -> Tensor:
         """(B, G, D) to (B, G, C, H, W)."""
-        images = self.layers(codes.flatten(1)[:, :, None, None])
+        if self.training or any(item.requires_grad for item in self.parameters()):
+            images = self.layers(codes.flatten(1)[:, :, None, None])
+        else:
+            images = self._frozen(codes)
         return images.view(len(codes), self.groups, *self.shape)
+
+    def _frozen(self, codes: Tensor) -> Tensor:
+        """As the layers, in evaluation and with weights that take no gradients."""
+        now = versions(self)
+        if self._folded is None or self._folded[0] != now:
+            # Attacks decode in inference mode, too, whose tensors no gradient may pass.
+            with torch.inference_mode(False), torch.no_grad():
+                self._folded = now, self._fold()
+        first, *others = self._folded[1]
+        images = torch.baddbmm(first.bias, codes.transpose(0, 1), first.weight).transpose(0, 1)
+        side = first.layer.kernel_size
+        images = first.activate(images.reshape(len(codes), -1, *side))
+        for part in others:
+            layer = part.layer
+            images = functional.conv_transpose2d(
+                images, part.weight, part.bias, layer.stride, layer.padding, groups=self.groups
+            )
+            images = part.activate(images)
+        return images
+
+    def _fold(self) -> list[_Folded]:
+        """The norms' share in the weights of the layers before them.
+
+        A search decodes hundreds of times with the same weights. All up to the first feature map
+        is one matrix per group, because a code is a map of one pixel.
+        """
+        groups, found = self.groups, []
+        matrix = torch.eye(self.latent_dim).expand(groups, -1, -1).to(self.layers[-2].weight)
+        bias = torch.zeros_like(matrix[:, :1])
+        for layer in self.layers:
+            if isinstance(layer, nn.Conv2d):
+                weight = layer.weight.flatten(1).unflatten(0, (groups, -1)).transpose(1, 2)
+                matrix, bias = matrix @ weight, bias @ weight + layer.bias.view(groups, 1, -1)
+            elif isinstance(layer, nn.ConvTranspose2d):
+                found.append(_Folded(layer, layer.weight, layer.bias))
+            elif isinstance(layer, nn.BatchNorm2d):
+                part = found[-1]
+                scale = layer.weight / (layer.running_var + layer.eps).sqrt()
+                shared = scale.view(groups, 1, -1, 1, 1)
+                part.weight = (part.weight.unflatten(0, (groups, -1)) * shared).flatten(0, 1)
+                part.bias = (part.bias - layer.running_mean) * scale + layer.bias
+            elif not isinstance(layer, nn.Dropout):
+                found[-1].activate = layer
+        first = found[0]
+        weight = first.weight.unflatten(0, (groups, -1)).flatten(2)
+        pixels = weight.shape[2] // (len(first.bias) // groups)
+        first.bias = bias @ weight + first.bias.repeat_interleave(pixels).view(groups, 1, -1)
+        first.weight = matrix @ weight
+        return found
 
 
 class Discriminators(nn.Module):
@@ -214,6 +284,12 @@ class Discriminators(nn.Module):
             # One network for all: the classes are its positions.
             return self.layers(codes.transpose(1, 2)).squeeze(1)
         return self.layers(codes.flatten(1)[:, :, None]).squeeze(2)
+
+
+def versions(module: nn.Module) -> list[tuple[int, int]]:
+    """Where each weight lies and how often it was written to: equal as long as none changed."""
+    tensors = (*module.parameters(), *module.buffers())
+    return [(item.data_ptr(), item._version) for item in tensors]
 
 
 def log_prior(logits: Tensor) -> Tensor:

@@ -20,7 +20,15 @@ from torch.nn import functional
 from assay.attacks.victim import View
 from assay.foundation.errors import ModelError
 from assay.models.base import Classifier, correct
-from assay.models.grouped import DROPOUT, Decoders, Discriminators, Encoders, layout_for, log_prior
+from assay.models.grouped import (
+    DROPOUT,
+    Decoders,
+    Discriminators,
+    Encoders,
+    layout_for,
+    log_prior,
+    versions,
+)
 from assay.models.latent import kl_to_standard, sample
 
 log = logging.getLogger(__name__)
@@ -496,7 +504,7 @@ class _Pool:
 
     def __init__(self, model: AnalysisBySynthesis, device: torch.device):
         self._model = weakref.ref(model)
-        self._versions = _versions(model)
+        self._versions = versions(model)
         # A ninth more are drawn, and the farthest from the prior's middle are left out.
         drawn = torch.randn(
             int(model.candidates / 0.9),
@@ -518,7 +526,7 @@ class _Pool:
 
     def is_of(self, model: AnalysisBySynthesis) -> bool:
         """Whether the reconstructions are those of the model as it is now."""
-        return self._model() is model and self._versions == _versions(model)
+        return self._model() is model and self._versions == versions(model)
 
     def closest(self, images: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
         """The best candidate of each image and class where it is better than `energy` (B, K).
@@ -623,8 +631,3 @@ def _decided(energy: Tensor, further: Tensor) -> Tensor:
 def _normalised(slope: Tensor) -> Tensor:
     """The direction of Adam's first step, smooth where the slope (.., D) vanishes."""
     return slope / (slope.square().mean(dim=(2, 3), keepdim=True) + 1e-12).sqrt()
-
-
-def _versions(model: AnalysisBySynthesis) -> list[int]:
-    """Counts of how often each weight was written to."""
-    return [item._version for item in (*model.parameters(), *model.buffers())]
