@@ -145,6 +145,17 @@ def test_each_image_is_searched_as_if_it_were_alone(images):
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-3)
 
 
+def test_pieces_of_a_batch_are_searched_like_the_whole(images, monkeypatch):
+    made = model(stop_early=True)
+    whole = made.search(images)
+    monkeypatch.setattr(synthesis, "CACHED", 2 * CLASSES)
+    pieces = made.search(images)
+    assert torch.equal(pieces.steps, whole.steps)
+    torch.testing.assert_close(pieces.codes, whole.codes, rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(pieces.energy, whole.energy, rtol=1e-4, atol=1e-3)
+    assert made.search(images[:0]).codes.shape == (0, CLASSES, 1, 10)
+
+
 def test_codes_stay_within_the_radius_in_every_direction(images):
     found = model(radius=1.5, steps=30, rate=0.3).search(images)
     assert found.codes.norm(dim=3).max() <= 1.5 + 1e-5

@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 CACHE_BYTES = 1 << 30
 # Candidates that are decoded, and compared with images, at once.
 CHUNK = 250
+# Codes whose feature maps stay in a CPU's cache: more at once take a third longer each, or twice.
+CACHED = 160
 # Every so many steps an image may leave the search.
 LOOK_EVERY = 5
 # Closer than this (L2, of images in [0, 1]), an image starts where another one of the same attack
@@ -185,10 +187,20 @@ class AnalysisBySynthesis(Classifier):
             images = images.detach().clone()
             if start is None:
                 start = self._best_candidates(images)
-            walk = _Adam(start.clone(), self.rate)
             steps = self.steps if steps is None else steps
             stop_early = self.stop_early if stop_early is None else stop_early
-            return self._descend(walk, images, generator, steps, stop_early)
+            count = max(1, len(images))
+            if images.device.type == "cpu":
+                count = max(1, CACHED // self.classes)
+            found = [
+                self._descend(_Adam(codes.clone(), self.rate), piece, generator, steps, stop_early)
+                for piece, codes in zip(images.split(count), start.split(count), strict=True)
+            ]
+            return Latents(
+                torch.cat([part.codes for part in found]),
+                torch.cat([part.energy for part in found]),
+                torch.cat([part.steps for part in found]),
+            )
 
     def reconstructions(self, codes: Tensor) -> Tensor:
         """(B, K, 1 or 2, D) to what each class makes of its code (or its mean), (B, K, C, H, W)."""
