@@ -37,10 +37,10 @@ demo: $(VENV)/.run
 	PYTHONWARNINGS=ignore:coroutine:RuntimeWarning $(BIN)/snakemake --cores 1 --quiet all --config scale=demo --report report/demo/report.html
 	@$(BIN)/python workflow/scripts/show_headline.py report/demo
 
-# Units in two processes; the workflow's tests use both cores by themselves, and some watch the clock.
+# In two processes: a run of the workflow keeps little more than one core busy.
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
-	$(BIN)/python -m pytest -m "not half_an_hour" tests/workflow tests/browser tests/cluster
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not half_an_hour" tests/workflow tests/browser tests/cluster
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 # What `Project.prolong` makes longer; its training's weights lie beside it.
@@ -116,7 +118,15 @@ class Project:
 
     def twin(self, folder: Path) -> Project:
         """A second copy with results, reports and Snakemake's records, times kept."""
-        shutil.copytree(self.folder, folder, symlinks=True, copy_function=shutil.copy2)
+        records = self.folder / ".snakemake"
+
+        # They come and go while another process looks at this copy.
+        def passing(place: str, names: list[str]) -> set[str]:
+            return {"log", "locks"} & set(names) if Path(place) == records else set()
+
+        shutil.copytree(
+            self.folder, folder, symlinks=True, copy_function=shutil.copy2, ignore=passing
+        )
         return Project(folder)
 
 
@@ -138,11 +148,28 @@ def project(tmp_path, copy_project) -> Project:
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory, copy_project) -> Project:
+def made_once(tmp_path_factory, copy_project) -> Callable[..., Project]:
+    """Copies of the project that several processes of pytest-xdist share."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def once(name: str, make: Callable[[Project], object]) -> Project:
+        folder, done = base / name / "project", base / name / "done"
+        with FileLock(base / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                make(copy_project(folder))
+                done.touch()
+        return Project(folder)
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def smoke(made_once) -> Project:
     """A copy of the project with a finished run at scale smoke; do not change it (see `twin`)."""
-    project = copy_project(tmp_path_factory.mktemp("smoke") / "project")
-    project.snakemake()
-    return project
+    return made_once("smoke", Project.snakemake)
 
 
 @pytest.fixture
@@ -152,14 +179,35 @@ def finished(smoke, tmp_path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory, copy_project) -> Project:
+def undisturbed(made_once) -> Project:
     """One longer training and attack that nothing has stopped; do not change it (see `twin`)."""
-    project = copy_project(tmp_path_factory.mktemp("undisturbed") / "project").prolong()
-    project.snakemake(PROLONGED)
-    return project
+    return made_once("undisturbed", lambda project: project.prolong().snakemake(PROLONGED))
+
+
+@pytest.fixture
+def children_seconds() -> Callable[[], float]:
+    """CPU seconds, since the test began, of the processes that it has started and waited for.
+
+    Bounds on them hold beside other tests, too, where a clock on the wall would watch those.
+    """
+
+    def spent() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before = spent()
+    return lambda: spent() - before
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests first: a broken unit is told before the workflow is run."""
-    order = {"unit": 0, "oracle": 1, "workflow": 2, "browser": 3, "cluster": 4}
-    items.sort(key=lambda item: order.get(item.path.relative_to(ROOT / "tests").parts[0], 0))
+    """Quick tests first: a broken unit is told before the workflow is run.
+
+    There is one SLURM, whose long test comes before the workflow's many, and one browser: the
+    tests of either stay in one process.
+    """
+    order = {"unit": 0, "oracle": 1, "cluster": 2, "workflow": 3, "browser": 4}
+    kinds = {item: item.path.relative_to(ROOT / "tests").parts[0] for item in items}
+    for item, kind in kinds.items():
+        if kind in ("cluster", "browser"):
+            item.add_marker(pytest.mark.xdist_group(kind))
+    items.sort(key=lambda item: order.get(kinds[item], 0))

@@ -168,15 +168,17 @@ def test_two_runs_with_one_seed_give_identical_outcomes(finished, smoke):
         same_outcomes(finished.folder / path, smoke.folder / path)
 
 
-def test_analyses_come_from_outcomes_without_torch_in_half_a_minute(finished, tmp_path):
+def test_analyses_come_from_outcomes_without_torch_in_half_a_minute(
+    finished, tmp_path, children_seconds
+):
     blocked = tmp_path / "blocked" / "torch"
     blocked.mkdir(parents=True)
     (blocked / "__init__.py").write_text("raise ImportError('torch is blocked in this test')\n")
     shutil.rmtree(finished.folder / "report/smoke")
-    started = time.perf_counter()
     blocked_path = {"PYTHONPATH": str(blocked.parent)}
     finished.snakemake("tables", "figures", "statistics", env=blocked_path)
-    assert time.perf_counter() - started < 60  # 30 s is the aim; measured figures stand in the docs
+    # Half a minute of two cores.
+    assert children_seconds() < 60
     for path in TARGETS.analyses:
         assert (finished.folder / path).is_file(), path
 
@@ -345,13 +347,11 @@ def test_the_documented_folder_of_images_is_planned(project):
     assert planned == {"prepare_dataset": 1, "make_split": 1}
 
 
-def test_the_paper_scale_plans_in_seconds(project):
-    started = time.perf_counter()
-    run = project.snakemake(
+def test_the_paper_scale_plans_in_seconds(project, children_seconds):
+    project.snakemake(
         "--dry-run", "--quiet", "all", "--config", "scale=paper", "studies=[millner2024]"
     )
-    assert run.returncode == 0
-    assert time.perf_counter() - started < 10
+    assert children_seconds() < 10
 
 
 def test_the_snakemake_report_renders_with_every_table_and_figure(smoke):
