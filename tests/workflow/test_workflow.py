@@ -13,7 +13,7 @@ import pytest
 from assay.foundation.files import read_json
 from assay.foundation.outcomes import read_outcomes
 from assay.foundation.provenance import read_provenance
-from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.configuration import read_configuration
 from assay.plan.plan import make_plan
 from assay.plan.targets import make_targets
 
@@ -318,21 +318,6 @@ def test_a_mistake_in_a_job_is_told_in_one_line_and_spares_the_rest(finished):
     assert re.search(r"error: .*dbx/weights\.safetensors.*", run.stdout)
     for path in TARGETS.outcomes:
         assert (finished.folder / path).is_file() or "kfold_0/dbx" in path
-
-
-OTHERS = sorted({path.stem for path in (ROOT / "config/studies").glob("*.yaml")} - {*PLAN.studies})
-
-
-def test_all_other_studies_run_whole_and_are_then_up_to_date(project):
-    """In one run: the last jobs of one study share the cores with the first of the next."""
-    config = ["--config", "scale=smoke", f"studies=[{','.join(OTHERS)}]"]
-    project.snakemake(*config)
-    targets = make_targets(make_plan(read_configuration({"scale": "smoke", "studies": OTHERS})))
-    for target in (targets.page, *targets.outcomes, *targets.analyses):
-        assert (project.folder / target).stat().st_size > 0, target
-    page = (project.folder / targets.page).read_text(encoding="utf-8")
-    assert all(f'id="{study}"' in page for study in OTHERS)
-    assert project.planned(*config) == UP_TO_DATE
 
 
 def test_the_documented_folder_of_images_is_planned(project):
