@@ -102,7 +102,7 @@ class ClassLoop:
         for step in range(self.steps + 1):
             energies = []
             for k, decoder in enumerate(self.decoders):
-                made = decoder.eval()(codes[:, k, :, None, None])
+                made = decoder(codes[:, k, :, None, None])
                 energies.append(self._error(made, x) + 0.5 * codes[:, k].square().sum(dim=1))
             energy = torch.stack(energies, dim=1)
             if step == self.steps:
@@ -128,7 +128,7 @@ class ClassLoop:
         squared = (codes**2).sum(dim=2, keepdim=True).expand_as(codes)
         far = squared > self.radius**2
         shorter = (codes[far] ** 2 / squared[far] * self.radius**2).sqrt()
-        # The public code loses the signs, which changes decisions, not time.
+        # With its signs, which the public code loses: that changes decisions, not time.
         codes[far] = shorter * codes[far].sign()
 
     @torch.no_grad()

@@ -148,7 +148,7 @@ def test_each_image_is_searched_as_if_it_were_alone(images):
 def test_pieces_of_a_batch_are_searched_like_the_whole(images, monkeypatch):
     made = model(stop_early=True)
     whole = made.search(images)
-    monkeypatch.setattr(synthesis, "CACHED", 2 * CLASSES)
+    monkeypatch.setattr(synthesis, "CODES_AT_ONCE", 2 * CLASSES)
     pieces = made.search(images)
     assert torch.equal(pieces.steps, whole.steps)
     torch.testing.assert_close(pieces.codes, whole.codes, rtol=1e-4, atol=1e-3)

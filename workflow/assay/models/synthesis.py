@@ -37,8 +37,9 @@ log = logging.getLogger(__name__)
 CACHE_BYTES = 1 << 30
 # Candidates that are decoded, and compared with images, at once.
 CHUNK = 250
-# Codes whose feature maps stay in a CPU's cache: more at once take a third longer each, or twice.
-CACHED = 160
+# Codes that a CPU searches at once: their feature maps stay in its cache. Of a thousand,
+# each takes up to twice as long.
+CODES_AT_ONCE = 160
 # Every so many steps an image may leave the search.
 LOOK_EVERY = 5
 # Closer than this (L2, of images in [0, 1]), an image starts where another one of the same attack
@@ -191,7 +192,7 @@ class AnalysisBySynthesis(Classifier):
             stop_early = self.stop_early if stop_early is None else stop_early
             count = max(1, len(images))
             if images.device.type == "cpu":
-                count = max(1, CACHED // self.classes)
+                count = max(1, CODES_AT_ONCE // self.classes)
             found = [
                 self._descend(_Adam(codes.clone(), self.rate), piece, generator, steps, stop_early)
                 for piece, codes in zip(images.split(count), start.split(count), strict=True)
