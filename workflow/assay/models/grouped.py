@@ -7,6 +7,7 @@ sizes are those of Table 2.1 of Ju 2021.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -151,22 +152,6 @@ class Encoders(nn.Module):
         return self.mean(features).view(shape), self.log_variance(features).view(shape)
 
 
-@dataclass
-class _Folded:
-    """A transposed convolution with its norm's share in its weights, and what follows it.
-
-    Attributes:
-        layer: brings stride and padding.
-        weight, bias: as the layer's; of the first one (G, D, pixels) and (G, 1, pixels).
-        activate: what follows.
-    """
-
-    layer: nn.ConvTranspose2d
-    weight: Tensor
-    bias: Tensor
-    activate: nn.Module | None = None
-
-
 class Decoders(nn.Module):
     """Codes to the images of `groups` decoders, in [0, 1].
 
@@ -178,7 +163,7 @@ class Decoders(nn.Module):
 
     def __init__(self, sizes: Layout, groups: int, dropout: float = DROPOUT):
         super().__init__()
-        self.groups, self.shape, self.latent_dim = groups, sizes.shape, sizes.latent_dim
+        self.groups, self.shape = groups, sizes.shape
         channels, layers = sizes.latent_dim, []
         if sizes.dense:
             channels = sizes.decoder[0][0]
@@ -197,64 +182,75 @@ class Decoders(nn.Module):
                 ]
             channels = width
         self.layers = nn.Sequential(*layers, nn.Sigmoid())
-        self._folded: tuple[list[tuple[int, int]], list[_Folded]] | None = None
+        self._frozen: tuple[list[tuple[int, int]], _Frozen] | None = None
 
     def forward(self, codes: Tensor) -> Tensor:
         """(B, G, D) to (B, G, C, H, W)."""
-        if self.training or any(item.requires_grad for item in self.parameters()):
-            images = self.layers(codes.flatten(1)[:, :, None, None])
-        else:
-            images = self._frozen(codes)
-        return images.view(len(codes), self.groups, *self.shape)
+        return self.decoding()(codes)
 
-    def _frozen(self, codes: Tensor) -> Tensor:
-        """As the layers, in evaluation and with weights that take no gradients."""
+    def decoding(self) -> Callable[[Tensor], Tensor]:
+        """What :meth:`forward` does with the weights as they are now, for many calls."""
+        if self.training or any(item.requires_grad for item in self.parameters()):
+            return self._by_layers
         now = versions(self)
-        if self._folded is None or self._folded[0] != now:
+        if self._frozen is None or self._frozen[0] != now:
             # Attacks decode in inference mode, too, whose tensors no gradient may pass.
             with torch.inference_mode(False), torch.no_grad():
-                self._folded = now, self._fold()
-        first, *others = self._folded[1]
-        images = torch.baddbmm(first.bias, codes.transpose(0, 1), first.weight).transpose(0, 1)
-        side = first.layer.kernel_size
-        images = first.activate(images.reshape(len(codes), -1, *side))
-        for part in others:
-            layer = part.layer
+                self._frozen = now, _Frozen(self)
+        return self._frozen[1]
+
+    def _by_layers(self, codes: Tensor) -> Tensor:
+        images = self.layers(codes.flatten(1)[:, :, None, None])
+        return images.view(len(codes), self.groups, *self.shape)
+
+
+class _Frozen:
+    """Decoders in evaluation whose weights take no gradients: the same images by less work.
+
+    Each norm is in the weights of the layer before it. All up to the first feature map is one
+    matrix per group, because a code is a map of one pixel.
+    """
+
+    def __init__(self, decoders: Decoders):
+        self._groups, self._shape = decoders.groups, decoders.shape
+        layers, self._stages = list(decoders.layers), []
+        # Between transposed convolutions: maybe a norm, then what activates, maybe dropout.
+        starts = [n for n, layer in enumerate(layers) if isinstance(layer, nn.ConvTranspose2d)]
+        for start, end in zip(starts, [*starts[1:], len(layers)], strict=True):
+            layer, *after = layers[start:end]
+            weight, bias = layer.weight.unflatten(0, (self._groups, -1)), layer.bias
+            if isinstance(after[0], nn.BatchNorm2d):
+                norm, *after = after
+                scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+                weight = weight * scale.view(self._groups, 1, -1, 1, 1)
+                bias = (bias - norm.running_mean) * scale + norm.bias
+            self._stages.append((layer, weight, bias, after[0]))
+        self._first = self._as_matrix(layers[0], *self._stages.pop(0))
+        self._stages = [(layer, w.flatten(0, 1), *rest) for layer, w, *rest in self._stages]
+
+    def _as_matrix(
+        self, dense: nn.Module, layer: nn.ConvTranspose2d, weight: Tensor, bias: Tensor, activate
+    ) -> tuple[Tensor, Tensor, tuple[int, ...], nn.Module]:
+        """(G, D, pixels), (G, 1, pixels), the map's height and width, and what activates it."""
+        matrix = weight.flatten(2)
+        pixels = layer.kernel_size[0] * layer.kernel_size[1]
+        bias = bias.repeat_interleave(pixels).view(self._groups, 1, -1)
+        if isinstance(dense, nn.Conv2d):
+            before = dense.weight.flatten(1).unflatten(0, (self._groups, -1)).transpose(1, 2)
+            bias = bias + dense.bias.view(self._groups, 1, -1) @ matrix
+            matrix = before @ matrix
+        return matrix, bias, layer.kernel_size, activate
+
+    def __call__(self, codes: Tensor) -> Tensor:
+        matrix, bias, side, activate = self._first
+        images = torch.baddbmm(bias, codes.transpose(0, 1), matrix).transpose(0, 1)
+        images = activate(images.reshape(len(codes), -1, *side))
+        for layer, weight, bias, activate in self._stages:
             images = functional.conv_transpose2d(
-                images, part.weight, part.bias, layer.stride, layer.padding, groups=self.groups
+                images, weight, bias, layer.stride, layer.padding, groups=self._groups
             )
-            images = part.activate(images)
-        return images
-
-    def _fold(self) -> list[_Folded]:
-        """The norms' share in the weights of the layers before them.
-
-        A search decodes hundreds of times with the same weights. All up to the first feature map
-        is one matrix per group, because a code is a map of one pixel.
-        """
-        groups, found = self.groups, []
-        matrix = torch.eye(self.latent_dim).expand(groups, -1, -1).to(self.layers[-2].weight)
-        bias = torch.zeros_like(matrix[:, :1])
-        for layer in self.layers:
-            if isinstance(layer, nn.Conv2d):
-                weight = layer.weight.flatten(1).unflatten(0, (groups, -1)).transpose(1, 2)
-                matrix, bias = matrix @ weight, bias @ weight + layer.bias.view(groups, 1, -1)
-            elif isinstance(layer, nn.ConvTranspose2d):
-                found.append(_Folded(layer, layer.weight, layer.bias))
-            elif isinstance(layer, nn.BatchNorm2d):
-                part = found[-1]
-                scale = layer.weight / (layer.running_var + layer.eps).sqrt()
-                shared = scale.view(groups, 1, -1, 1, 1)
-                part.weight = (part.weight.unflatten(0, (groups, -1)) * shared).flatten(0, 1)
-                part.bias = (part.bias - layer.running_mean) * scale + layer.bias
-            elif not isinstance(layer, nn.Dropout):
-                found[-1].activate = layer
-        first = found[0]
-        weight = first.weight.unflatten(0, (groups, -1)).flatten(2)
-        pixels = weight.shape[2] // (len(first.bias) // groups)
-        first.bias = bias @ weight + first.bias.repeat_interleave(pixels).view(groups, 1, -1)
-        first.weight = matrix @ weight
-        return found
+            images = activate(images)
+        return images.view(len(codes), self._groups, *self._shape)
 
 
 class Discriminators(nn.Module):

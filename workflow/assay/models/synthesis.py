@@ -280,13 +280,23 @@ class AnalysisBySynthesis(Classifier):
 
     # Energies
 
-    def _energy(self, images: Tensor, codes: Tensor, generator: torch.Generator | None) -> Tensor:
-        """(B, C, H, W) and (B, K, 1 or 2, D) to (B, K), with one draw of a Gaussian's noise."""
+    def _energy(
+        self,
+        images: Tensor,
+        codes: Tensor,
+        generator: torch.Generator | None,
+        decode: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """(B, C, H, W) and (B, K, 1 or 2, D) to (B, K), with one draw of a Gaussian's noise.
+
+        `decode` is the decoders' :meth:`~Decoders.decoding` where many calls share it.
+        """
+        decode = decode or self.decoders
         if codes.shape[2] == 1:
             drawn = codes[:, :, 0]
         else:
             drawn = sample((codes[:, :, 0], codes[:, :, 1]), 1, generator)[0]
-        error = (images[:, None] - self.decoders(drawn)).flatten(2).square().sum(dim=2)
+        error = (images[:, None] - decode(drawn)).flatten(2).square().sum(dim=2)
         return error + self.beta * self._prior(codes, drawn)
 
     def _prior(self, codes: Tensor, drawn: Tensor) -> Tensor:
@@ -343,13 +353,14 @@ class AnalysisBySynthesis(Classifier):
         steps: int,
         stop_early: bool,
     ) -> Latents:
-        codes = walk.codes.clone()
+        codes, decode = walk.codes.clone(), self.decoders.decoding()
         taken = torch.full((len(codes),), steps, device=codes.device)
         live = torch.arange(len(codes), device=codes.device)
         recent: list[Tensor] = []
         before = None
         for step in range(steps):
-            recent.append(walk.step(partial(self._energy, images[live], generator=generator)))
+            energy = partial(self._energy, images[live], generator=generator, decode=decode)
+            recent.append(walk.step(energy))
             self._confine(walk.codes)
             left = steps - step - 1
             if not stop_early or len(recent) < LOOK_EVERY or not left:
