@@ -71,13 +71,20 @@ def test_each_group_is_a_network_of_its_own(kind, mode):
 
 
 def settled(name: str) -> Decoders:
-    """Three decoders in evaluation whose norms are far from doing nothing, with frozen weights."""
-    module = Decoders(LAYOUTS[name], 3, dropout=0.0)
-    with torch.no_grad():
-        for item in module.parameters():
-            item += 0.05 * torch.randn_like(item)
-        module(torch.randn(16, 3, LAYOUTS[name].latent_dim))
+    """Three frozen decoders whose norms are far from doing nothing, in double precision."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = Decoders(LAYOUTS[name], 3, dropout=0.0).double()
+        with torch.no_grad():
+            for item in module.parameters():
+                item += 0.05 * torch.randn_like(item)
+            module(drawn(16, LAYOUTS[name].latent_dim))
     return module.eval().requires_grad_(False)
+
+
+def drawn(count: int, latent_dim: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(count)
+    return torch.randn(count, 3, latent_dim, generator=generator, dtype=torch.float64)
 
 
 def by_layers(module: Decoders, codes: torch.Tensor) -> torch.Tensor:
@@ -88,7 +95,7 @@ def by_layers(module: Decoders, codes: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_frozen_decoders_and_their_derivatives_are_those_of_the_layers(name):
     module = settled(name)
-    codes = torch.randn(4, 3, LAYOUTS[name].latent_dim, requires_grad=True)
+    codes = drawn(4, LAYOUTS[name].latent_dim).requires_grad_()
     with torch.inference_mode():
         module(codes)
     found = []
@@ -98,20 +105,21 @@ def test_frozen_decoders_and_their_derivatives_are_those_of_the_layers(name):
         (curve,) = torch.autograd.grad(slope.square().sum(), codes)
         found.append((made.detach(), slope.detach(), curve))
     for one, other in zip(*found, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
 
 
 def test_frozen_decoders_follow_their_weights_and_statistics():
     module = settled("grey28")
-    codes = torch.randn(4, 3, 10)
+    codes = drawn(4, 10)
     for changed in (module.layers[-2].weight, module.layers[3].running_var):
         before = module(codes)
         changed.mul_(2.0)
         after = module(codes)
         assert (after - before).abs().max() > 1e-3
-        torch.testing.assert_close(after, by_layers(module, codes), rtol=1e-4, atol=1e-5)
-    doubled = module.double()(codes.double())
-    torch.testing.assert_close(doubled, by_layers(module, codes.double()))
+        torch.testing.assert_close(after, by_layers(module, codes), rtol=1e-9, atol=1e-12)
+    single = module.float()(codes.float())
+    assert single.dtype == torch.float32
+    torch.testing.assert_close(single, by_layers(module, codes.float()), rtol=1e-4, atol=1e-5)
 
 
 def test_one_discriminator_judges_the_codes_of_all_classes_alike():
