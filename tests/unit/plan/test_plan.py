@@ -27,11 +27,16 @@ def grid(**changes):
 
 def test_the_paper_scale_crosses_folds_models_and_suites():
     plan = make_plan(configured())
-    block = configured().studies["millner2024"]["grid"][0]
-    assert len(plan.cells) == 5 * len(block["models"]) * len(block["suites"])
-    assert len(plan.trainings) == 5 * len(block["models"])
+    blocks = configured().studies["millner2024"]["grid"]
+    assert len(plan.cells) == 5 * sum(
+        len(block["models"]) * len(block["suites"]) for block in blocks
+    )
+    borrowing = {"gbz_as_coded_mean"}
+    assert len(plan.trainings) == 5 * sum(len({*block["models"]} - borrowing) for block in blocks)
     assert {cell.dataset for cell in plan.cells} == {"medical_mnist"}
-    assert {cell.split for cell in plan.cells} == {f"kfold_{index}" for index in range(5)}
+    assert {cell.split for cell in plan.cells} == {
+        f"{scheme}_{index}" for scheme in ("kfold", "random_millner") for index in range(5)
+    }
 
 
 def test_stand_ins_replace_names_everywhere_and_repeat_nothing():
@@ -55,6 +60,7 @@ def test_a_model_that_borrows_weights_trains_nothing_of_its_own():
         tables={},
         figures={},
         features=[],
+        importance=[],
         headline={"models": [], "cells": []},
         reported={"files": []},
     )
@@ -269,6 +275,7 @@ def test_an_entry_that_no_study_uses_does_not_stop_a_run():
     for part in ("tables", "figures"):
         configuration.studies["millner2024"][part] = {}
     configuration.studies["millner2024"]["headline"] = {"models": [], "cells": []}
+    configuration.studies["millner2024"]["importance"] = []
     configuration.catalogue["models"]["dbx"]["implementation"] = "assay.models.nothing:DBX"
     assert make_plan(configuration).cells
 
