@@ -275,6 +275,14 @@ class Plan:
                 }
                 for dataset, split in plan.splits
             ],
+            "leaks": [
+                {
+                    "dataset": dataset,
+                    "split": split,
+                    "path": f"{base}/splits/{dataset}/{split}.leaks.parquet",
+                }
+                for dataset, split in plan.splits
+            ],
             "reported": [f"config/reported/{file}" for file in plan.study["reported"]["files"]],
         }
 
@@ -291,7 +299,7 @@ class Plan:
             ),
             *(
                 item["path"]
-                for kind in ("features", "explained", "saliency", "leakage")
+                for kind in ("features", "explained", "saliency", "leakage", "leaks")
                 for item in manifest[kind]
             ),
         ]
@@ -506,7 +514,9 @@ def _splits(scheme_name: str, dataset: str, configuration: Configuration, where:
             where=f"{where}: grid.splits",
             remedy="use kfold or random",
         )
-    if scheme.get("group") == "patient" and not (entry["patient"] or {}).get("id"):
+    patient = entry["patient"] or {}
+    known = {"patient": patient.get("id"), "patient_safe": patient.get("safe")}
+    if not known.get(scheme.get("group"), True):
         raise ConfigError(
             f"data set '{dataset}' knows no patients, so '{scheme_name}' cannot group by them",
             where=f"{where}: grid.splits",
