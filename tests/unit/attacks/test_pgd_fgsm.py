@@ -122,6 +122,17 @@ def test_restarts_break_what_one_start_does_not_and_never_less():
     assert (broken[10] | ~broken[1]).all()
 
 
+def test_without_a_step_the_best_of_the_random_starts_is_judged():
+    module = Linear().eval()
+    images, labels = images_for(module)
+    victim = victim_of(module)
+    starts = PGD(steps=0, restarts=20)(victim, images, labels, [0.1], generator())
+    assert victim.backwards == 0
+    assert (starts.linf[0] > 0.05).all()
+    climbed = PGD(steps=10)(victim_of(module), images, labels, [0.1], generator())
+    assert starts.broken.sum() < climbed.broken.sum()
+
+
 def test_what_breaks_in_a_small_ball_is_not_searched_in_a_larger_one():
     module = Linear().eval()
     images, labels = images_for(module)
@@ -195,7 +206,8 @@ def test_gradients_that_are_not_finite_are_counted_and_left_out():
     ("settings", "named"),
     [
         ({"norm": "l1"}, "norm"),
-        ({"steps": 0}, "steps"),
+        ({"steps": -1}, "steps"),
+        ({"steps": 0, "random_start": False}, "steps"),
         ({"restarts": 0}, "restarts"),
         ({"restarts": 2, "random_start": False}, "restarts"),
         ({"step": 0.0}, "step"),

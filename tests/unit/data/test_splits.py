@@ -1,5 +1,7 @@
 """Splits deal fairly, keep together what belongs together, and say what leaks."""
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -235,6 +237,16 @@ def test_a_subsample_is_stratified_sorted_and_keeps_rare_classes():
     assert set(labels[subsample(part, labels, 3, seed=0)]) == {0, 1, 2}
     assert (kept == subsample(part[::-1], labels, 90, seed=0)).all()
     assert (kept != subsample(part, labels, 90, seed=1)).any()
+
+
+def test_smaller_subsamples_are_nested_and_the_classes_take_turns():
+    labels = np.repeat([0, 1, 2, 3], 50)
+    parts = [subsample(np.arange(200), labels, n, seed=3) for n in (1, 6, 41, 120)]
+    for smaller, larger in pairwise(parts):
+        assert set(smaller) < set(larger)
+    for part in parts:
+        counts = np.bincount(labels[part], minlength=4)
+        assert counts.max() - counts.min() <= 1
 
 
 @pytest.mark.parametrize("n", [None, 5, 50])

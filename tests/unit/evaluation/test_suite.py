@@ -138,6 +138,24 @@ def test_examples_are_the_same_images_for_every_attack(run, data):
             assert (at[samples] == examples[f"{name}/predictions"][e]).all()
 
 
+def test_examples_take_the_classes_in_turn_however_images_are_stored(run):
+    labels = np.repeat([0, 1, 2], [60, 15, 5])
+    for count, expected in ((3, [1, 1, 1]), (7, [3, 2, 2]), (18, [7, 6, 5])):
+        shown = module.in_turn(np.arange(80), labels, count)
+        assert np.bincount(labels[shown]).tolist() == expected
+        assert (np.diff(shown) > 0).all()
+
+
+def test_the_images_of_a_smaller_cap_are_among_those_of_a_larger_one(run):
+    outcomes, examples = run([CLEAN, {**FGSM, "samples": 9}, {**PGD, "samples": 21}], examples=6)
+    seen = {name: set(rows["sample"]) for name, rows in outcomes.groupby("attack")}
+    assert [len(seen[name]) for name in ("fgsm", "pgd_linf", "clean")] == [9, 21, 40]
+    assert seen["fgsm"] < seen["pgd_linf"] < seen["clean"]
+    # Examples come from the images that all attacks of the suite were given.
+    assert set(examples["samples"]) < seen["fgsm"]
+    assert np.isfinite(examples["pgd_linf/images"]).all()
+
+
 def test_a_cap_takes_a_stratified_part_that_no_chunk_size_changes(run, data):
     capped = {**FGSM, "samples": 12}
     first, _ = run([capped])

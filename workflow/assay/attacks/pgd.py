@@ -37,7 +37,7 @@ class PGD(Attack):
 
     Args:
         norm: ``linf`` or ``l2``.
-        steps: gradient steps, at least 1.
+        steps: gradient steps; 0 judges the random starts themselves, which needs `random_start`.
         step: length of a step in the unit of epsilon; None: ``relative_step * epsilon / steps``.
         relative_step: how many radii all steps together can go, where `step` is None.
         random_start: start at random in the ball instead of at the image: uniformly (``linf``), or
@@ -84,8 +84,12 @@ class PGD(Attack):
             raise bad_setting("confidence", "only the untargeted margin has one")
         if self.momentum < 0:
             raise bad_setting("momentum", f"{self.momentum} is negative", "use 0 or more")
-        if self.steps < 1:
-            raise bad_setting("steps", f"{self.steps} steps go nowhere", "use at least 1")
+        if self.steps < (0 if self.random_start else 1):
+            raise bad_setting(
+                "steps",
+                f"{self.steps} steps go nowhere",
+                "use at least 1, or 0 with random_start: true",
+            )
         if self.restarts < 1 or (self.restarts > 1 and not self.random_start):
             raise bad_setting(
                 "restarts",
@@ -126,7 +130,9 @@ class PGD(Attack):
         x = origin.clone()
         if self.random_start:
             x = random_point(origin, epsilon, self.norm, probe.generator)
-        length = self.relative_step * epsilon / self.steps if self.step is None else self.step
+        length = self.step
+        if length is None:
+            length = self.relative_step * epsilon / max(self.steps, 1)
         climbed = self._climbed(probe)
         judges_best = climbed is not None and not self.as_published
         best = _Best(x)

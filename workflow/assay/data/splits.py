@@ -224,30 +224,57 @@ def _apportion(need: np.ndarray, total: int, rng: np.random.Generator) -> np.nda
 
 
 def subsample(indices: np.ndarray, labels: np.ndarray, n: int | None, *, seed: int) -> np.ndarray:
-    """A stratified random part of a set of images.
+    """The first `n` of a set of images in a fixed order in which the classes take turns.
+
+    Parts of different sizes with one seed are nested: the images of a smaller part are among those
+    of a larger one, so that whatever was computed on either can be compared image by image.
 
     Args:
         indices: (M,) indices into the data set.
         labels: (N,) classes of the whole data set.
         n: how many to keep; None, or M and more, keeps all.
-        seed: another seed gives another part.
+        seed: another seed gives another order.
 
     Returns:
-        (min(n, M),) the kept indices, ascending. Every class that is present keeps at least one
-        image if n allows.
+        (min(n, M),) the kept indices, ascending, see :func:`balanced_order`.
     """
     indices = np.sort(np.asarray(indices))
     if n is None or n >= len(indices):
         return indices
+    return np.sort(balanced_order(indices, labels, seed=seed)[:n])
+
+
+def balanced_order(indices: np.ndarray, labels: np.ndarray, *, seed: int) -> np.ndarray:
+    """A random order of images every prefix of which is divided among the classes as the whole is.
+
+    First comes one image of each class, then each class takes turns in proportion to its images:
+    with equally frequent classes the counts in a prefix differ by one at most.
+
+    Args:
+        indices: (M,) indices into the data set, ascending.
+        labels: (N,) classes of the whole data set.
+        seed: another seed gives another order.
+
+    Returns:
+        (M,) the indices in that order.
+
+    Example:
+        >>> order = balanced_order(np.arange(6), np.array([0, 0, 0, 1, 1, 1]), seed=0)
+        >>> np.array([0, 0, 0, 1, 1, 1])[order][:2].tolist() in ([0, 1], [1, 0])
+        True
+    """
     rng = rng_for("subsample", seed)
-    order = rng.permutation(len(indices))
+    shuffled = np.asarray(indices)[rng.permutation(len(indices))]
     classes, label, count = np.unique(
-        np.asarray(labels)[indices], return_inverse=True, return_counts=True
+        np.asarray(labels)[shuffled], return_inverse=True, return_counts=True
     )
-    floor = np.minimum(count, 1) if n >= len(classes) else np.zeros_like(count)
-    take = floor + _apportion((count - floor).astype(float), n - floor.sum(), rng)
-    kept = [order[label[order] == kind][:some] for kind, some in enumerate(take)]
-    return np.sort(indices[np.concatenate(kept)])
+    # The place of each image within its class, as a share of the class.
+    by_class = np.argsort(label, kind="stable")
+    place = np.empty(len(shuffled))
+    place[by_class] = np.arange(len(shuffled)) - np.repeat(count.cumsum() - count, count)
+    turn = np.where(place == 0, 0.0, (place + 0.5) / count[label])
+    # Ties, one of each class: the classes come in a random order.
+    return shuffled[np.lexsort((rng.permutation(len(classes))[label], turn))]
 
 
 def leakage(

@@ -65,12 +65,14 @@ def run_suite(
         labels: (N,) classes.
         indices: (n,) which images are evaluated.
         attacks: catalogue entries (``implementation``, ``settings``, ``norm``, ``epsilons``,
-            ``samples``: a cap or None), each with its ``name`` and the digest of its ``code``.
+            ``samples``: a cap or None; caps are nested, the images of a smaller one are among those
+            of a larger one), each with its ``name`` and the digest of its ``code``.
         ids: ``dataset``, ``split``, ``model`` and ``suite``, for the rows and the seeds.
         work: folder for finished chunks; beside it lies what suites of one model share.
         chunk: images per chunk; with the epsilons it decides the memory that is needed.
         replays: independent decisions per image that judge a stochastic victim.
-        examples: images whose perturbed versions are returned; all attacks show the same ones.
+        examples: images whose perturbed versions are returned; all attacks show the same ones,
+            one of each class in turn, of those that every attack of the suite is given.
         key: digest of all that decides an outcome besides the attack: weights, data, code.
         seed: of the whole run.
         share: (i, n), to do the i-th of n shares of the chunks, from 0, and leave the others to
@@ -99,7 +101,7 @@ def run_suite(
         subsample(indices, labels, entry.get("samples"), seed=seed_for("cap", seed, ids["dataset"]))
         for entry, _ in made
     ]
-    shown = min(chosen, key=len, default=indices)[:examples]
+    shown = in_turn(min(chosen, key=len, default=indices), source.labels, examples)
     frames, arrays = [], {"samples": shown, "labels": source.labels[shown]}
     turn = count()
     pieces = [
@@ -299,6 +301,25 @@ def _attack_chunk(
         perturbed.images[:, where].half().cpu().numpy(),
         perturbed.prediction[:, where].cpu().numpy(),
     )
+
+
+def in_turn(rows: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
+    """The first `n` images when the classes take turns: one of each, then another of each.
+
+    Args:
+        rows: (M,) ascending indices of images.
+        labels: (N,) classes of the whole data set.
+        n: how many.
+
+    Returns:
+        (min(n, M),) indices, ascending.
+    """
+    label = np.unique(labels[rows], return_inverse=True)[1]
+    by_class = np.argsort(label, kind="stable")
+    count = np.bincount(label)
+    turn = np.empty(len(rows), dtype=np.int64)
+    turn[by_class] = np.arange(len(rows)) - np.repeat(count.cumsum() - count, count)
+    return np.sort(rows[np.lexsort((label, turn))[:n]])
 
 
 def outcome_rows(
