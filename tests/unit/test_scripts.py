@@ -77,6 +77,7 @@ def test_data_and_splits_are_made_by_scripts_alone(tmp_path):
     }
     run(
         "make_split",
+        wildcards=SimpleNamespace(dataset="digits", split="kfold_1"),
         log=[str(tmp_path / "b.log")],
         output=SimpleNamespace(**made),
         input=SimpleNamespace(samples=outputs["samples"], dataset=outputs["facts"]),
@@ -93,6 +94,7 @@ def test_data_and_splits_are_made_by_scripts_alone(tmp_path):
     leaks = pd.read_parquet(made["leaks"])
     assert leaks["sample"].tolist() == split.loc[split["part"] == "test", "sample"].tolist()
     assert not leaks["duplicate_in_train"].any()
+    assert leaks["duplicate_first"].isna().all()
     leakage = pd.read_csv(made["leakage"]).set_index(["measure", "parts", "class"])
     assert leakage.loc[("duplicates", "train-test", "all"), "images"] == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [

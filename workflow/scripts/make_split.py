@@ -11,7 +11,7 @@ def main(snakemake) -> None:
     import pyarrow as pa
 
     from assay.data.leaks import leaks
-    from assay.data.splits import leakage, make_split
+    from assay.data.splits import TRAIN, balanced_order, leakage, learning_seed, make_split
     from assay.foundation.files import atomic_path, digest_of, read_json
     from assay.foundation.provenance import provenance, write_parquet
 
@@ -28,9 +28,15 @@ def main(snakemake) -> None:
         seed=seed,
         seconds=round(time.time() - started, 1),
     )
+    names = snakemake.wildcards.dataset, snakemake.wildcards.split
+    order = balanced_order(
+        split.loc[split["part"] == TRAIN, "sample"].to_numpy(),
+        samples["label"].to_numpy(),
+        seed=learning_seed(seed, *names, TRAIN),
+    )
     for table, path in (
         (split, snakemake.output.split),
-        (leaks(samples, split), snakemake.output.leaks),
+        (leaks(samples, split, order), snakemake.output.leaks),
     ):
         write_parquet(pa.Table.from_pandas(table, preserve_index=False), path, made)
     with atomic_path(snakemake.output.leakage) as path:

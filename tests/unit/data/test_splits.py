@@ -8,7 +8,15 @@ import pytest
 from data_factory import catalogue
 
 from assay.data.leaks import leaks
-from assay.data.splits import deal, group_ids, leakage, make_split, split_count, subsample
+from assay.data.splits import (
+    balanced_order,
+    deal,
+    group_ids,
+    leakage,
+    make_split,
+    split_count,
+    subsample,
+)
 from assay.foundation.errors import DataError
 
 SCHEMES = catalogue("splits")
@@ -261,29 +269,51 @@ def test_the_number_of_splits_follows_the_scheme():
     }  # fmt: skip
 
 
+def in_order(samples, split, seed=0):
+    """The training images as networks take them."""
+    train = split.loc[split["part"] == "train", "sample"].to_numpy()
+    return balanced_order(train, samples["label"].to_numpy(), seed=seed)
+
+
 def test_each_test_image_says_what_it_shares_with_training_images():
     samples = table((4, 4), duplicates=0)
     samples["duplicate"] = [0, 0, 2, 3, 4, 5, 4, 7]
     samples["patient"] = pd.array(["a", "b", "b", "c", "d", "e", "f", None], dtype="string")
     samples["patient_safe"] = pd.array(["1", "1", "1", "2", "2", "3", "2", "4"], dtype="string")
     parts = ["train", "test", "test", "val", "train", "test", "test", "test"]
-    found = leaks(samples, pd.DataFrame({"sample": range(8), "part": parts})).set_index("sample")
+    split = pd.DataFrame({"sample": range(8), "part": parts})
+    found = leaks(samples, split, np.array([4, 0])).set_index("sample")
     assert found.index.tolist() == [1, 2, 5, 6, 7]
     assert found["duplicate_in_train"].tolist() == [True, False, False, True, False]
     # Patient c is only in validation, where no weight is fitted; image 7's patient is not known.
     assert found["patient_in_train"].tolist() == [False, False, False, False, pd.NA]
     assert found["patient_safe_in_train"].tolist() == [True, True, False, True, False]
+    assert found["patient_safe_first"].tolist() == [1, 1, pd.NA, 0, pd.NA]
+    assert found["duplicate_first"].tolist() == [1, pd.NA, pd.NA, 0, pd.NA]
     assert found["patient"].isna().tolist() == [False] * 4 + [True]
     assert found.loc[1, "patient"] == found.loc[2, "patient"] != found.loc[5, "patient"]
+
+
+def test_a_network_that_learns_from_fewer_images_has_seen_fewer_relatives():
+    samples = table((200, 200), duplicates=0)
+    split = make_split(samples, SCHEMES["random_image"], 0, seed=0)
+    train = split.loc[split["part"] == "train", "sample"].to_numpy()
+    found = leaks(samples, split, in_order(samples, split, seed=5)).set_index("sample")
+    for n in (10, 60, len(train)):
+        learnt = subsample(train, samples["label"].to_numpy(), n, seed=5)
+        known = set(samples["patient"][learnt])
+        seen = samples["patient"][found.index].isin(known)
+        assert (found["patient_first"] < n).fillna(value=False).tolist() == seen.tolist()
 
 
 def test_where_patients_are_unknown_nothing_is_said_of_them_image_by_image():
     samples = table().drop(columns="patient_safe")
     samples["patient"] = pd.array([None] * 233, dtype="string")
     split = make_split(samples, SCHEMES["random_image"], 0, seed=0)
-    found = leaks(samples, split)
+    found = leaks(samples, split, in_order(samples, split))
     assert found["sample"].tolist() == split.loc[split["part"] == "test", "sample"].tolist()
-    assert found[["patient_in_train", "patient_safe_in_train", "patient"]].isna().all().all()
+    unknown = ["patient", "patient_in_train", "patient_first", "patient_safe_in_train"]
+    assert found[unknown].isna().all().all()
     assert found["duplicate_in_train"].any()
 
 
@@ -292,7 +322,7 @@ def test_leaks_by_image_add_up_to_the_leakage_table():
     for scheme in ("random_image", "random_patient", "random_150_image"):
         split = make_split(samples, SCHEMES[scheme], 1, seed=0)
         counts = leakage(samples, split).set_index(["parts", "class", "measure"])["images"]
-        flags = leaks(samples, split)
+        flags = leaks(samples, split, in_order(samples, split))
         for measure, name in (
             ("duplicates", "duplicate"),
             ("patients", "patient"),

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from assay.foundation.errors import DataError
-from assay.foundation.seeds import rng_for
+from assay.foundation.seeds import rng_for, seed_for
 
 log = logging.getLogger(__name__)
 
@@ -275,6 +275,18 @@ def balanced_order(indices: np.ndarray, labels: np.ndarray, *, seed: int) -> np.
     turn = np.where(place == 0, 0.0, (place + 0.5) / count[label])
     # Ties, one of each class: the classes come in a random order.
     return shuffled[np.lexsort((rng.permutation(len(classes))[label], turn))]
+
+
+def learning_seed(seed: int, dataset: str, split: str, part: str) -> int:
+    """The seed of :func:`subsample` that draws the images which networks see of a split's part.
+
+    Args:
+        seed: the run's seed.
+        dataset: a data set's id.
+        split: a split's id.
+        part: ``train`` or ``val``.
+    """
+    return seed_for(seed, "subsample", dataset, split, part)
 
 
 def leakage(
