@@ -24,8 +24,9 @@ def leaks(samples: pd.DataFrame, split: pd.DataFrame, order: np.ndarray) -> pd.D
             :func:`assay.data.splits.subsample` takes them.
 
     Returns:
-        One row per test image, in the order of `samples`: `sample`, and for each of ``duplicate``
-        (same pixels), ``patient`` and ``patient_safe`` (the reading that never parts a person)
+        One row per test image, in the order of `samples`: `sample`, `label`, and for each of
+        ``duplicate`` (same pixels), ``patient`` and ``patient_safe`` (the reading that never parts
+        a person)
 
         - ``<name>``: a number of the group that the image belongs to, equal in all splits of the
           data set; null where it is not known;
@@ -38,7 +39,7 @@ def leaks(samples: pd.DataFrame, split: pd.DataFrame, order: np.ndarray) -> pd.D
     part = split.set_index("sample")["part"].reindex(samples["sample"]).to_numpy()
     tested = part == TEST
     rows = pd.Series(np.arange(len(samples)), index=samples["sample"])[order].to_numpy()
-    found = pd.DataFrame({"sample": samples["sample"].to_numpy()[tested]})
+    found = samples.loc[tested, ["sample", "label"]].reset_index(drop=True)
     for name in SHARED:
         values = samples[name] if name in samples else pd.Series([None] * len(samples))
         numbers = pd.factorize(values)[0]  # -1 where it is not known
