@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from assay.analysis.accuracy import is_union
 from assay.analysis.rows import PLACE, over_splits
 
 
@@ -32,7 +33,7 @@ def costs(
         images that were judged, per second), ``training_seconds``, ``training_peak_mb``,
         ``parameters``. What is not known is NaN.
     """
-    attacked = accuracy[~accuracy.attack.str.startswith("all ")]
+    attacked = accuracy[~accuracy.attack.map(is_union)]
     suite = [*PLACE, "model", "suite"]
     groups = attacked.groupby(suite, sort=False)
     tidy = groups[["forwards", "backwards"]].sum().reset_index()
