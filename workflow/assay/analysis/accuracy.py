@@ -82,10 +82,9 @@ def worst_case(outcomes: pd.DataFrame, *, alone: bool = False) -> pd.DataFrame:
     ball = np.flatnonzero(rows.norm.isin(BALLS))
     rows = rows.iloc[ball]
     suite, first_suite = numbered(rows.dataset, rows.suite)
-    member, first_member = numbered(suite, rows.attack)
-    attacks, norms = np.bincount(suite[first_member]), np.bincount(
-        suite[numbered(suite, rows.norm)[1]]
-    )
+    _, first_member = numbered(suite, rows.attack)
+    attacks = np.bincount(suite[first_member])
+    norms = np.bincount(suite[numbered(suite, rows.norm)[1]])
     names = _joined_names(rows.attack.iloc[first_member], suite[first_member], len(first_suite))
     members = np.where((attacks > (not alone)) & (norms == 1), attacks, 0)[suite]
     ball, rows, suite = ball[members > 0], rows[members > 0], suite[members > 0]
@@ -121,7 +120,7 @@ def strongest(outcomes: pd.DataFrame) -> pd.DataFrame:
     """
     rows = keyed(outcomes.drop(columns="scores", errors="ignore"))
     rows = rows[rows.norm.isin(BALLS)]
-    cell, first_cell = numbered(*(rows[name] for name in BALL))
+    cell, _ = numbered(*(rows[name] for name in BALL))
     member, first_member = numbered(cell, rows.attack)
     image, first_image = numbered(cell, rows["split"], rows["sample"])
     # An attack that stands in two suites counts once.

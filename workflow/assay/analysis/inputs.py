@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -207,6 +208,7 @@ class AnalysisInputs:
             trained,
             _peaks(self._files("models", "benchmark")),
             {key: facts.get("parameters") for key, facts in self.facts.items()},
+            {key: _updates(facts) for key, facts in self.facts.items()},
         )
 
     @property
@@ -240,10 +242,10 @@ class AnalysisInputs:
             ignore_index=True,
         )
 
-    def distances(self, attacks: Sequence[str]) -> pd.DataFrame:
+    def distances(self, attacks: Sequence[str], *, apart: bool = False) -> pd.DataFrame:
         """:func:`assay.analysis.distances.distances` of the outcomes."""
         parts = [
-            distances.distances(self.outcomes(distances.NEEDED, **ids), attacks)
+            distances.distances(self.outcomes(distances.NEEDED, **ids), attacks, apart=apart)
             for ids in self._parts("dataset", "model")
         ]
         return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
@@ -417,6 +419,14 @@ def _of_cells(pairs: Paired, cells: set[tuple]) -> Paired:
         pairs, cells=pairs.cells[kept].reset_index(drop=True), sample=pairs.sample[rows],
         cell=(np.cumsum(kept) - 1)[pairs.cell[rows]].astype(np.int32), right=pairs.right[rows],
     )  # fmt: skip
+
+
+def _updates(facts: Tree) -> int | None:
+    """Weight updates of a training by its ``model.json``; None for weights from elsewhere."""
+    batch = facts.get("training", {}).get("batch_size")
+    if not batch or not facts.get("epochs"):
+        return None
+    return facts["epochs"] * math.ceil(facts["train_n"] / batch)
 
 
 def _peaks(paths: Mapping[Key, Path]) -> dict[Key, float]:
