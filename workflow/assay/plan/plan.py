@@ -388,7 +388,11 @@ class Plan:
                 if key not in ("overrides", "stand_ins")
             },
             "titles": {
-                kind: {name: catalogue[kind][name]["title"] for name in names[kind]}
+                kind: {
+                    name: catalogue[kind][name]["title"]
+                    # What a scale replaces is still spoken of.
+                    for name in [*names[kind], *plan.study["stand_ins"].get(kind, ())]
+                }
                 for kind in names
             },
             **{kind: {name: catalogue[kind][name] for name in names[kind]} for kind in names},
@@ -397,7 +401,9 @@ class Plan:
                 kind: {name: self._scaled(kind, name) for name in names[kind]}
                 for kind in ("models", "attacks")
             },
-            "rules": {key: self.configuration.settings[key] for key in ("ledger", "checks")},
+            "rules": {
+                key: self.configuration.settings[key] for key in ("ledger", "checks", "marks")
+            },
         }
 
     def _scaled(self, kind: str, name: str) -> dict[str, list]:
