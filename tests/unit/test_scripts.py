@@ -70,15 +70,20 @@ def test_data_and_splits_are_made_by_scripts_alone(tmp_path):
         params=SimpleNamespace(entry=plan.entry("datasets", "digits"), seed=1, code="aa"),
         output=SimpleNamespace(**outputs),
     )
-    made = {"split": str(tmp_path / "s.parquet"), "leakage": str(tmp_path / "l.csv")}
+    made = {
+        "split": str(tmp_path / "s.parquet"),
+        "leakage": str(tmp_path / "l.csv"),
+        "leaks": str(tmp_path / "l.parquet"),
+    }
     run(
         "make_split",
+        wildcards=SimpleNamespace(dataset="digits", split="kfold_1"),
         log=[str(tmp_path / "b.log")],
         output=SimpleNamespace(**made),
         input=SimpleNamespace(samples=outputs["samples"], dataset=outputs["facts"]),
         params=SimpleNamespace(scheme=plan.scheme("kfold_1"), seed=1, code="bb"),
     )
-    for file, code in ((outputs["facts"], "aa"), (made["split"], "bb")):
+    for file, code in ((outputs["facts"], "aa"), (made["split"], "bb"), (made["leaks"], "bb")):
         facts = read_provenance(file)
         assert (facts["code"], facts["seed"]) == (code, 1)
         assert facts["config"]
@@ -86,6 +91,10 @@ def test_data_and_splits_are_made_by_scripts_alone(tmp_path):
     assert facts["data"] == read_json(outputs["facts"])["digest"]
     split = pd.read_parquet(made["split"])
     assert split["part"].value_counts(normalize=True)["test"] == pytest.approx(0.2, abs=0.01)
+    leaks = pd.read_parquet(made["leaks"])
+    assert leaks["sample"].tolist() == split.loc[split["part"] == "test", "sample"].tolist()
+    assert not leaks["duplicate_in_train"].any()
+    assert leaks["duplicate_first"].isna().all()
     leakage = pd.read_csv(made["leakage"]).set_index(["measure", "parts", "class"])
     assert leakage.loc[("duplicates", "train-test", "all"), "images"] == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -93,6 +102,7 @@ def test_data_and_splits_are_made_by_scripts_alone(tmp_path):
         "b.log",
         "data",
         "l.csv",
+        "l.parquet",
         "s.parquet",
     ]
 

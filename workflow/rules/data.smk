@@ -1,6 +1,6 @@
 # inputs    the mirror (data_mirror / ASSAY_DATA), the publisher's site, or nothing for embedded sets
-# outputs   results/{scale}/data/{dataset}/ and results/{scale}/splits/{dataset}/{split}.parquet
-# steps     fetch and verify -> decode once into one memory-mapped array -> split -> leakage table
+# outputs   results/{scale}/data/{dataset}/ and results/{scale}/splits/{dataset}/{split}.parquet, with leakage
+# steps     fetch and verify -> decode once into one memory-mapped array -> split -> leakage table, and leaks by image
 
 
 rule prepare_dataset:
@@ -43,6 +43,7 @@ rule make_split:
             subcategory="{dataset}",
             labels={"split": "{split}", "what": "leakage"},
         ),
+        leaks="results/{scale}/splits/{dataset}/{split}.leaks.parquet",
     log:
         "results/{scale}/logs/make_split/{dataset}/{split}.log",
     benchmark:

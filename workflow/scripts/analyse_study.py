@@ -8,7 +8,8 @@ from assay.foundation.scripts import script_log
 def main(snakemake) -> None:
     from assay.analysis.inputs import AnalysisInputs
     from assay.analysis.origins import origins
-    from assay.analysis.tables import ANALYSES, analysis_table, write_table
+    from assay.analysis.table_files import write_table
+    from assay.analysis.tables import ANALYSES, analysis_table
     from assay.foundation.files import write_json
 
     study, output = snakemake.params.study, snakemake.output

@@ -10,7 +10,8 @@ from assay.foundation.scripts import script_log
 def main(snakemake) -> None:
     import pyarrow as pa
 
-    from assay.data.splits import leakage, make_split
+    from assay.data.leaks import leaks
+    from assay.data.splits import TRAIN, balanced_order, leakage, learning_seed, make_split
     from assay.foundation.files import atomic_path, digest_of, read_json
     from assay.foundation.provenance import provenance, write_parquet
 
@@ -27,7 +28,17 @@ def main(snakemake) -> None:
         seed=seed,
         seconds=round(time.time() - started, 1),
     )
-    write_parquet(pa.Table.from_pandas(split, preserve_index=False), snakemake.output.split, made)
+    names = snakemake.wildcards.dataset, snakemake.wildcards.split
+    order = balanced_order(
+        split.loc[split["part"] == TRAIN, "sample"].to_numpy(),
+        samples["label"].to_numpy(),
+        seed=learning_seed(seed, *names, TRAIN),
+    )
+    for table, path in (
+        (split, snakemake.output.split),
+        (leaks(samples, split, order), snakemake.output.leaks),
+    ):
+        write_parquet(pa.Table.from_pandas(table, preserve_index=False), path, made)
     with atomic_path(snakemake.output.leakage) as path:
         leakage(samples, split, classes).to_csv(path, index=False)
 

@@ -7,7 +7,8 @@ from assay.foundation.scripts import script_log
 
 def main(snakemake) -> None:
     from assay.analysis.inputs import AnalysisInputs
-    from assay.analysis.tables import build_table, write_table
+    from assay.analysis.table_files import write_table
+    from assay.analysis.tables import build_table
 
     study, spec = snakemake.params.study, snakemake.params.spec
     manifest, written = snakemake.params.manifest, snakemake.input.statistics

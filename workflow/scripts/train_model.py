@@ -11,7 +11,7 @@ def main(snakemake) -> None:
     import pandas as pd
 
     from assay.data.dataset import load
-    from assay.data.splits import subsample
+    from assay.data.splits import learning_seed, subsample
     from assay.foundation.device import select_device, use_threads
     from assay.foundation.files import atomic_path, digest_file, digest_of, write_json
     from assay.foundation.places import mirror_of
@@ -35,7 +35,7 @@ def main(snakemake) -> None:
             split.loc[split["part"] == part, "sample"].to_numpy(),
             data.labels,
             recipe[limit],
-            seed=seed_for(seed, "subsample", *names[:2], part),
+            seed=learning_seed(seed, *names[:2], part),
         )
         for part, limit in (("train", "samples"), ("val", "validation_samples"))
     }

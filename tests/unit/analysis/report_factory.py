@@ -10,7 +10,8 @@ from assay.analysis.figures import caption, draw_figure, save_figure
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.origins import origins
 from assay.analysis.page import render_page
-from assay.analysis.tables import analysis_table, build_table, write_table
+from assay.analysis.table_files import write_table
+from assay.analysis.tables import analysis_table, build_table
 from assay.foundation.files import write_json, write_text
 from assay.plan.targets import ANALYSES
 

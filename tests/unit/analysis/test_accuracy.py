@@ -4,7 +4,16 @@ import pytest
 from factory import ATTACKS, outcomes
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from assay.analysis.accuracy import accuracy, auroc, worst_case
+from assay.analysis.accuracy import (
+    NEEDED_UNITED,
+    accuracy,
+    auroc,
+    is_strongest,
+    is_union,
+    several_members,
+    strongest,
+    worst_case,
+)
 from assay.analysis.statistics import wilson
 
 
@@ -99,6 +108,7 @@ def test_budgets_equal_up_to_rounding_noise_are_one_row(run):
 def test_the_union_counts_an_image_once_any_attack_breaks_it(run):
     union = worst_case(run)
     assert set(union.attack) == {"all linf_whitebox"}
+    assert set(union.members) == {"fgsm, pgd_linf"}
     keys = ["model", "split", "sample"]
     for epsilon in (0.03, 0.1):
         broken = [
@@ -152,3 +162,116 @@ def test_rows_come_in_order_of_appearance_with_rising_budgets(run):
     got = accuracy(run.sample(frac=1, random_state=1).sort_values("model", kind="stable"))
     sweep = got[(got.model == "gbz") & (got.attack == "fgsm")]
     assert sweep.epsilon.is_monotonic_increasing
+
+
+def test_the_clean_accuracy_beside_an_attack_is_that_of_the_attacked_images(run):
+    few = run.copy()
+    # Every image with a wrong unperturbed prediction is left out of one attack.
+    right = few.clean_prediction == few.label
+    few = few[right | (few.attack != "pgd_linf")]
+    got = accuracy(few)
+    attacked, clean = cell(got, "gbz", "pgd_linf", 0.01).iloc[0], cell(got, "gbz", "clean", 0)
+    assert attacked.n < clean.n.iloc[0]
+    assert attacked.clean == 1.0 > clean.clean.iloc[0] == clean.pooled.iloc[0]
+    balls = got[got.norm.isin(["linf", "l2", "l0"])]
+    assert (balls.pooled <= balls.clean).all()
+
+
+def nested(frame, **most):
+    """The rows with some attacks cut to the images whose number is below a limit."""
+    limits = frame.attack.astype(str).map(most).fillna(np.inf)
+    return frame[frame["sample"] < limits]
+
+
+def misclassified(frame, epsilon, attacks):
+    rows = frame[frame.attack.isin(attacks) & np.isclose(frame.epsilon, epsilon)]
+    return rows.groupby(["model", "split", "sample"]).broken.any()
+
+
+LINF = ["fgsm", "pgd_linf", "fgsm_as_published", "fgsm_as_published_mended", "pgd_as_published",
+        "pgd_as_published_mended"]  # fmt: skip
+
+
+def test_the_strongest_worst_case_is_over_all_suites_of_a_norm(run):
+    rows = strongest(run)
+    mine = rows[(rows.attack == "worst case linf") & np.isclose(rows.epsilon, 0.03)]
+    expected = misclassified(run, 0.03, LINF)
+    got = mine.set_index(["model", "split", "sample"]).broken
+    assert got.sort_index().equals(expected)
+    assert set(mine.suite) == {""}
+    assert set(mine.members) == {", ".join(LINF)}
+    assert not rows.attack.str.endswith("all attacks").any(), "all attacks saw the same images"
+    single = accuracy(run)
+    worst = cell(single, "dbx", "worst case linf", 0.03).iloc[0]
+    assert worst.attacks == len(LINF)
+    assert worst.pooled == pytest.approx(1 - expected["dbx"].mean())
+    assert worst.backwards == pytest.approx(
+        sum(cell(single, "dbx", attack, 0.03).backwards.iloc[0] for attack in LINF)
+    )
+
+
+def test_attacks_on_fewer_images_make_a_second_worst_case_with_its_own_n(run):
+    capped = nested(run, pgd_linf=60, pgd_as_published=120)
+    table = accuracy(capped)
+    first = cell(table, "gbz", "worst case linf", 0.03).iloc[0]
+    second = cell(table, "gbz", "worst case linf, all attacks", 0.03).iloc[0]
+    assert (first.n, first.attacks) == (200, len(LINF) - 2)
+    assert (second.n, second.attacks) == (60, len(LINF))
+    most = [name for name in LINF if name not in ("pgd_linf", "pgd_as_published")]
+    assert first.pooled == pytest.approx(1 - misclassified(capped, 0.03, most)["gbz"].mean())
+    both = misclassified(capped[capped["sample"] < 60], 0.03, LINF)
+    assert second.pooled == pytest.approx(1 - both["gbz"].mean())
+
+
+def test_a_worst_case_is_never_above_its_members_on_the_same_images(run):
+    rng = np.random.default_rng(0)
+    frame = nested(run, pgd_linf=60, pgd_l2=40)
+    frame = frame.assign(broken=rng.random(len(frame)) < 0.4)
+    rows = strongest(frame)
+    for (attack, epsilon), worst in rows.groupby(["attack", "epsilon"], observed=True):
+        keys = ["model", "split", "sample"]
+        kept = worst.set_index(keys).broken
+        for member in worst.members.iloc[0].split(", "):
+            own = frame[(frame.attack == member) & (frame.epsilon == epsilon)].set_index(keys)
+            own = own.broken[kept.index]
+            assert (kept >= own).all(), (attack, member)
+
+
+def test_a_model_without_one_attack_has_its_own_worst_case(run):
+    lacking = run[~((run.model == "gbz") & (run.attack == "pgd_linf"))]
+    table = accuracy(lacking)
+    without = cell(table, "gbz", "worst case linf", 0.03).iloc[0]
+    whole = cell(table, "dbx", "worst case linf", 0.03).iloc[0]
+    assert (without.attacks, whole.attacks) == (len(LINF) - 1, len(LINF))
+    assert without.n == whole.n == 200
+    assert "pgd_linf" not in without.members.split(", ")
+    assert not cell(table, "gbz", "worst case linf, all attacks", 0.03).size
+
+
+def test_an_attack_of_two_suites_counts_once_and_natural_changes_never(run):
+    again = run[run.attack == "pgd_linf"].assign(suite="again")
+    rows = strongest(pd.concat([run, again], ignore_index=True))
+    assert not rows.duplicated(["model", "split", "attack", "epsilon", "sample"]).any()
+    counted = rows[(rows.attack == "worst case linf") & np.isclose(rows.epsilon, 0.03)]
+    assert set(counted.members) == {", ".join(LINF)}
+    assert set(rows.norm) == {"linf", "l2", "l0"}
+
+
+def test_a_worst_case_over_one_attack_is_dropped_where_no_model_has_more(run):
+    table = accuracy(run)
+    kept = table[several_members(table)]
+    assert cell(table, "gbz", "worst case l2", 1).attacks.item() == 1
+    assert not (kept.attack == "worst case l2").any()
+    assert (kept.attack == "worst case l0").any()
+    assert len(kept[~kept.attack.map(is_strongest)]) == len(table[~table.attack.map(is_strongest)])
+    assert [is_union(name) for name in ("all x", "worst case l2", "pgd")] == [True, True, False]
+
+
+def test_the_worst_case_needs_no_scores_and_is_the_same_model_by_model(run):
+    light = run[list(NEEDED_UNITED)]
+    parts = [strongest(rows) for _, rows in light.groupby("model", sort=False)]
+    alone = accuracy(pd.concat(parts, ignore_index=True), light.iloc[:0])
+    assert alone.auroc.isna().all()
+    whole = accuracy(run)
+    whole = whole[whole.attack.map(is_strongest)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, whole)

@@ -6,18 +6,9 @@ import pytest
 from factory import MODELS, study, write_run
 
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.table_parts import met_at_places
-from assay.analysis.tables import (
-    ANALYSES,
-    LONG_TABLE,
-    TABLES,
-    Table,
-    analysis_table,
-    build_table,
-    p_text,
-    to_latex,
-    write_table,
-)
+from assay.analysis.table_files import LONG_TABLE, to_latex, write_table
+from assay.analysis.table_parts import Table, met_at_places, p_text
+from assay.analysis.tables import ANALYSES, TABLES, analysis_table, build_table
 from assay.foundation.errors import ConfigError, OutcomeError
 from assay.plan import targets
 

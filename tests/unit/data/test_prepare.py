@@ -56,13 +56,29 @@ def test_an_archive_is_read_by_pattern_with_labels_parts_patients_and_duplicates
     assert data.samples["official"].tolist() == ["test", "train", "train", "train"]
     assert data.samples["patient"].tolist() == ["dog/rex", "cat/tom", "cat/tom", "dog/rex"]
     assert data.samples["duplicate"].tolist() == [0, 1, 2, 0]
-    assert list(data.samples) == ["sample", "file", "label", "duplicate", "patient", "official"]
+    assert list(data.samples) == [
+        "sample", "file", "label", "duplicate", "patient", "patient_safe", "official",
+    ]  # fmt: skip
+    assert data.samples["patient_safe"].isna().all()
     with Image.open(io.BytesIO(PETS["x/train/cat/tom1.png"])) as tom:
         assert (data.images[1, 0] == np.asarray(tom)).all()
     assert data.metadata["counts"]["identical_files"] == {"groups": 1, "images": 2}
     assert data.metadata["read"] == [
         {"file": "pets.zip", "origin": "mirror", "digest": sha256(zip_of(PETS)), "copy": "a test"}
     ]
+
+
+def test_a_safe_reading_of_patients_is_stored_beside_the_fine_one_and_is_part_of_the_digest(
+    tmp_path,
+):
+    entry, mirror = pets(tmp_path)
+    plain = make("pets", entry, tmp_path, mirror=mirror)
+    entry["patient"]["safe"] = {"id": "{class}", "title": "by kind alone"}
+    data = make("pets", entry, tmp_path, mirror=mirror)
+    assert data.samples["patient"].tolist() == ["dog/rex", "cat/tom", "cat/tom", "dog/rex"]
+    assert data.samples["patient_safe"].tolist() == ["dog", "cat", "cat", "dog"]
+    assert data.digest != plain.digest
+    assert data.metadata["patient"]["safe"]["title"] == "by kind alone"
 
 
 def test_images_are_mapped_read_only(tmp_path):

@@ -93,6 +93,9 @@ def test_chest_x_rays_know_their_patients(prepared):
     assert shared(data, "official", "patients") == 0
     assert shared(data, "random", "patients") > 100
     assert shared(data, "random_patient", "patients") == 0
+    # Person 12 with a virus and person 12 with bacteria: one person or two, nobody says.
+    assert shared(data, "random_patient", "patients_safe") > 100
+    assert shared(data, "random_150_person", "patients_safe") == 0
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,16 @@ import pandas as pd
 import pytest
 from data_factory import catalogue
 
-from assay.data.splits import deal, group_ids, leakage, make_split, split_count, subsample
+from assay.data.leaks import leaks
+from assay.data.splits import (
+    balanced_order,
+    deal,
+    group_ids,
+    leakage,
+    make_split,
+    split_count,
+    subsample,
+)
 from assay.foundation.errors import DataError
 
 SCHEMES = catalogue("splits")
@@ -15,7 +24,10 @@ RNG = np.random.default_rng(0)
 
 
 def table(per_class=(100, 80, 53), duplicates=12, per_patient=3):
-    """Three classes, some images three times, patients of several images within a class."""
+    """Three classes, some images three times, patients of several images within a class.
+
+    By the safe reading two patients are one.
+    """
     label = np.repeat(np.arange(len(per_class)), per_class)
     sample = np.arange(len(label))
     duplicate = sample.copy()
@@ -29,6 +41,7 @@ def table(per_class=(100, 80, 53), duplicates=12, per_patient=3):
             "label": label,
             "duplicate": duplicate,
             "patient": pd.array(patient, dtype="string"),
+            "patient_safe": pd.array([f"{n // (2 * per_patient)}" for n in sample], dtype="string"),
             "official": pd.array([None] * len(label), dtype="string"),
         }
     )
@@ -67,7 +80,9 @@ def test_groups_never_straddle(name, index):
     assert set(split["part"]) == {"train", "val", "test"}
     if scheme["group"] != "none":
         assert not straddling(samples, split, "duplicate")
-    assert straddling(samples, split, "patient") == (scheme["group"] != "patient")
+    whole = scheme["group"] in ("patient", "patient_safe")
+    assert straddling(samples, split, "patient") == (not whole)
+    assert straddling(samples, split, "patient_safe") == (scheme["group"] != "patient_safe")
 
 
 def test_validation_of_official_parts_takes_whole_patients():
@@ -252,3 +267,80 @@ def test_the_number_of_splits_follows_the_scheme():
     assert {name: split_count(SCHEMES[name]) for name in ("kfold", "random", "official")} == {
         "kfold": 5, "random": 10, "official": 1,
     }  # fmt: skip
+
+
+def in_order(samples, split, seed=0):
+    """The training images as networks take them."""
+    train = split.loc[split["part"] == "train", "sample"].to_numpy()
+    return balanced_order(train, samples["label"].to_numpy(), seed=seed)
+
+
+def test_each_test_image_says_what_it_shares_with_training_images():
+    samples = table((4, 4), duplicates=0)
+    samples["duplicate"] = [0, 0, 2, 3, 4, 5, 4, 7]
+    samples["patient"] = pd.array(["a", "b", "b", "c", "d", "e", "f", None], dtype="string")
+    samples["patient_safe"] = pd.array(["1", "1", "1", "2", "2", "3", "2", "4"], dtype="string")
+    parts = ["train", "test", "test", "val", "train", "test", "test", "test"]
+    split = pd.DataFrame({"sample": range(8), "part": parts})
+    found = leaks(samples, split, np.array([4, 0])).set_index("sample")
+    assert found.index.tolist() == [1, 2, 5, 6, 7]
+    assert found["duplicate_in_train"].tolist() == [True, False, False, True, False]
+    # Patient c is only in validation, where no weight is fitted; image 7's patient is not known.
+    assert found["patient_in_train"].tolist() == [False, False, False, False, pd.NA]
+    assert found["patient_safe_in_train"].tolist() == [True, True, False, True, False]
+    assert found["patient_safe_first"].tolist() == [1, 1, pd.NA, 0, pd.NA]
+    assert found["duplicate_first"].tolist() == [1, pd.NA, pd.NA, 0, pd.NA]
+    assert found["patient"].isna().tolist() == [False] * 4 + [True]
+    assert found.loc[1, "patient"] == found.loc[2, "patient"] != found.loc[5, "patient"]
+
+
+def test_a_network_that_learns_from_fewer_images_has_seen_fewer_relatives():
+    samples = table((200, 200), duplicates=0)
+    split = make_split(samples, SCHEMES["random_image"], 0, seed=0)
+    train = split.loc[split["part"] == "train", "sample"].to_numpy()
+    found = leaks(samples, split, in_order(samples, split, seed=5)).set_index("sample")
+    for n in (10, 60, len(train)):
+        learnt = subsample(train, samples["label"].to_numpy(), n, seed=5)
+        known = set(samples["patient"][learnt])
+        seen = samples["patient"][found.index].isin(known)
+        assert (found["patient_first"] < n).fillna(value=False).tolist() == seen.tolist()
+
+
+def test_where_patients_are_unknown_nothing_is_said_of_them_image_by_image():
+    samples = table().drop(columns="patient_safe")
+    samples["patient"] = pd.array([None] * 233, dtype="string")
+    split = make_split(samples, SCHEMES["random_image"], 0, seed=0)
+    found = leaks(samples, split, in_order(samples, split))
+    assert found["sample"].tolist() == split.loc[split["part"] == "test", "sample"].tolist()
+    unknown = ["patient", "patient_in_train", "patient_first", "patient_safe_in_train"]
+    assert found[unknown].isna().all().all()
+    assert found["duplicate_in_train"].any()
+
+
+def test_leaks_by_image_add_up_to_the_leakage_table():
+    samples = table(duplicates=30)
+    for scheme in ("random_image", "random_patient", "random_150_image"):
+        split = make_split(samples, SCHEMES[scheme], 1, seed=0)
+        counts = leakage(samples, split).set_index(["parts", "class", "measure"])["images"]
+        flags = leaks(samples, split, in_order(samples, split))
+        for measure, name in (
+            ("duplicates", "duplicate"),
+            ("patients", "patient"),
+            ("patients_safe", "patient_safe"),
+        ):
+            assert flags[f"{name}_in_train"].sum() == counts["train-test", "all", measure]
+
+
+def test_the_safe_reading_is_measured_only_where_there_is_one_and_can_be_split_by():
+    samples = table()
+    split = make_split(samples, SCHEMES["random_150_patient"], 0, seed=0)
+    without = samples.drop(columns="patient_safe")
+    assert "patients_safe" not in set(leakage(without, split)["measure"])
+    with pytest.raises(DataError, match="no patient ids"):
+        make_split(without, SCHEMES["random_150_person"], 0, seed=0)
+    parted = leakage(samples, split).set_index(["measure", "parts", "class"])["images"]
+    assert parted["patients", "train-test", "all"] == 0
+    assert parted["patients_safe", "train-test", "all"] > 0
+    safe = make_split(samples, SCHEMES["random_150_person"], 0, seed=0)
+    assert not straddling(samples, safe, "patient_safe")
+    assert not straddling(samples, safe, "duplicate")

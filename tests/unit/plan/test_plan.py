@@ -127,6 +127,7 @@ def test_every_table_and_figure_has_all_its_formats_among_the_targets():
             r"data set 'medical_mnist' has no official split.*use kfold or random",
         ),
         ({"grid": grid(splits="random_patient")}, r"'medical_mnist' knows no patients"),
+        ({"grid": grid(splits="random_150_person")}, r"'medical_mnist' knows no patients"),
         ({"features": ["resnet8"]}, r"features: there is no model in the grid called 'resnet8'"),
         (
             {"headline": {"models": [], "cells": [{"attack": "fgsm", "epsilon": 0.033}]}},

@@ -7,12 +7,17 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from assay.analysis.rows import grouped, keyed, means, numbered
+from assay.analysis.rows import PLACE, grouped, keyed, means, numbered
 from assay.analysis.statistics import wilson
 from assay.foundation.outcomes import score_reader
 
 CELL = ["dataset", "scheme", "model", "suite", "attack", "norm", "epsilon"]
 BALLS = ("linf", "l2", "l0")
+# What one worst case over attacks is of.
+BALL = ["dataset", "scheme", "model", "norm", "epsilon"]
+WORST = "worst case "
+ALL_ATTACKS = ", all attacks"
+WORST_CASES = [f"{WORST}{norm}{ending}" for norm in BALLS for ending in ("", ALL_ATTACKS)]
 # The columns of outcomes that are looked at here.
 NEEDED = (
     "dataset", "split", "model", "suite", "attack", "norm", "epsilon", "sample", "label",
@@ -20,24 +25,32 @@ NEEDED = (
 )  # fmt: skip
 
 
+# What :func:`strongest` looks at: no scores, which are most of an outcome's bytes.
+NEEDED_UNITED = tuple(name for name in NEEDED if name != "scores")
+
+
 def accuracy(outcomes: pd.DataFrame, unions: pd.DataFrame | None = None) -> pd.DataFrame:
-    """Accuracies and their uncertainty, worst cases over suites included.
+    """Accuracies and their uncertainty, worst cases over attacks included.
 
     Args:
-        outcomes: rows of the outcome schema.
-        unions: their :func:`worst_case`, where it is known already.
+        outcomes: rows of the outcome schema; ``scores`` may be missing.
+        unions: their worst cases, where they are known already; else :func:`worst_case` and
+            :func:`strongest` of the outcomes.
 
     Returns:
         One row per data set, split scheme, model, suite, attack and epsilon: norm, n (rows),
         samples (distinct images), splits; accuracy and sd (mean and standard deviation over splits,
-        sd NaN for one split); pooled (all rows), low, high (its 95 % Wilson interval);
-        balanced_accuracy and auroc (macro, one-vs-rest, of the final scores), means over splits;
+        sd NaN for one split); pooled (all rows), low, high (its 95 % Wilson interval); clean (share
+        of the same rows whose unperturbed image is classified correctly); balanced_accuracy and
+        auroc (macro, one-vs-rest, of the final scores; NaN without scores), means over splits;
         replay_accuracy (mean share of right replays); flip_share (images lost among those right
-        when clean); forwards, backwards (mean passes per image). Rows with attack ``all <suite>``
-        come from :func:`worst_case`.
+        when clean); forwards, backwards (mean passes per image); attacks (how many attacks the row
+        counts) and members (their ids, for worst cases only). Rows with attack ``all <suite>``
+        come from :func:`worst_case`, those with attack ``worst case <norm>`` from
+        :func:`strongest`.
     """
-    unions = worst_case(outcomes) if unions is None else unions
-    return arranged([_summary(rows) for rows in (outcomes, unions) if len(rows)])
+    united = [worst_case(outcomes), strongest(outcomes)] if unions is None else [unions]
+    return arranged([_summary(rows) for rows in (outcomes, *united) if len(rows)])
 
 
 def arranged(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -49,44 +62,164 @@ def arranged(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
 
 
 def worst_case(outcomes: pd.DataFrame, *, alone: bool = False) -> pd.DataFrame:
-    """The per-sample union of a suite's attacks: an image counts as broken if any attack broke it.
+    """The worst case over a suite's attacks: an image is misclassified if any attack succeeded.
 
-    Only suites whose attacks share one ball norm have a union, and only images and budgets that
-    every attack of the suite was run on enter it, so that a cap on one attack never makes the
-    union look weaker than its members.
+    Only suites whose attacks share one ball norm have a worst case, and only images and budgets
+    that every attack of the suite was run on enter it, so that a cap on one attack never makes the
+    worst case look weaker than its members.
 
     Args:
         outcomes: rows of the outcome schema.
-        alone: whether one attack is a union, too: that of a model which the suite's others spare.
+        alone: whether one attack has a worst case, too: that of a model for which the plan skips
+            the suite's others.
 
     Returns:
         Rows of the outcome schema with attack ``all <suite>``: each is the row of the attack that
-        broke the image (or the closest to it), with the passes of all attacks together.
+        succeeded on the image (or came closest to it), with the passes of all attacks together,
+        and the column ``members`` (ids of these attacks).
     """
     rows = keyed(outcomes)
     ball = np.flatnonzero(rows.norm.isin(BALLS))
     rows = rows.iloc[ball]
-    suite, _ = numbered(rows.dataset, rows.suite)
-    attacks, norms = (
-        np.bincount(suite[numbered(suite, rows[name])[1]]) for name in ("attack", "norm")
-    )
+    suite, first_suite = numbered(rows.dataset, rows.suite)
+    _, first_member = numbered(suite, rows.attack)
+    attacks = np.bincount(suite[first_member])
+    norms = np.bincount(suite[numbered(suite, rows.norm)[1]])
+    names = _joined_names(rows.attack.iloc[first_member], suite[first_member], len(first_suite))
     members = np.where((attacks > (not alone)) & (norms == 1), attacks, 0)[suite]
-    ball, rows, members = ball[members > 0], rows[members > 0], members[members > 0]
+    ball, rows, suite = ball[members > 0], rows[members > 0], suite[members > 0]
+    members = members[members > 0]
     image, first = numbered(
         *(rows[name] for name in ("dataset", "split", "model", "suite", "epsilon", "sample"))
     )
     whole = np.bincount(image, minlength=len(first))[image] == members
-    # By image, the row that is broken first, or by the most replays, or that stands first.
-    order = np.lexsort((-rows.replay_share.to_numpy(), ~rows.broken.to_numpy(bool), image))
-    worst = order[np.unique(image[order], return_index=True)[1]]
-    worst = np.sort(worst[whole[worst]])
+    worst = _worst_rows(rows, image, whole)
     union = outcomes.iloc[ball[worst]]
-    names = union.suite.astype("category").cat.rename_categories(lambda name: f"all {name}")
-    passes = {
-        name: np.bincount(image, rows[name], len(first))[image[worst]]
+    called = union.suite.astype("category").cat.rename_categories(lambda name: f"all {name}")
+    members = _named(suite[worst], names)
+    return union.assign(attack=called, members=members, **_passes(rows, image, whole, worst))
+
+
+def strongest(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """The worst case over all attacks of one ball norm and radius, whichever suites they are in.
+
+    Attacks of a model may have seen different images: an expensive one sees a prefix of what the
+    others see. The first worst case is over the images of the attack that saw most, and over all
+    attacks that saw every one of them. Where other attacks saw fewer, a second one is over all
+    attacks, on the images that every one of them saw. Either is at most the accuracy under each of
+    its members on the same images.
+
+    Args:
+        outcomes: rows of the outcome schema without ``scores`` (:data:`NEEDED_UNITED`), of one
+            model at least.
+
+    Returns:
+        Rows as :func:`worst_case` gives them, with suite "": attack ``worst case <norm>`` and,
+        where it stands on fewer images, ``worst case <norm>, all attacks``. A worst case may have
+        a single member (:func:`several_members`).
+    """
+    rows = keyed(outcomes.drop(columns="scores", errors="ignore"))
+    rows = rows[rows.norm.isin(BALLS)]
+    cell, _ = numbered(*(rows[name] for name in BALL))
+    member, first_member = numbered(cell, rows.attack)
+    image, first_image = numbered(cell, rows["split"], rows["sample"])
+    # An attack that stands in two suites counts once.
+    _, seen = numbered(image, member)
+    owner = cell[first_member]
+    sizes = np.bincount(member[seen], minlength=len(owner))
+    # Per cell the attack that saw most images, and which images those are.
+    ranked = np.lexsort((-sizes, owner))
+    largest = ranked[np.unique(owner[ranked], return_index=True)[1]]
+    base = np.zeros(len(first_image), bool)
+    base[image[seen][np.isin(member[seen], largest)]] = True
+    covered = np.bincount(member[seen], base[image[seen]], len(owner))
+    whole = covered == sizes[largest][owner]
+    # The images that all attacks saw.
+    met = np.bincount(image[seen], minlength=len(first_image))
+    common = met == np.bincount(owner)[cell[first_image]]
+    fewer = (np.bincount(cell[first_image], common) < sizes[largest])[cell]
+    parts = [
+        _united(rows, cell, member, image, whole[member] & base[image], ""),
+        _united(rows, cell, member, image, common[image] & fewer, ALL_ATTACKS),
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def several_members(table: pd.DataFrame) -> np.ndarray:
+    """(N,) mask of accuracy rows without the worst cases that repeat a single attack.
+
+    A worst case over one attack is that attack. It stays only where another model of the cell has
+    several, so that models can be compared.
+    """
+    cell = [*PLACE, "suite", "attack", "norm", "epsilon"]
+    most = table.attacks.groupby([table[name] for name in cell], observed=True).transform("max")
+    return (~table.attack.map(is_strongest) | (most > 1)).to_numpy(bool)
+
+
+def is_strongest(attack: str) -> bool:
+    """Whether an attack's name is that of a worst case over suites."""
+    return attack.startswith(WORST)
+
+
+def is_union(attack: str) -> bool:
+    """Whether an attack's name is that of a worst case over several attacks."""
+    return attack.startswith(("all ", WORST))
+
+
+def _united(
+    rows: pd.DataFrame,
+    cell: np.ndarray,
+    member: np.ndarray,
+    image: np.ndarray,
+    chosen: np.ndarray,
+    ending: str,
+) -> pd.DataFrame:
+    """The worst of the chosen rows of each image, under the name of its norm's worst case."""
+    worst = _worst_rows(rows, image, chosen)
+    names = [f"{WORST}{norm}{ending}" for norm in BALLS]
+    called = rows.norm.iloc[worst].map(dict(zip(BALLS, names, strict=True)))
+    _, first = numbered(member[chosen])
+    attacks, owner = rows.attack[chosen].iloc[first], cell[chosen][first]
+    count = int(cell.max(initial=-1)) + 1
+    members = _named(cell[worst], _joined_names(attacks, owner, count))
+    return rows.iloc[worst].assign(
+        suite="",
+        attack=called.astype(pd.CategoricalDtype(WORST_CASES)),
+        members=members,
+        **_passes(rows, image, chosen, worst),
+    )
+
+
+def _worst_rows(rows: pd.DataFrame, image: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """By image, the chosen row that is misclassified, or by the most replays, or stands first."""
+    # Ascending: misclassified rows first, then those with more misclassified replays.
+    order = np.lexsort((-rows.replay_share.to_numpy(), ~rows.broken.to_numpy(bool), image))
+    order = order[chosen[order]]
+    return np.sort(order[np.unique(image[order], return_index=True)[1]])
+
+
+def _passes(
+    rows: pd.DataFrame, image: np.ndarray, chosen: np.ndarray, worst: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Forward and backward passes of the chosen rows of an image together, for the worst rows."""
+    return {
+        name: np.bincount(image[chosen], rows[name].to_numpy()[chosen])[image[worst]]
         for name in ("forwards", "backwards")
     }
-    return union.assign(attack=names, **passes)
+
+
+def _named(codes: np.ndarray, names: list[str]) -> pd.Categorical:
+    """The names of the codes, several of which may have one name."""
+    known, places = np.unique(np.array(names, dtype=object), return_inverse=True)
+    return pd.Categorical.from_codes(places[codes], known)
+
+
+def _joined_names(attacks: pd.Series, owner: np.ndarray, count: int) -> list[str]:
+    """The names of the attacks of each of `count` owners, in one text each."""
+    found: list[list[str]] = [[] for _ in range(count)]
+    for name, place in zip(attacks, owner, strict=True):
+        found[place].append(str(name))
+    return [", ".join(names) for names in found]
 
 
 def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -122,14 +255,14 @@ def _summary(outcomes: pd.DataFrame) -> pd.DataFrame:
     part, first_part = numbered(cell, rows["split"])
     cells, parts = len(first), len(first_part)
     broken = rows.broken.to_numpy(bool)
-    labels, scores = rows.label.to_numpy(), score_reader(rows.scores)
+    labels = rows.label.to_numpy()
     recall, first_recall = numbered(part, labels)
     splits = pd.DataFrame({
         "accuracy": means(~broken, part, parts),
         "balanced_accuracy": means(
             means(~broken, recall, len(first_recall)), part[first_recall], parts
         ),
-        "auroc": [auroc(labels[mine], scores(mine)) for mine in grouped(part)],
+        "auroc": _areas(rows, labels, part, parts),
     }).groupby(cell[first_part])  # fmt: skip
 
     table = rows[CELL].iloc[first].reset_index(drop=True).astype(dict.fromkeys(CELL[:-1], object))
@@ -142,11 +275,22 @@ def _summary(outcomes: pd.DataFrame) -> pd.DataFrame:
     table["pooled"] = means(~broken, cell, cells)
     # Repeated splits test one image several times; only distinct images count as trials.
     table["low"], table["high"] = wilson(table.pooled * table.samples, table.samples)
+    kept = rows.clean_prediction.to_numpy() == labels
+    table["clean"] = means(kept, cell, cells)
     table[["balanced_accuracy", "auroc"]] = splits[["balanced_accuracy", "auroc"]].mean()
     table["replay_accuracy"] = means(1 - rows.replay_share.to_numpy(float), cell, cells)
     # An image that was wrong when clean cannot be lost.
-    kept = rows.clean_prediction.to_numpy() == labels
     table["flip_share"] = means(np.where(kept, broken, np.nan), cell, cells)
     for name in ("forwards", "backwards"):
         table[name] = means(rows[name], cell, cells)
+    members = rows.members.iloc[first].astype(str) if "members" in rows else [""] * cells
+    table["members"] = np.array(members, dtype=object)
+    table["attacks"] = table.members.str.count(",") + 1
     return table
+
+
+def _areas(rows: pd.DataFrame, labels: np.ndarray, part: np.ndarray, parts: int) -> list[float]:
+    if "scores" not in rows:
+        return [float("nan")] * parts
+    scores = score_reader(rows.scores)
+    return [auroc(labels[mine], scores(mine)) for mine in grouped(part)]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from assay.analysis.accuracy import is_union
 from assay.analysis.rows import PLACE, over_splits
 
 
@@ -16,6 +17,7 @@ def costs(
     training_seconds: Mapping[tuple, float],
     training_megabytes: Mapping[tuple, float],
     parameters: Mapping[tuple, float],
+    updates: Mapping[tuple, float] | None = None,
 ) -> pd.DataFrame:
     """One row per data set, scheme, model and suite; means over splits.
 
@@ -25,14 +27,17 @@ def costs(
             most memory that was in use.
         training_seconds, training_megabytes: the same of trainings, by (dataset, split, model).
         parameters: of the models, by (dataset, split, model).
+        updates: weight updates of the trainings (epochs x batches), by (dataset, split, model).
 
     Returns:
         Columns `PLACE`, ``model``, ``suite``, ``seconds``, ``peak_mb``, ``forwards`` and
         ``backwards`` (per image, summed over attacks and budgets), ``images_per_second`` (perturbed
-        images that were judged, per second), ``training_seconds``, ``training_peak_mb``,
-        ``parameters``. What is not known is NaN.
+        images that were evaluated, per second), ``training_seconds``, ``training_peak_mb``,
+        ``parameters``; ``updates``, ``forwards_per_attack`` and ``backwards_per_attack`` (per
+        image, attack and budget), ``most_backwards`` (of the attack and budget that takes most).
+        What is not known is NaN.
     """
-    attacked = accuracy[~accuracy.attack.str.startswith("all ")]
+    attacked = accuracy[~accuracy.attack.map(is_union)]
     suite = [*PLACE, "model", "suite"]
     groups = attacked.groupby(suite, sort=False)
     tidy = groups[["forwards", "backwards"]].sum().reset_index()
@@ -43,4 +48,8 @@ def costs(
     tidy["training_seconds"] = over_splits(tidy[suite[:-1]], training_seconds)
     tidy["training_peak_mb"] = over_splits(tidy[suite[:-1]], training_megabytes)
     tidy["parameters"] = over_splits(tidy[suite[:-1]], parameters)
+    tidy["updates"] = over_splits(tidy[suite[:-1]], updates or {})
+    for name in ("forwards", "backwards"):
+        tidy[f"{name}_per_attack"] = groups[name].mean().to_numpy()
+    tidy["most_backwards"] = groups.backwards.max().to_numpy()
     return tidy

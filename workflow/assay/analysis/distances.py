@@ -1,4 +1,4 @@
-"""Outcome rows to adversarial distances: how far the closest broken image of each image is."""
+"""Outcome rows to adversarial distances: how far the closest misclassified image is."""
 
 from __future__ import annotations
 
@@ -15,36 +15,42 @@ NEEDED = (
     "clean_prediction", "broken", "linf", "l2",
 )  # fmt: skip
 BALLS = ("linf", "l2")
-COLUMNS = (*PLACE, "model", "norm", "attacks", "n", "broken", "mean", "median")
+COLUMNS = (*PLACE, "model", "norm", "attacks", "n", "broken", "mean", "median", "clean")
 
 
-def distances(outcomes: pd.DataFrame, attacks: Sequence[str]) -> pd.DataFrame:
-    """Mean and median over images of the distance to the closest broken image that was found.
+def distances(
+    outcomes: pd.DataFrame, attacks: Sequence[str], *, apart: bool = False
+) -> pd.DataFrame:
+    """Mean and median over images of the distance to the closest misclassified image found.
 
-    An image that is wrong unperturbed is at distance 0. One that no attack broke is infinitely far,
-    and so is then the mean.
+    An image that is misclassified unperturbed is at distance 0. One on which no attack succeeded is
+    infinitely far, and so is then the mean, and the median where these are half of the images.
 
     Args:
         outcomes: rows of the outcome schema.
         attacks: whose images count, each in its own norm; those that look for the closest image are
             meant, at a budget that holds every image.
+        apart: a row for each attack instead of one for the closest image of all of a norm.
 
     Returns:
-        One row per data set, split scheme, model and norm: the attacks that were run, n (rows of
-        all splits), broken (how many of them), mean and median.
+        One row per data set, split scheme, model and norm (and attack): the attacks that were run,
+        n (rows of all splits), broken (on how many of them an attack succeeded), mean and median
+        over all n, clean (share of them that is classified correctly unperturbed).
     """
     rows = keyed(outcomes[outcomes.attack.isin(attacks) & outcomes.norm.isin(BALLS)])
     if rows.empty:
         return pd.DataFrame(columns=list(COLUMNS))
     length = np.where(rows.norm == "linf", rows.linf, rows.l2).astype(float)
-    length = np.where(rows.clean_prediction == rows.label, length, 0.0)
-    rows = rows.assign(length=np.where(rows.broken, length, np.inf))
-    keys = [*PLACE, "model", "norm"]
+    right = (rows.clean_prediction == rows.label).to_numpy()
+    length = np.where(right, length, 0.0)
+    rows = rows.assign(length=np.where(rows.broken, length, np.inf), right=right)
+    keys = [*PLACE, "model", "norm", *(["attack"] if apart else [])]
     named = rows.astype(dict.fromkeys([*keys, "attack", "split"], str))
-    closest = named.groupby([*keys, "split", "sample"], sort=False).length.min()
+    images = named.groupby([*keys, "split", "sample"], sort=False)
+    closest = images.agg(length=("length", "min"), right=("right", "all"))
     table = closest.groupby(keys, sort=False).agg(
-        n="size", broken=lambda values: int(np.isfinite(values).sum()), mean="mean",
-        median="median",
+        n=("length", "size"), broken=("length", lambda values: int(np.isfinite(values).sum())),
+        mean=("length", "mean"), median=("length", "median"), clean=("right", "mean"),
     )  # fmt: skip
     ran = named.groupby(keys, sort=False).attack.agg(lambda names: ", ".join(dict.fromkeys(names)))
     return table.assign(attacks=ran).reset_index()[list(COLUMNS)]

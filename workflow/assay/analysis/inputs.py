@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from assay.analysis import accuracy, checks, costs, defects, distances, statistics
@@ -33,7 +35,7 @@ SIZES = ("depth", "parameters", "flops")
 WORDS = (
     "dataset", "scheme", "suite", "attack", "norm", "split", "model", "model_a", "model_b", "note",
     "group", "check", "status", "sentence", "file", "table", "metric", "verdict", "reason",
-    "compared_with",
+    "compared_with", "members",
 )  # fmt: skip
 
 
@@ -206,6 +208,7 @@ class AnalysisInputs:
             trained,
             _peaks(self._files("models", "benchmark")),
             {key: facts.get("parameters") for key, facts in self.facts.items()},
+            {key: _updates(facts) for key, facts in self.facts.items()},
         )
 
     @property
@@ -239,10 +242,10 @@ class AnalysisInputs:
             ignore_index=True,
         )
 
-    def distances(self, attacks: Sequence[str]) -> pd.DataFrame:
+    def distances(self, attacks: Sequence[str], *, apart: bool = False) -> pd.DataFrame:
         """:func:`assay.analysis.distances.distances` of the outcomes."""
         parts = [
-            distances.distances(self.outcomes(distances.NEEDED, **ids), attacks)
+            distances.distances(self.outcomes(distances.NEEDED, **ids), attacks, apart=apart)
             for ids in self._parts("dataset", "model")
         ]
         return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
@@ -354,11 +357,31 @@ class AnalysisInputs:
             attacked.append(Paired.joined(own))
             united.append(Paired.joined(unions))
         everything = itertools.chain.from_iterable(zip(attacked, united, strict=True))
+        strongest, tests = self._strongest
         return _BySuite(
-            accuracy.arranged(tables),
-            Paired.joined(everything),
+            accuracy.arranged([*tables, strongest] if tests else tables),
+            Paired.joined([*everything, tests] if tests else everything),
             sum((pairs.evaluations for pairs in attacked), Counter()),
         )
+
+    @property
+    def _strongest(self) -> tuple[pd.DataFrame, Paired | None]:
+        """Worst cases over all suites: their accuracies, and what paired tests need of them.
+
+        The suites of one model are in memory together, without the scores.
+        """
+        tables, tests = [], []
+        for ids in self._parts("dataset", "model"):
+            rows = accuracy.strongest(self.outcomes(accuracy.NEEDED_UNITED, **ids))
+            if len(rows):
+                tables.append(accuracy.accuracy(rows, rows.iloc[:0]))
+                tests.append(Paired.of(rows))
+        if not tables:
+            return pd.DataFrame(), None
+        table = pd.concat(tables, ignore_index=True)
+        table = table[accuracy.several_members(table)]
+        cells = set(table[statistics.CELL].itertuples(index=False, name=None))
+        return table, _of_cells(Paired.joined(tests), cells)
 
     def _parts(self, *names: str, **ids: str) -> list[dict[str, str]]:
         """The distinct values of ids among (some of) the outcome files, in order of appearance."""
@@ -385,6 +408,25 @@ class AnalysisInputs:
         }
         there = set(_existing(paths.values()))
         return {key: path for key, path in paths.items() if path in there}
+
+
+def _of_cells(pairs: Paired, cells: set[tuple]) -> Paired:
+    """The rows of some cells (:data:`assay.analysis.statistics.CELL`)."""
+    keys = pairs.cells[statistics.CELL].itertuples(index=False, name=None)
+    kept = np.array([key in cells for key in keys])
+    rows = kept[pairs.cell]
+    return replace(
+        pairs, cells=pairs.cells[kept].reset_index(drop=True), sample=pairs.sample[rows],
+        cell=(np.cumsum(kept) - 1)[pairs.cell[rows]].astype(np.int32), right=pairs.right[rows],
+    )  # fmt: skip
+
+
+def _updates(facts: Tree) -> int | None:
+    """Weight updates of a training by its ``model.json``; None for weights from elsewhere."""
+    batch = facts.get("training", {}).get("batch_size")
+    if not batch or not facts.get("epochs"):
+        return None
+    return facts["epochs"] * math.ceil(facts["train_n"] / batch)
 
 
 def _peaks(paths: Mapping[Key, Path]) -> dict[Key, float]:

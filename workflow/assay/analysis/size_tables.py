@@ -11,8 +11,8 @@ from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
 from assay.analysis.statistics import ALPHA, POOLED
 from assay.analysis.style import title_of
+from assay.analysis.table_cells import bold_words
 from assay.analysis.table_parts import (
-    BOLD,
     INTERVAL,
     Spec,
     Study,
@@ -24,6 +24,7 @@ from assay.analysis.table_parts import (
     cells_of,
     filled,
     in_cells,
+    margin_of,
     met_at_places,
     models_of,
     on_datasets,
@@ -40,7 +41,7 @@ _SIZE_TITLES = {"depth": "Depth", "parameters": "Parameters", "flops": "FLOPs"}
 def complexity_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """How large the networks are, by every measure, beside their accuracy."""
     cells, models = cells_of(spec["cells"], inputs), models_of(spec, inputs)
-    tidy = on_datasets(selected(inputs, cells, models), spec)
+    tidy = on_datasets(selected(inputs, cells, models, "accuracy"), spec)
     for name in _SIZE_TITLES:
         keys = zip(tidy.dataset, tidy.model, strict=True)
         tidy[name] = [inputs.sizes[name].get(key, np.nan) for key in keys]
@@ -62,7 +63,10 @@ def complexity_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     legend = (
         "In brackets behind a size its rank, 1 the smallest. Depth: weighted layers between image "
         "and logits; FLOPs: multiplications and additions of a decision on one image. Mean ± "
-        f"standard deviation over splits; in brackets {INTERVAL}. {BOLD}"
+        f"standard deviation over splits; in brackets {INTERVAL}. "
+        + bold_words(
+            tidy, margin_of(inputs), lambda *cell: cell_title(study, inputs, *cell), "accuracy"
+        )
     )
     return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy), bold)
 

@@ -11,17 +11,15 @@ import pandas as pd
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE, several_schemes
+from assay.analysis.statistics import POOLED
 from assay.analysis.style import attack_title, radius_text, title_of
+from assay.analysis.table_cells import COMPARED, MARGIN, Shown, count_text, leading
 
 Study = Mapping[str, Any]
 Spec = Mapping[str, Any]
 
 NOT_RUN = "not run"
 INTERVAL = "the 95 % Wilson interval of the pooled accuracy"
-BOLD = (
-    "Bold: not significantly worse than the best, where some model is, and the evaluation of the "
-    "model is sound."
-)
 
 
 @dataclass(frozen=True)
@@ -74,30 +72,31 @@ def on_datasets(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
 
 
 def selected(
-    inputs: AnalysisInputs, cells: list[tuple[str, float]], models: list[str]
+    inputs: AnalysisInputs, cells: list[tuple[str, float]], models: list[str], value: str = "pooled"
 ) -> pd.DataFrame:
-    """The accuracy rows of these cells and models, with verdict, letters and whether they lead."""
+    """The accuracy rows of these cells and models, with verdict, letters and marks.
+
+    Args:
+        inputs: the run.
+        cells: (attack, epsilon) pairs.
+        models: whose rows are wanted; marks compare these alone.
+        value: the column that the table prints.
+
+    Returns:
+        The rows in the order of the cells, with ``verdict`` and ``because`` (of the model's
+        evaluation in the row's norm), ``group`` (letters of the ranking) and ``leads`` (marked).
+    """
     rows = inputs.accuracy
-    rows = _chosen(rows[rows.model.isin(models)], cells)
-    rows = rows.merge(inputs.verdicts, on=[*PLACE, "model"], how="left")
+    rows = chosen(rows[rows.model.isin(models)], cells)
+    rows = judged(rows, inputs.verdicts)
     ranks = inputs.ranking
-    cell = [*PLACE, "suite", "attack", "norm", "epsilon"]
-    ranks = ranks.loc[ranks.split == "pooled", [*cell, "model", "group"]]
-    rows = rows.merge(ranks, on=[*cell, "model"], how="left")
-    best = rows.group.fillna("").str.contains("a")
-    some_worse = (~best).groupby([rows[name] for name in cell]).transform("any")
-    rows["leads"] = best & some_worse & (rows.verdict == "sound")
+    ranks = ranks.loc[ranks.split == POOLED, [*COMPARED, "model", "group"]]
+    rows = rows.merge(ranks, on=[*COMPARED, "model"], how="left")
+    rows["leads"] = leading(rows, _differences(inputs), margin_of(inputs), value)
     return rows
 
 
-def in_cells(rows: pd.DataFrame, spec: Spec, inputs: AnalysisInputs) -> pd.DataFrame:
-    """The rows of the entry's cells, if it names any."""
-    if "cells" in spec:
-        return _chosen(rows, cells_of(spec["cells"], inputs))
-    return rows.reset_index(drop=True)
-
-
-def _chosen(rows: pd.DataFrame, cells: list[tuple[str, float]]) -> pd.DataFrame:
+def chosen(rows: pd.DataFrame, cells: list[tuple[str, float]]) -> pd.DataFrame:
     """The rows of these attacks and budgets, in the order of the cells."""
     place = {pair: index for index, pair in enumerate(cells)}
     order = np.array([place.get(key, -1) for key in zip(rows.attack, rows.epsilon, strict=True)])
@@ -105,41 +104,104 @@ def _chosen(rows: pd.DataFrame, cells: list[tuple[str, float]]) -> pd.DataFrame:
     return rows.iloc[ranked[order[ranked] >= 0]].reset_index(drop=True)
 
 
+def judged(rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy rows with the verdict on the evaluation of their model in their norm."""
+    on = [*PLACE, "model"]
+    names = {"none": "clean", "severity": "natural"}
+    rows = rows.assign(judged=rows.norm.astype(str).replace(names))
+    if "norm" in verdicts:
+        verdicts, on = verdicts.rename(columns={"norm": "judged"}), [*on, "judged"]
+    return rows.merge(verdicts, on=on, how="left").drop(columns="judged")
+
+
+def margin_of(inputs: AnalysisInputs) -> float:
+    """The margin of marks (config/config.yaml, ``marks.margin``)."""
+    return inputs.study.get("rules", {}).get("marks", {}).get("margin", MARGIN)
+
+
+def _differences(inputs: AnalysisInputs) -> pd.DataFrame:
+    """Paired differences with their intervals, by a test that knows of splits where it can."""
+    if hasattr(type(inputs), "between_splits"):
+        return inputs.between_splits
+    tests = inputs.mcnemar
+    return tests[tests["split"] == POOLED]
+
+
+def in_cells(rows: pd.DataFrame, spec: Spec, inputs: AnalysisInputs) -> pd.DataFrame:
+    """The rows of the entry's cells, if it names any."""
+    if "cells" in spec:
+        return chosen(rows, cells_of(spec["cells"], inputs))
+    return rows.reset_index(drop=True)
+
+
 def filled(
     lines: list[tuple[dict, dict]], tidy: pd.DataFrame, text: Callable[[Any], str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Strings and bold marks for lines of (leading columns, column -> key of an accuracy row)."""
-    keys = tidy[[*PLACE, "model", "attack", "epsilon"]].itertuples(index=False, name=None)
-    found = dict(zip(keys, tidy.itertuples(), strict=True))
-    display = pd.DataFrame(
-        {
-            **head,
-            **{
-                name: text(found[key]) if key in found else NOT_RUN for name, key in entries.items()
-            },
+    """Strings and marks for lines of (leading columns, column -> key of an accuracy row).
+
+    A key is (data set, scheme, model, attack, epsilon) or a :class:`Shown` of one.
+    """
+    # Of an attack that stands in two suites the row on more images is shown.
+    ordered = tidy.sort_values("n", kind="stable")
+    keys = ordered[[*PLACE, "model", "attack", "epsilon"]].itertuples(index=False, name=None)
+    found = dict(zip(keys, ordered.itertuples(), strict=True))
+    several = tidy.splits.nunique() > 1
+    display, bold = [], []
+    for head, entries in lines:
+        shown = {
+            name: entry if isinstance(entry, Shown) else Shown(entry)
+            for name, entry in entries.items()
         }
-        for head, entries in lines
-    )
-    bold = pd.DataFrame(
-        {**dict.fromkeys(head, False),
-         **{name: key in found and bool(found[key].leads) for name, key in entries.items()}}
-        for head, entries in lines
-    )  # fmt: skip
-    return display, bold
+        texts = {name: _text(found.get(one.key), one, text, several) for name, one in shown.items()}
+        marks = {
+            name: one.key in found and bool(found[one.key].leads) and not one.clean
+            for name, one in shown.items()
+        }
+        display.append({**head, **texts})
+        bold.append({**dict.fromkeys(head, False), **marks})
+    return pd.DataFrame(display), pd.DataFrame(bold)
+
+
+def _text(row: Any, shown: Shown, text: Callable[[Any], str], several: bool) -> str:
+    if row is None:
+        return NOT_RUN
+    cell = f"{row.clean:.3f}" if shown.clean else text(row)
+    return cell + (count_text(row.n, row.splits, several=several) if shown.counted else "")
 
 
 def accuracy_text(row: Any) -> str:
-    spread = "" if pd.isna(row.sd) else f" ± {row.sd:.3f}"
-    return f"{row.accuracy:.3f}{spread} [{row.low:.3f}, {row.high:.3f}]"
+    """Mean ± standard deviation over splits, and the interval of the pooled accuracy."""
+    return f"{row.accuracy:.3f}{_spread(row)} [{row.low:.3f}, {row.high:.3f}]"
 
 
-def cell_title(study: Study, inputs: AnalysisInputs, attack: str, epsilon: float) -> str:
-    title = attack_title(study, attack)
+def pooled_text(row: Any) -> str:
+    """Pooled accuracy ± standard deviation over splits, and its interval."""
+    return f"{row.pooled:.3f}{_spread(row)} [{row.low:.3f}, {row.high:.3f}]"
+
+
+def _spread(row: Any) -> str:
+    return "" if pd.isna(row.sd) else f" ± {row.sd:.3f}"
+
+
+def cell_title(
+    study: Study, inputs: AnalysisInputs, attack: str, epsilon: float, *, alone: bool = False
+) -> str:
+    """An attack and its budget in words.
+
+    Args:
+        study: the study, for titles.
+        inputs: the run, for the attack's norm.
+        attack: an attack's id, or the name of a worst case.
+        epsilon: the budget.
+        alone: say that other attacks of the same budget were run, too.
+    """
+    title = attack_title(study, attack) + (" alone" if alone else "")
     norms = inputs.accuracy.norm[inputs.accuracy.attack == attack]
     norm = next(iter(norms), "none")
     unit = {"none": "", "l0": f" ({epsilon:g} pixel{'s' if epsilon != 1 else ''})",
             "severity": f" {epsilon:g}"}  # fmt: skip
-    return title + unit.get(norm, f" ε = {radius_text(epsilon)}")
+    radius = f"{',' if alone else ''} ε = {radius_text(epsilon)}"
+    return title + unit.get(norm, radius)
 
 
 def places_of(rows: pd.DataFrame) -> list[tuple[str, str]]:
@@ -184,23 +246,86 @@ def placed(display: pd.DataFrame, rows: pd.DataFrame, study: Study) -> pd.DataFr
 def caption_of(
     spec: Spec, legend: str, study: Study, inputs: AnalysisInputs, rows: pd.DataFrame | None = None
 ) -> str:
-    """Caption, legend, and the sentence that every caption ends with."""
-    table = inputs.accuracy
-    counts = sorted(set((table if rows is None or rows.empty else rows).n))
-    n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    splits = int(table.splits.max())
-    parts = [spec.get("caption", ""), legend]
-    for kind, stand_ins in study.get("stand_ins", {}).items():
-        for stand_in in dict.fromkeys(stand_ins.values()):
-            originals = [name for name, other in stand_ins.items() if other == stand_in]
-            if stand_in in {*table.dataset, *table.model}:
-                title = title_of(study, kind, stand_in)
-                parts.append(f"{title} stands in for {' and '.join(originals)}.")
-    parts.append(
-        f"Scale {inputs.scale}; n = {n} images; {splits} split{'s' if splits != 1 else ''}; "
-        f"seed {inputs.seed}."
-    )
-    return " ".join(part for part in parts if part)
+    """Caption, legend, and the sentence that every caption ends with.
+
+    Args:
+        spec: the table's entry.
+        legend: how to read the table.
+        study: the study, for titles and substitutes.
+        inputs: the run.
+        rows: what the table shows; images, splits and models are counted here, by themselves or
+            by the accuracies that they were made from. Nothing is counted without.
+    """
+    parts = [spec.get("caption", ""), legend, *_substitutes(study, inputs.accuracy, rows)]
+    ends = [f"Scale {inputs.scale}", *_counts(inputs.accuracy, rows), f"seed {inputs.seed}"]
+    return " ".join([part for part in parts if part] + ["; ".join(ends) + "."])
+
+
+def _substitutes(study: Study, table: pd.DataFrame, rows: pd.DataFrame | None) -> list[str]:
+    """What stands in a table in the place of something else."""
+    there = table if rows is None or not len(rows) else rows
+    shown = {*there.get("dataset", ()), *_models(there)}
+    said = []
+    for kind, pairs in study.get("stand_ins", {}).items():
+        for substitute in dict.fromkeys(pairs.values()):
+            originals = [
+                title_of(study, kind, name) for name, other in pairs.items() if other == substitute
+            ]
+            if substitute in shown:
+                title = title_of(study, kind, substitute)
+                said.append(f"{title} is a substitute for {' and '.join(originals)}.")
+    return said
+
+
+def _models(rows: pd.DataFrame) -> list[str]:
+    """The models of some rows, or of pairs."""
+    names = [name for name in ("model", "model_a", "model_b") if name in rows]
+    return list(dict.fromkeys(model for name in names for model in rows[name]))
+
+
+def _counts(table: pd.DataFrame, rows: pd.DataFrame | None) -> list[str]:
+    """How many models, images and splits some rows are about."""
+    if rows is None or not len(rows):
+        return []
+    made = _made_from(table, rows)
+    models, counts = _models(rows), []
+    if models:
+        counts.append(f"{len(models)} model{'s' if len(models) != 1 else ''}")
+    counted = rows if "n" in rows else made
+    n = sorted({int(value) for value in counted.n.dropna()}) if "n" in rows or models else []
+    if n:
+        counts.append(f"n = {_span(n)} images")
+        images = sorted({int(value) for value in counted.get("samples", counted.n).dropna()})
+        if images[-1] < n[-1]:
+            # Splits that overlap test an image several times.
+            counts[-1] = f"n = {_span(n)} predictions on {_span(images)} images"
+    splits = _splits(rows, made)
+    if splits:
+        counts.append(f"{_span(splits)} split{'s' if splits != [1] else ''}")
+    return counts
+
+
+def _made_from(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The accuracies that some rows were made from, by what names them."""
+    names = [name for name in (*COMPARED, "model") if name in rows]
+    if not names:
+        return table.iloc[:0]
+    made = table.merge(rows[names].drop_duplicates(), on=names)
+    return made if "model" in rows or not _models(rows) else made[made.model.isin(_models(rows))]
+
+
+def _splits(rows: pd.DataFrame, made: pd.DataFrame) -> list[int]:
+    if "splits" in rows:
+        return sorted(set(rows.splits.dropna().astype(int)))
+    if "split" in rows and (rows["split"] != POOLED).all():
+        return sorted(set(rows.groupby("dataset")["split"].nunique()))
+    return sorted(set(made.splits.astype(int)))
+
+
+def _span(values: Sequence[int]) -> str:
+    """Ascending numbers as one text: the only one, or the first to the last."""
+    first, last = f"{values[0]:,}", f"{values[-1]:,}"
+    return first if first == last else f"{first} to {last}"
 
 
 def formatted(form: str, missing: str = "–") -> Callable[[float], str]:

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from assay.analysis.statistics import CELL, Paired
+from assay.analysis.statistics import ALPHA, CELL, Paired, holm
 
 # Relabellings that are counted one by one; more are drawn.
 MOST_RELABELLINGS = 5040
+SMALLER, LARGER, CANNOT_TELL = "yes", "no, larger is", "cannot tell"
 COLUMNS = ["measure", "models", "splits", "correlation", "low", "high", "p", "smallest_p"]
 
 
@@ -58,6 +59,31 @@ def size_trend(
             row = _trend(complete.to_numpy(), size, share, level)
             rows.append((*ids, measure, len(known), len(complete), *row))
     return pd.DataFrame(rows, columns=[*CELL, *COLUMNS])
+
+
+def concluded(
+    rows: pd.DataFrame, sound: pd.Series | np.ndarray, alpha: float = ALPHA
+) -> pd.DataFrame:
+    """What correlations show, all of them taken together.
+
+    Args:
+        rows: :func:`size_trend`'s, of everything that one table shows.
+        sound: (R,) whether the accuracies of a row come from sound evaluations of all models.
+        alpha: level of the whole table.
+
+    Returns:
+        The rows with `holm_p`, corrected by Holm over all rows whose accuracies differ at all (NaN
+        for the others), and `verdict`: ``yes`` (smaller networks are more accurate), ``no, larger
+        is`` or ``cannot tell``. There is a verdict only where `holm_p` is at most `alpha`, the
+        interval, if there is one, does not contain 0, and every evaluation is sound.
+    """
+    # Where no order of the sizes could show anything, all networks are equally accurate.
+    shows = rows.smallest_p < 1
+    rows = rows.assign(holm_p=holm(rows.p.where(shows)))
+    within = (rows.low <= 0) & (rows.high >= 0)
+    told = (rows.holm_p <= alpha) & ~within & np.asarray(sound, bool)
+    said = np.where(rows.correlation < 0, SMALLER, LARGER)
+    return rows.assign(verdict=np.where(told, said, CANNOT_TELL))
 
 
 def _accuracies(pairs: Paired, train_sizes: Mapping[tuple[str, str, str], int]) -> pd.DataFrame:

@@ -45,6 +45,11 @@ class Request:
         """How a patient's id is written from what the reader knows of a file; None: no ids."""
         return (self.entry.get("patient") or {}).get("id")
 
+    @property
+    def safe_template(self) -> str | None:
+        """How the safe reading's id is written, which never parts a person; None: no such id."""
+        return ((self.entry.get("patient") or {}).get("safe") or {}).get("id")
+
     def key(self, name: str) -> str:
         """Where a setting stands, for messages."""
         return f"data set '{self.name}', key 'settings.{name}'"
@@ -56,8 +61,8 @@ class Collected:
 
     Attributes:
         samples: one row per image, in the order of the images: `file`, `label` (index into
-            `classes`), and where known `patient`, `official` (train, val or test) and `stored`
-            (digest of the file's bytes).
+            `classes`), and where known `patient`, `patient_safe` (the coarser id that never parts
+            a person), `official` (train, val or test) and `stored` (digest of the file's bytes).
         classes: names of the classes.
         read: for every file that was read: `file`, `origin`, `digest`, `copy`.
         masks: (N, 1, H, W) uint8, 1 inside the lesion, or None.

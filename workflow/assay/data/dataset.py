@@ -25,8 +25,8 @@ class Dataset:
         images: (N, C, H, W) uint8, memory-mapped and read-only.
         labels: (N,) int64, indices into `classes`.
         samples: one row per image: `sample` (0 … N-1), `file`, `label`, `duplicate` (the first
-            sample with the same pixels), `patient` (or null), `official` (train, val, test or
-            null).
+            sample with the same pixels), `patient` (or null), `patient_safe` (a coarser id that
+            never parts a person, or null), `official` (train, val, test or null).
         classes: names of the K classes.
         metadata: what ``dataset.json`` holds: title, source, licence, counts, files read, …
         masks: (N, 1, H, W) uint8, 1 inside the lesion, or None.

@@ -148,6 +148,7 @@ def _complete(samples: pd.DataFrame, prints: np.ndarray) -> pd.DataFrame:
             "label": samples["label"].to_numpy(np.int64),
             "duplicate": first[inverse].astype(np.int64),
             "patient": text("patient"),
+            "patient_safe": text("patient_safe"),
             "official": text("official"),
             "stored": text("stored"),
         }
@@ -185,6 +186,8 @@ def _digest(
     summary.update(prints.tobytes())
     columns = samples[["file", "label", "patient", "official"]].fillna("")
     summary.update(columns.to_csv(index=False).encode())
+    if samples["patient_safe"].notna().any():
+        summary.update(samples["patient_safe"].fillna("").to_csv(index=False).encode())
     return summary.hexdigest()
 
 

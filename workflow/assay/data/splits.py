@@ -16,14 +16,14 @@ import numpy as np
 import pandas as pd
 
 from assay.foundation.errors import DataError
-from assay.foundation.seeds import rng_for
+from assay.foundation.seeds import rng_for, seed_for
 
 log = logging.getLogger(__name__)
 
 TRAIN, VAL, TEST = PARTS = ("train", "val", "test")
 # Test images beyond those that a scheme asks for of each class: they neither train nor test.
 SPARE = "spare"
-GROUPS = ("none", "duplicate", "patient")
+GROUPS = ("none", "duplicate", "patient", "patient_safe")
 
 
 def split_count(scheme: Mapping[str, Any]) -> int:
@@ -59,7 +59,7 @@ def make_split(
     Args:
         samples: the table of :class:`assay.data.dataset.Dataset`.
         scheme: an entry of ``config/catalogue/splits.yaml``: `kind` (kfold, random, official),
-            `group` (none, duplicate, patient), and `folds`, `repeats`, `test`, `validation` as the
+            `group` (see :func:`group_ids`), and `folds`, `repeats`, `test`, `validation` as the
             kind needs them. `validation` is a share of what is not test for kfold and official,
             and of all images for random. Of the test images `test_per_class` of each class are
             drawn, if it is given, and all of a class that has fewer.
@@ -138,8 +138,9 @@ def group_ids(samples: pd.DataFrame, group: str) -> np.ndarray:
 
     Args:
         samples: the table of a data set.
-        group: ``none`` (every image for itself), ``duplicate`` (same pixels) or ``patient`` (same
-            patient or same pixels, and whatever that joins).
+        group: ``none`` (every image for itself), ``duplicate`` (same pixels), ``patient`` (same
+            patient or same pixels, and whatever that joins) or ``patient_safe`` (likewise, by the
+            coarser id that never parts a person).
 
     Raises:
         DataError: `group` is another word, or patients are wanted where none is known.
@@ -154,17 +155,17 @@ def group_ids(samples: pd.DataFrame, group: str) -> np.ndarray:
     duplicate = pd.factorize(samples["duplicate"])[0]
     if group == "duplicate":
         return duplicate
-    if samples["patient"].isna().all():
+    if group not in samples or samples[group].isna().all():
         raise DataError(
             "the data set has no patient ids",
-            where="key 'group: patient'",
+            where=f"key 'group: {group}'",
             remedy="use a scheme that groups by duplicate",
         )
     # Here, since every attack job imports this module and none of them groups: a third of a second.
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    patient = pd.factorize(samples["patient"])[0]  # -1 where it is not known
+    patient = pd.factorize(samples[group])[0]  # -1 where it is not known
     known = patient >= 0
     links = coo_matrix(
         (np.ones(known.sum()), (duplicate[known], duplicate.max() + 1 + patient[known])),
@@ -276,6 +277,18 @@ def balanced_order(indices: np.ndarray, labels: np.ndarray, *, seed: int) -> np.
     return shuffled[np.lexsort((rng.permutation(len(classes))[label], turn))]
 
 
+def learning_seed(seed: int, dataset: str, split: str, part: str) -> int:
+    """The seed of :func:`subsample` that draws the images which networks see of a split's part.
+
+    Args:
+        seed: the run's seed.
+        dataset: a data set's id.
+        split: a split's id.
+        part: ``train`` or ``val``.
+    """
+    return seed_for(seed, "subsample", dataset, split, part)
+
+
 def leakage(
     samples: pd.DataFrame, split: pd.DataFrame, classes: Sequence[str] | None = None
 ) -> pd.DataFrame:
@@ -289,7 +302,8 @@ def leakage(
     Returns:
         Long table with the columns
 
-        - `measure`: ``images``, ``duplicates`` (same pixels) or ``patients``;
+        - `measure`: ``images``, ``duplicates`` (same pixels), ``patients`` or, where the data set
+          has such ids, ``patients_safe`` (the reading that never parts a person);
         - `parts`: ``train``, or for what two parts share ``train-test``;
         - `class`: a class, or ``all``;
         - `groups`: distinct images or patients, or how many of them are in both parts;
@@ -309,7 +323,10 @@ def leakage(
                 ("images", name, label, some["duplicate"].nunique(), len(some),
                  len(some) / max(len(table), 1))
             )  # fmt: skip
-    for measure, column in (("duplicates", "duplicate"), ("patients", "patient")):
+    read = [("duplicates", "duplicate"), ("patients", "patient")]
+    if "patient_safe" in table and table["patient_safe"].notna().any():
+        read.append(("patients_safe", "patient_safe"))
+    for measure, column in read:
         known = table[table[column].notna()]
         for first, second in combinations(PARTS, 2):
             one, other = known[known["part"] == first], known[known["part"] == second]

@@ -284,6 +284,14 @@ class Plan:
                 }
                 for dataset, split in plan.splits
             ],
+            "leaks": [
+                {
+                    "dataset": dataset,
+                    "split": split,
+                    "path": f"{base}/splits/{dataset}/{split}.leaks.parquet",
+                }
+                for dataset, split in plan.splits
+            ],
             "reported": [f"config/reported/{file}" for file in plan.study["reported"]["files"]],
         }
 
@@ -300,7 +308,14 @@ class Plan:
             ),
             *(
                 item["path"]
-                for kind in ("features", "explained", "saliency", "importance", "leakage")
+                for kind in (
+                    "features",
+                    "explained",
+                    "saliency",
+                    "importance",
+                    "leakage",
+                    "leaks",
+                )  # fmt: skip
                 for item in manifest[kind]
             ),
         ]
@@ -389,7 +404,11 @@ class Plan:
                 if key not in ("overrides", "stand_ins")
             },
             "titles": {
-                kind: {name: catalogue[kind][name]["title"] for name in names[kind]}
+                kind: {
+                    name: catalogue[kind][name]["title"]
+                    # What a scale replaces is still spoken of.
+                    for name in [*names[kind], *plan.study["stand_ins"].get(kind, ())]
+                }
                 for kind in names
             },
             **{kind: {name: catalogue[kind][name] for name in names[kind]} for kind in names},
@@ -398,7 +417,9 @@ class Plan:
                 kind: {name: self._scaled(kind, name) for name in names[kind]}
                 for kind in ("models", "attacks")
             },
-            "rules": {key: self.configuration.settings[key] for key in ("ledger", "checks")},
+            "rules": {
+                key: self.configuration.settings[key] for key in ("ledger", "checks", "marks")
+            },
         }
 
     def _scaled(self, kind: str, name: str) -> dict[str, list]:
@@ -516,7 +537,9 @@ def _splits(scheme_name: str, dataset: str, configuration: Configuration, where:
             where=f"{where}: grid.splits",
             remedy="use kfold or random",
         )
-    if scheme.get("group") == "patient" and not (entry["patient"] or {}).get("id"):
+    patient = entry["patient"] or {}
+    known = {"patient": patient.get("id"), "patient_safe": patient.get("safe")}
+    if not known.get(scheme.get("group"), True):
         raise ConfigError(
             f"data set '{dataset}' knows no patients, so '{scheme_name}' cannot group by them",
             where=f"{where}: grid.splits",

@@ -10,7 +10,8 @@ Settings:
         null: none.
 
 The entry's ``patient.id`` is a template over the pattern's groups, such as ``"{class}/{track}"``,
-or null.
+or null; so is its ``patient.safe.id``, a coarser id that never parts the images of one person but
+may join strangers.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _list(archive: Archive, pattern: re.Pattern, request: Request) -> pd.DataFra
     """One row per image: name in the archive, file, label, patient, official part."""
     label_of = {name: label for label, name in enumerate(request.entry["classes"])}
     parts = request.settings["parts"]
-    template = request.patient_template
+    template, safe = request.patient_template, request.safe_template
     rows = []
     for name in archive.sizes:
         found = pattern.fullmatch(name)
@@ -98,6 +99,7 @@ def _list(archive: Archive, pattern: re.Pattern, request: Request) -> pd.DataFra
                 "file": groups["entry"],
                 "label": label_of[groups["class"]],
                 "patient": template.format(**groups) if template else None,
+                "patient_safe": safe.format(**groups) if safe else None,
                 "official": parts.get(groups.get("split"), groups.get("split")),
             }
         )

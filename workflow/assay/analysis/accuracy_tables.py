@@ -1,0 +1,264 @@
+"""Tables of accuracies and distances: clean and attacked, on the images that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from assay.analysis.accuracy import ALL_ATTACKS, BALLS, WORST, is_strongest, is_union
+from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.rows import PLACE
+from assay.analysis.style import NORMS, title_of
+from assay.analysis.table_cells import (
+    Cell,
+    bold_words,
+    columns_of,
+    count_text,
+    entries_of,
+    image_sets,
+)
+from assay.analysis.table_parts import (
+    INTERVAL,
+    NOT_RUN,
+    Spec,
+    Study,
+    Table,
+    accuracy_text,
+    caption_of,
+    cell_title,
+    cells_of,
+    filled,
+    margin_of,
+    met_at_places,
+    models_of,
+    on_datasets,
+    place_columns,
+    places_of,
+    pooled_text,
+    selected,
+)
+
+NOT_CHECKED = "not checked"
+# More members of a worst case than these are counted in a caption instead of named.
+MOST_MEMBERS = 12
+
+
+def accuracy_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """Rows are attacks and budgets, columns are models.
+
+    Rows on the same images stand together. Where the table has several such groups, each says its
+    n and has the accuracy of its images unperturbed.
+    """
+    cells, models = cells_of(spec["cells"], inputs), models_of(spec, inputs)
+    tidy = on_datasets(selected(inputs, cells, models, "accuracy"), spec)
+    ran = set(zip(tidy.attack, tidy.epsilon, strict=True))
+    if "datasets" in spec:
+        # Budgets of other data sets are no gap of this one.
+        cells = [cell for cell in cells if cell in ran]
+
+    def title(attack: str, epsilon: float) -> str:
+        return cell_title(study, inputs, attack, epsilon)
+
+    lines = []
+    for place in places_of(tidy):
+        here = tidy[(tidy.dataset == place[0]) & (tidy.scheme == place[1])]
+        columns = columns_of(here, cells, title)
+        entries = {model: entries_of(columns, (*place, model), here) for model in models}
+        for column in columns:
+            head = {**place_columns(place, tidy, study), "Attack": column.title}
+            own = {
+                title_of(study, "models", model): entries[model][column.title] for model in models
+            }
+            lines.append((head, own))
+    display, bold = filled(lines, tidy, accuracy_text)
+    legend = " ".join(
+        filter(None, [spread_words(tidy, "Mean"), bold_words(tidy, margin_of(inputs), title,
+                                                              "accuracy")])
+    )  # fmt: skip
+    return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy), bold)
+
+
+def headline_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """Rows are models with the verdicts on their evaluation, columns are attacks and budgets.
+
+    For each norm and radius of the entry's cells the worst case over all attacks comes first, then
+    the single attacks. ``tidy`` has the column ``column``, the title under which a row stands.
+    """
+    models = models_of(spec, inputs)
+    cells = _with_worst_cases(cells_of(spec["cells"], inputs), inputs, models)
+    tidy = selected(inputs, cells, models)
+
+    def title(attack: str, epsilon: float) -> str:
+        return _headline_title(attack, epsilon, tidy, study, inputs)
+
+    groups = image_sets(tidy, cells)
+    columns = columns_of(tidy, cells, title)
+    # One group whose models differ in n says it once a line.
+    once = len(groups) == 1 and len(groups[0].counts) > 1
+    lines = []
+    for place, model in met_at_places(tidy, models):
+        unit = (*place, model)
+        head = {**place_columns(place, tidy, study), "Model": title_of(study, "models", model)}
+        if once:
+            head["n"] = count_text(*groups[0].images[unit][::2], several=True)[6:-1]
+        head |= _verdicts(tidy, unit)
+        lines.append((head, entries_of(columns, unit, tidy, counted=not once)))
+    display, bold = filled(lines, tidy, pooled_text)
+    names = {cell: column.title for column in columns if not column.clean for cell in column.cells}
+    tidy["column"] = [names[cell] for cell in zip(tidy.attack, tidy.epsilon, strict=True)]
+    legend = " ".join(
+        filter(
+            None,
+            [
+                spread_words(tidy, "Pooled accuracy"),
+                _worst_case_words(tidy, study),
+                "Evaluation: whether the checks found a reason to doubt the accuracies of this "
+                "norm.",
+                bold_words(tidy, margin_of(inputs), title),
+                _effort_words(tidy, study, inputs),
+            ],
+        )
+    )
+    return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy), bold)
+
+
+def _with_worst_cases(
+    cells: list[Cell], inputs: AnalysisInputs, models: Sequence[str]
+) -> list[Cell]:
+    """The cells by norm and radius, each with the worst cases over all its attacks in front."""
+    table = inputs.accuracy[inputs.accuracy.model.isin(models)]
+    known = table[["attack", "norm", "epsilon"]].drop_duplicates()
+    norms = {(row.attack, row.epsilon): row.norm for row in known.itertuples()}
+    groups: dict[tuple, list[Cell]] = {}
+    for attack, epsilon in cells:
+        norm = norms.get((attack, epsilon))
+        key = (norm, epsilon) if norm in BALLS else (attack, epsilon)
+        if key not in groups:
+            worst = [(f"{WORST}{norm}{ending}", epsilon) for ending in ("", ALL_ATTACKS)]
+            groups[key] = [cell for cell in worst if cell in norms]
+        if (attack, epsilon) not in groups[key]:
+            groups[key].append((attack, epsilon))
+    return [cell for group in groups.values() for cell in group]
+
+
+def _headline_title(
+    attack: str, epsilon: float, tidy: pd.DataFrame, study: Study, inputs: AnalysisInputs
+) -> str:
+    """A column's title: how many attacks a worst case is over, and that an attack is not alone."""
+    rows = tidy[(tidy.attack == attack) & (tidy.epsilon == epsilon)]
+    if is_strongest(attack):
+        counts = sorted(set(rows.attacks))
+        count = " to ".join(dict.fromkeys(f"{value:.0f}" for value in (counts[0], counts[-1])))
+        title = cell_title(study, inputs, attack, epsilon)
+        return title.replace(" attacks", f" {count} attacks", 1)
+    beside = tidy[(tidy.epsilon == epsilon) & tidy.norm.isin(set(rows.norm))]
+    alone = not is_union(attack) and bool(beside.attack.map(is_strongest).any())
+    return cell_title(study, inputs, attack, epsilon, alone=alone)
+
+
+def _verdicts(tidy: pd.DataFrame, unit: tuple[str, str, str]) -> dict[str, str]:
+    """One column for each norm of a headline: the verdict on a model's evaluation in it.
+
+    The accuracy on unperturbed images has one only where a check casts doubt on it.
+    """
+    columns = {}
+    for norm in dict.fromkeys(tidy.norm):
+        rows = tidy[tidy.norm == norm]
+        if norm == "none" and rows.verdict.dropna().isin(["sound"]).all():
+            continue
+        own = rows[(rows.dataset == unit[0]) & (rows.scheme == unit[1]) & (rows.model == unit[2])]
+        verdict = own.verdict.iloc[0] if len(own) else NOT_RUN
+        columns[f"Evaluation, {NORMS[norm]}"] = NOT_CHECKED if pd.isna(verdict) else verdict
+    return columns
+
+
+def spread_words(rows: pd.DataFrame, what: str) -> str:
+    """What stands in a cell of accuracies, and what its interval does not cover."""
+    several = rows.splits.max() > 1 if len(rows) else False
+    said = (
+        f"{what}{' ± standard deviation over splits' if several else ''}; in brackets {INTERVAL}."
+    )
+    if several:
+        return f"{said} The interval covers the choice of images, not that of the split."
+    return f"{said} One network was trained per model: no spread over splits is known."
+
+
+def _worst_case_words(tidy: pd.DataFrame, study: Study) -> str:
+    worst = tidy[tidy.attack.map(is_strongest)]
+    if worst.empty:
+        return ""
+    said = [
+        "Worst case: an image counts as right only if the model is right under every attack of the "
+        "norm and radius that was run on these images. The accuracy under one of these attacks "
+        "alone is an upper bound of it."
+    ]
+    for norm, rows in worst.groupby("norm", sort=False):
+        members = list(dict.fromkeys(name for row in rows.members for name in row.split(", ")))
+        if len(members) <= MOST_MEMBERS:
+            names = ", ".join(title_of(study, "attacks", name) for name in members)
+            said.append(f"Attacks ({NORMS[norm]}): {names}.")
+    return " ".join(said)
+
+
+def _effort_words(tidy: pd.DataFrame, study: Study, inputs: AnalysisInputs) -> str:
+    """Training and attack effort of the shown models, from the rows."""
+    said, costs = [], inputs.costs
+    if "updates" in costs:
+        updates = tidy[[*PLACE, "model"]].drop_duplicates().merge(costs).updates.dropna()
+        if len(updates):
+            said.append(f"Training took {_range_text(updates)} weight updates per network.")
+    single = tidy[tidy.norm.isin(BALLS) & ~tidy.attack.map(is_union)]
+    if len(single):
+        lost = (single.clean - single.pooled).groupby([single.attack, single.epsilon]).mean()
+        attack, epsilon = lost.idxmax()
+        rows = single[(single.attack == attack) & (single.epsilon == epsilon)]
+        kind = "backwards" if rows.backwards.max() > 0 else "forwards"
+        name = cell_title(study, inputs, attack, epsilon)
+        passes = "gradient passes" if kind == "backwards" else "forward passes"
+        said.append(
+            f"Under {name}, the strongest single attack here, an image takes "
+            f"{_range_text(rows[kind])} {passes} on average."
+        )
+    return " ".join(said)
+
+
+def _range_text(values: pd.Series) -> str:
+    return " to ".join(dict.fromkeys(f"{value:,.0f}" for value in (values.min(), values.max())))
+
+
+def distances_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """How far the closest misclassified images of each attack are, with the clean accuracy."""
+    tidy = on_datasets(inputs.distances(spec["attacks"], apart=True), spec)
+    tidy = tidy[tidy.model.isin(models_of(spec, inputs))].reset_index(drop=True)
+    order = {model: place for place, model in enumerate(models_of(spec, inputs))}
+    tidy = tidy.sort_values("model", key=lambda column: column.map(order), kind="stable")
+    units = [*PLACE, "model"]
+    same = bool((tidy.groupby(units)[["n", "clean"]].nunique() <= 1).all(axis=None))
+    display = []
+    for (*place, model), rows in tidy.groupby(units, sort=False):
+        line = {**place_columns(place, tidy, study), "Model": title_of(study, "models", model)}
+        # In the order of the entry's attacks, whichever a model lacks.
+        for attack in spec["attacks"]:
+            for row in rows[rows.attacks == attack].itertuples():
+                title = f"{title_of(study, 'attacks', attack)}, {NORMS[row.norm]} distance"
+                clean = "Clean accuracy" if same else f"Clean accuracy, images of {title}"
+                line.setdefault(clean, f"{row.clean:.3f} (n = {row.n:,})")
+                line[f"{title}: median"] = f"{finite(row.median)} (n = {row.n:,})"
+                line[f"{title}: mean"] = f"{finite(row.mean)} (n = {row.n:,})"
+                line[f"{title}: never misclassified"] = f"{row.n - row.broken} of {row.n:,}"
+        display.append(line)
+    display = pd.DataFrame(display or {"Model": []}).fillna(NOT_RUN)
+    legend = (
+        "Distance to the closest misclassified image that the attack of the column found, over all "
+        "images. An image that is misclassified unperturbed has distance 0. An image that the "
+        "attack never made misclassified counts as infinitely far (∞): then the mean is infinite, "
+        "and the median too where these are half of the images or more."
+    )
+    return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy))
+
+
+def finite(value: float) -> str:
+    """A distance as it is printed."""
+    return f"{value:.3f}" if np.isfinite(value) else "∞"

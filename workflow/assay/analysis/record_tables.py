@@ -1,0 +1,187 @@
+"""Tables of records: printed numbers beside this run's, defects, checks, leakage and costs."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from assay.analysis.checks import FAIL, FLAG, PASS
+from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.rows import PLACE
+from assay.analysis.style import NORMS, measured, number, short_table, text_of, title_of
+from assay.analysis.table_parts import (
+    Spec,
+    Study,
+    Table,
+    caption_of,
+    cell_title,
+    formatted,
+    p_text,
+    placed,
+)
+
+# The scale or the budget cannot tell.
+WEAK = "weak"
+
+
+def hyper_parameters_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """The printed settings beside the ones that this run used."""
+    tidy = inputs.ledger[inputs.ledger.file == spec["reported"]].reset_index(drop=True)
+    several = {"Data set": tidy.dataset} if tidy.dataset.nunique() > 1 else {}
+    display = pd.DataFrame(
+        {
+            **several,
+            "Hyper-parameter": tidy.metric.str.removeprefix("hyperparameter:").str.replace(
+                "_", " "
+            ),
+            "Printed": tidy.reported.map("{:g}".format),
+            "This run": tidy.reproduced.map(lambda value: "–" if pd.isna(value) else f"{value:g}"),
+            "Remark": [
+                reason.split("; ")[1 if reason.startswith("a setting") else 0]
+                + (f" ({note})" if note else "")
+                for reason, note in zip(tidy.reason, tidy.note, strict=True)
+            ],
+        }
+    )
+    legend = f"Settings of {title_of(study, 'models', spec['model'])}." if "model" in spec else ""
+    return Table(display, tidy, caption_of(spec, legend, study, inputs))
+
+
+def defects_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """Accuracy under an attack as published, under its correction, and the difference."""
+    tidy = inputs.defects(spec["pairs"])
+    order = {
+        "model": list(dict.fromkeys(inputs.accuracy.model)),
+        "published": [pair["published"] for pair in spec["pairs"]],
+        "corrected": [pair["corrected"] for pair in spec["pairs"]],
+    }
+    tidy = tidy.sort_values(
+        [*PLACE, "published", "corrected", "epsilon", "model"], kind="stable", ignore_index=True,
+        key=lambda column: column.map(order[column.name].index) if column.name in order else column,
+    )  # fmt: skip
+    display = pd.DataFrame(
+        {
+            "Attack": [
+                cell_title(study, inputs, *key)
+                for key in zip(tidy.corrected, tidy.epsilon, strict=True)
+            ],
+            "Model": [title_of(study, "models", model) for model in tidy.model],
+            "As published": tidy.accuracy_published.map("{:.3f}".format),
+            "Corrected": tidy.accuracy_corrected.map("{:.3f}".format),
+            "Points explained": tidy.points_explained.map("{:+.1f}".format),
+            "Exact p": tidy.exact_p.map(p_text),
+            "n": tidy.n.astype(str),
+        }
+    )
+    named = [f"{title_of(study, 'attacks', p['corrected'])}: {p['defect']}." for p in spec["pairs"]]
+    legend = (
+        "Points explained: accuracy as published minus corrected, times 100. p: McNemar's exact "
+        f"test between the two attacks, not corrected for multiplicity. {' '.join(named)}"
+    )
+    return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs, tidy))
+
+
+def ledger_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """Every printed number beside this run's, with verdict and reason."""
+    tidy = inputs.ledger
+    found = [
+        number(row.reproduced)
+        + ("" if pd.isna(row.low) else f" [{number(row.low)}, {number(row.high)}]")
+        for row in tidy.itertuples()
+    ]
+    display = pd.DataFrame(
+        {
+            "Printed in": tidy.table.map(short_table),
+            "Model": tidy.model.map(text_of),
+            "Measured": [measured(row) for row in tidy.itertuples()],
+            "Printed": [number(value, as_printed=True) for value in tidy.reported],
+            "This run": found,
+            "Difference": [number(value, signed=True) for value in tidy.delta],
+            "Verdict": tidy.verdict,
+            "n": [number(value, as_printed=True) for value in tidy.n],
+            "Why": tidy.reason.map(text_of),
+            "Note on the print": tidy.note.map(text_of),
+        }
+    )
+    legend = (
+        "Every printed number beside this run's; rows that were not run stay. Brackets hold the "
+        "95 % Wilson interval of an accuracy and the range over splits of any other number; the "
+        "difference is this run minus print."
+    )
+    return Table(display, tidy, caption_of(spec, legend, study, inputs))
+
+
+def checks_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """What the automatic checks of the evaluation found, doubtful findings first."""
+    tidy = inputs.checks
+    order = {FAIL: 0, FLAG: 1, WEAK: 2, PASS: 3}
+    rows = tidy.sort_values("status", key=lambda status: status.map(order), kind="stable")
+    rows = rows.reset_index(drop=True)
+    norms = {"Norm": rows.norm.map(lambda norm: NORMS.get(norm, norm))} if "norm" in rows else {}
+    display = pd.DataFrame(
+        {
+            "Model": [title_of(study, "models", model) for model in rows.model],
+            **norms,
+            "Status": rows.status,
+            "Check": rows.check,
+            "Finding": rows.sentence,
+        }
+    )
+    legend = (
+        "What the automatic checks of each evaluation found. In one norm, one failure makes the "
+        "evaluation of a model broken, else one flag makes it suspect, else one weak result (the "
+        "scale or the budget cannot tell) makes it under-powered. Passing all of them does not "
+        "prove that no stronger attack exists."
+    )
+    return Table(placed(display, rows, study), tidy, caption_of(spec, legend, study, inputs, tidy))
+
+
+def leakage_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """What test images share with training images, per split; classes only in the tidy form."""
+    tidy = inputs.leakage
+    whole = tidy[tidy["class"] == "all"]
+    unknown = "unknown"
+    display = pd.DataFrame({
+        "Data set": [title_of(study, "datasets", name) for name in whole.dataset],
+        "Split": whole["split"],
+        "What": whole.measure,
+        "Parts": whole.parts,
+        "Groups": whole.groups.map(formatted("{:,.0f}", unknown)),
+        "Images": whole.images.map(formatted("{:,.0f}", unknown)),
+        "Share": whole.share.map(formatted("{:.3%}", unknown)),
+    }).reset_index(drop=True)  # fmt: skip
+    legend = (
+        "Images that two parts of a split share, by identical pixels or by patient; the share is "
+        "that of the second part. Unknown: the data set has no patient ids."
+    )
+    return Table(display, tidy, caption_of(spec, legend, study, inputs, whole))
+
+
+def cost_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """Time, memory and passes of each suite, and what the model's training took."""
+    tidy = inputs.costs
+    display = pd.DataFrame(
+        {
+            "Model": [title_of(study, "models", model) for model in tidy.model],
+            "Suite": [title_of(study, "suites", suite) for suite in tidy.suite],
+            "Seconds": tidy.seconds.map(formatted("{:,.1f}")),
+            "Images per second": tidy.images_per_second.map(formatted("{:,.1f}")),
+            "Peak memory (MB)": tidy.peak_mb.map(formatted("{:,.0f}")),
+            "Forward passes": tidy.forwards.map("{:,.0f}".format),
+            "Backward passes": tidy.backwards.map("{:,.0f}".format),
+            "Forward passes per attack": tidy.forwards_per_attack.map("{:,.0f}".format),
+            "Backward passes per attack": tidy.backwards_per_attack.map("{:,.0f}".format),
+            "Most backward passes": tidy.most_backwards.map("{:,.0f}".format),
+            "Training seconds": tidy.training_seconds.map(formatted("{:,.0f}")),
+            "Training memory (MB)": tidy.training_peak_mb.map(formatted("{:,.0f}")),
+            "Weight updates": tidy.updates.map(formatted("{:,.0f}")),
+            "Parameters": tidy.parameters.map(formatted("{:,.0f}")),
+        }
+    )
+    legend = (
+        "Means over splits. Passes are those of one image: summed over the attacks and budgets of "
+        "a suite, on average per attack and budget, and of the attack and budget that takes most. "
+        "Weight updates are epochs times batches of a model's own training. Images per second are "
+        "perturbed images that were evaluated. Time and memory are those of the machine of this "
+        "run, which ran other jobs at the same time."
+    )
+    return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs, tidy))

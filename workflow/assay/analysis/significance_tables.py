@@ -1,0 +1,140 @@
+"""Tables of the paired tests: which models differ, in which order they stand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.rows import PLACE
+from assay.analysis.style import title_of
+from assay.analysis.table_parts import (
+    NOT_RUN,
+    Spec,
+    Study,
+    Table,
+    attack_titles,
+    caption_of,
+    cell_title,
+    formatted,
+    in_cells,
+    models_of,
+    on_datasets,
+    p_text,
+    place_columns,
+    placed,
+)
+
+
+def significance_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """McNemar's test for every pair of models, with what it could have found."""
+    tidy = on_datasets(inputs.mcnemar, spec)
+    models = models_of(spec, inputs)
+    tidy = tidy[tidy.model_a.isin(models) & tidy.model_b.isin(models)]
+    tidy = in_cells(tidy, spec, inputs)
+    display = pd.DataFrame({
+        "Attack": attack_titles(tidy, study, inputs),
+        "A": [title_of(study, "models", model) for model in tidy.model_a],
+        "B": [title_of(study, "models", model) for model in tidy.model_b],
+        "n": tidy.n.astype(str),
+        "Only A right": tidy.only_a_right.astype(str),
+        "Only B right": tidy.only_b_right.astype(str),
+        "A − B": [
+            f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}]" for row in tidy.itertuples()
+        ],
+        "Exact p": tidy.exact_p.map(p_text),
+        "Mid-p": tidy.mid_p.map(p_text),
+        "Holm p": tidy.holm_p.map(p_text),
+        **({"q": tidy.q.map(p_text)} if "q" in tidy else {}),
+        "Conclusion": np.where(
+            tidy.significant, np.where(tidy.difference > 0, "A better", "B better"),
+            tidy.minimum_detectable_difference.map(
+                formatted("n.s. (80 % power from {:.3f})", "n.s. (none detectable)")
+            ),
+        ),
+    })  # fmt: skip
+    display = placed(display, tidy, study)
+    legend = (
+        "McNemar's exact and mid-p test on the same images; Holm's correction over all pairs, "
+        "attacks and budgets of a data set. Beside n.s. stands the smallest true difference that "
+        "the exact test would find with 80 % power at the level that Holm's correction left for "
+        "it; none, where so few images can show no difference."
+    )
+    return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy))
+
+
+def ranking_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """Rows are attacks and budgets; models that share a letter do not differ significantly."""
+    tidy = on_datasets(inputs.ranking, spec)
+    models = models_of(spec, inputs)
+    tidy = tidy[tidy.model.isin(models)]
+    tidy = in_cells(tidy, spec, inputs)
+    display = []
+    for (*place, _, split, attack, epsilon), cell in tidy.groupby(
+        [*PLACE, "suite", "split", "attack", "epsilon"], observed=True, sort=False
+    ):
+        row = place_columns(place, tidy, study)
+        if split != "pooled":
+            row["Split"] = split
+        row["Attack"] = cell_title(study, inputs, attack, epsilon)
+        found = cell.set_index("model")
+        for model in models:
+            title = title_of(study, "models", model)
+            row[title] = (
+                f"{found.accuracy[model]:.3f} {found.group[model]}"
+                if model in found.index
+                else NOT_RUN
+            )
+        display.append(row)
+    legend = (
+        "Accuracy and significance group: models that share a letter do not differ significantly "
+        "(McNemar, Holm)."
+    )
+    # Fewer than two models leave nothing to rank.
+    display = pd.DataFrame(display or {"Attack": []})
+    return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy))
+
+
+def cochran_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """Cochran's Q for each attack and budget: has any of the models another accuracy?"""
+    tidy = inputs.cochran
+    display = pd.DataFrame(
+        {
+            "Attack": attack_titles(tidy, study, inputs),
+            "Models": tidy.models.astype(str),
+            "n": tidy.n.astype(str),
+            "Q": tidy.q.map("{:.2f}".format),
+            "df": tidy.df.astype(str),
+            "p": tidy.p.map(p_text),
+            "Holm p": tidy.holm_p.map(p_text),
+        }
+    )
+    legend = (
+        "Cochran's Q test that all models have one accuracy on the same images; Holm's correction "
+        "over all attacks and budgets of a data set."
+    )
+    return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs, tidy))
+
+
+def resampled_t_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """The corrected resampled t-test for every pair of models, across splits."""
+    tidy = inputs.resampled_t
+    display = pd.DataFrame(
+        {
+            "Attack": attack_titles(tidy, study, inputs),
+            "A": [title_of(study, "models", model) for model in tidy.model_a],
+            "B": [title_of(study, "models", model) for model in tidy.model_b],
+            "Splits": tidy.splits.astype(str),
+            "A − B": [f"{row.difference:+.3f} ± {row.sd:.3f}" for row in tidy.itertuples()],
+            "t": tidy.t.map("{:.2f}".format),
+            "df": tidy.df.astype(str),
+            "p": tidy.p.map(p_text),
+            "Holm p": tidy.holm_p.map(p_text),
+        }
+    )
+    legend = (
+        "Mean ± standard deviation over splits of the difference in accuracy, with Nadeau and "
+        "Bengio's corrected resampled t-test; Holm's correction over all pairs, attacks and "
+        "budgets of a data set."
+    )
+    return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs, tidy))
