@@ -548,3 +548,17 @@ def test_two_classes_are_enough(a, d, v, images):
 def test_images_of_another_size_and_oblong_ones_are_refused_by_name(shape):
     with pytest.raises(ModelError, match=r"no network .*makes images of shape .*28"):
         AnalysisBySynthesis(classes=3, shape=shape)
+
+
+def test_a_search_without_noise_is_averaged_over_no_draws_and_a_random_one_is(images, labels):
+    steady, random = model().victim(), model(True, True, True, steps=3).victim()
+    assert all(view.deterministic for view in steady.views.values())
+    assert [name for name, view in random.views.items() if view.deterministic] == ["encoder"]
+    spent = [
+        PGD(steps=2, draws=5, first_view=True)(
+            victim, images, labels, [0.001], seeded(), replays=2
+        ).backwards
+        for victim in (steady, random)
+    ]
+    assert spent[0].max() == 2
+    assert spent[1].max() == 10

@@ -316,7 +316,11 @@ class AnalysisBySynthesis(Classifier):
             "unrolled": View(
                 partial(self._unrolled, _Warm(self)), reconstructions=frozen.reconstructions
             ),
-            "encoder": View(self._at_encoder, reconstructions=self._encoder_reconstructions),
+            "encoder": View(
+                self._at_encoder,
+                reconstructions=self._encoder_reconstructions,
+                deterministic=True,
+            ),
         }
 
     def _encoder_reconstructions(
