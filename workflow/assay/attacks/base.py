@@ -508,7 +508,8 @@ class Attack(ABC):
     Args:
         as_published: do as the publication's own code did, defects included: search on the first
             view only and each radius for itself, and judge the last iterate instead of the best.
-        draws: expectation over transformation: each look through a view is a mean over so many.
+        draws: expectation over transformation: each look through a view is a mean over so many; one
+            look at a deterministic view is all of them.
         first_view: search on the first view only, where a sweep compares settings of one search.
 
     Class attributes:
