@@ -155,7 +155,9 @@ def _grouped(means: pd.DataFrame, study: Mapping[str, Any]) -> list[str]:
             who = [model for model in known.index if texts[model] == text]
             titles = ", ".join(title_of(study, "models", model) for model in who)
             values.append((text == most, f"{text} ({'the others' if text == most else titles})"))
-        phrases.append(f"{title} {', '.join(text for _, text in sorted(values, key=lambda pair: pair[0]))}")
+        phrases.append(
+            f"{title} {', '.join(text for _, text in sorted(values, key=lambda pair: pair[0]))}"
+        )
     return phrases
 
 

@@ -13,7 +13,8 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
     """The study, less the left-out data sets, models, suites and parts, wherever it names them.
 
     Tables, figures and columns that show nothing else go with them; so do the paper's words for
-    them, so that the ledger says "not run".
+    them. The words and the grid as written stand under ``excluded``, so that the ledger says
+    "not run" and whether it is the scale that leaves them out.
 
     Raises:
         ConfigError: a name is not in the catalogue, or nothing is left.
@@ -62,7 +63,22 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
     listed["saliency"] = study["saliency"] and _rest(study["saliency"], lost)
     headline = {**study["headline"], **_lists(study["headline"], lost)}
     reported = {**study["reported"], **words}
-    return {**study, **shown, **listed, "grid": grid, "reported": reported, "headline": headline}
+    excluded = {
+        kind: {word: named for word, named in study["reported"][kind].items() if word not in kept}
+        for kind, kept in words.items()
+    }
+    excluded["grid"] = [
+        {
+            "datasets": block["datasets"],
+            "models": block["models"],
+            "attacks": [name for suite in block["suites"] for name in attacks_of(suite, suites)],
+        }
+        for block in study["grid"]
+    ]
+    return {
+        **study, **shown, **listed, "grid": grid, "reported": reported, "headline": headline,
+        "excluded": excluded,
+    }  # fmt: skip
 
 
 def _without(block: Tree, part: Mapping[str, list[str]]) -> list[Tree]:

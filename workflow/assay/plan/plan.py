@@ -27,6 +27,7 @@ PROSE = frozenset(
         "citation",
         "licence",
         "note",
+        "substitute_for",
         "url",
         "for_datasets",
         "role",
@@ -317,7 +318,7 @@ class Plan:
                     "importance",
                     "leakage",
                     "leaks",
-                )  # fmt: skip
+                )
                 for item in manifest[kind]
             ),
         ]
@@ -696,7 +697,9 @@ def _check_references(
             place = f"{where}: reported.files.{number}"
             raise unknown("file of printed numbers", file, known, place, "config/reported/")
         read_reported([folder / file])
-    for key, value in _walk({k: v for k, v in study.items() if k not in ("grid", "stand_ins")}):
+    for key, value in _walk(
+        {k: v for k, v in study.items() if k not in ("grid", "stand_ins", "excluded")}
+    ):
         name = key[-1]
         place = f"{where}: {'.'.join(map(str, key))}"
         if (key[0] in ("tables", "figures") and len(key) == 2) or (
