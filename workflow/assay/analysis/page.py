@@ -75,6 +75,7 @@ FIGURE_FORMATS = {"SVG": "svg", "PDF": "pdf"}
 LINKED = {
     "accuracy": "Accuracy of every classifier under every attack",
     "cochran": "Cochran's Q: has any classifier another accuracy?",
+    "between_splits": "Pairs of classifiers, by tests that account for the splits",
     "resampled_t": "Corrected resampled t-test across splits",
 }
 ORIGINS = {
