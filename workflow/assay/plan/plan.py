@@ -380,7 +380,11 @@ class Plan:
                 if key not in ("overrides", "stand_ins")
             },
             "titles": {
-                kind: {name: catalogue[kind][name]["title"] for name in names[kind]}
+                # What a substitute stands for has a title, too, though nothing of it runs.
+                kind: {
+                    name: catalogue[kind][name]["title"]
+                    for name in [*names[kind], *plan.study["stand_ins"].get(kind, ())]
+                }
                 for kind in names
             },
             **{kind: {name: catalogue[kind][name] for name in names[kind]} for kind in names},
