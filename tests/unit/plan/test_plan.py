@@ -78,6 +78,41 @@ def test_prose_is_no_parameter_but_every_setting_is():
     assert suite[0]["code"] != suite[1]["code"]
 
 
+@pytest.mark.parametrize("key", ["role", "single_step"])
+def test_what_the_analysis_takes_an_attack_for_plans_no_attack_job(key):
+    """Jobs run again when their parameters change; the analysis alone must know the new value."""
+    before, configuration = make_plan(configured()), configured()
+    other = {"role": "sweep", "single_step": None}[key]
+    for entries in (configuration.catalogue["attacks"], configuration.unscaled["attacks"]):
+        assert entries["pgd_linf"][key] != other
+        entries["pgd_linf"][key] = other
+    after = make_plan(configuration)
+    for cell in before.cells:
+        asked = cell.suite, cell.dataset, cell.model
+        assert after.suite(*asked) == before.suite(*asked)
+    assert after.implementations == before.implementations
+    attacks = [plan.brief("millner2024")["attacks"]["pgd_linf"] for plan in (before, after)]
+    assert attacks[0][key] != attacks[1][key]
+
+
+def test_saliency_maps_do_not_depend_on_an_attacks_role():
+    configuration = read_configuration({"scale": "paper", "studies": ["rodriguez2022"]})
+    plan = make_plan(configuration)
+    item = plan.studies["rodriguez2022"].mapped[0]
+    before = plan.mapped(*item)
+    for entries in (configuration.catalogue["attacks"], configuration.unscaled["attacks"]):
+        entries[before.attack["name"]]["role"] = "control"
+    assert make_plan(configuration).mapped(*item) == before
+
+
+@pytest.mark.parametrize("other", ["pgd_linf", "pgd_l2", "fgms"])
+def test_the_one_step_form_of_an_attack_is_another_attack_in_its_norm(other):
+    configuration = configured()
+    configuration.catalogue["attacks"]["pgd_linf"]["single_step"] = other
+    with pytest.raises(ConfigError, match=r"attacks\.yaml: pgd_linf\.single_step"):
+        make_plan(configuration)
+
+
 @pytest.mark.parametrize("scale", sorted(path.stem for path in SCALES.glob("*.yaml")))
 def test_a_corrected_attack_is_never_weaker_than_the_published_one_for_want_of_effort(scale):
     plan = make_plan(configured(scale))

@@ -196,12 +196,13 @@ class AnalysisInputs:
         """:func:`assay.analysis.checks.checks` with the study's thresholds and pairs of attacks."""
         tables = self.study.get("tables", {}).values()
         twins = [pair for table in tables for pair in table.get("pairs", ())]
-        rule, expected = self._rule("checks"), self._by_suite.evaluations
+        rest = (
+            self._rule("checks"), twins, self._by_suite.evaluations, self._exempt,
+            self._attack_entries,
+        )  # fmt: skip
         return pd.concat(
             (
-                checks.checks(
-                    self.outcomes(checks.NEEDED, **ids), rule, twins, expected, self._exempt
-                )
+                checks.checks(self.outcomes(checks.NEEDED, **ids), *rest)
                 for ids in self._parts("dataset", "model")
             ),
             ignore_index=True,
@@ -226,6 +227,15 @@ class AnalysisInputs:
         )
 
     @property
+    def _attack_entries(self) -> dict[str, Tree]:
+        """Catalogue entries of the attacks, each with what the scale changed (``scaled``)."""
+        scaled = self.study.get("scaled", {}).get("attacks", {})
+        return {
+            name: {**entry, "scaled": scaled.get(name, {})}
+            for name, entry in self.study.get("attacks", {}).items()
+        }
+
+    @property
     def _exempt(self) -> dict[str, list[str]]:
         """Attacks that the plan spares a model: those on reconstructions, where it makes none."""
         access, models = self.study.get("access", {}), self.study.get("models", {})
@@ -234,7 +244,7 @@ class AnalysisInputs:
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
-        """:func:`assay.analysis.checks.verdict` of the checks."""
+        """:func:`assay.analysis.checks.verdict` of the checks: one per model and norm."""
         return checks.verdict(self.checks)
 
     @cached_property

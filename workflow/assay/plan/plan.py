@@ -29,6 +29,8 @@ PROSE = frozenset(
         "note",
         "url",
         "for_datasets",
+        "role",
+        "single_step",
     }
 )
 
@@ -468,6 +470,7 @@ def _plan_study(name: str, written: Tree, configuration: Configuration) -> Study
     cells = _unique(cells)
     models = {cell.model for cell in cells}
     _check_code(cells, configuration)
+    _check_single_steps(configuration)
     _check_references(study, cells, configuration, where)
     _check_figures(study, cells, configuration, where)
     features = _unique(
@@ -553,6 +556,22 @@ def _check_names(study: Tree, configuration: Configuration, where: str) -> None:
                     remedy="name the model that is trained",
                 )
         _check_start(model, configuration)
+
+
+def _check_single_steps(configuration: Configuration) -> None:
+    """The one-step form of an attack is another attack in the same norm."""
+    for attack, entry in configuration.catalogue["attacks"].items():
+        single = entry["single_step"]
+        if not single:
+            continue
+        place = f"config/catalogue/attacks.yaml: {attack}.single_step"
+        other = configuration.entry("attacks", single, place)
+        if single == attack or other["norm"] != entry["norm"]:
+            raise ConfigError(
+                f"'{single}' is not the one-step form of '{attack}'",
+                where=place,
+                remedy=f"name another attack in norm {entry['norm']}, or leave it out",
+            )
 
 
 def _check_start(model: str, configuration: Configuration) -> None:
