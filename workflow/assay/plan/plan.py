@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from assay.analysis.ledger import read_reported
+from assay.analysis.style import WORST_CASE
 from assay.data.kinds import reader_of
 from assay.data.splits import split_count
 from assay.foundation.digest import code_digest
@@ -656,6 +657,8 @@ def _check_references(
     models = {cell.model for cell in cells}
     suites = configuration.catalogue["suites"]
     attacks = {attack for cell in cells for attack in attacks_of(cell.suite, suites)}
+    worst = _worst_cases(attacks, configuration)
+    attacks |= worst.keys()
     files = study["reported"]["files"]
     for number, file in enumerate(files):
         folder = configuration.root / "config/reported"
@@ -701,7 +704,14 @@ def _check_references(
             raise unknown("file of the study called", value, files, place, "its reported.files")
         elif name == "epsilon" or key == ("saliency", "epsilons"):
             attack = _sibling(study, key, "attack")
-            known = sorted(_budgets(attack, datasets, configuration))
+            known = sorted(
+                set().union(
+                    *(
+                        _budgets(name, datasets, configuration)
+                        for name in worst.get(attack, [attack])
+                    )
+                )
+            )
             for wanted in value if isinstance(value, list) else [value]:
                 if not any(abs(wanted - epsilon) < 1e-9 for epsilon in known):
                     raise ConfigError(
@@ -710,6 +720,18 @@ def _check_references(
                         remedy=f"its epsilons are {', '.join(map(str, known))} "
                         "(see config/catalogue/attacks.yaml and the scale's overrides)",
                     )
+
+
+def _worst_cases(attacks: Iterable[str], configuration: Configuration) -> dict[str, list[str]]:
+    """The attacks of each worst case over all suites that a study may name, by its name."""
+    known = configuration.catalogue["attacks"]
+    found: dict[str, list[str]] = {}
+    for attack in attacks:
+        # Natural changes have no ball; a suite's worst case is no attack of its own.
+        norm = known[attack]["norm"] if attack in known else "none"
+        if norm not in ("none", "severity"):
+            found.setdefault(f"{WORST_CASE}{norm}", []).append(attack)
+    return found
 
 
 def _budgets(attack: str, datasets: Iterable[str], configuration: Configuration) -> set[float]:
