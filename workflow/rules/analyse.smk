@@ -20,6 +20,13 @@ rule analyse_study:
             subcategory="{study}",
             labels={"what": "McNemar, every pair of models"},
         ),
+        between_splits=report(
+            "report/{scale}/{study}/statistics/between_splits.csv",
+            caption="../../report/captions/statistics.rst",
+            category="Significance",
+            subcategory="{study}",
+            labels={"what": "every pair of models, between splits"},
+        ),
         ranking=report(
             "report/{scale}/{study}/statistics/ranking.csv",
             caption="../../report/captions/statistics.rst",

@@ -564,6 +564,18 @@ def test_a_table_may_name_the_union_of_a_suite_at_radii_that_all_of_it_has():
             make_plan(thesis(headline={"models": [], "cells": [cell]}))
 
 
+def test_a_table_may_name_the_worst_case_over_all_suites_of_a_norm():
+    make_plan(
+        thesis(headline={"models": [], "cells": [{"attack": "worst case l2", "epsilon": 1.5}]})
+    )
+    for cell, message in (
+        ({"attack": "worst case l2", "epsilon": 77.0}, "'worst case l2' is not run at epsilon 77"),
+        ({"attack": "worst case severity"}, "no attack in the grid called 'worst case severity'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            make_plan(thesis(headline={"models": [], "cells": [cell]}))
+
+
 def test_a_figure_of_reconstructions_needs_them_stored():
     with pytest.raises(ConfigError, match=r"no reconstructions of 'eabs' are stored.*explained"):
         make_plan(thesis(explained=["abs"]))

@@ -18,7 +18,7 @@ import pandas as pd
 from assay.analysis import accuracy, checks, costs, defects, distances, statistics
 from assay.analysis.ledger import ledger, read_reported
 from assay.analysis.rows import keyed
-from assay.analysis.statistics import Paired
+from assay.analysis.statistics import Families, Paired
 from assay.analysis.trend import size_trend
 from assay.foundation.files import read_json
 from assay.foundation.outcomes import OUTCOME_COLUMNS, read_outcomes
@@ -34,8 +34,8 @@ SIZES = ("depth", "parameters", "flops")
 # Columns of written statistics that hold words, of which none is missing.
 WORDS = (
     "dataset", "scheme", "suite", "attack", "norm", "split", "model", "model_a", "model_b", "note",
-    "group", "check", "status", "sentence", "file", "table", "metric", "verdict", "reason",
-    "compared_with", "members",
+    "group", "group_pooled", "method", "family", "check", "status", "sentence", "file", "table",
+    "metric", "verdict", "reason", "compared_with", "members",
 )  # fmt: skip
 
 
@@ -133,26 +133,36 @@ class AnalysisInputs:
     @cached_property
     @_written
     def mcnemar(self) -> pd.DataFrame:
-        """:func:`assay.analysis.statistics.mcnemar` of the outcomes and unions over suites."""
-        return statistics.mcnemar(self._by_suite.paired)
+        """:func:`assay.analysis.statistics.mcnemar` of the outcomes and worst cases."""
+        return statistics.mcnemar(self._by_suite.paired, families=self._families)
+
+    @cached_property
+    @_written
+    def between_splits(self) -> pd.DataFrame:
+        """:func:`assay.analysis.statistics.between_splits` of the outcomes and worst cases."""
+        return statistics.between_splits(
+            self._by_suite.paired, self._train_sizes, families=self._families, seed=self.seed
+        )
 
     @cached_property
     @_written
     def ranking(self) -> pd.DataFrame:
-        """:func:`assay.analysis.statistics.ranking` by the tests of :attr:`mcnemar`."""
-        return statistics.ranking(self.mcnemar)
+        """:func:`assay.analysis.statistics.ranking` by both tests of pairs of models."""
+        return statistics.ranking(self.mcnemar, self.between_splits)
 
     @cached_property
     @_written
     def cochran(self) -> pd.DataFrame:
-        """:func:`assay.analysis.statistics.cochran_q` of the outcomes and unions over suites."""
-        return statistics.cochran_q(self._by_suite.paired)
+        """:func:`assay.analysis.statistics.cochran_q` of the outcomes and worst cases."""
+        return statistics.cochran_q(self._by_suite.paired, families=self._families)
 
     @cached_property
     @_written
     def resampled_t(self) -> pd.DataFrame:
         """:func:`assay.analysis.statistics.resampled_t` with the models' training sizes."""
-        return statistics.resampled_t(self._by_suite.paired, self._train_sizes)
+        return statistics.resampled_t(
+            self._by_suite.paired, self._train_sizes, families=self._families
+        )
 
     def trend(self, models: Sequence[str]) -> pd.DataFrame:
         """:func:`assay.analysis.trend.size_trend` of some models."""
@@ -171,6 +181,10 @@ class AnalysisInputs:
                 if facts.get(name) is not None:
                     values[dataset, model] = facts[name]
         return found
+
+    @property
+    def _families(self) -> Families:
+        return Families.of(self.study)
 
     @property
     def _train_sizes(self) -> dict[Key, int]:

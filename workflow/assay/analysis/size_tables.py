@@ -214,7 +214,6 @@ def _beaten(best: str, place: tuple[str, str], inputs: AnalysisInputs) -> set[st
     tests = _at(inputs.mcnemar, place)
     if (tests["split"] != POOLED).any():
         tests = _at(inputs.resampled_t, place)
-        tests = tests.assign(significant=tests.holm_p <= ALPHA)
     return {
         row.model_b if row.model_a == best else row.model_a
         for row in tests[(tests.attack == "clean") & tests.significant].itertuples()

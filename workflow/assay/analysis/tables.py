@@ -32,6 +32,7 @@ from assay.analysis.size_tables import (
     selection_table,
     trend_table,
 )
+from assay.analysis.split_tables import between_splits_table
 from assay.analysis.table_parts import Spec, Study, Table
 from assay.foundation.errors import ConfigError
 
@@ -95,6 +96,7 @@ TABLES: dict[str, Callable[[Spec, Study, AnalysisInputs], Table]] = {
 ANALYSES: dict[str, Callable[[Spec, Study, AnalysisInputs], Table]] = {
     "accuracy": accuracy_table,
     "mcnemar": significance_table,
+    "between_splits": between_splits_table,
     "ranking": ranking_table,
     "cochran": cochran_table,
     "resampled_t": resampled_t_table,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from assay.analysis.ledger import read_reported
+from assay.analysis.style import WORST_CASE
 from assay.data.kinds import reader_of
 from assay.data.splits import split_count
 from assay.foundation.digest import code_digest
@@ -34,9 +35,6 @@ PROSE = frozenset(
         "single_step",
     }
 )
-
-# Norms with a radius, over whose attacks there is a worst case.
-BALLS = ("linf", "l2", "l0")
 
 # What a model is built with beside its settings (see assay.models.base.build).
 GIVEN = ("classes", "shape", "pretrained_weights")
@@ -407,9 +405,9 @@ class Plan:
                 if key not in ("overrides", "stand_ins")
             },
             "titles": {
+                # What a substitute stands for has a title, too, though nothing of it runs.
                 kind: {
                     name: catalogue[kind][name]["title"]
-                    # What a scale replaces is still spoken of.
                     for name in [*names[kind], *plan.study["stand_ins"].get(kind, ())]
                 }
                 for kind in names
@@ -684,11 +682,8 @@ def _check_references(
     models = {cell.model for cell in cells}
     suites = configuration.catalogue["suites"]
     attacks = {attack for cell in cells for attack in attacks_of(cell.suite, suites)}
-    attacks |= worst_cases(
-        configuration.catalogue["attacks"][name]["norm"]
-        for name in attacks
-        if name in configuration.catalogue["attacks"]
-    )
+    worst = _worst_cases(attacks, configuration)
+    attacks |= worst.keys()
     files = study["reported"]["files"]
     for number, file in enumerate(files):
         folder = configuration.root / "config/reported"
@@ -736,7 +731,14 @@ def _check_references(
             raise unknown("file of the study called", value, files, place, "its reported.files")
         elif name == "epsilon" or key == ("saliency", "epsilons"):
             attack = _sibling(study, key, "attack")
-            known = sorted(_budgets(attack, datasets, configuration))
+            known = sorted(
+                set().union(
+                    *(
+                        _budgets(name, datasets, configuration)
+                        for name in worst.get(attack, [attack])
+                    )
+                )
+            )
             for wanted in value if isinstance(value, list) else [value]:
                 if not any(abs(wanted - epsilon) < 1e-9 for epsilon in known):
                     raise ConfigError(
@@ -747,18 +749,20 @@ def _check_references(
                     )
 
 
+def _worst_cases(attacks: Iterable[str], configuration: Configuration) -> dict[str, list[str]]:
+    """The attacks of each worst case over all suites that a study may name, by its name."""
+    known = configuration.catalogue["attacks"]
+    found: dict[str, list[str]] = {}
+    for attack in attacks:
+        # Natural changes have no ball; a suite's worst case is no attack of its own.
+        norm = known[attack]["norm"] if attack in known else "none"
+        if norm not in ("none", "severity"):
+            found.setdefault(f"{WORST_CASE}{norm}", []).append(attack)
+    return found
+
+
 def _budgets(attack: str, datasets: Iterable[str], configuration: Configuration) -> set[float]:
     """The epsilons of an attack on any of some data sets; of a union those of all its members."""
-    if attack in worst_cases(BALLS):
-        norm = next(norm for norm in BALLS if attack in worst_cases([norm]))
-        return set().union(
-            *(
-                configuration.entry_on("attacks", name, on)["epsilons"]
-                for on in datasets
-                for name, entry in configuration.catalogue["attacks"].items()
-                if entry["norm"] == norm
-            )
-        )
     suite = attack.removeprefix("all ")
     members = configuration.catalogue["suites"][suite]["attacks"] if suite != attack else [attack]
     return set().union(
@@ -769,16 +773,6 @@ def _budgets(attack: str, datasets: Iterable[str], configuration: Configuration)
             for on in datasets
         )
     )
-
-
-def worst_cases(norms: Iterable[str]) -> set[str]:
-    """What tables call the worst case over attacks of each norm: all of them, or the headline's."""
-    return {
-        name
-        for norm in norms
-        if norm in BALLS
-        for name in (f"worst case {norm}", f"worst case {norm}, all attacks")
-    }
 
 
 def _check_figures(
