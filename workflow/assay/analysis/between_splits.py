@@ -19,7 +19,7 @@ from assay.analysis.families import ALPHA, HEADLINE, Families, corrected
 from assay.analysis.intervals import bonett_price
 from assay.analysis.mcnemar import exact_p
 from assay.analysis.paired import CELL, Paired
-from assay.analysis.resampled_t import TrainSizes, training_sizes
+from assay.analysis.resampled_t import TrainSizes, nadeau_bengio, training_sizes
 from assay.analysis.rows import grouped
 from assay.foundation.seeds import rng_for
 
@@ -58,13 +58,14 @@ def between_splits(
       together, and draws test images with replacement, since others could have been tested. Where
       each image is tested in one split (k-fold), images are drawn within their split. Where images
       recur (repeated random splits), they are drawn once for all splits, so that an image that is
-      hard in each split counts as one source of chance (Owen 2007). Five splits show too little
-      of their own spread: deviations of the split weights from 1 are stretched by
-      sqrt(J / (J - 1)) times the ratio of Student's to the normal quantile, so that an interval
-      which splits alone determine is as wide as Student's. The interval is the replicates'
-      percentiles, the p-value twice the share of replicates on the far side of 0, with one added
-      to both counts: it is never 0. Image noise enters twice (in the spread of the splits, and
-      when images are drawn): where training adds no noise of its own, the test is conservative.
+      hard in every split counts as one source of chance. Five splits show too little of their own
+      spread: the deviation of a split's weight from 1 is multiplied by sqrt(J / (J - 1)) and by
+      the ratio of Student's to the normal quantile, so that where splits alone vary the interval
+      is about as wide as Student's. The interval is given by percentiles of the replicates, the
+      p-value is twice the share of replicates on the far side of 0, with one added to both counts:
+      it is never 0. The noise of images counts twice (in the spread of the splits, and when images
+      are drawn): where training adds no noise of its own, the test is conservative. That training
+      sets overlap, it does not know.
     - Two to four: Nadeau and Bengio's **corrected resampled t** with its interval. Where all
       splits have the same difference other than 0, it cannot be computed: NaN.
     - One: **McNemar**'s exact test and Bonett and Price's interval.
@@ -89,9 +90,9 @@ def between_splits(
         splits), difference (a - b) with its 95 % interval low, high, p, family, holm_p, q,
         significant (see :func:`assay.analysis.families.corrected`), note.
 
-    Sources: Davison and Hinkley 1997, Bootstrap Methods and their Application, section 3.8; Owen
-    2007, Annals of Applied Statistics 1:386-411; Nadeau and Bengio 2003, Machine Learning
-    52:239-281.
+    Sources: Davison and Hinkley 1997, Bootstrap Methods and their Application, section 3.8 (two
+    levels of resampling) and section 4.2 (one added to both counts); Nadeau and Bengio 2003,
+    Machine Learning 52:239-281.
     """
     pairs, families = Paired.of(outcomes), families or Families()
     blocks = list(_blocks(pairs))
@@ -232,20 +233,13 @@ def _resampled(
     """Puts p-values and intervals of the corrected resampled t among what is found."""
     sizes = trained[block.cells][:, block.models]
     share = (block.sizes[:, None] / np.minimum(sizes[:, block.a], sizes[:, block.b])).mean(axis=0)
-    count, mean, variance = len(gaps), gaps.mean(axis=0), gaps.var(axis=0, ddof=1)
-    deviation = np.sqrt((1 / count + share) * variance)
-    half = stats.t.isf((1 - LEVEL) / 2, count - 1) * deviation
-    equal = np.isclose(variance, 0, atol=1e-15)
-    nothing = equal & np.isclose(mean, 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        p = 2 * stats.t.sf(np.abs(mean) / deviation, count - 1)
-    found["p"] = np.where(nothing, 1.0, np.where(equal, np.nan, p))
+    mean, variance = gaps.mean(axis=0), gaps.var(axis=0, ddof=1)
+    _, found["p"], half = nadeau_bengio(mean, variance, len(gaps), share, LEVEL)
+    equal = np.isnan(half) & ~np.isnan(share)
+    nothing = equal & (found["p"] == 1)
     for side, sign in (("low", -1), ("high", 1)):
-        limit = np.where(equal, np.nan, np.clip(mean + sign * half, -1, 1))
-        found[side] = np.where(nothing, found[side], limit)
-    found["note"][np.isnan(share) & ~nothing] = (
-        "not tested: the number of training images is not known"
-    )
+        found[side] = np.where(nothing, found[side], np.clip(mean + sign * half, -1, 1))
+    found["note"][np.isnan(share)] = "not tested: the number of training images is not known"
     found["note"][equal & ~nothing] = (
         "not tested: all splits have the same difference, so its variance cannot be estimated"
     )
@@ -295,12 +289,13 @@ def _bootstrap_alike(
     repeated: bool,
     rng: np.random.Generator,
 ) -> None:
-    right = np.concatenate([block.right for block in blocks], axis=1).astype(np.float32)
-    means = np.concatenate([part @ right for part in _weights(blocks[0], count, repeated, rng)])
+    right = np.concatenate([block.right.T for block in blocks]).astype(np.float32)
+    parts = _weights(blocks[0], count, repeated, rng)
+    means = np.concatenate([right @ part.T for part in parts], axis=1)
     edges = np.cumsum([0, *(block.right.shape[1] for block in blocks)])
     for block, edge in zip(blocks, edges, strict=False):
-        own = means[:, edge : edge + block.right.shape[1]]
-        _put(block, own[:, block.a] - own[:, block.b], results)
+        own = means[edge : edge + block.right.shape[1]]
+        _put(block, own[block.a] - own[block.b], results)
 
 
 def _weights(
@@ -308,7 +303,10 @@ def _weights(
 ) -> Iterator[np.ndarray]:
     """(B, R) weights of the rows in each replicate, B replicates at a time, `count` in all.
 
-    Multiplied with decisions they give the mean over splits of the accuracies of a replicate.
+    Multiplied with decisions they give a replicate of the mean over splits of the accuracies: of
+    each split the accuracy on the images that are drawn, and, as often as the split is drawn more
+    or less than once, its accuracy on all its images. So draws of splits do not magnify the noise
+    of images. A split none of whose images are drawn keeps them all.
     """
     splits, sizes = len(block.cells), block.sizes
     starts = np.cumsum([0, *sizes[:-1]])
@@ -325,13 +323,10 @@ def _weights(
         else:
             image = np.concatenate([_multinomial(rng, batch, size) for size in sizes], axis=1)
         total = np.add.reduceat(image, starts, axis=1)
-        of_split = (1 + stretch * (drawn - 1)) / splits
-        # A split none of whose images are drawn has no accuracy: its images all count once.
         none = total == 0
-        scale = (of_split / np.where(none, sizes, total)).astype(np.float32)
-        if none.any():
-            image = np.where(none[:, block.split], np.float32(1), image)
-        yield image * scale[:, block.split]
+        of_split = (none + stretch * (drawn - 1)) / sizes
+        of_image = image * (1 / np.where(none, 1, total)).astype(np.float32)[:, block.split]
+        yield (of_image + of_split.astype(np.float32)[:, block.split]) / np.float32(splits)
 
 
 def _multinomial(rng: np.random.Generator, batch: int, size: int) -> np.ndarray:
@@ -341,13 +336,13 @@ def _multinomial(rng: np.random.Generator, batch: int, size: int) -> np.ndarray:
 
 
 def _put(block: _Block, differences: np.ndarray, results: dict[str, np.ndarray]) -> None:
-    """Puts one block's p-values and intervals among the results, from (B, P) replicates."""
-    count = len(differences)
-    below, above = (differences <= _EQUAL).sum(axis=0), (differences >= -_EQUAL).sum(axis=0)
+    """Puts one block's p-values and intervals among the results, from (P, B) replicates."""
+    count = differences.shape[1]
+    below, above = (differences <= _EQUAL).sum(axis=1), (differences >= -_EQUAL).sum(axis=1)
     results["p"][block.tests] = np.minimum(2 * (1 + np.minimum(below, above)) / (count + 1), 1)
     ends = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-    limits = np.quantile(differences, ends, axis=0, method="weibull")
-    varies = np.ptp(differences, axis=0) > _EQUAL
+    limits = np.quantile(differences, ends, axis=1, method="weibull")
+    varies = np.ptp(differences, axis=1) > _EQUAL
     for side, limit in zip(("low", "high"), limits, strict=True):
         # Where nothing varies, Bonett and Price's limits stay.
         results[side][block.tests][varies] = np.clip(limit[varies], -1, 1)

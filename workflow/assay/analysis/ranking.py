@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import count, islice
 from string import ascii_letters
 
+import numpy as np
 import pandas as pd
-from pandas.api.typing import DataFrameGroupBy
 
 from assay.analysis.between_splits import MCNEMAR
 from assay.analysis.families import NO_FAMILY
@@ -45,67 +45,72 @@ def ranking(tests: pd.DataFrame, between: pd.DataFrame | None = None) -> pd.Data
 
     Source: Piepho 2004, Journal of Computational and Graphical Statistics 13:456-466.
     """
-    across = {} if between is None else dict(iter(_by_cell(between)))
-    rows: list[tuple] = []
-    for ids, cell in _by_cell(tests):
-        own = across.get(ids)
-        for split, part in cell.groupby("split", sort=False):
-            by = own if split == POOLED and own is not None else None
-            rows += _ranked((*ids, split), part, part, by)
-        if own is not None and POOLED not in set(cell["split"]):
-            rows += _ranked((*ids, POOLED), cell, None, own)
-    return pd.DataFrame(rows, columns=RANKING_COLUMNS)
-
-
-def _by_cell(table: pd.DataFrame) -> DataFrameGroupBy:
-    return table.groupby(CELL, observed=True, sort=False)
-
-
-def _ranked(
-    ids: tuple, tests: pd.DataFrame, pooled: pd.DataFrame | None, between: pd.DataFrame | None
-) -> Iterator[tuple]:
-    """Rows of one cell: accuracies from `tests`, letters from `between` and `pooled`."""
-    models = _on_common_images(tests)
-    if models.empty:
-        names = ", ".join(str(name) for name in ids)
-        log.warning("%s: no image was tested on all models; they have no ranking", names)
-        return
-    rank = models.accuracy.rank(ascending=False, method="min").astype(int)
-    by_pooled = {} if pooled is None else _letters(models.accuracy, pooled)
-    by_splits, method = by_pooled, MCNEMAR
+    table = _on_common_images(tests, [*CELL, "split"])
+    table["group"] = table["group_pooled"] = _letters(table, tests, [*CELL, "split"])
+    table["method"] = MCNEMAR
     if between is not None:
-        by_splits = _letters(models.accuracy, between)
-        method = " and ".join(dict.fromkeys(between.method))
-    for name, one in models.iterrows():
-        letters = by_splits[name], by_pooled.get(name, "")
-        yield (*ids, int(rank[name]), name, float(one.accuracy), int(one.n), *letters, method)
+        several = (tests["split"] != POOLED).to_numpy()
+        across = _on_common_images(tests[several], CELL).assign(split=POOLED, group_pooled="")
+        table = pd.concat([table, across], ignore_index=True)
+        pooled = table["split"] == POOLED
+        table.loc[pooled, "group"] = _letters(table[pooled], between, CELL)
+        methods = dict(between.groupby(CELL, observed=True, sort=False).method.unique())
+        cells = zip(*(table.loc[pooled, name] for name in CELL), strict=True)
+        table.loc[pooled, "method"] = [" and ".join(methods.get(cell, ())) for cell in cells]
+        order = table.groupby(CELL, observed=True, sort=False).ngroup()
+        table = table.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+    return table[RANKING_COLUMNS]
 
 
-def _on_common_images(tests: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy and n by model, best first, on the images of the splits that tested all models."""
+def _on_common_images(tests: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Rank, accuracy and n by cell and model, best first, on the images that all models share.
+
+    Over several splits, these are the images of the splits that tested all models.
+    """
+    ids = list(dict.fromkeys([*by, "split"]))
     sides = [
-        tests[["split", f"model_{side}", f"common_accuracy_{side}", "common_n"]].set_axis(
-            ["split", "model", "accuracy", "n"], axis=1
+        tests[[*ids, f"model_{side}", f"common_accuracy_{side}", "common_n"]].set_axis(
+            [*ids, "model", "accuracy", "n"], axis=1
         )
         for side in "ab"
     ]
-    models = pd.concat(sides).drop_duplicates(["split", "model"])
-    every = models.groupby("split").model.transform("size") == models.model.nunique()
-    models = models[every & (models.n > 0)]
-    models = models.assign(right=models.accuracy * models.n).groupby("model", sort=False)
-    found = models[["right", "n"]].sum()
+    models = pd.concat(sides).drop_duplicates([*ids, "model"])
+    asked = models[by].drop_duplicates()
+    tested = models.groupby(ids, observed=True, sort=False).model.transform("size")
+    every = models.groupby(by, observed=True, sort=False).model.transform("nunique")
+    models = models[(tested == every) & (models.n > 0)]
+    models = models.assign(right=models.accuracy * models.n)
+    table = models.groupby([*by, "model"], observed=True, sort=False)[["right", "n"]].sum()
+    table = table.reset_index()
     # The same count, summed up in another order, is the same accuracy.
-    found["accuracy"] = (found.right / found.n).round(12)
-    return found.sort_values("accuracy", ascending=False, kind="stable")
+    table["accuracy"] = (table.right / table.n).round(12)
+    cells = table.groupby(by, observed=True, sort=False)
+    table["rank"] = cells.accuracy.rank(ascending=False, method="min").astype(int)
+    left = asked.merge(table[by].drop_duplicates(), how="left", indicator=True)
+    for cell in left.loc[left._merge == "left_only", by].itertuples(index=False, name=None):
+        names = ", ".join(str(name) for name in cell)
+        log.warning("%s: no image was tested on all models; they have no ranking", names)
+    order = np.lexsort((table["rank"], cells.ngroup()))
+    return table.iloc[order].reset_index(drop=True)
 
 
-def _letters(accuracy: pd.Series, tests: pd.DataFrame) -> dict[str, str]:
-    """Letters by model from one cell's tests, for accuracies in descending order."""
-    constant = accuracy.eq(0).all() or accuracy.eq(1).all()
-    if (tests.family == NO_FAMILY).all() and not constant:
-        return dict.fromkeys(accuracy.index, "")
-    apart = tests[tests.significant]
-    return letter_groups(list(accuracy.index), list(zip(apart.model_a, apart.model_b, strict=True)))
+def _letters(ranked: pd.DataFrame, tests: pd.DataFrame, by: list[str]) -> pd.Series:
+    """The letters of ranked models, from the tests of their cells."""
+    apart: dict[tuple, list[tuple[str, str]]] = {}
+    for *cell, a, b in zip(
+        *(tests.loc[tests.significant, name] for name in (*by, "model_a", "model_b")), strict=True
+    ):
+        apart.setdefault(tuple(cell), []).append((a, b))
+    judged = tests[tests.family != NO_FAMILY]
+    judged = set(judged[by].itertuples(index=False, name=None))
+    letters = pd.Series("", ranked.index, dtype=object)
+    for cell, own in ranked.groupby(by, observed=True, sort=False):
+        # Models that are all always right, or never, need no test to be alike.
+        constant = own.accuracy.nunique() == 1 and own.accuracy.iloc[0] in (0, 1)
+        if cell in judged or constant:
+            found = letter_groups(list(own.model), apart.get(cell, ()))
+            letters[own.index] = [found[name] for name in own.model]
+    return letters
 
 
 def letter_groups(ranked: Sequence[str], different: Collection[tuple[str, str]]) -> dict[str, str]:

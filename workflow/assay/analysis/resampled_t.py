@@ -35,12 +35,33 @@ def corrected_resampled_t(differences, test_share: float) -> tuple[float, int, f
     """
     differences = np.asarray(differences, float)
     count = differences.size
-    mean, variance = differences.mean(), differences.var(ddof=1)
-    if np.isclose(variance, 0, atol=1e-15):
-        t, p = (0.0, 1.0) if np.isclose(mean, 0) else (np.nan, np.nan)
-        return t, count - 1, p
-    t = mean / np.sqrt((1 / count + test_share) * variance)
-    return float(t), count - 1, float(2 * stats.t.sf(abs(t), count - 1))
+    t, p, _ = nadeau_bengio(differences.mean(), differences.var(ddof=1), count, test_share)
+    return float(t), count - 1, float(p)
+
+
+def nadeau_bengio(
+    mean, variance, count, test_share, level: float = 0.95
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The corrected resampled t of many means over splits.
+
+    Args:
+        mean: over `count` >= 2 splits, scalar or array, as all that follow.
+        variance: over the splits, with the divisor `count` - 1.
+        count: splits.
+        test_share: n_test / n_train; NaN where not known.
+        level: coverage of the interval, in (0, 1).
+
+    Returns:
+        t, its two-sided p-value and the half width of the interval. Where the variance is 0, the
+        half width is NaN, and t and p are 0 and 1 for a mean of 0, else NaN. All are NaN where
+        `test_share` is.
+    """
+    mean, variance, share = np.asarray(mean, float), np.asarray(variance), np.asarray(test_share)
+    equal = np.isclose(variance, 0, atol=1e-15)
+    deviation = np.sqrt((1 / count + share) * np.where(equal, np.nan, variance))
+    t = np.where(equal & np.isclose(mean, 0), 0 * share, mean / deviation)
+    df = np.asarray(count) - 1
+    return t, 2 * stats.t.sf(np.abs(t), df), stats.t.isf((1 - level) / 2, df) * deviation
 
 
 def split_interval(values, test_share: float, level: float = 0.95) -> tuple[float, float]:
@@ -62,12 +83,11 @@ def split_interval(values, test_share: float, level: float = 0.95) -> tuple[floa
     """
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
-    count = values.size
-    if count < 2 or np.isclose(values.var(ddof=1), 0, atol=1e-15):
+    if values.size < 2:
         return np.nan, np.nan
-    deviation = np.sqrt((1 / count + test_share) * values.var(ddof=1))
-    half = stats.t.isf((1 - level) / 2, count - 1) * deviation
-    low, high = np.clip((values.mean() - half, values.mean() + half), 0, 1)
+    mean = values.mean()
+    half = nadeau_bengio(mean, values.var(ddof=1), values.size, test_share, level)[2]
+    low, high = np.clip((mean - half, mean + half), 0, 1)
     return float(low), float(high)
 
 
@@ -100,7 +120,8 @@ def resampled_t(
     trained = training_sizes(pairs, train_sizes)
     compared = list(combinations(range(len(pairs.models)), 2))
     family = _families(pairs, compared, families)
-    rows = []
+    cell = cells.groupby(CELL, observed=True, sort=False).ngroup()
+    tables = []
     for number, (a, b) in enumerate(compared):
         known = (pairs.right[:, a] >= 0) & (pairs.right[:, b] >= 0)
         gap = pairs.right[known, a] - pairs.right[known, b]
@@ -108,20 +129,27 @@ def resampled_t(
         total = np.bincount(pairs.cell[known], weights=gap, minlength=len(cells))
         with np.errstate(invalid="ignore"):
             gap, share = total / n, n / np.minimum(trained[:, a], trained[:, b])
-        splits = cells.assign(gap=gap, share=share, family=family[number])
-        for ids, cell in splits.dropna().groupby(CELL, observed=True, sort=False):
-            if len(cell) < 2:
-                continue
-            share = float(cell.share.mean())
-            t, df, p = corrected_resampled_t(cell.gap, share)
-            rows.append(
-                (*ids, pairs.models[a], pairs.models[b], len(cell), cell.gap.mean(),
-                 cell.gap.std(ddof=1), share, t, df, p, cell.family.iloc[0])
-            )  # fmt: skip
-    names = ["model_a", "model_b", "splits", "difference", "sd", "test_share", "t", "df", "p",
-             "family"]  # fmt: skip
-    table = pd.DataFrame(rows, columns=[*CELL, *names])
-    return corrected(table, "p", families, alpha).drop(columns="level")
+        splits = pd.DataFrame({"cell": cell, "gap": gap, "share": share}).dropna()
+        found = splits.groupby("cell").agg(
+            splits=("gap", "size"), difference=("gap", "mean"), sd=("gap", "std"),
+            test_share=("share", "mean"),
+        )  # fmt: skip
+        found = found[found.splits > 1]
+        first = cell.drop_duplicates().index[found.index]
+        found["t"], found["p"], _ = nadeau_bengio(
+            found.difference, found.sd**2, found.splits, found.test_share
+        )
+        found["df"] = found.splits - 1
+        found = cells.loc[first, CELL].set_index(found.index).join(found)
+        names = {"model_a": pairs.models[a], "model_b": pairs.models[b]}
+        tables.append(found.assign(**names, family=family[number][first]))
+    columns = [
+        *CELL, "model_a", "model_b", "splits", "difference", "sd", "test_share", "t", "df", "p",
+        "family", "holm_p", "q", "significant",
+    ]  # fmt: skip
+    if not tables:
+        return pd.DataFrame(columns=columns)
+    return corrected(pd.concat(tables, ignore_index=True), "p", families, alpha)[columns]
 
 
 def training_sizes(pairs: Paired, train_sizes: TrainSizes) -> np.ndarray:
