@@ -35,8 +35,9 @@ def effort(
     Returns:
         One row per training: dataset, scheme, split, model, learning_rate (at the start), epochs
         (that were run), images (different training images), batch_size, updates (steps of the
-        optimiser, those of the network that it starts from included, where they are known) and adversarial (whether it learned from attacked images). Networks whose
-        weights come from elsewhere have NaN.
+        optimiser, those of the network that it starts from included, where they are known) and
+        adversarial (whether it learned from attacked images). Networks whose weights come from
+        elsewhere have NaN.
     """
     rows = []
     for (dataset, split, model), known in facts.items():
@@ -155,7 +156,9 @@ def _grouped(means: pd.DataFrame, study: Mapping[str, Any]) -> list[str]:
             who = [model for model in known.index if texts[model] == text]
             titles = ", ".join(title_of(study, "models", model) for model in who)
             values.append((text == most, f"{text} ({'the others' if text == most else titles})"))
-        phrases.append(f"{title} {', '.join(text for _, text in sorted(values, key=lambda pair: pair[0]))}")
+        phrases.append(
+            f"{title} {', '.join(text for _, text in sorted(values, key=lambda pair: pair[0]))}"
+        )
     return phrases
 
 

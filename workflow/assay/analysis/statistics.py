@@ -208,7 +208,7 @@ def mcnemar(
     table["accuracy_a"] = (table.both_right + only_a) / n
     table["accuracy_b"] = (table.both_right + only_b) / n
     table["difference"] = (only_a - only_b) / n
-    table["low"], table["high"] = _bonett_price(only_a, only_b, n)
+    table["low"], table["high"] = bonett_price(only_a, only_b, n)
     discordant = list(zip(only_a.tolist(), only_b.tolist(), strict=True))
     table["exact_p"] = [exact_p(*pair) for pair in discordant]
     table["mid_p"] = [mid_p(*pair) for pair in discordant]
@@ -500,7 +500,7 @@ def repeated_schemes(outcomes: pd.DataFrame) -> set[tuple[str, str]]:
     return set(rows[["dataset", "scheme"]].iloc[first[twice]].itertuples(index=False, name=None))
 
 
-def _bonett_price(only_a, only_b, n, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+def bonett_price(only_a, only_b, n, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Bonett and Price's adjusted Wald interval of a paired difference (2012)."""
     first, second = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
     centre = first - second
