@@ -1,7 +1,7 @@
 # inputs    data, split and trained weights
 # outputs   results/{scale}/outcomes/{dataset}/{split}/{model}/{suite}.parquet, .examples.npz;
 #           results/{scale}/features/{dataset}/{split}/{model}.npz, explained/{dataset}/{split}/{model}.npz,
-#           saliency/{dataset}/{split}/{model}.npz
+#           saliency/{dataset}/{split}/{model}.npz, importance/{dataset}/{split}/{model}.npz
 # steps     one job runs one suite on one model; finished chunks are kept in results/{scale}/work/, where jobs of
 #           rule run_share may have put them before (--set-scatter share=N)
 
@@ -121,6 +121,38 @@ rule explain_model:
         ),
     script:
         "../scripts/explain_model.py"
+
+
+rule examine_importance:
+    """Effective sample sizes of a model that decides by importance sampling."""
+    input:
+        images=rules.prepare_dataset.output.images,
+        samples=rules.prepare_dataset.output.samples,
+        dataset=rules.prepare_dataset.output.facts,
+        split=rules.make_split.output.split,
+        weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
+    output:
+        "results/{scale}/importance/{dataset}/{split}/{model}.npz",
+    log:
+        "results/{scale}/logs/examine_importance/{dataset}/{split}/{model}.log",
+    benchmark:
+        "results/{scale}/benchmarks/examine_importance/{dataset}/{split}/{model}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    threads: SETTINGS["threads"]
+    resources:
+        mem_mb=4000,  # a network and a batch of decodings
+        gpu=GPUS,
+        runtime=60,
+    params:
+        entry=lambda w: PLAN.model(w.dataset, w.model),
+        evaluation=PLAN.configuration.scale["evaluation"],
+        seed=PLAN.seed,
+        code=lambda w: digest(
+            "examine_importance", PLAN.entry("models", w.model)["implementation"]
+        ),
+    script:
+        "../scripts/examine_importance.py"
 
 
 rule map_saliency:

@@ -151,7 +151,8 @@ def test_on_a_noisy_victim_a_lucky_draw_does_not_end_the_search(norm):
     _, result = found(DeepFool(norm=norm), target, images, labels)
     again = judge(target, result.images[0], labels, generator(5), replays=99)
     assert result.broken.float().mean() > 0.85
-    assert again.broken.float().mean() > 0.8
+    # The closest image stands where a vote is won about every other time, no farther.
+    assert again.replay_share.mean() > 0.5
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import torch
 from scipy.optimize import linprog, minimize
 from toys import SHAPE, Band, Linear, generator, images_for, victim_of
 
+from assay.attacks.deepfool import DeepFool
 from assay.attacks.fab import FAB, shortest_move
 from assay.attacks.victim import Victim
 from assay.foundation.errors import AttackError
@@ -202,6 +203,49 @@ def test_a_restart_leaves_the_plateau_on_which_the_image_stands(norm, expected):
     assert restarted.broken.all()
     found = restarted.linf[0] if norm == "linf" else restarted.l2[0]
     torch.testing.assert_close(found, torch.full((6,), expected), rtol=0.05, atol=0)
+
+
+class Dead(torch.nn.Module):
+    """Three classes whose logits are all 0 on a black image."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner = torch.nn.Linear(36, 32, bias=False)
+        self.outer = torch.nn.Linear(32, 3, bias=False)
+
+    def forward(self, images):
+        return self.outer(torch.nn.functional.silu(self.inner(images.flatten(1))))
+
+
+@pytest.mark.parametrize("attack", [FAB, DeepFool], ids=["fab", "deepfool"])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("toy", ["grey", "black"])
+def test_an_image_on_the_edge_itself_is_moved_across_it(attack, norm, toy):
+    """The two best logits are equal: the distance to the edge is 0, and so is a step of that."""
+    if toy == "grey":
+        module, images, classes = Linear(), torch.full((3, *SHAPE), 0.5), 2
+    else:
+        module, images, classes = Dead(), torch.zeros(3, *SHAPE), 3
+    victim = Victim.from_module(module.eval(), classes=classes, shape=SHAPE)
+    labels = torch.zeros(3, dtype=torch.int64)
+    assert not module(images).detach().any()
+    result = attack(norm=norm)(victim, images, labels, [1.0], generator())
+    assert result.broken.all()
+    assert getattr(result, norm).max() < 1e-4
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_an_edge_that_no_pixel_can_reach_in_single_precision_is_crossed_too(norm):
+    class Close(Linear):
+        def margin(self, images):
+            return super().margin(images.double() + 1e-9).float() - 1e-7
+
+    module = Close().eval()
+    images = torch.full((3, *SHAPE), 0.5)
+    labels = module(images).argmax(1)
+    result = FAB(norm=norm)(victim_of(module), images, labels, [1.0], generator())
+    assert result.broken.all()
 
 
 def test_what_was_found_is_broken_by_more_than_rounding():

@@ -136,6 +136,27 @@ def test_a_frozen_view_draws_the_same_numbers_again():
     assert not torch.equal(fixed.logits(IMAGES, g), freeze(View(noisy()), seed=4).logits(IMAGES, g))
 
 
+@pytest.mark.parametrize("combinator", [eot, average_logits])
+def test_equal_draws_are_made_once(combinator):
+    view = View(lambda x, g: MODULE(x), deterministic=True)
+    assert combinator(view, 5) is view
+    assert combinator(View(noisy()), 5).passes == 5
+    assert not bpda(view, noisy()).deterministic
+
+
+def test_a_deterministic_victim_does_not_pay_for_draws():
+    victims = [Victim.from_module(MODULE, classes=2, shape=SHAPE) for _ in range(2)]
+    once, often = (
+        PGD(steps=4, draws=draws)(victim, IMAGES, LABELS, [0.02], generator())
+        for victim, draws in zip(victims, (1, 5), strict=True)
+    )
+    assert torch.equal(once.images, often.images)
+    assert torch.equal(once.counts, often.counts)
+    assert victims[0].forwards == victims[1].forwards
+    # One look through it is the final word, too.
+    assert victims[1].is_decision(eot(victims[1].views["model"], 5))
+
+
 def test_every_attack_can_average_over_draws():
     victim = random_victim(View(noisy(0.05)), 0.05)
     result = PGD(steps=4, draws=7)(victim, IMAGES, LABELS, [0.1], generator(), replays=5)

@@ -324,6 +324,46 @@ def test_training_a_class_by_itself_is_a_class_wise_sum(images):
     assert weight[1].abs().max() == weight[2].abs().max() == 0
 
 
+def test_a_class_s_discriminator_sees_images_of_all_other_classes():
+    made = model(adversarial=True)
+    labels = torch.tensor([0] * 5 + [1] * 40 + [2] * 15)
+    # The mean of the encoders' Gaussians says of which class the image is.
+    seen = []
+
+    def encoders(images):
+        seen.append(images[..., 0, 0, 0])
+        shape = (*images.shape[:2], made.latent_dim)
+        return torch.zeros(shape), torch.zeros(shape)
+
+    made.encoders.forward = encoders
+    images = labels[:, None, None, None].expand(-1, *SHAPE) / 2.0
+    made.training_loss(images, labels, seeded())
+    own, others = ((2 * part).round().long() for part in seen)
+    column = torch.arange(CLASSES).expand_as(others)
+    assert torch.equal(own, column)
+    assert (others != column).all()
+    for k in range(CLASSES):
+        share = others[:, k].bincount(minlength=CLASSES) / len(others)
+        # Uniform over the other classes, however many images each has.
+        assert share[torch.arange(CLASSES) != k].min() > 0.3
+    made.training_loss(images, labels, seeded())
+    assert torch.equal(seen[3], seen[1])
+    made.training_loss(images, labels, seeded(1))
+    assert not torch.equal(seen[5], seen[1])
+
+
+def test_a_batch_of_one_class_has_no_other_images_to_show(images):
+    made = model(adversarial=True)
+    labels = torch.ones(N, dtype=torch.int64)
+    chosen = synthesis._elsewhere(labels, torch.zeros(N, CLASSES, dtype=torch.int64), seeded())
+    assert (labels[chosen] == 1).all()
+    two = torch.tensor([1, 1, 1, 1, 1, 2])
+    chosen = synthesis._elsewhere(two, torch.zeros(N, CLASSES, dtype=torch.int64), seeded())
+    assert (two[chosen][:, 1] == 2).all()
+    assert (two[chosen][:, 2] == 1).all()
+    assert made.training_loss(images, labels, seeded())["total"].isfinite().all()
+
+
 def test_the_discriminator_s_loss_reaches_nothing_else_and_nothing_else_reaches_it(images, labels):
     for d in (False, True):
         made = model(True, d, True)
@@ -377,6 +417,112 @@ def test_no_attack_beats_the_bound_where_the_search_finds_the_closest_images(ima
     assert (made.lower_bound(images, other) == 0).all()
 
 
+class Lines(torch.nn.Module):
+    """Class k makes the points c_k + z_1 v_k of a line: distances and energies are closed forms."""
+
+    def __init__(self, seed=0):
+        super().__init__()
+        random = torch.Generator().manual_seed(seed)
+        self.groups = CLASSES
+        self.centre = 0.3 + 0.4 * torch.rand(CLASSES, 784, generator=random)
+        self.way = 0.05 * torch.randn(CLASSES, 784, generator=random)
+
+    def forward(self, codes):
+        made = self.centre + codes[:, :, :1] * self.way
+        return made.view(len(codes), CLASSES, *SHAPE)
+
+    def decoding(self):
+        return self
+
+    def squared(self, images, beta):
+        """min_z of the squared distance + beta z^2 / 2, for (B, 784): (B, K)."""
+        miss = images[:, None] - self.centre
+        along = (miss * self.way).sum(dim=2)
+        return miss.square().sum(dim=2) - along.square() / (self.way.square().sum(dim=1) + beta / 2)
+
+
+def on_lines(beta, variational=False):
+    made = model(beta=beta, steps=150, rate=0.05, candidates=200, variational=variational)
+    made.decoders = Lines()
+    made.encoders.requires_grad_(False)
+    # Images of class 0 far out on its line: near another class by distance, dear by its prior.
+    random = seeded(5)
+    labels = torch.arange(12) % CLASSES
+    codes = 1.5 * torch.randn(12, CLASSES, 10, generator=random)
+    drawn = made.decoders(codes)[torch.arange(12), labels]
+    other = made.decoders(2.5 * torch.randn(12, CLASSES, 10, generator=random))
+    images = 0.6 * drawn + 0.4 * other[torch.arange(12), (labels + 1) % CLASSES]
+    return made, images.clamp(0, 1), labels
+
+
+def printed_bound(squared, energy, own):
+    """Equation 2.7, of squared distances and energies (B, K) and the true class's distance."""
+    labels = energy.argmin(dim=1, keepdim=True)
+    bound = (squared - energy.gather(1, labels)) / (2 * squared.sqrt() + 2 * own[:, None])
+    return bound.scatter(1, labels, torch.inf).amin(dim=1).clamp_min(0)
+
+
+def test_the_bound_takes_the_least_distance_of_the_other_classes_not_their_least_energy():
+    made, images, _ = on_lines(beta=4.0)
+    flat = images.flatten(1)
+    distance, energy = (made.decoders.squared(flat, beta) for beta in (0.0, 4.0))
+    labels = energy.argmin(dim=1)
+    # At the code of least energy, the distance of each class.
+    miss = flat[:, None] - made.decoders.centre
+    size = made.decoders.way.square().sum(dim=1)
+    code = (miss * made.decoders.way).sum(dim=2) / (size + 2.0)
+    at_energy = (miss - code[:, :, None] * made.decoders.way).square().sum(dim=2)
+    own = at_energy.gather(1, labels[:, None]).squeeze(1).sqrt()
+    right, wrong = (printed_bound(squared, energy, own) for squared in (distance, at_energy))
+    found = made.lower_bound(images, labels)
+    torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-4)
+    # The two differ, so that a bound from the code of least energy does not pass.
+    assert (right > 0).float().mean() > 0.5
+    assert (wrong > 1.05 * right)[right > 0].float().mean() > 0.5
+
+
+def test_no_move_inside_the_bound_changes_the_decision():
+    made, images, _ = on_lines(beta=4.0)
+    flat = images.flatten(1)
+    labels = made.decoders.squared(flat, 4.0).argmin(dim=1)
+    bound = made.lower_bound(images, labels)
+    certain = bound > 0
+    assert certain.any()
+
+    def decided(step):
+        """After gradient steps of the given share of the bound on the closed-form energies."""
+        x = flat.clone()
+        for _ in range(60):
+            leaf = x.clone().requires_grad_()
+            energy = made.decoders.squared(leaf, 4.0)
+            best = energy.scatter(1, labels[:, None], torch.inf).amin(dim=1)
+            gap = energy.gather(1, labels[:, None]).squeeze(1) - best
+            (slope,) = torch.autograd.grad(gap.sum(), leaf)
+            x = x + 0.1 * step * bound[:, None] * functional.normalize(slope)
+            change = x - flat
+            length = change.norm(dim=1).clamp_min(1e-12)
+            x = flat + change * (step * bound / length).clamp_max(1.0)[:, None]
+        return made.decoders.squared(x, 4.0).argmin(dim=1)
+
+    assert torch.equal(decided(0.999)[certain], labels[certain])
+    assert not torch.equal(decided(10.0)[certain], labels[certain])
+
+
+def test_a_gaussian_s_bound_takes_the_closest_single_image_of_the_other_classes():
+    """A width costs squared distance, so the Gaussian of least energy stands farther away."""
+    made, images, _ = on_lines(beta=0.5, variational=True)
+    flat = images.flatten(1)
+    distance = made.decoders.squared(flat, 0.0)
+    found = made.search(images, seeded(), steps=600, stop_early=False)
+    labels = found.energy.argmin(dim=1)
+    bound = made.lower_bound(images, labels, seeded())
+    own = distance.gather(1, labels[:, None]).squeeze(1).sqrt()
+    # With the energy of the true class by the search, and its distance from below: no longer.
+    most = printed_bound(distance, found.energy, own)
+    assert (bound <= 1.05 * most + 1e-3).all()
+    assert (bound > 0).any()
+
+
 @pytest.mark.parametrize("key", ["steps", "candidates", "warm_steps"])
 def test_negative_settings_are_named(key):
     with pytest.raises(ModelError, match=f"settings.{key}"):
@@ -402,3 +548,17 @@ def test_two_classes_are_enough(a, d, v, images):
 def test_images_of_another_size_and_oblong_ones_are_refused_by_name(shape):
     with pytest.raises(ModelError, match=r"no network .*makes images of shape .*28"):
         AnalysisBySynthesis(classes=3, shape=shape)
+
+
+def test_a_search_without_noise_is_averaged_over_no_draws_and_a_random_one_is(images, labels):
+    steady, random = model().victim(), model(True, True, True, steps=3).victim()
+    assert all(view.deterministic for view in steady.views.values())
+    assert [name for name, view in random.views.items() if view.deterministic] == ["encoder"]
+    spent = [
+        PGD(steps=2, draws=5, first_view=True)(
+            victim, images, labels, [0.001], seeded(), replays=2
+        ).backwards
+        for victim in (steady, random)
+    ]
+    assert spent[0].max() == 2
+    assert spent[1].max() == 10

@@ -27,11 +27,16 @@ def grid(**changes):
 
 def test_the_paper_scale_crosses_folds_models_and_suites():
     plan = make_plan(configured())
-    block = configured().studies["millner2024"]["grid"][0]
-    assert len(plan.cells) == 5 * len(block["models"]) * len(block["suites"])
-    assert len(plan.trainings) == 5 * len(block["models"])
+    blocks = configured().studies["millner2024"]["grid"]
+    assert len(plan.cells) == 5 * sum(
+        len(block["models"]) * len(block["suites"]) for block in blocks
+    )
+    borrowing = {"gbz_as_coded_mean"}
+    assert len(plan.trainings) == 5 * sum(len({*block["models"]} - borrowing) for block in blocks)
     assert {cell.dataset for cell in plan.cells} == {"medical_mnist"}
-    assert {cell.split for cell in plan.cells} == {f"kfold_{index}" for index in range(5)}
+    assert {cell.split for cell in plan.cells} == {
+        f"{scheme}_{index}" for scheme in ("kfold", "random_millner") for index in range(5)
+    }
 
 
 def test_stand_ins_replace_names_everywhere_and_repeat_nothing():
@@ -55,6 +60,7 @@ def test_a_model_that_borrows_weights_trains_nothing_of_its_own():
         tables={},
         figures={},
         features=[],
+        importance=[],
         headline={"models": [], "cells": []},
         reported={"files": []},
     )
@@ -76,6 +82,41 @@ def test_prose_is_no_parameter_but_every_setting_is():
     suite = plan.suite("linf_whitebox", "medical_mnist", "gbz")
     assert [attack["name"] for attack in suite] == ["fgsm", "pgd_linf"]
     assert suite[0]["code"] != suite[1]["code"]
+
+
+@pytest.mark.parametrize("key", ["role", "single_step"])
+def test_what_the_analysis_takes_an_attack_for_plans_no_attack_job(key):
+    """Jobs run again when their parameters change; the analysis alone must know the new value."""
+    before, configuration = make_plan(configured()), configured()
+    other = {"role": "sweep", "single_step": None}[key]
+    for entries in (configuration.catalogue["attacks"], configuration.unscaled["attacks"]):
+        assert entries["pgd_linf"][key] != other
+        entries["pgd_linf"][key] = other
+    after = make_plan(configuration)
+    for cell in before.cells:
+        asked = cell.suite, cell.dataset, cell.model
+        assert after.suite(*asked) == before.suite(*asked)
+    assert after.implementations == before.implementations
+    attacks = [plan.brief("millner2024")["attacks"]["pgd_linf"] for plan in (before, after)]
+    assert attacks[0][key] != attacks[1][key]
+
+
+def test_saliency_maps_do_not_depend_on_an_attacks_role():
+    configuration = read_configuration({"scale": "paper", "studies": ["rodriguez2022"]})
+    plan = make_plan(configuration)
+    item = plan.studies["rodriguez2022"].mapped[0]
+    before = plan.mapped(*item)
+    for entries in (configuration.catalogue["attacks"], configuration.unscaled["attacks"]):
+        entries[before.attack["name"]]["role"] = "control"
+    assert make_plan(configuration).mapped(*item) == before
+
+
+@pytest.mark.parametrize("other", ["pgd_linf", "pgd_l2", "fgms"])
+def test_the_one_step_form_of_an_attack_is_another_attack_in_its_norm(other):
+    configuration = configured()
+    configuration.catalogue["attacks"]["pgd_linf"]["single_step"] = other
+    with pytest.raises(ConfigError, match=r"attacks\.yaml: pgd_linf\.single_step"):
+        make_plan(configuration)
 
 
 @pytest.mark.parametrize("scale", sorted(path.stem for path in SCALES.glob("*.yaml")))
@@ -270,6 +311,7 @@ def test_an_entry_that_no_study_uses_does_not_stop_a_run():
     for part in ("tables", "figures"):
         configuration.studies["millner2024"][part] = {}
     configuration.studies["millner2024"]["headline"] = {"models": [], "cells": []}
+    configuration.studies["millner2024"]["importance"] = []
     configuration.catalogue["models"]["dbx"]["implementation"] = "assay.models.nothing:DBX"
     assert make_plan(configuration).cells
 

@@ -18,6 +18,7 @@ GROUPS = {
     "features": {"code": "model", "config": "model", "data": "dataset"},
     "explained": {"code": "model", "config": "model", "data": "dataset"},
     "saliency": {"code": "model", "config": "model", "data": "dataset"},
+    "importance": {"code": "model", "config": "model", "data": "dataset"},
 }
 
 
@@ -46,6 +47,7 @@ def origins(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
         "features": [item["path"] for item in manifest["features"]],
         "explained": [item["path"] for item in manifest.get("explained", ())],
         "saliency": [item["path"] for item in manifest.get("saliency", ())],
+        "importance": [item["path"] for item in manifest.get("importance", ())],
     }
     made = provenance(code=code, config=digest_of(inputs.study), seed=inputs.seed)
     # When it was drawn decides no number and would make every drawing differ.

@@ -22,7 +22,10 @@ search. The rule (`Probe.confirm`): when a view calls an iterate broken, the tru
 with all replays, and the image leaves the search only if it agrees; after the k-th refusal the next
 2^k - 1 calls for that image go unheard. An image therefore never leaves on a lucky draw of its
 view, an unlucky one costs few hearings, and in the end the final method replays again with fresh
-randomness, so that having been heard several times earns nothing.
+randomness, so that having been heard several times earns nothing. A search for the closest image
+may propose a slightly farther one where the final method refuses (`Attack._again`); each of those
+has to win two votes, one in the search and one of the final method, and the distance that is
+reported is that of the image judged last.
 """
 
 from __future__ import annotations
@@ -46,6 +49,9 @@ from assay.foundation.errors import AttackError
 # Single precision rounds a sum of pixels by up to 6e-8; no radius is exceeded by more than this.
 TOLERANCE = 1e-6
 _FORWARDS, _BACKWARDS, _ZERO_GRADIENTS, _NON_FINITE, _SATURATED = range(5)
+# A proposal is nearly broken if this share of its replays was wrong: it may be proposed again, so
+# often at most.
+NEARLY, _ATTEMPTS = 0.25, 8
 TARGETS = ("none", "runner_up", "least_likely")
 
 
@@ -398,22 +404,48 @@ class Probe:
         agreed = heard.clone()
         if heard.any():
             asked = rows[heard]
-            verdict = judge(
-                self._victim,
-                candidates[heard],
-                self.labels[asked],
-                self.generator,
-                replays=self._replays,
-                log_px=False,
-            )
-            self._count(_FORWARDS, asked, self._replays if self._victim.stochastic else 1)
-            agreed[heard] = verdict.broken
-            if self.targets is not None:
-                agreed[heard] &= verdict.prediction == self.targets[asked]
+            agreed[heard], _ = self.decide(candidates[heard], asked)
             refused = asked[~agreed[heard]]
             self._refusals[refused] += 1
             self._unheard[refused] = 2 ** self._refusals[refused] - 1
         return agreed
+
+    def decide(self, candidates: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The true decision on candidates, with all replays, whatever was refused before.
+
+        Args:
+            candidates: (m, C, H, W) in [0, 1].
+            rows: (m,) the image of the probe that each of them is a variant of.
+
+        Returns:
+            (m,) bool, which are what the attack is after (wrong or, with targets, the target), and
+            (m,) the share of replays that were wrong.
+        """
+        verdict = judge(
+            self._victim,
+            candidates,
+            self.labels[rows],
+            self.generator,
+            replays=self._replays,
+            log_px=False,
+        )
+        self._count(_FORWARDS, rows, self._replays if self._victim.stochastic else 1)
+        agreed = verdict.broken
+        if self.targets is not None:
+            agreed = agreed & (verdict.prediction == self.targets[rows])
+        return agreed, verdict.replay_share
+
+    def final(self, images: Tensor, rows: Tensor, usable: Tensor) -> Verdict:
+        """The final method's verdict on images (m, C, H, W) of the ball, variants of rows (m,).
+
+        `usable` (m,) says which of them come from finite proposals; the others are counted.
+        """
+        victim = self._victim
+        verdict = judge(victim, images, self.labels[rows], self.generator, replays=self._replays)
+        passes = (self._replays if victim.stochastic else 1) + victim.has_log_px
+        self._count(_FORWARDS, rows, passes)
+        self._count(_NON_FINITE, rows, (~usable).long() + ~verdict.finite)
+        return verdict
 
     @property
     def certain(self) -> bool:
@@ -476,7 +508,8 @@ class Attack(ABC):
     Args:
         as_published: do as the publication's own code did, defects included: search on the first
             view only and each radius for itself, and judge the last iterate instead of the best.
-        draws: expectation over transformation: each look through a view is a mean over so many.
+        draws: expectation over transformation: each look through a view is a mean over so many; one
+            look at a deterministic view is all of them.
         first_view: search on the first view only, where a sweep compares settings of one search.
 
     Class attributes:
@@ -579,7 +612,6 @@ class Attack(ABC):
         targets = self._targets(clean, labels)
         if targets is not None:
             result.target.copy_(targets)
-        verdict_passes = (replays if victim.stochastic else 1) + victim.has_log_px
         ascending = sorted(
             (e for e, epsilon in enumerate(epsilons) if epsilon != self.neutral),
             key=lambda e: epsilons[e],
@@ -605,25 +637,55 @@ class Attack(ABC):
                 local = (~result.broken[e, rows]).nonzero().squeeze(1)
                 if not len(local):
                     continue
-                narrowed = probe.narrow(local)
-                proposal = self._search(
-                    narrowed, float(epsilons[e]), None if shared is None else shared[local]
+                narrowed, open_rows = probe.narrow(local), rows[local]
+                self._conclude(
+                    result,
+                    e,
+                    number,
+                    open_rows,
+                    narrowed,
+                    None if shared is None else shared[local],
                 )
-                open_rows = rows[local]
-                confined, usable = confine(proposal, narrowed.images, epsilons[e], self.norm)
-                narrowed.counts[_NON_FINITE] += ~usable
-                narrowed.counts[_FORWARDS] += verdict_passes
-                verdict = judge(victim, confined, narrowed.labels, generator, replays=replays)
-                narrowed.counts[_NON_FINITE] += ~verdict.finite
-                result.counts[:, e, open_rows] += narrowed.counts
-                _settle(result, e, number, open_rows, narrowed, confined, verdict, usable)
                 if nested:
                     won = open_rows[result.broken[e, open_rows]]
                     for larger in ascending[place + 1 :]:
                         result._inherit(larger, e, won[~result.broken[larger, won]])
         if so_far is None:
-            result.forwards.add_(verdict_passes)  # the clean decision, which every row needs
+            # The clean decision, which every row needs.
+            result.forwards.add_((replays if victim.stochastic else 1) + victim.has_log_px)
         return result
+
+    def _conclude(
+        self,
+        result: Perturbed,
+        e: int,
+        number: int,
+        rows: Tensor,
+        probe: Probe,
+        shared: Tensor | None,
+    ) -> None:
+        """Searches the images of `probe`, rows `rows` of the result, at one epsilon, and judges.
+
+        What the final method refuses by few replays may be proposed again, see `_again`.
+        """
+        epsilon = result.epsilons[e]
+        which = torch.arange(len(rows), device=rows.device)
+        proposal = self._search(probe, float(epsilon), shared)
+        for attempt in range(_ATTEMPTS):
+            if len(which):
+                images, usable = confine(proposal, probe.images[which], epsilon, self.norm)
+                verdict = probe.final(images, which, usable)
+                _settle(result, e, number, rows, which, probe, images, verdict, usable)
+                if not attempt:
+                    nearly = ~verdict.broken & verdict.finite & (verdict.replay_share >= NEARLY)
+                    left = which[nearly]
+                else:
+                    left = left[~result.broken[e, rows[left]]]
+            again = self._again(probe, float(epsilon), shared, left, attempt) if len(left) else None
+            if again is None:
+                break
+            which, proposal = again
+        result.counts[:, e, rows] += probe.counts
 
     @property
     def gradient_passes(self) -> int:
@@ -659,24 +721,45 @@ class Attack(ABC):
             (n, C, H, W). What lies outside the bounds or the ball is moved into it afterwards.
         """
 
+    def _again(
+        self, probe: Probe, epsilon: float, shared: Tensor | None, rows: Tensor, attempt: int
+    ) -> tuple[Tensor, Tensor] | None:
+        """Proposes once more for images that the final method has nearly called broken.
+
+        Args:
+            probe, epsilon, shared: as in `_search`.
+            rows: (m,) the images of the probe, of which `NEARLY` of the replays were wrong.
+            attempt: 0, 1, ...
+
+        Returns:
+            Some of the rows and their proposals, or None: there is no other proposal, as by
+            default.
+        """
+        return None
+
 
 def _settle(
     result: Perturbed,
     e: int,
     number: int,
     rows: Tensor,
+    which: Tensor,
     probe: Probe,
     images: Tensor,
     verdict: Verdict,
     usable: Tensor,
 ) -> None:
-    """Keeps a proposal if it is the first one, breaks its image, or hurts more than the last."""
-    own = probe.labels[:, None]
+    """Keeps a proposal if it is the first one, breaks its image, or hurts more than the last.
+
+    `rows` (n,) are the places of the probe's images in the result; the proposals (m, C, H, W) are
+    those of the probe's images `which` (m,).
+    """
+    rows, origin, own = rows[which], probe.images[which], probe.labels[which][:, None]
     hurts = verdict.scores.gather(1, own) < result.scores[e, rows].gather(1, own)
     first = result.view[e, rows] == 0
     kept = usable & verdict.finite & (first | verdict.broken | hurts.squeeze(1))
     rows, images, verdict = rows[kept], images[kept], verdict.at(kept)
-    change = (images - probe.images[kept]).flatten(2)
+    change = (images - origin[kept]).flatten(2)
     result.images[e, rows] = images
     for name in ("prediction", "broken", "replay_share", "scores", "log_px"):
         value = getattr(result, name)

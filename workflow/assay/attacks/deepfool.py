@@ -32,8 +32,8 @@ class DeepFool(MinimalNorm):
             unperturbed image, at least 2. Their number is the number of backward passes plus one.
         overshoot: share by which the whole way is made longer, at least 0.
         final_steps: secant steps, a forward pass each, between the image and what broke it; they
-            cut off what the last linearisation overshot, unless the victim is randomised. 0: as
-            published.
+            cut off what the last linearisation overshot, where the view is the decision (elsewhere
+            the decision itself is bisected, see `MinimalNorm`). 0: as published.
 
     Example:
         >>> DeepFool(norm="l2").overshoot
@@ -95,7 +95,7 @@ class DeepFool(MinimalNorm):
             way = at[live] - probe.images[live]
             x[live] = way.mul_(1 + self.overshoot).add_(probe.images[live]).clamp_(0.0, 1.0)
         broken = lead.isfinite().nonzero().squeeze(1)
-        # A randomised victim's boundary is no place for an image that has to win its replays.
+        # The boundary of a view that is not the decision is no place to go back to.
         steps = self.final_steps if probe.certain else 0
         x[broken] = sharpened(probe, x[broken], broken, lead[broken], steps=steps)
         return x

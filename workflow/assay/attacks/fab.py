@@ -16,6 +16,10 @@ from assay.attacks.nearest import sharpened
 # How far from the image a restart may begin where nothing was found yet: the public code's epsilon.
 REACH = {"linf": 0.3, "l2": 1.0}
 FINAL_STEPS = 3
+# A move to an edge that is closer than this (in the norm) changes no pixel in single precision.
+_TIE = 1e-7
+# How far such an edge is crossed instead.
+_ACROSS = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +28,10 @@ class FAB(MinimalNorm):
 
     Around the iterate x the gap z_k - z_y between a wrong class and the true one is taken as
     linear. d and d_0 are the shortest moves within the box (`shortest_move`) from x and from the
-    image x_0 to where that gap closes, and a = min(|d| / (|d| + |d_0|), alpha_max) keeps x near
-    the image. Where x is broken, the search goes on from x_0 + beta (x - x_0). At the end a few
-    secant steps between the image and the closest broken iterate cut off what eta overshot.
+    image x_0 to where that gap closes (a little beyond it where it is zero as they stand), and
+    a = min(|d| / (|d| + |d_0|), alpha_max) keeps x near the image. Where x is broken, the search
+    goes on from x_0 + beta (x - x_0). At the end a few secant steps between the image and the
+    closest broken iterate cut off what eta overshot.
 
     Costs steps gradient passes and one forward pass per run, and three forward passes at the end:
     the pass that linearises the gap also tells whether the iterate is broken.
@@ -59,6 +64,8 @@ class FAB(MinimalNorm):
         "unperturbed lead beyond the edge, where no rounding decides",
         "the radius of a restart is half the distance found so far, over all earlier runs",
         "target classes are ranked by the true decision on the unperturbed image",
+        "an edge closer than single precision resolves is crossed by 1e-4, where the published "
+        "step is none",
     )
 
     norm: str = "linf"
@@ -108,7 +115,9 @@ class FAB(MinimalNorm):
                 # No image leaves a run, so each batch goes to its end while it is in the cache.
                 for rows in searched.split(probe.batch):
                     self._run(probe, rows, x[rows], classes[rows], best)
-        best.sharpen(FINAL_STEPS)
+        # Where the view is not the decision, the decision itself is bisected afterwards.
+        if probe.certain:
+            best.sharpen(FINAL_STEPS)
         return best.images
 
     def _run(self, probe: Probe, rows: Tensor, x: Tensor, classes: Tensor, best: _Closest) -> None:
@@ -130,7 +139,9 @@ class FAB(MinimalNorm):
             moves = shortest_move(
                 torch.cat([flat, start]),
                 slope.repeat(2, 1),
-                -torch.cat([gaps[own, nearest], from_image[own, nearest]]),
+                self._residuals(
+                    torch.cat([gaps[own, nearest], from_image[own, nearest]]), slope.repeat(2, 1)
+                ),
                 self.norm,
             )
             size = _length(moves, self.norm).clamp_min_(1e-8)
@@ -145,8 +156,20 @@ class FAB(MinimalNorm):
         """The class (m,) whose linearised edge is closest, of gaps (m, c) and slopes (m, c, D)."""
         if gaps.shape[1] == 1:
             return torch.zeros_like(gaps[:, 0], dtype=torch.int64)
-        dual = slopes.norm(p=1 if self.norm == "linf" else 2, dim=2)
+        dual = self._dual(slopes)
         return (gaps.abs() / dual.clamp_min(1e-12)).argmin(dim=1)
+
+    def _residuals(self, gaps: Tensor, slopes: Tensor) -> Tensor:
+        """What moves (m,) have to add to gaps (m,) of slopes (m, D): up to the edge, or beyond it.
+
+        On the edge itself, where the two best logits are equal, the way there is no move at all.
+        """
+        dual = self._dual(slopes)
+        return torch.where(gaps.abs() > _TIE * dual, -gaps, _ACROSS * dual)
+
+    def _dual(self, slopes: Tensor) -> Tensor:
+        """Norms of slopes (..., D) in which a gap over them is a distance."""
+        return slopes.norm(p=1 if self.norm == "linf" else 2, dim=-1)
 
     def _start(self, probe: Probe, distance: Tensor) -> Tensor:
         """A random point (n, C, H, W) at half the distance found so far, or at half of `REACH`."""

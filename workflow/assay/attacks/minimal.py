@@ -1,4 +1,4 @@
-"""What the minimal-norm attacks share: one search, read off at every epsilon."""
+"""What the minimal-norm attacks share: one search, bisected, and read off at every epsilon."""
 
 from __future__ import annotations
 
@@ -6,38 +6,124 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from assay.attacks.base import Attack, Probe
+from assay.attacks.base import NEARLY, Attack, Probe
 
-# How much farther than the closest image found a randomised victim is judged.
-STRETCH = 1.2
+# The closest image is known to this share of its distance.
+PRECISION = 1 / 64
+# The first step back towards the image; each further one is twice as long.
+FIRST_STEP = 1 / 16
+# How much farther a randomised victim is asked where it refuses the closest image found.
+FARTHER = (1.02, 1.05, 1.1, 1.2, 1.4, 2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MinimalNorm(Attack):
     """Looks for the closest broken image, knowing no budget.
 
+    What is proposed is the closest image that the true decision calls broken, no farther one:
+
+    * Where a look through the view is the final word (`Probe.certain`), the search's own result.
+    * Elsewhere the search knows the boundary of the view, not that of the decision, and its
+      iterates are confirmed only now and then. What it found is confirmed and then moved back along
+      the line to its image: by steps of doubled length until the decision refuses, and then by
+      bisection between the closest image that it confirmed and the refused one, until these are
+      `PRECISION` of the distance apart. Each of these images gets its own decision, of a
+      randomised victim the majority of all replays, whatever was refused before.
+    * A randomised victim's closest confirmed image has won one vote, half by luck, and may lose the
+      vote of the final method. Only then is it moved away, to `FARTHER` times its distance but not
+      out of the ball, until an image wins two votes in a row: the search's and the final
+      method's. The distance reported is that of the image that the final method called broken.
+
     At an epsilon, what was found farther away is moved into the ball by the final method and judged
     there: half of a way may be enough on a curved boundary.
+
+    Class attributes:
+        refines: whether what was found is moved back at all; false of searches whose result is a
+            sample of a given distribution.
     """
 
     uses_gradient: ClassVar[bool] = True
     reads_off: ClassVar[bool] = True
+    refines: ClassVar[bool] = True
 
     def _prepare(self, probe: Probe) -> Tensor:
-        return self._closest(probe)
+        found = self._closest(probe)
+        if probe.certain or not self.refines:
+            return found
+        moved = (found != probe.images).flatten(1).any(dim=1)
+        return self._moved_back(probe, found, moved.nonzero().squeeze(1))
 
     def _search(self, probe: Probe, epsilon: float, shared: Tensor) -> Tensor:
-        if probe.certain:
-            return shared
-        # The closest image that won its replays wins about every other time: a little farther, as
-        # far as the ball allows, it wins them again.
-        change = shared - probe.images
-        flat = change.flatten(1)
-        length = flat.abs().amax(dim=1) if self.norm == "linf" else flat.norm(dim=1)
-        factor = (epsilon / length.clamp_min(1e-12)).clamp(1.0, STRETCH)
-        return probe.images + factor[:, None, None, None] * change
+        return shared
+
+    def _again(
+        self, probe: Probe, epsilon: float, shared: Tensor, rows: Tensor, attempt: int
+    ) -> tuple[Tensor, Tensor] | None:
+        if probe.certain or attempt == len(FARTHER):
+            return None
+        before = (1.0, *FARTHER)[attempt]
+        # As far as the ball allows; where it allowed no more last time, there is nothing to ask.
+        most = epsilon / self._length(shared[rows] - probe.images[rows]).clamp_min(1e-12)
+        farther = most > 1.001 * before
+        rows, most = rows[farther], most[farther]
+        images = _along(probe, shared, rows, most.clamp_max(FARTHER[attempt]))
+        hits, _ = probe.decide(images, rows)
+        return rows[hits], images[hits]
+
+    def _moved_back(self, probe: Probe, found: Tensor, rows: Tensor) -> Tensor:
+        """`found` (n, C, H, W), where it is confirmed as close to its image as the decision allows.
+
+        Args:
+            probe: whose images they are variants of.
+            found: (n, C, H, W); overwritten.
+            rows: (m,) where it differs from the image.
+        """
+        line = found.clone()
+        low, high = self._bracket(probe, line, rows)
+        kept = high.isfinite()
+        rows, low, high = rows[kept], low[kept], high[kept]
+        found[rows] = _along(probe, line, rows, high)
+        step = torch.full_like(high, FIRST_STEP)
+        live = (high - low > PRECISION * high).nonzero().squeeze(1)
+        while len(live):
+            near, far = low[live], high[live]
+            # While nothing was refused: back by doubled steps, then by half the way.
+            place = torch.where(
+                near > 0, (near + far) / 2, torch.maximum(far - step[live], far / 2)
+            )
+            step[live] *= 2
+            images = _along(probe, line, rows[live], place)
+            hits, _ = probe.decide(images, rows[live])
+            found[rows[live[hits]]] = images[hits]
+            high[live] = torch.where(hits, place, far)
+            low[live] = torch.where(hits, near, place)
+            # What is broken however close lies on the boundary itself.
+            going = (high[live] - low[live] > PRECISION * high[live]) & (high[live] > PRECISION)
+            live = live[going]
+        return found
+
+    def _bracket(self, probe: Probe, line: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Shares of the way to `line`: refused last (m,), and confirmed, infinite where none is."""
+        low = torch.zeros(len(rows), device=rows.device)
+        high = torch.full_like(low, torch.inf)
+        left = torch.arange(len(rows), device=rows.device)
+        for factor in (1.0, *FARTHER):
+            if not len(left):
+                break
+            place = torch.full_like(low[left], factor)
+            hits, share = probe.decide(_along(probe, line, rows[left], place), rows[left])
+            high[left[hits]] = factor
+            left = left[~hits & (share >= NEARLY)]
+            low[left] = factor
+        return low, high
+
+    def _length(self, change: Tensor) -> Tensor:
+        """(m,) of changes (m, C, H, W)."""
+        change = change.flatten(1)
+        return change.abs().amax(dim=1) if self.norm == "linf" else change.norm(dim=1)
 
     @abstractmethod
     def _closest(self, probe: Probe) -> Tensor:
@@ -45,3 +131,10 @@ class MinimalNorm(Attack):
 
         Where none was found: the best try, or the image itself.
         """
+
+
+def _along(probe: Probe, line: Tensor, rows: Tensor, share: Tensor) -> Tensor:
+    """(m, C, H, W) at shares (m,) of the ways from the images `rows` to `line` (n, C, H, W)."""
+    origin = probe.images[rows]
+    way = line[rows] - origin
+    return (origin + share[:, None, None, None] * way).clamp_(0.0, 1.0)

@@ -96,6 +96,8 @@ def sharpened(probe: Probe, found: Tensor, rows: Tensor, lead: Tensor, *, steps:
     spare = SPARE * behind.abs()
     for _ in range(steps if len(rows) else 0):
         share = (spare - behind) / (ahead - behind).clamp_min(1e-12)
+        # The original stands on the edge itself: by halves, since the secant ends where it begins.
+        share = torch.where(share > 0, share, 0.5)
         place = low + (high - low) * share.clamp(0.0, 1.0 + 2 * SPARE)
         x = origin.lerp(found, place[:, None, None, None]).clamp_(0.0, 1.0)
         logits = probe.logits(x, rows)

@@ -45,6 +45,7 @@ class GaussianNoiseSearch(MinimalNorm):
     )
     uses_gradient: ClassVar[bool] = False
     asks_decision: ClassVar[bool] = True
+    refines: ClassVar[bool] = False
     looks_at: ClassVar[str] = "decisions"
 
     norm: str = "l2"

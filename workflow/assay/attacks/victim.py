@@ -34,6 +34,8 @@ class View:
             logits the log of the mean softmax (Athalye et al. 2018, arXiv:1707.07397).
         reconstructions: ``(images, generator) -> (B, K, C, H, W)`` in [0, 1], what a generative
             model makes of an image under each class; None where there is no such thing.
+        deterministic: whether all looks at an image in one pass give the same logits, so that one
+            of them is the mean over any number.
     """
 
     logits: Decision
@@ -41,6 +43,7 @@ class View:
     passes: int = 1
     draws: int = 1
     reconstructions: Decision | None = None
+    deterministic: bool = False
 
 
 class Victim:
@@ -94,11 +97,11 @@ class Victim:
             raise AttackError("no view to search on", where="victim 'views'", remedy="pass None")
         self.classes, self.shape, self.device = classes, tuple(shape), torch.device(device)
         self.stochastic = stochastic
+        self._logits, self._draws, self._log_px = logits, draws, log_px
         self.max_batch = max_batch or suitable_batch(self.device)
-        self.views = dict(views) if views is not None else {"model": View(logits)}
+        self.views = dict(views) if views is not None else {"model": self.decision}
         self.has_log_px = log_px is not None
         self.forwards = self.backwards = 0
-        self._logits, self._draws, self._log_px = logits, draws, log_px
 
     @classmethod
     def from_module(
@@ -133,7 +136,7 @@ class Victim:
     @property
     def decision(self) -> View:
         """The true decision as a view, for attacks that ask nothing else."""
-        return View(self._logits)
+        return View(self._logits, deterministic=not self.stochastic)
 
     def is_decision(self, view: View) -> bool:
         """Whether a single look through `view` is the final word on an image."""

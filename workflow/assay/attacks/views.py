@@ -20,6 +20,7 @@ def eot(view: View, draws: int) -> View:
 
     Athalye et al. 2018, arXiv:1707.07397. All draws of an image go through the network in one
     batch. What is averaged is the loss, whatever it is; see `average_logits` for the other order.
+    A deterministic view is returned as it is, since its draws are equal.
 
     Args:
         view: a view whose looks differ.
@@ -30,6 +31,8 @@ def eot(view: View, draws: int) -> View:
     """
     if draws < 1:
         raise AttackError(f"{draws} draws average nothing", where="argument 'draws'")
+    if view.deterministic:
+        return view
     return dataclasses.replace(view, draws=view.draws * draws, passes=view.passes * draws)
 
 
@@ -53,6 +56,8 @@ def average_logits(view: View, draws: int) -> View:
         each = view.logits(images.repeat(draws, 1, 1, 1), generator)
         return each.unflatten(0, (draws, -1)).mean(dim=0)
 
+    if view.deterministic:
+        return view
     return dataclasses.replace(view, logits=logits, passes=view.passes * draws)
 
 
@@ -76,7 +81,8 @@ def bpda(view: View, backward: Decision) -> View:
         surrogate = backward(images, generator)
         return surrogate + (said - surrogate).detach()
 
-    return dataclasses.replace(view, logits=logits, passes=view.passes + 1)
+    # The stand-in may be random.
+    return dataclasses.replace(view, logits=logits, passes=view.passes + 1, deterministic=False)
 
 
 def freeze(view: View, seed: int = 0) -> View:

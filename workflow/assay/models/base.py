@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -73,7 +74,10 @@ class Classifier(nn.Module, ABC):
         return torch.stack([self.logits(images, generator) for _ in range(n)])
 
     def views(self) -> dict[str, View]:
-        """The differentiable functions that attacks search on, by name."""
+        """The differentiable functions that attacks search on, by name.
+
+        Those of a model that is not `stochastic` count as deterministic.
+        """
         return {"model": View(self.logits)}
 
     def training_loss(
@@ -144,7 +148,12 @@ class Classifier(nn.Module, ABC):
             classes=self.classes,
             shape=self.shape,
             device=device,
-            views=model.views(),
+            views={
+                name: dataclasses.replace(
+                    view, deterministic=view.deterministic or not self.stochastic
+                )
+                for name, view in model.views().items()
+            },
             stochastic=self.stochastic,
             draws=model.draws,
             log_px=model.log_px,

@@ -87,7 +87,10 @@ class DBX(Classifier):
     def views(self) -> dict[str, View]:
         """``expectation``: the decision itself; ``mean_latent``: p(y|z) at the mean, no noise."""
         functions = {"expectation": self.logits, "mean_latent": self._at_mean}
-        return {name: View(function, self._loss_alone) for name, function in functions.items()}
+        return {
+            name: View(function, self._loss_alone, deterministic=name == "mean_latent")
+            for name, function in functions.items()
+        }
 
     def _loss_alone(
         self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None

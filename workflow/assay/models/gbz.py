@@ -182,7 +182,12 @@ class GBZ(Classifier):
             }
         drawn = self._reconstructions if self.encoder_sees_class else None
         return {
-            name: View(function, self._loss_alone, reconstructions=drawn)
+            name: View(
+                function,
+                self._loss_alone,
+                reconstructions=drawn,
+                deterministic=name == "mean_latent",
+            )
             for name, function in functions.items()
         }
 

@@ -190,9 +190,7 @@ class AnalysisBySynthesis(Classifier):
                 start = self._best_candidates(images)
             steps = self.steps if steps is None else steps
             stop_early = self.stop_early if stop_early is None else stop_early
-            count = max(1, len(images))
-            if images.device.type == "cpu":
-                count = max(1, CODES_AT_ONCE // self.classes)
+            count = self._at_once(images)
             found = [
                 self._descend(_Adam(codes.clone(), self.rate), piece, generator, steps, stop_early)
                 for piece, codes in zip(images.split(count), start.split(count), strict=True)
@@ -216,14 +214,80 @@ class AnalysisBySynthesis(Classifier):
         the true class and d_k the distance to the closest image of class k (Ju 2021, equation 2.7,
         with the norm in the denominator not squared, as in its proof). It holds if the search finds
         the closest images of all other classes, which no search can promise.
+
+        The closest image of class k is that of the single code z (within `radius`) of least
+        ||x - G_k(z)||, whatever its prior. This is so for Gaussian codes, too: the energy of any
+        Gaussian is a mean of squared distances of single codes and a prior that is not negative, so
+        it is at least d_k^2. Of the true class, whose energy is an upper bound wherever it is
+        taken, the Gaussian of least energy counts: l_y is its mean energy over `final_samples`
+        draws, and G_y(z_y) the mean of their images. For a random decision the bound is one of the
+        mean energies.
         """
         found = self.search(images, generator, steps=THOROUGH * self.steps, stop_early=False)
-        squared = (images[:, None] - self.reconstructions(found.codes)).flatten(2).square().sum(2)
+        distance = self._least_distance(images, found.codes[:, :, :1])
         own = labels[:, None]
-        distance = squared.sqrt()
-        gap = squared - found.energy.gather(1, own)
-        bound = gap / (2 * distance + 2 * distance.gather(1, own)).clamp_min(1e-12)
+        energy, miss = self._own_energy(images, found.codes, own, generator)
+        bound = (distance.square() - energy) / (2 * distance + 2 * miss).clamp_min(1e-12)
         return bound.scatter(1, own, torch.inf).amin(dim=1).clamp_min(0.0)
+
+    def _own_energy(
+        self, images: Tensor, codes: Tensor, own: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """Energy of the classes `own` (B, 1) and the distance to their mean image, (B, 1) each."""
+        draws = self.final_samples if self.variational else 1
+        energy, mean = 0.0, 0.0
+        with torch.no_grad():
+            for _ in range(draws):
+                drawn = codes[:, :, 0]
+                if codes.shape[2] == 2:
+                    drawn = sample((codes[:, :, 0], codes[:, :, 1]), 1, generator)[0]
+                made = self.decoders(drawn)
+                error = (images[:, None] - made).flatten(2).square().sum(dim=2)
+                energy = energy + (error + self.beta * self._prior(codes, drawn)) / draws
+                mean = mean + made / draws
+            miss = (images[:, None] - mean).flatten(2).norm(dim=2)
+        return energy.gather(1, own), miss.gather(1, own)
+
+    def _least_distance(self, images: Tensor, codes: Tensor) -> Tensor:
+        """||x - G_k(z)|| at the closest code z that two searches find, (B, K).
+
+        One goes on from `codes` (B, K, 1, D), the other from the closest candidates. The least
+        distance of all their steps counts.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            images, codes = images.detach().clone(), codes.detach().clone()
+            starts = codes, self._best_candidates(images, prior=False)[:, :, :1].clone()
+            count = self._at_once(images)
+            pieces = zip(images.split(count), *(each.split(count) for each in starts), strict=True)
+            return torch.cat(
+                [
+                    torch.minimum(*(self._least_error(piece, codes) for codes in each))
+                    for piece, *each in pieces
+                ]
+            ).sqrt()
+
+    def _least_error(self, images: Tensor, codes: Tensor) -> Tensor:
+        """The least squared error on the way from `codes` (B, K, 1, D) down it, (B, K)."""
+        decode = self.decoders.decoding()
+
+        def error(codes: Tensor) -> Tensor:
+            return (images[:, None] - decode(codes[:, :, 0])).flatten(2).square().sum(dim=2)
+
+        self._confine(codes)
+        walk = _Adam(codes, self.rate)
+        with torch.no_grad():
+            least = error(codes)
+        for _ in range(THOROUGH * self.steps):
+            least = torch.minimum(least, walk.step(error))
+            self._confine(walk.codes)
+        with torch.no_grad():
+            return torch.minimum(least, error(walk.codes))
+
+    def _at_once(self, images: Tensor) -> int:
+        """Images whose codes are searched at once."""
+        if images.device.type == "cpu":
+            return max(1, CODES_AT_ONCE // self.classes)
+        return max(1, len(images))
 
     def facts(self) -> dict[str, Any]:
         return {**super().facts(), "architecture": self._layout.sizes()}
@@ -252,7 +316,11 @@ class AnalysisBySynthesis(Classifier):
             "unrolled": View(
                 partial(self._unrolled, _Warm(self)), reconstructions=frozen.reconstructions
             ),
-            "encoder": View(self._at_encoder, reconstructions=self._encoder_reconstructions),
+            "encoder": View(
+                self._at_encoder,
+                reconstructions=self._encoder_reconstructions,
+                deterministic=True,
+            ),
         }
 
     def _encoder_reconstructions(
@@ -316,31 +384,34 @@ class AnalysisBySynthesis(Classifier):
         """Means and log-variances of the encoders, (B, 1 or K, D)."""
         return self.encoders(images[:, None].expand(-1, self.encoders.groups, -1, -1, -1))
 
-    def _encoder_energy(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Energies (B, K) and codes (B, K, 1 or 2, D) at the encoders' means."""
+    def _encoder_energy(self, images: Tensor, *, prior: bool = True) -> tuple[Tensor, Tensor]:
+        """Energies (B, K), or without prior squared errors, and codes (B, K, 1 or 2, D) at the
+        encoders' means.
+        """
         gaussian = self._encoded(images)
         mean = gaussian[0].expand(-1, self.classes, -1)
         codes = torch.stack([part.expand(-1, self.classes, -1) for part in gaussian], dim=2)
         codes = codes if self.variational else codes[:, :, :1]
         error = (images[:, None] - self.decoders(mean)).flatten(2).square().sum(dim=2)
-        return error + self.beta * self._prior(codes, mean), codes
+        return error + self.beta * self._prior(codes, mean) if prior else error, codes
 
     # The search
 
     @torch.no_grad()
-    def _best_candidates(self, images: Tensor) -> Tensor:
-        energy, codes = self._encoder_energy(images)
+    def _best_candidates(self, images: Tensor, *, prior: bool = True) -> Tensor:
+        """(B, K, 1 or 2, D) where the search begins: of least energy or, without prior, error."""
+        energy, codes = self._encoder_energy(images, prior=prior)
         if not self.candidates:
             return codes
         if not self.start_at_encoder:
             energy = torch.full_like(energy, torch.inf)
-        elif self.variational and self.discriminators is None:
+        elif prior and self.variational and self.discriminators is None:
             # The width's share of the divergence is the same for all candidates.
             width = codes[:, :, 1]
             energy = energy - self.beta * kl_to_standard((torch.zeros_like(width), width))
         if self._pool is None or not self._pool.is_of(self):
             self._pool = _Pool(self, images.device)
-        found, better = self._pool.closest(images, energy)
+        found, better = self._pool.closest(images, energy, prior=prior)
         codes = codes.clone()
         codes[:, :, 0][better] = found[better]
         return codes
@@ -435,7 +506,10 @@ class AnalysisBySynthesis(Classifier):
     def _classwise_loss(
         self, images: Tensor, labels: Tensor, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
-        """Each class's network sees its own images; short columns are filled by repetition."""
+        """Each class's network sees its own images; short columns are filled by repetition.
+
+        Its discriminator also sees, for each of them, one of a random other class.
+        """
         counts = labels.bincount(minlength=self.classes)
         order = labels.argsort(stable=True)
         first = counts.cumsum(0) - counts
@@ -454,7 +528,7 @@ class AnalysisBySynthesis(Classifier):
         error = (own - self.decoders(codes)).flatten(2).square().sum(dim=2)
         others = codes[:0]
         if self.discriminators is not None:
-            others = self.encoders(own.roll(1, dims=1))[0]
+            others = self.encoders(images[_elsewhere(labels, which, generator)])[0]
         parts = {"reconstruction": error, **self._prior_loss(gaussian, codes, others, generator)}
         weights = {"prior": self.beta, "discriminator": self.beta}
         parts["total"] = sum(weights.get(name, 1.0) * part for name, part in parts.items())
@@ -552,8 +626,12 @@ class _Pool:
         """Whether the reconstructions are those of the model as it is now."""
         return self._model() is model and self._versions == versions(model)
 
-    def closest(self, images: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
+    def closest(
+        self, images: Tensor, energy: Tensor, *, prior: bool = True
+    ) -> tuple[Tensor, Tensor]:
         """The best candidate of each image and class where it is better than `energy` (B, K).
+
+        Without `prior` candidates are compared by their squared errors alone.
 
         Returns:
             Codes (B, K, D) and where they are better, (B, K) bool.
@@ -563,6 +641,8 @@ class _Pool:
         best, place = energy.clone(), torch.full_like(energy, -1, dtype=torch.int64)
         for number, codes in enumerate(self._codes.split(CHUNK)):
             made, share = self._kept[number] if self._kept else self._made(codes)
+            if not prior:
+                share = made.square().sum(dim=2)
             # ||x - g||^2 = ||x||^2 - 2 x g + ||g||^2: one matrix product for all.
             scores = torch.addmm(share.flatten(), pixels, made.flatten(0, 1).T, alpha=-2.0)
             value, which = scores.view(len(images), *share.shape).min(dim=2)
@@ -650,6 +730,33 @@ def _decided(energy: Tensor, further: Tensor) -> Tensor:
     best = energy.argmin(dim=1, keepdim=True)
     lowest = (energy - further.clamp_min(0.0)).scatter(1, best, torch.inf)
     return lowest.amin(dim=1) > energy.gather(1, best).squeeze(1)
+
+
+def _elsewhere(labels: Tensor, like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """For each place of columns of K classes an image of a uniformly random other class.
+
+    Args:
+        labels: (B,) of the batch.
+        like: (R, K) any indices; gives the shape.
+        generator: draws, for each place by itself, the class and then one of its images.
+
+    Returns:
+        (R, K) indices into the batch. Only classes that it holds are drawn; where it holds no other
+        one, an own image stands in, which is nothing new to the discriminator.
+    """
+    classes = like.shape[1]
+    counts = labels.bincount(minlength=classes)
+    own = torch.eye(classes, dtype=torch.bool, device=labels.device)
+    open_to = (counts > 0) & ~own
+    open_to |= ~open_to.any(dim=1, keepdim=True) & (counts > 0)
+    # The open classes of each column first, then one of them at random.
+    listed = open_to.long().argsort(dim=1, descending=True, stable=True)
+    lots = torch.rand((2, *like.shape), generator=generator, device=labels.device)
+    column = torch.arange(classes, device=labels.device).expand_as(like)
+    chosen = listed[column, (lots[0] * open_to.sum(dim=1)).long()]
+    place = labels.argsort(stable=True)
+    first = counts.cumsum(0) - counts
+    return place[first[chosen] + (lots[1] * counts[chosen]).long()]
 
 
 def _normalised(slope: Tensor) -> Tensor:

@@ -358,6 +358,7 @@ def _jobs(plan: Plan, root: Path) -> dict[str, tuple[int, int]]:
     splits = {(cell.dataset, cell.split) for cell in plan.cells}
     explained = {item[:3] for study in plan.studies.values() for item in study.explained}
     mapped = {item for study in plan.studies.values() for item in study.mapped}
+    importance = {item for study in plan.studies.values() for item in study.importance}
     weights = sorted({item.model for item in plan.trainings if plan.pretrained(item.model)})
     files = {
         "prepare_dataset": [
@@ -370,6 +371,7 @@ def _jobs(plan: Plan, root: Path) -> dict[str, tuple[int, int]]:
         "extract_features": [results / "features" / f"{'/'.join(i)}.npz" for i in plan.features],
         "explain_model": [results / "explained" / f"{'/'.join(item)}.npz" for item in explained],
         "map_saliency": [results / "saliency" / f"{'/'.join(item)}.npz" for item in mapped],
+        "examine_importance": [results / "importance" / f"{'/'.join(i)}.npz" for i in importance],
         "analyse_study": [report / name / "ledger.csv" for name in plan.studies],
         "make_table": [
             report / name / "tables" / f"{table}.csv"

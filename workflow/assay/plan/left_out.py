@@ -57,7 +57,7 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
     }
     listed = {
         part: [model for model in study[part] if model not in lost["models"]]
-        for part in ("features", "explained")
+        for part in ("features", "explained", "importance")
     }
     listed["saliency"] = study["saliency"] and _rest(study["saliency"], lost)
     headline = {**study["headline"], **_lists(study["headline"], lost)}

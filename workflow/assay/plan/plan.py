@@ -29,8 +29,13 @@ PROSE = frozenset(
         "note",
         "url",
         "for_datasets",
+        "role",
+        "single_step",
     }
 )
+
+# Norms with a radius, over whose attacks there is a worst case.
+BALLS = ("linf", "l2", "l0")
 
 # What a model is built with beside its settings (see assay.models.base.build).
 GIVEN = ("classes", "shape", "pretrained_weights")
@@ -80,6 +85,7 @@ class StudyPlan:
         features: models whose latent features are stored, per split.
         explained: models whose reconstructions are stored, per split.
         mapped: models whose saliency maps are stored, on the first split of each scheme.
+        importance: models whose importance sampling is examined, per split.
     """
 
     name: str
@@ -88,6 +94,7 @@ class StudyPlan:
     features: tuple[Training, ...]
     explained: tuple[Explained, ...] = ()
     mapped: tuple[Training, ...] = ()
+    importance: tuple[Training, ...] = ()
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -267,6 +274,10 @@ class Plan:
                 {**item._asdict(), "path": f"{base}/saliency/{'/'.join(item)}.npz"}
                 for item in plan.mapped
             ],
+            "importance": [
+                {**item._asdict(), "path": f"{base}/importance/{'/'.join(item)}.npz"}
+                for item in plan.importance
+            ],
             "leakage": [
                 {
                     "dataset": dataset,
@@ -299,7 +310,14 @@ class Plan:
             ),
             *(
                 item["path"]
-                for kind in ("features", "explained", "saliency", "leakage", "leaks")
+                for kind in (
+                    "features",
+                    "explained",
+                    "saliency",
+                    "importance",
+                    "leakage",
+                    "leaks",
+                )  # fmt: skip
                 for item in manifest[kind]
             ),
         ]
@@ -476,10 +494,12 @@ def _plan_study(name: str, written: Tree, configuration: Configuration) -> Study
     cells = _unique(cells)
     models = {cell.model for cell in cells}
     _check_code(cells, configuration)
+    _check_single_steps(configuration)
     _check_references(study, cells, configuration, where)
     _check_figures(study, cells, configuration, where)
-    features = _unique(
-        Training(*cell[:3]) for cell in cells if cell.model in set(study["features"]) & models
+    features, importance = (
+        _unique(Training(*cell[:3]) for cell in cells if cell.model in set(study[part]) & models)
+        for part in ("features", "importance")
     )
     explained = tuple(_explained(study, cells, configuration))
     mapped = _unique(
@@ -487,7 +507,7 @@ def _plan_study(name: str, written: Tree, configuration: Configuration) -> Study
         for cell in cells
         if cell.model in (study["saliency"] or {"models": ()})["models"] and _first(cell.split)
     )
-    return StudyPlan(name, study, cells, features, explained, mapped)
+    return StudyPlan(name, study, cells, features, explained, mapped, importance)
 
 
 def _explained(
@@ -563,6 +583,22 @@ def _check_names(study: Tree, configuration: Configuration, where: str) -> None:
                     remedy="name the model that is trained",
                 )
         _check_start(model, configuration)
+
+
+def _check_single_steps(configuration: Configuration) -> None:
+    """The one-step form of an attack is another attack in the same norm."""
+    for attack, entry in configuration.catalogue["attacks"].items():
+        single = entry["single_step"]
+        if not single:
+            continue
+        place = f"config/catalogue/attacks.yaml: {attack}.single_step"
+        other = configuration.entry("attacks", single, place)
+        if single == attack or other["norm"] != entry["norm"]:
+            raise ConfigError(
+                f"'{single}' is not the one-step form of '{attack}'",
+                where=place,
+                remedy=f"name another attack in norm {entry['norm']}, or leave it out",
+            )
 
 
 def _check_start(model: str, configuration: Configuration) -> None:
@@ -647,6 +683,11 @@ def _check_references(
     models = {cell.model for cell in cells}
     suites = configuration.catalogue["suites"]
     attacks = {attack for cell in cells for attack in attacks_of(cell.suite, suites)}
+    attacks |= worst_cases(
+        configuration.catalogue["attacks"][name]["norm"]
+        for name in attacks
+        if name in configuration.catalogue["attacks"]
+    )
     files = study["reported"]["files"]
     for number, file in enumerate(files):
         folder = configuration.root / "config/reported"
@@ -662,7 +703,7 @@ def _check_references(
             key[0] == "reported" and len(key) > 2
         ):
             continue  # a name that the study gives, or a word of the paper
-        if name in ("models", "model", "features", "explained"):
+        if name in ("models", "model", "features", "explained", "importance"):
             for model in names_in(value):
                 if model not in models:
                     raise unknown("model in the grid called", model, models, place, "the grid")
@@ -705,6 +746,16 @@ def _check_references(
 
 def _budgets(attack: str, datasets: Iterable[str], configuration: Configuration) -> set[float]:
     """The epsilons of an attack on any of some data sets; of a union those of all its members."""
+    if attack in worst_cases(BALLS):
+        norm = next(norm for norm in BALLS if attack in worst_cases([norm]))
+        return set().union(
+            *(
+                configuration.entry_on("attacks", name, on)["epsilons"]
+                for on in datasets
+                for name, entry in configuration.catalogue["attacks"].items()
+                if entry["norm"] == norm
+            )
+        )
     suite = attack.removeprefix("all ")
     members = configuration.catalogue["suites"][suite]["attacks"] if suite != attack else [attack]
     return set().union(
@@ -715,6 +766,16 @@ def _budgets(attack: str, datasets: Iterable[str], configuration: Configuration)
             for on in datasets
         )
     )
+
+
+def worst_cases(norms: Iterable[str]) -> set[str]:
+    """What tables call the worst case over attacks of each norm: all of them, or the headline's."""
+    return {
+        name
+        for norm in norms
+        if norm in BALLS
+        for name in (f"worst case {norm}", f"worst case {norm}, all attacks")
+    }
 
 
 def _check_figures(
