@@ -131,6 +131,7 @@ def write_run(folder: Path, **sizes) -> dict:
         "explained": [],
         "saliency": [],
         "leakage": [],
+        "leaks": [],
         "reported": [str(path) for path in sorted((REPOSITORY / "config/reported").glob("gbz_*"))],
     }
     for (split, model), cell in frame.groupby(["split", "model"], sort=False):
@@ -181,7 +182,26 @@ def write_run(folder: Path, **sizes) -> dict:
         }
         pd.DataFrame(shared).to_csv(_made(target), index=False)
         manifest["leakage"].append({"dataset": DATASET, "split": split, "path": str(target)})
+        target = target.with_name(f"{split}.leaks.parquet")
+        leaks_of(frame[frame["split"] == split]).to_parquet(target)
+        manifest["leaks"].append({"dataset": DATASET, "split": split, "path": str(target)})
     return manifest
+
+
+def leaks_of(rows: pd.DataFrame) -> pd.DataFrame:
+    """What the test images of a split share: about half have a patient in training."""
+    tested = rows.drop_duplicates("sample")[["sample", "label"]].reset_index(drop=True)
+    number = tested["sample"].astype("Int64")
+    none = pd.array([pd.NA] * len(tested), dtype="Int64")
+    first = number.where(number // 7 % 2 == 0)
+    for name, group, place in (
+        ("duplicate", number, none),
+        ("patient", number // 2, first.where(first % 5 > 0)),
+        ("patient_safe", number // 4, first),
+    ):
+        tested[name], tested[f"{name}_first"] = group, place
+        tested[f"{name}_in_train"] = tested[f"{name}_first"].notna()
+    return tested
 
 
 def _mapped(model: str, clean: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -23,6 +23,7 @@ SPECS = {
     "ranking": {"cells": CELLS},
     "leakage": {},
     "schemes": {"cells": CELLS, "schemes": ["kfold", "random"]},
+    "leaked": {"cells": CELLS, "schemes": ["kfold"]},
     "complexity": {"cells": CELLS},
     "trend": {"models": list(MODELS), "cells": CELLS},
     "selection": {"cells": CELLS[1:]},

@@ -213,6 +213,7 @@ NEEDED = {
     ("tables", "ranking"): [],
     ("tables", "leakage"): [],
     ("tables", "schemes"): ["cells", "schemes"],
+    ("tables", "leaked"): ["cells", "schemes"],
     ("tables", "complexity"): ["cells"],
     ("tables", "trend"): ["models"],
     ("tables", "selection"): ["cells"],

@@ -35,8 +35,9 @@ def effort(
     Returns:
         One row per training: dataset, scheme, split, model, learning_rate (at the start), epochs
         (that were run), images (different training images), batch_size, updates (steps of the
-        optimiser, those of the network that it starts from included, where they are known) and adversarial (whether it learned from attacked images). Networks whose
-        weights come from elsewhere have NaN.
+        optimiser, those of the network that it starts from included, where they are known) and
+        adversarial (whether it learned from attacked images). Networks whose weights come from
+        elsewhere have NaN.
     """
     rows = []
     for (dataset, split, model), known in facts.items():

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis import accuracy, checks, costs, defects, distances, statistics
+from assay.analysis.effort import effort
 from assay.analysis.ledger import ledger, read_reported
 from assay.analysis.rows import keyed
 from assay.analysis.statistics import Families, Paired
@@ -141,7 +142,7 @@ class AnalysisInputs:
     def between_splits(self) -> pd.DataFrame:
         """:func:`assay.analysis.statistics.between_splits` of the outcomes and worst cases."""
         return statistics.between_splits(
-            self._by_suite.paired, self._train_sizes, families=self._families, seed=self.seed
+            self._by_suite.paired, self.train_sizes, families=self._families, seed=self.seed
         )
 
     @cached_property
@@ -161,7 +162,7 @@ class AnalysisInputs:
     def resampled_t(self) -> pd.DataFrame:
         """:func:`assay.analysis.statistics.resampled_t` with the models' training sizes."""
         return statistics.resampled_t(
-            self._by_suite.paired, self._train_sizes, families=self._families
+            self._by_suite.paired, self.train_sizes, families=self._families
         )
 
     def trend(self, models: Sequence[str]) -> pd.DataFrame:
@@ -170,7 +171,20 @@ class AnalysisInputs:
             measure: {key: value for key, value in values.items() if key[1] in models}
             for measure, values in self.sizes.items()
         }
-        return size_trend(self._by_suite.paired, sizes, self._train_sizes)
+        return size_trend(self._by_suite.paired, sizes, self.train_sizes)
+
+    @property
+    def paired(self) -> Paired:
+        """Whether each model was right on each image, under all attacks and worst cases."""
+        return self._by_suite.paired
+
+    @cached_property
+    def effort(self) -> pd.DataFrame:
+        """:func:`assay.analysis.effort.effort` of the study's trainings."""
+        models = self.study.get("models", {})
+        return effort(
+            self.facts, {name: entry.get("starts_from") for name, entry in models.items()}
+        )
 
     @cached_property
     def sizes(self) -> dict[str, dict[tuple[str, str], float]]:
@@ -187,7 +201,8 @@ class AnalysisInputs:
         return Families.of(self.study)
 
     @property
-    def _train_sizes(self) -> dict[Key, int]:
+    def train_sizes(self) -> dict[Key, int]:
+        """Training images by (dataset, split, model)."""
         return {key: facts["train_n"] for key, facts in self.facts.items()}
 
     @cached_property
@@ -349,6 +364,16 @@ class AnalysisInputs:
             names = ["dataset", "split", "measure", "parts", "class", "groups", "images", "share"]
             return pd.DataFrame(columns=names)
         return pd.concat(tables, ignore_index=True)
+
+    @cached_property
+    def leaks(self) -> pd.DataFrame:
+        """What each test image shares with training images (:func:`assay.data.leaks.leaks`)."""
+        found = self._files("leaks", "path", ids=("dataset", "split"))
+        tables = [
+            pd.read_parquet(path).assign(dataset=dataset, split=split)
+            for (dataset, split), path in found.items()
+        ]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     @cached_property
     def parts(self) -> dict[Key, int]:

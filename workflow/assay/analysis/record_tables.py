@@ -131,27 +131,6 @@ def checks_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     return Table(placed(display, rows, study), tidy, caption_of(spec, legend, study, inputs, tidy))
 
 
-def leakage_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
-    """What test images share with training images, per split; classes only in the tidy form."""
-    tidy = inputs.leakage
-    whole = tidy[tidy["class"] == "all"]
-    unknown = "unknown"
-    display = pd.DataFrame({
-        "Data set": [title_of(study, "datasets", name) for name in whole.dataset],
-        "Split": whole["split"],
-        "What": whole.measure,
-        "Parts": whole.parts,
-        "Groups": whole.groups.map(formatted("{:,.0f}", unknown)),
-        "Images": whole.images.map(formatted("{:,.0f}", unknown)),
-        "Share": whole.share.map(formatted("{:.3%}", unknown)),
-    }).reset_index(drop=True)  # fmt: skip
-    legend = (
-        "Images that two parts of a split share, by identical pixels or by patient; the share is "
-        "that of the second part. Unknown: the data set has no patient ids."
-    )
-    return Table(display, tidy, caption_of(spec, legend, study, inputs, whole))
-
-
 def cost_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """Time, memory and passes of each suite, and what the model's training took."""
     tidy = inputs.costs

@@ -1,19 +1,20 @@
-"""Tables about how large networks are, and about how images were split."""
+"""Tables about how large networks are, and whether that decides how robust they are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
+from assay.analysis.accuracy_tables import spread_words
+from assay.analysis.effort import MEASURES, at_place, effort_sentence, twin_of, what_differs
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
-from assay.analysis.statistics import ALPHA, POOLED
+from assay.analysis.statistics import ALPHA, CELL
 from assay.analysis.style import title_of
-from assay.analysis.table_cells import bold_words
+from assay.analysis.table_cells import bold_words, columns_of, entries_of
 from assay.analysis.table_parts import (
-    INTERVAL,
     Spec,
     Study,
     Table,
@@ -23,6 +24,7 @@ from assay.analysis.table_parts import (
     cell_title,
     cells_of,
     filled,
+    formatted,
     in_cells,
     margin_of,
     met_at_places,
@@ -34,40 +36,61 @@ from assay.analysis.table_parts import (
     places_of,
     selected,
 )
+from assay.analysis.trend import CANNOT_TELL, concluded
 
-_SIZE_TITLES = {"depth": "Depth", "parameters": "Parameters", "flops": "FLOPs"}
+SIZE_TITLES = {"depth": "Depth", "parameters": "Parameters", "flops": "FLOPs"}
+_WORDS = {"depth": "depth", "parameters": "parameters"}  # amid a sentence
+# Columns of the effort of a training, beside the sizes.
+_EFFORT_TITLES = {
+    "learning_rate": "Learning rate", "images": "Training images", "updates": "Weight updates",
+}  # fmt: skip
+EVERY_NETWORK = "all"
 
 
 def complexity_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
-    """How large the networks are, by every measure, beside their accuracy."""
+    """How large the networks are, by every measure, and how they were trained, with accuracies."""
     cells, models = cells_of(spec["cells"], inputs), models_of(spec, inputs)
     tidy = on_datasets(selected(inputs, cells, models, "accuracy"), spec)
-    for name in _SIZE_TITLES:
+    for name in SIZE_TITLES:
         keys = zip(tidy.dataset, tidy.model, strict=True)
         tidy[name] = [inputs.sizes[name].get(key, np.nan) for key in keys]
+    means = {place: at_place(inputs.effort, place, models) for place in places_of(tidy)}
+    units = list(zip(tidy.dataset, tidy.scheme, tidy.model, strict=True))
+    for name in MEASURES:
+        tidy[name] = [means[unit[:2]][name].get(unit[2], np.nan) for unit in units]
+
+    def title(attack: str, epsilon: float) -> str:
+        return cell_title(study, inputs, attack, epsilon)
+
+    columns = columns_of(tidy, cells, title)
     lines = [
         (
             {
                 **place_columns(place, tidy, study),
                 "Model": title_of(study, "models", model),
                 **{
-                    title: _ranked(inputs.sizes[name], place[0], model, models)
-                    for name, title in _SIZE_TITLES.items()
+                    text: _ranked(inputs.sizes[name], place[0], model, models)
+                    for name, text in SIZE_TITLES.items()
+                },
+                **{
+                    text: formatted(MEASURES[name][1])(means[place][name].get(model, np.nan))
+                    for name, text in _EFFORT_TITLES.items()
                 },
             },
-            {cell_title(study, inputs, *cell): (*place, model, *cell) for cell in cells},
+            entries_of(columns, (*place, model), tidy),
         )
         for place, model in met_at_places(tidy, models)
     ]
     display, bold = filled(lines, tidy, accuracy_text)
-    legend = (
+    said = [
+        _order_sentence(tidy, models, study),
+        *_twin_sentences(tidy, cells, models, study, inputs),
         "In brackets behind a size its rank, 1 the smallest. Depth: weighted layers between image "
-        "and logits; FLOPs: multiplications and additions of a decision on one image. Mean ± "
-        f"standard deviation over splits; in brackets {INTERVAL}. "
-        + bold_words(
-            tidy, margin_of(inputs), lambda *cell: cell_title(study, inputs, *cell), "accuracy"
-        )
-    )
+        "and logits; FLOPs: multiplications and additions of a decision on one image.",
+        spread_words(tidy, "Mean"),
+        bold_words(tidy, margin_of(inputs), title, "accuracy"),
+    ]
+    legend = " ".join(filter(None, said))
     return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy), bold)
 
 
@@ -80,14 +103,88 @@ def _ranked(
     return "–" if size is None else f"{size:,.0f} ({order.index(size) + 1})"
 
 
+def _order_sentence(tidy: pd.DataFrame, models: Iterable[str], study: Study) -> str:
+    """The smallest and the largest network by each measure, of the place that has most of them."""
+    counts = tidy.drop_duplicates([*PLACE, "model"]).groupby(PLACE, sort=False).size()
+    if counts.empty or counts.max() < 2:
+        return ""
+    place = counts.idxmax()
+    here = tidy[(tidy.dataset == place[0]) & (tidy.scheme == place[1])]
+    here = here.drop_duplicates("model").set_index("model")
+    here = here.reindex([model for model in models if model in here.index])
+    parts = []
+    for name, title in SIZE_TITLES.items():
+        known = here[name].dropna()
+        if known.nunique() > 1:
+            ends = [
+                " and ".join(
+                    title_of(study, "models", model) for model in known.index[known == end]
+                )
+                for end in (known.min(), known.max())
+            ]
+            parts.append(
+                f"by {_WORDS.get(name, title)} {ends[0]} is the smallest and {ends[1]} the largest"
+            )
+    where = f" ({title_of(study, 'datasets', place[0])})" if tidy.dataset.nunique() > 1 else ""
+    text = "; ".join(parts)
+    return f"{text[0].upper()}{text[1:]}{where}." if parts else ""
+
+
+def _twin_sentences(
+    tidy: pd.DataFrame,
+    cells: list[tuple[str, float]],
+    models: list[str],
+    study: Study,
+    inputs: AnalysisInputs,
+) -> list[str]:
+    """Why one network stands in the table twice, and what its other training changes."""
+    said = []
+    for place, model in met_at_places(tidy, models):
+        there = [name for other, name in met_at_places(tidy, models) if other == place]
+        twin = twin_of(model, there, study)
+        if twin is None:
+            continue
+        differs = what_differs(at_place(inputs.effort, place, [twin, model]), study)
+        names = [title_of(study, "models", name) for name in (model, twin)]
+        here = tidy[(tidy.dataset == place[0]) & (tidy.scheme == place[1])]
+        rows = here.set_index(["model", "attack", "epsilon"]).accuracy
+        changes = [
+            f"{rows[(model, *cell)]:.3f} against {rows[(twin, *cell)]:.3f} "
+            f"({cell_title(study, inputs, *cell)})"
+            for cell in cells
+            if (model, *cell) in rows.index and (twin, *cell) in rows.index
+        ]
+        said.append(
+            f"{names[0]} and {names[1]} are the same network; what differs: "
+            f"{', '.join(differs) or 'nothing that is recorded'}. They show what training alone "
+            f"changes: accuracy {', '.join(changes)}."
+        )
+    return said
+
+
 def trend_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
-    """Whether accuracy rises or falls with the size of a network."""
-    tidy = on_datasets(inputs.trend(models_of(spec, inputs)), spec)
-    tidy = in_cells(tidy, spec, inputs)
+    """Whether accuracy rises or falls with the size of a network, and what that may be due to."""
+    models = models_of(spec, inputs)
+    families = {EVERY_NETWORK: models} | {
+        title: [model for model in members if model in models]
+        for title, members in spec.get("within", {}).items()
+    }
+    tidy = pd.concat(
+        [_trend_of(spec, title, members, inputs) for title, members in families.items()],
+        ignore_index=True,
+    )
+    tidy["other_differences"] = [
+        ", ".join(what_differs(at_place(inputs.effort, place, families[family]), study))
+        for *place, family in zip(tidy.dataset, tidy.scheme, tidy.networks, strict=True)
+    ]
+    tidy = concluded(tidy, tidy.unsound == "")
+    if len(tidy):
+        order = tidy.groupby([*CELL, "measure"], sort=False, observed=True).ngroup()
+        tidy = tidy.iloc[np.argsort(order.to_numpy(), kind="stable")].reset_index(drop=True)
     display = pd.DataFrame({
         "Attack": attack_titles(tidy, study, inputs),
-        "Size by": tidy.measure.map(_SIZE_TITLES),
-        "Networks": tidy.models.astype(str),
+        "Size by": tidy.measure.map(SIZE_TITLES),
+        "Networks": [f"{row.networks} ({row.models})" for row in tidy.itertuples()],
         "Splits": tidy.splits.astype(str),
         "Rank correlation": [
             f"{row.correlation:+.2f}"
@@ -96,130 +193,71 @@ def trend_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         ],
         "p": tidy.p.map(p_text),
         "Least p": tidy.smallest_p.map(p_text),
-        "Smaller is better": [
-            "yes" if row.p <= ALPHA and row.correlation < 0
-            else "no, larger is" if row.p <= ALPHA
-            else "not shown"
-            for row in tidy.itertuples()
-        ],
+        "Holm p": tidy.holm_p.map(p_text),
+        "Smaller is better": tidy.verdict,
+        "What else differs": tidy.other_differences.replace("", "nothing that is recorded"),
     })  # fmt: skip
-    legend = (
+    said = [
         "Spearman's rank correlation of size and accuracy within a split, averaged over splits; in "
         "brackets its 95 % interval with Nadeau and Bengio's variance. p: permutation test that "
         "deals the sizes out to the networks anew; least p: the smallest that so few networks "
-        "allow. Not corrected for multiplicity."
-    )
-    return Table(
-        placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs, tidy.assign(
-            n=int(inputs.accuracy.n.max()))),
-    )  # fmt: skip
-
-
-def selection_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
-    """Among the models that are not significantly worse unperturbed: most robust and smallest."""
-    cells, models = cells_of(spec["cells"], inputs), models_of(spec, inputs)
-    clean = inputs.accuracy[inputs.accuracy.attack == "clean"]
-    clean = on_datasets(clean[clean.model.isin(models)], spec)
-    clean = clean.drop_duplicates([*PLACE, "model"])
-    robust = on_datasets(selected(inputs, cells, models), spec)
-    rows = []
-    for place in places_of(clean):
-        own = _at(clean, place).set_index("model").pooled
-        best = own.idxmax()
-        beaten = _beaten(best, place, inputs)
-        left = [model for model in models if model in own.index and model not in beaten]
-        sizes = {model: inputs.sizes["parameters"].get((place[0], model)) for model in left}
-        known = [model for model in left if sizes[model] is not None]
-        smallest = min(known, key=sizes.get, default=None)
-        for cell in cells:
-            found = _at(robust, place)
-            found = found[(found.attack == cell[0]) & (found.epsilon == cell[1])]
-            found = found.set_index("model")
-            there = [model for model in left if model in found.index]
-            if not there:
-                continue
-            strongest = found.pooled[there].idxmax()
-            rows.append(
-                {
-                    **dict(zip(PLACE, place, strict=True)),
-                    "attack": cell[0],
-                    "epsilon": cell[1],
-                    "clean_best": best,
-                    "candidates": ", ".join(there),
-                    "most_robust": strongest,
-                    "most_robust_clean": own[strongest],
-                    "most_robust_accuracy": found.pooled[strongest],
-                    "smallest": smallest,
-                    "smallest_clean": own.get(smallest, np.nan),
-                    "smallest_accuracy": found.pooled.get(smallest, np.nan),
-                    "n": int(found.n.max()),
-                    "splits": int(found.splits.max()),
-                }
-            )
-    tidy = pd.DataFrame(rows)
-
-    def named(prefix: str) -> list[str]:
-        return [
-            "–" if row[prefix] is None
-            else f"{title_of(study, 'models', row[prefix])} ({row[f'{prefix}_clean']:.3f}, "
-            f"{row[f'{prefix}_accuracy']:.3f})"
-            for row in rows
-        ]  # fmt: skip
-
-    display = pd.DataFrame({
-        "Attack": attack_titles(tidy, study, inputs) if rows else [],
-        "Not significantly worse unperturbed": [
-            ", ".join(title_of(study, "models", model) for model in row["candidates"].split(", "))
-            for row in rows
-        ],
-        "Most robust of them": named("most_robust"),
-        "Smallest of them": named("smallest"),
-    })  # fmt: skip
-    legend = (
-        "Candidates: models whose accuracy on unperturbed images is not significantly below the "
-        "best one's (McNemar; where splits share test images, the corrected resampled t-test; "
-        "Holm). In brackets accuracy unperturbed and under the attack. Smallest: by parameters."
-    )
-    display = placed(display, tidy, study) if rows else display
-    return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy))
-
-
-def schemes_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
-    """Accuracy of the same models under several ways to split the same images, side by side."""
-    cells, models = cells_of(spec["cells"], inputs), models_of(spec, inputs)
-    tidy = on_datasets(selected(inputs, cells, models), spec)
-    tidy = tidy[tidy.scheme.isin(spec["schemes"])].reset_index(drop=True)
-    lines = [
-        (
-            {
-                **({"Data set": title_of(study, "datasets", dataset)} if several else {}),
-                "Model": title_of(study, "models", model),
-                "Attack": cell_title(study, inputs, *cell),
-            },
-            {scheme: (dataset, scheme, model, *cell) for scheme in spec["schemes"]},
-        )
-        for several in [tidy.dataset.nunique() > 1]
-        for dataset in dict.fromkeys(tidy.dataset)
-        for model in models
-        for cell in cells
+        "allow. Holm's correction over the rows of this table whose accuracies differ.",
+        _power_sentence(tidy),
+        f"A verdict needs a Holm p of at most {ALPHA:g}, an interval without 0 and a sound "
+        f"evaluation of every network; else: {CANNOT_TELL}.",
+        _unsound_sentence(tidy, study, inputs),
     ]
-    display, _ = filled(lines, tidy, accuracy_text)
-    named = [f"{scheme}: {title_of(study, 'splits', scheme)}." for scheme in spec["schemes"]]
-    legend = f"Mean ± standard deviation over splits; in brackets {INTERVAL}. {' '.join(named)}"
-    return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy))
+    if len(families) > 1:
+        named = "; ".join(
+            f"{title}: {', '.join(title_of(study, 'models', name) for name in members)}"
+            for title, members in families.items()
+            if title != EVERY_NETWORK
+        )
+        said.append(f"{named}.")
+    shown = _shown_models(tidy, models, inputs)
+    said.append(effort_sentence(inputs.effort, shown, study))
+    caption = caption_of(spec, " ".join(filter(None, said)), study, inputs, shown)
+    return Table(placed(display, tidy, study), tidy, caption)
 
 
-def _beaten(best: str, place: tuple[str, str], inputs: AnalysisInputs) -> set[str]:
-    """The models whose accuracy on unperturbed images differs significantly from the best one's."""
-    tests = _at(inputs.mcnemar, place)
-    if (tests["split"] != POOLED).any():
-        tests = _at(inputs.resampled_t, place)
-    return {
-        row.model_b if row.model_a == best else row.model_a
-        for row in tests[(tests.attack == "clean") & tests.significant].itertuples()
-        if best in (row.model_a, row.model_b)
-    }
+def _trend_of(spec: Spec, title: str, models: list[str], inputs: AnalysisInputs) -> pd.DataFrame:
+    """The correlations of some networks, with the models whose evaluation is not sound."""
+    rows = in_cells(on_datasets(inputs.trend(models), spec), spec, inputs)
+    judged = selected(inputs, list(zip(rows.attack, rows.epsilon, strict=True)), models)
+    doubtful = judged[judged.verdict != "sound"]
+    names = doubtful.groupby(CELL, observed=True, sort=False).model.agg(
+        lambda found: ", ".join(dict.fromkeys(found))
+    )
+    keys = rows[CELL].itertuples(index=False, name=None)
+    return rows.assign(networks=title, unsound=[names.get(key, "") for key in keys])
 
 
-def _at(rows: pd.DataFrame, place: tuple[str, str]) -> pd.DataFrame:
-    return rows[(rows.dataset == place[0]) & (rows.scheme == place[1])]
+def _power_sentence(tidy: pd.DataFrame) -> str:
+    """Whether so few networks could show anything at all."""
+    tests = int(tidy.holm_p.notna().sum())
+    if not tests:
+        return ""
+    least = tidy.smallest_p[tidy.holm_p.notna()].min()
+    if least * tests <= ALPHA:
+        return ""
+    return (
+        f"With {tests} rows and a least p of {p_text(least)}, no row of this table can reach a "
+        "verdict: more networks would be needed."
+    )
+
+
+def _unsound_sentence(tidy: pd.DataFrame, study: Study, inputs: AnalysisInputs) -> str:
+    """Which rows have no verdict because of an evaluation."""
+    found = tidy[tidy.unsound != ""].drop_duplicates(["attack", "epsilon", "unsound"])
+    parts = [
+        f"{cell_title(study, inputs, row.attack, row.epsilon)}: "
+        + ", ".join(title_of(study, "models", model) for model in row.unsound.split(", "))
+        for row in found.itertuples()
+    ]
+    return f"Not soundly evaluated: {'; '.join(dict.fromkeys(parts))}." if parts else ""
+
+
+def _shown_models(tidy: pd.DataFrame, models: list[str], inputs: AnalysisInputs) -> pd.DataFrame:
+    """The accuracies that the correlations were computed from."""
+    keys = tidy[CELL].drop_duplicates()
+    return inputs.accuracy[inputs.accuracy.model.isin(models)].merge(keys, on=CELL)

@@ -11,27 +11,23 @@ from dataclasses import replace
 
 from assay.analysis.accuracy_tables import accuracy_table, distances_table, headline_table
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.leakage_tables import leakage_table, leaked_table, schemes_table
+from assay.analysis.pointing import pointing_table
 from assay.analysis.record_tables import (
     checks_table,
     cost_table,
     defects_table,
     hyper_parameters_table,
-    leakage_table,
     ledger_table,
 )
-from assay.analysis.saliency import pointing_table
+from assay.analysis.selection import selection_table
 from assay.analysis.significance_tables import (
     cochran_table,
     ranking_table,
     resampled_t_table,
     significance_table,
 )
-from assay.analysis.size_tables import (
-    complexity_table,
-    schemes_table,
-    selection_table,
-    trend_table,
-)
+from assay.analysis.size_tables import complexity_table, trend_table
 from assay.analysis.split_tables import between_splits_table
 from assay.analysis.table_parts import Spec, Study, Table
 from assay.foundation.errors import ConfigError
@@ -86,6 +82,7 @@ TABLES: dict[str, Callable[[Spec, Study, AnalysisInputs], Table]] = {
     "ranking": ranking_table,
     "leakage": leakage_table,
     "schemes": schemes_table,
+    "leaked": leaked_table,
     "complexity": complexity_table,
     "trend": trend_table,
     "selection": selection_table,
