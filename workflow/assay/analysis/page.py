@@ -134,16 +134,18 @@ def _content(files: StudyFiles) -> dict[str, Any]:
         "attacks": attacks_table(files),
         "costs": costs_table(files),
         "methods": methods(files),
-        "provenance": [
-            ("Provenance as JSON", f"{files.id}/provenance.json"),
-            *(
-                (f"{path.stem.replace('_', ' ').capitalize()} as Parquet", f"{files.id}/{path.name}")
-                for path in sorted(files.folder.glob("*.parquet"))
-            ),
-        ],
+        "provenance": _kept(files),
     }
-    content["parts"] = [(ANCHORS.get(key, key), name) for key, name in PARTS.items() if content[key]]
+    parts = [(key, name) for key, name in PARTS.items() if content[key]]
+    content["parts"] = [(ANCHORS.get(key, key), name) for key, name in parts]
     return content
+
+
+def _kept(files: StudyFiles) -> list[tuple[str, str]]:
+    """Links to what made the report, and to what it can be rendered from again."""
+    kept = sorted(path.name for path in files.folder.glob("*.parquet"))
+    found = [("Provenance (JSON)", "provenance.json"), *((name, name) for name in kept)]
+    return [(label, f"{files.id}/{name}") for label, name in found]
 
 
 def _linked(files: StudyFiles) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -15,7 +15,9 @@ from assay.analysis.style import number
 from assay.foundation.errors import AssayError
 
 # What stands where there is no number.
-MISSING = frozenset({"", "-", "–", "—", "−", "not run", "not printed", "unknown", "n/a", "nan"})
+MISSING = frozenset(
+    {"", "-", "–", "—", "−", "not run", "not checked", "not printed", "unknown", "n/a", "nan"}
+)
 BADGES = (
     "sound",
     "under-powered",
@@ -34,7 +36,7 @@ _DIGITS = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
 _VALUE = re.compile(
     rf"(?P<bound>[<>≤≥~≈])?\s*(?P<sign>[-−–+])?"
     rf"(?:(?P<infinite>∞|inf)|(?P<digits>{_DIGITS})(?:[eE](?P<exponent>[-−+]?\d+))?)"
-    rf"(?:/(?P<whole>{_DIGITS}))?\s*(?P<percent>%)?(?:\s?(?P<prefix>[MGT]))?"
+    rf"(?:(?:/|\s+of\s+)(?P<whole>{_DIGITS}))?\s*(?P<percent>%)?(?:\s?(?P<prefix>[MGT]))?"
     # What may follow a number without being part of it: spread, interval, remark, marks, letters.
     rf"(?:\s*(?:±\s*{_DIGITS}\s*%?|\[[^\]]*\]|\([^)]*\)|[†‡*§]|n\s*=\s*[\d,]+"
     rf"|points?|pixels?|px|images?)|\s+[A-Za-z]{{1,3}})*\s*"
@@ -51,9 +53,9 @@ def is_missing(text: str) -> bool:
 def value_of(text: str) -> float | None:
     """The number that a cell's text states, to sort by; None if it states none.
 
-    Thousands have commas, minus may be U+2212, ``n/255`` is a fraction and ``%`` a hundredth. A
-    spread (``±``), an interval in brackets, a remark in parentheses, and letters of significance
-    groups may follow. ``< 0.001`` is less than 0.001.
+    Thousands have commas, minus may be U+2212, ``n/255`` and ``n of 30`` are fractions, ``%`` is a
+    hundredth. A spread (``±``), an interval in brackets, a remark in parentheses, and letters of
+    significance groups may follow. ``< 0.001`` is less than 0.001.
 
     Args:
         text: as it is shown, Markdown's emphasis included.
@@ -139,7 +141,8 @@ class Column:
         # A cell without a number never turns a column of numbers into one of words.
         if known and all(cell.text in BADGES for cell in known):
             return cls(name, "badge")
-        if any(cell.text for cell in cells) and all(value_of(cell.text) is not None for cell in known):
+        numbers = all(value_of(cell.text) is not None for cell in known)
+        if numbers and any(cell.text for cell in cells):
             return cls(name, "number")
         longest = max((len(cell.text) for cell in cells), default=0)
         return cls(name, "short" if longest <= 28 else "text" if longest <= 60 else "sentence")

@@ -1,4 +1,4 @@
-"""What was run, for the page: attacks and their costs, catalogue entries, and what made the files."""
+"""What was run, for the page: attacks, their costs, catalogue entries, what made the files."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ORIGINS = {
 GROUPS = {"datasets": "Data", "models": "Classifiers", "attacks": "Attacks"}
 # What digests are of, and where the ids of their parts have titles.
 _DIGESTS = {
-    "code": ("Code", "suites"),
-    "attacks": ("Code of attacks", "attacks"),
-    "data": ("Data", "datasets"),
+    "code": ("Code", ("suites", "models")),
+    "attacks": ("Code of attacks", ("attacks",)),
+    "data": ("Data", ("datasets",)),
 }
 
 
@@ -82,10 +82,9 @@ def _method(files: StudyFiles, kind: str, name: str, entry: Tree) -> dict[str, A
     settings = _flat({**(entry.get("settings") or {}), **(entry.get("training") or {})})
     if settings:
         lines.append("Settings: " + ", ".join(settings))
-    if entry.get("epsilons"):
-        budgets = [files.budget(name, epsilon).removeprefix("ε = ") for epsilon in entry["epsilons"]]
-        if any(budgets):
-            lines.append(f"Budgets, {norm_title(entry.get('norm', ''))}: " + ", ".join(budgets))
+    budgets = [files.budget(name, epsilon) for epsilon in entry.get("epsilons") or ()]
+    if any(budgets):
+        lines.append("Budgets: " + ", ".join(budgets) + f" ({norm_title(entry['norm'])})")
     return {"name": name, "title": files.title(kind, name), "lines": lines}
 
 
@@ -111,10 +110,11 @@ def _origins(files: StudyFiles) -> list[dict[str, Any]]:
     return entries
 
 
-def _titled(files: StudyFiles, kind: str, values: Any) -> Any:
+def _titled(files: StudyFiles, kinds: tuple[str, ...], values: Any) -> Any:
     if not isinstance(values, Mapping):
         return values
-    return {files.title(kind, name): part for name, part in values.items()}
+    titles = {k: v for kind in kinds for k, v in files.study["titles"].get(kind, {}).items()}
+    return {titles.get(name, name): part for name, part in values.items()}
 
 
 def _work(facts: Tree) -> str:

@@ -53,26 +53,17 @@ def _headline_of(files: StudyFiles, rows: pd.DataFrame) -> dict[str, Any]:
         for key, own in rows.groupby(["attack", "epsilon"], sort=False)
     }
     shared = {key: counts[0] for key, counts in sizes.items() if len(counts) == 1}
-    columns = [
-        {
-            "name": attack_title(files.study, attack),
-            "details": list(
-                filter(
-                    None,
-                    [
-                        files.budget(attack, epsilon) if attack != "clean" else "",
-                        f"n = {shared[attack, epsilon]:,.0f}"
-                        if (attack, epsilon) in shared
-                        else "",
-                    ],
-                )
-            ),
-        }
-        for attack, epsilon in cells
-    ]
+    # Where the file says under which title a row stands, that title names the budget, too.
+    titles = {}
+    if "column" in rows:
+        keys = zip(rows["attack"], rows["epsilon"], strict=True)
+        titles = dict(zip(keys, rows["column"], strict=True))
+    columns = [_column(files, cell, titles.get(cell), shared.get(cell)) for cell in cells]
     lines = []
     verdicts = files.verdicts()
     for (dataset, scheme, model), own in rows.groupby([*PLACE, "model"], sort=False):
+        # Of an attack that stands in two suites the row on more images is shown.
+        own = own.sort_values("n", kind="stable")
         known = {(cell.attack, cell.epsilon): cell for cell in own.itertuples()}
         mine = verdicts[
             (verdicts["dataset"] == dataset)
@@ -88,6 +79,19 @@ def _headline_of(files: StudyFiles, rows: pd.DataFrame) -> dict[str, Any]:
             }
         )
     return {"columns": columns, "rows": lines}
+
+
+def _column(
+    files: StudyFiles, cell: tuple[str, float], title: str | None, n: float | None
+) -> dict[str, Any]:
+    """A column's name, and its budget and n where all its rows have one."""
+    attack, epsilon = cell
+    budget = "" if title or attack == "clean" else files.budget(attack, epsilon)
+    counted = "" if n is None else f"n = {n:,.0f}"
+    return {
+        "name": title or attack_title(files.study, attack),
+        "details": [detail for detail in (budget, counted) if detail],
+    }
 
 
 def _by_verdict(verdicts: pd.DataFrame) -> list[tuple[str, str]]:

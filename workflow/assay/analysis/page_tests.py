@@ -1,4 +1,4 @@
-"""The page's tables of tests: rankings, differences between classifiers, checks of the evaluation."""
+"""The page's tables of tests: rankings, differences of classifiers, checks of evaluations."""
 
 from __future__ import annotations
 
@@ -58,11 +58,9 @@ def _ranking(files: StudyFiles) -> Table:
         ]
         for row in frame.itertuples()
     ]
-    pooled = (
-        " The second letter is that of the test that pools the images of all splits."
-        if len(letters) > 1
-        else ""
-    )
+    words = " The second letter is McNemar's of the pooled splits." if len(letters) > 1 else ""
+    if "method" in frame and len(frame):
+        words += f" Tests: {', '.join(dict.fromkeys(frame['method'].dropna()))}."
     return _placed(
         files,
         frame,
@@ -71,7 +69,7 @@ def _ranking(files: StudyFiles) -> Table:
         "Classifiers by accuracy under the attacks of the headline; the files hold every attack. "
         "Ranks and letters hold within one attack, data set and split or pool of splits. "
         "Classifiers that share a letter are not significantly different; that does not mean that "
-        f"they are equal.{pooled}",
+        f"they are equal.{words}",
         ["Attack", "Rank", "Classifier", "Accuracy", *letters, "n"],
         rows,
         files.links("statistics/ranking"),
@@ -157,6 +155,7 @@ def _between_splits(
             ),
             p_cell(row.p),
             *_corrected(row, families),
+            "yes" if row.significant else "n.s.",
         ]
         for row in frame.itertuples()
     ]
@@ -168,10 +167,13 @@ def _between_splits(
         f"{len(rows)} of {total} tests: those of the headline's attacks; the files hold all. The "
         "difference is accuracy A minus accuracy B; brackets hold its interval by the method named "
         f"in the row, which allows for the spread over splits. {_correction_words(families)}",
-        ["Attack", "A", "B", "Method", "Splits", "Difference", "p", *_corrected_names(families)],
+        [
+            "Attack", "A", "B", "Method", "Splits", "Difference", "p", *_corrected_names(families),
+            "Significant",
+        ],
         rows,
         files.links("statistics/between_splits"),
-    )
+    )  # fmt: skip
 
 
 def _corrected(row: Any, families: bool) -> list[Cell]:

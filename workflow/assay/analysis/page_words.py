@@ -156,9 +156,8 @@ def _at_place(files: StudyFiles, place: tuple[str, str], rows: pd.DataFrame) -> 
         splits = clean["splits"].max()
         over = f" in {splits:.0f} splits" if splits > 1 else ""
         values = clean.set_index("model")["pooled"]
-        found.append(
-            f"On {clean['samples'].max():,.0f} unperturbed test images{over}, {_told(files, values)}."
-        )
+        images = f"{clean['samples'].max():,.0f} unperturbed test images{over}"
+        found.append(f"On {images}, {_told(files, values)}.")
     accuracies = files.accuracy[
         (files.accuracy["dataset"] == place[0]) & (files.accuracy["scheme"] == place[1])
     ]
@@ -291,7 +290,8 @@ def _published_sentence(
     for norm, epsilon in _radii(files, rows):
         published = _at_radius(own, norm, epsilon).drop_duplicates("model").set_index("model")
         worst = _worst(accuracies, norm, epsilon).drop_duplicates("model").set_index("model")
-        models = [model for model in files.looks if model in published.index.intersection(worst.index)]
+        both = published.index.intersection(worst.index)
+        models = [model for model in files.looks if model in both]
         if not models:
             continue
         old, new = published.loc[models, "pooled"], worst.loc[models, "pooled"]
@@ -300,7 +300,7 @@ def _published_sentence(
         words = _worst_words(worst.loc[models]).replace("Under", "under", 1)
         named = _extremes(old, 2)
         then = _joined([f"{new[model]:.3f}" for model in named])
-        same = "it has" if len(models) == 1 else "the same two have" if len(models) > 2 else "they have"
+        same = {1: "it has", 2: "they have"}.get(len(models), "the same two have")
         return [
             f"Under {attack_title(files.study, attack)}, at {_radius(norm, epsilon)} "
             f"({_counts(published.loc[models])}), {_told(files, old, 2)}; {words} "
@@ -352,12 +352,15 @@ def _verdicts(files: StudyFiles) -> str:
     if set(counts.index) == {"sound"}:
         return f"The evaluation passes every check in all {len(rows)} cases (classifier and norm)."
     order = [word for word in VERDICTS if word in counts]
-    told = _joined([f"{counts[word]} {'is' if counts[word] == 1 else 'are'} {word}" for word in order])
-    doubts = [
-        f"{word}: {_joined(names)}"
-        for word in order
-        if word != "sound" and len(names := _doubtful(files, rows[rows["verdict"] == word])) <= DOUBTS
-    ]
+    verbs = ["is" if counts[word] == 1 else "are" for word in order]
+    told = _joined(
+        [f"{counts[word]} {verb} {word}" for word, verb in zip(order, verbs, strict=True)]
+    )
+    doubts = []
+    for word in order:
+        names = _doubtful(files, rows[rows["verdict"] == word])
+        if word != "sound" and len(names) <= DOUBTS:
+            doubts.append(f"{word}: {_joined(names)}")
     listed = f" ({'; '.join(doubts)})" if doubts else ""
     return f"Of {len(rows)} evaluations (classifier and norm), {told}{listed}; see the checks."
 

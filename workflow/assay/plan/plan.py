@@ -405,9 +405,9 @@ class Plan:
                 if key not in ("overrides", "stand_ins")
             },
             "titles": {
-                # What a substitute stands for has a title, too, though nothing of it runs.
                 kind: {
                     name: catalogue[kind][name]["title"]
+                    # What a scale replaces is still spoken of.
                     for name in [*names[kind], *plan.study["stand_ins"].get(kind, ())]
                 }
                 for kind in names
