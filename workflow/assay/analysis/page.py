@@ -19,6 +19,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
+from assay.analysis.figures import alternative_text, kind_of
 from assay.analysis.ledger import less_in_words
 from assay.analysis.rows import PLACE, several_schemes
 from assay.analysis.style import (
@@ -45,18 +46,6 @@ LEDE = (
     "evaluation itself can be trusted."
 )
 STAND_IN_WARNING = "Stand-ins were used. These are not the paper's numbers:"
-DRAWINGS = {
-    "training_curves": "Line charts",
-    "latent_pca": "Scatter plot",
-    "accuracy_curves": "Line charts with interval bands",
-    "ledger_dumbbell": "Dot plot of printed and reproduced accuracies",
-    "examples": "Grid of images",
-    "compared_examples": "Grid of images",
-    "reconstructions": "Grid of images and imitations",
-    "certified_curves": "Line charts",
-    "mcnemar_matrix": "Matrices of pairs of classifiers",
-}
-PHOTOGRAPHS = ("examples", "compared_examples", "reconstructions")
 BADGES = (
     "sound",
     "suspect",
@@ -560,8 +549,8 @@ class _Study:
             "kind": spec["kind"],
             "title": title,
             "caption": words.read_text(encoding="utf-8").strip() if words.is_file() else "",
-            "alt": f"{DRAWINGS.get(spec['kind'], 'Figure')}: {title}",
-            "drawing": spec["kind"] not in PHOTOGRAPHS,
+            "alt": alternative_text(spec, self.study),
+            "drawing": not kind_of(spec).photograph,
             "source": "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
             "shown": round(width * 4 / 3 * 1.2),
             "width": round(width * 4 / 3),

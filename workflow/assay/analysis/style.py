@@ -17,6 +17,13 @@ STYLE_SHEET = Path(__file__).parents[3] / "report" / "assay.mplstyle"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#a6478a", "#4d5966", "#8c6d1f", "#5b4fc4", "#b3293e")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 
+# Norms in words, and what the analysis names as one where no ball is searched.
+NORMS = {
+    "none": "clean", "clean": "clean", "linf": "L∞", "l2": "L2", "l0": "pixels",
+    "severity": "corruptions", "natural": "corruptions",
+}  # fmt: skip
+WORST_CASE = "worst case "
+
 GREY = "#6b7682"
 FAINT = "#b4bcc6"
 
@@ -65,11 +72,19 @@ def radius_text(epsilon: float) -> str:
 
 
 def attack_title(study: Mapping[str, Any], attack: str) -> str:
-    """An attack's title, or that of the union over a suite."""
+    """An attack's title, or that of a worst case over several attacks.
+
+    Example:
+        >>> attack_title({}, "worst case linf"), attack_title({}, "worst case l2, all attacks")
+        ('Worst case over attacks, L∞', 'Worst case over all attacks, L2')
+    """
+    if attack.startswith(WORST_CASE):
+        norm, _, ending = attack.removeprefix(WORST_CASE).partition(", ")
+        return f"Worst case over {ending or 'attacks'}, {NORMS.get(norm, norm)}"
     suite = attack.removeprefix("all ")
     if suite == attack:
         return title_of(study, "attacks", attack)
-    return f"All of: {title_of(study, 'suites', suite)}"
+    return f"Worst case over “{title_of(study, 'suites', suite)}”"
 
 
 def title_of(study: Mapping[str, Any], kind: str, name: str) -> str:

@@ -631,6 +631,9 @@ def _check_references(
     models = {cell.model for cell in cells}
     suites = configuration.catalogue["suites"]
     attacks = {attack for cell in cells for attack in attacks_of(cell.suite, suites)}
+    entries = configuration.catalogue["attacks"]
+    norms = {entries[name]["norm"] for name in attacks if name in entries}
+    attacks |= {f"worst case {norm}" for norm in norms}
     files = study["reported"]["files"]
     for number, file in enumerate(files):
         folder = configuration.root / "config/reported"
@@ -674,8 +677,14 @@ def _check_references(
                     )
         elif name == "reported" and isinstance(value, str) and value not in files:
             raise unknown("file of the study called", value, files, place, "its reported.files")
+        elif name == "radii":
+            _check_radii(value, _siblings(study, key), datasets, configuration, place)
         elif name == "epsilon" or key == ("saliency", "epsilons"):
-            attack = _sibling(study, key, "attack")
+            # A figure of maps shows the attack that the maps are of.
+            owner = study["saliency"] if key[0] == "figures" else _siblings(study, key)
+            attack = (owner or {}).get("attack")
+            if attack is None:
+                continue  # :func:`_check_figures` says what is missing
             known = sorted(_budgets(attack, datasets, configuration))
             for wanted in value if isinstance(value, list) else [value]:
                 if not any(abs(wanted - epsilon) < 1e-9 for epsilon in known):
@@ -685,6 +694,29 @@ def _check_references(
                         remedy=f"its epsilons are {', '.join(map(str, known))} "
                         "(see config/catalogue/attacks.yaml and the scale's overrides)",
                     )
+
+
+def _check_radii(
+    radii: Iterable[float],
+    figure: Tree,
+    datasets: set[str],
+    configuration: Configuration,
+    place: str,
+) -> None:
+    """Of the radii that a figure draws its attacks are run at one at least."""
+    attacks = [
+        name
+        for name in figure.get("attacks", [figure.get("attack")])
+        if name in configuration.catalogue["attacks"] or name.startswith("all ")
+    ]
+    known = set().union(*(_budgets(name, datasets, configuration) for name in attacks))
+    if known and not any(abs(r - epsilon) < 1e-9 for r in radii for epsilon in known):
+        raise ConfigError(
+            "none of these radii is run",
+            where=place,
+            remedy=f"the attacks' epsilons are {', '.join(map(str, sorted(known)))} "
+            "(see config/catalogue/attacks.yaml and the scale's overrides)",
+        )
 
 
 def _budgets(attack: str, datasets: Iterable[str], configuration: Configuration) -> set[float]:
@@ -761,10 +793,11 @@ def _walk(value: Any, path: tuple = ()) -> Iterable[tuple[tuple, Any]]:
             yield from _walk(part, (*path, index))
 
 
-def _sibling(tree: Any, path: tuple, key: str) -> Any:
+def _siblings(tree: Any, path: tuple) -> Any:
+    """The mapping in which the last key of a path stands."""
     for step in path[:-1]:
         tree = tree[step]
-    return tree[key]
+    return tree
 
 
 def _differences(here: Any, whole: Any, path: str = "") -> dict[str, list]:
