@@ -16,17 +16,20 @@ from assay.analysis.figures.parts import (
     FigureKind,
     Spec,
     Study,
+    at_places,
+    compared_places,
     drawn_radii,
     left_out_in_words,
-    listed,
     models_to_draw,
     names_of,
     nothing_to_draw,
+    other_splits_in_words,
     places_in_words,
     plural,
     span,
     styled,
     undrawn_in_words,
+    verdicts_in_words,
     wrapped,
 )
 from assay.analysis.figures.reported import printed_accuracy, substituted
@@ -48,10 +51,11 @@ class _Panel(NamedTuple):
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """Pooled accuracy against the radius, with Wilson bands; a panel per data set and attack."""
     panels = _panels(spec, study, inputs)
-    columns = min(2, len(panels))
+    # Three panels that belong together stand in one row.
+    columns = 3 if len(panels) == 3 else min(2, len(panels))
     rows = -(-len(panels) // columns)
     width = WIDTH if columns > 1 else WIDTH * 0.86
-    figure = Figure((width, 0.55 + 3.0 * rows), layout="constrained")
+    figure = Figure((width, 0.55 + (3.0 if columns < 3 else 2.6) * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     models = models_to_draw(spec, study, inputs)
     styles = looks([*study.get("headline", {}).get("models", []), *models])
@@ -60,7 +64,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     for axes, panel in zip(grid, panels, strict=False):
         for model in shown:
             _curve(axes, panel.rows[panel.rows["model"] == model], styles[model])
-        for model, known in panel.printed.groupby("ours", sort=False):
+        for (model, _), known in panel.printed.groupby(["ours", "model"], sort=False):
             colour = FAINT if _another(study, panel.dataset, model) else GREY
             axes.plot(
                 known["epsilon"], known["reported"], "--", color=colour, lw=1.1, zorder=1.5,
@@ -70,7 +74,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
         if len(panels) > 1:
             place = ", ".join(where(panel.dataset, panel.scheme))
             title = attack_title(study, panel.attack)
-            axes.set_title(wrapped(f"{place}: {title}" if place else title, 44))
+            axes.set_title(wrapped(f"{place}: {title}" if place else title, 88 // columns))
         axes.set_ylim(-0.02, 1.02)
     radius_axes(grid[: len(panels)], [panel.rows for panel in panels], 0.075 * columns)
     for axes in grid[::columns]:
@@ -120,9 +124,8 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     attacks = list(dict.fromkeys(panel.attack for panel in panels))
     datasets = list(dict.fromkeys(panel.dataset for panel in panels))
     shown = [name for name in models_to_draw(spec, study, inputs) if name in set(rows["model"])]
-    run = inputs.accuracy[
-        inputs.accuracy["attack"].isin(attacks) & inputs.accuracy["dataset"].isin(datasets)
-    ]
+    places = list(dict.fromkeys((panel.dataset, panel.scheme) for panel in panels))
+    run = _run(spec, study, inputs)
     text = (
         f"Accuracy of {names_of(study, 'models', shown)} against the radius of "
         f"{names_of(study, 'attacks', attacks)}, on {names_of(study, 'datasets', datasets)}. "
@@ -137,7 +140,10 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         "Robust accuracy is at most this curve. The bands, 95 % Wilson intervals of the pooled "
         "accuracy, show sampling error only."
     )
-    text += undrawn_in_words(run["epsilon"], rows["epsilon"]) + _printed_in_words(panels, study)
+    text += undrawn_in_words(
+        at_places(run, places)["epsilon"], rows["epsilon"]
+    ) + _printed_in_words(panels, study)
+    text += other_splits_in_words(run, places, study)
     text += _members_in_words(panels)
     missing = [name for name in spec["attacks"] if name not in attacks]
     if missing:
@@ -182,12 +188,11 @@ def _printed_in_words(panels: list[_Panel], study: Study) -> str:
         return ""
     rows = pd.concat([panel.printed for panel in with_print])
     attacks = names_of(study, "attacks", dict.fromkeys(panel.attack for panel in with_print))
-    counts = rows["verdict"].value_counts()
-    found = listed([f"{number} {verdict}" for verdict, number in counts.items()])
     text = (
         " Dashed grey lines with the same hollow markers are the numbers that the paper prints for "
         f"{attacks}, beside the run of that attack. In the ledger, the verdicts on these "
-        f"{len(rows)} printed numbers are: {found}."
+        f"{len(rows)} printed numbers are: "
+        f"{verdicts_in_words(rows['verdict'])}."
     )
     without = [panel.attack for panel in panels if not len(panel.printed)]
     if without:
@@ -214,12 +219,10 @@ def _another(study: Study, dataset: str, model: str) -> bool:
 
 def _panels(spec: Spec, study: Study, inputs: AnalysisInputs) -> list[_Panel]:
     """A panel for each data set, split scheme and attack, in the order of the entry."""
-    models = models_to_draw(spec, study, inputs)
-    shown = inputs.accuracy[inputs.accuracy["model"].isin(models)]
+    shown = _run(spec, study, inputs)
     panels = []
-    for (dataset, scheme), here in shown.groupby(["dataset", "scheme"], sort=False, observed=True):
-        if dataset not in spec.get("datasets", [dataset]):
-            continue
+    for dataset, scheme in compared_places(shown, study):
+        here = at_places(shown, [(dataset, scheme)])
         for attack in spec["attacks"]:
             rows = here[here["attack"] == attack]
             rows = with_start(rows[drawn_radii(rows["epsilon"], spec)])
@@ -229,6 +232,16 @@ def _panels(spec: Spec, study: Study, inputs: AnalysisInputs) -> list[_Panel]:
     if not panels:
         raise nothing_to_draw(spec, f"no outcomes of {spec['attacks']} at these radii")
     return panels
+
+
+def _run(spec: Spec, study: Study, inputs: AnalysisInputs) -> pd.DataFrame:
+    """The accuracies of the entry's attacks, models and data sets, on all splits."""
+    table = inputs.accuracy
+    return table[
+        table["model"].isin(models_to_draw(spec, study, inputs))
+        & table["attack"].isin(spec["attacks"])
+        & table["dataset"].isin(spec.get("datasets", table["dataset"]))
+    ]
 
 
 def _printed(
@@ -241,7 +254,7 @@ def _printed(
 ) -> pd.DataFrame:
     """The printed rows of the models that the panel draws."""
     if "reported" not in spec:
-        return pd.DataFrame(columns=["ours", "epsilon", "reported", "verdict"])
+        return pd.DataFrame(columns=["ours", "model", "epsilon", "reported", "verdict"])
     printed = printed_accuracy(spec, study, inputs, place, attack)
     printed = printed[printed["ours"].isin(rows["model"])]
     return printed[drawn_radii(printed["epsilon"], spec)]

@@ -18,6 +18,7 @@ from assay.analysis.figures.parts import (
     FigureKind,
     Spec,
     Study,
+    compared_places,
     drawn_radii,
     left_out_in_words,
     names_of,
@@ -44,7 +45,7 @@ class _Curve(NamedTuple):
 @styled
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """The share of images certified at a radius, below the accuracy that an attack leaves."""
-    panels = _panels(spec, inputs)
+    panels = _panels(spec, study, inputs)
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(
@@ -91,7 +92,7 @@ def _draw_curve(axes: Axes, curve: _Curve, look: Look) -> None:
 
 
 def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
-    panels = _panels(spec, inputs)
+    panels = _panels(spec, study, inputs)
     curves = [curve for models in panels.values() for curve in models.values()]
     counts = pd.Series([len(curve.radii) for curve in curves])
     rows = pd.concat([curve.attacked for curve in curves])
@@ -124,7 +125,9 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     return Caption(text, f"n = {span(counts)} certified images, {tested(rows)}", datasets, models)
 
 
-def _panels(spec: Spec, inputs: AnalysisInputs) -> dict[tuple[str, str], dict[str, _Curve]]:
+def _panels(
+    spec: Spec, study: Study, inputs: AnalysisInputs
+) -> dict[tuple[str, str], dict[str, _Curve]]:
     """By data set and scheme, by model: what is drawn."""
     found: dict = {}
     for (dataset, split, model), path in sorted(inputs.explained.items()):
@@ -136,7 +139,10 @@ def _panels(spec: Spec, inputs: AnalysisInputs) -> dict[tuple[str, str], dict[st
     panels: dict = {}
     table = inputs.accuracy
     table = table[(table["attack"] == spec["attack"]) & drawn_radii(table["epsilon"], spec)]
-    for place, models in found.items():
+    names = [(*place, model) for place, models in found.items() for model in models]
+    names = pd.DataFrame(names, columns=["dataset", "scheme", "model"])
+    for place in compared_places(names, study):
+        models = found[place]
         here = table[(table["dataset"] == place[0]) & (table["scheme"] == place[1])]
         for model, parts in models.items():
             attacked = with_start(here[here["model"] == model])

@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from assay.analysis.figures.parts import (
-    WIDTH,
     Caption,
     FigureKind,
     Spec,
@@ -15,6 +14,7 @@ from assay.analysis.figures.parts import (
     classes_of,
     drawn_radii,
     for_matplotlib,
+    grid_figure,
     image_counts,
     images_in_words,
     left_out_in_words,
@@ -38,9 +38,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     grid = _Grid(spec, study, inputs)
     rows, columns = grid.images.shape[:2]
     label, line = 1.5, 0.24
-    cell = WIDTH / (columns + label)
-    figure = Figure((WIDTH, rows * (1 + line) * cell))
-    axes = figure.add_axes((0, 0, 1, 1))
+    figure, axes = grid_figure(columns + label, rows * (1 + line))
     for row in range(rows):
         top = row * (1 + line)
         name = "unperturbed" if row == 0 else title_of(study, "models", grid.models[row - 1])

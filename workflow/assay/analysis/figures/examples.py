@@ -8,13 +8,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from assay.analysis.figures.parts import (
-    WIDTH,
     Caption,
     FigureKind,
     Spec,
     Study,
     classes_of,
     for_matplotlib,
+    grid_figure,
     image_counts,
     images_in_words,
     nothing_to_draw,
@@ -35,10 +35,8 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """Images in rows, radii in columns; the prediction stands under each image."""
     grid = _Grid.of(spec, study, inputs)
     rows, columns = grid.images.shape[:2]
-    cell = WIDTH / (columns + 0.2)
-    figure = Figure((WIDTH, (rows * 1.22 + 0.28) * cell))
-    axes = figure.add_axes((0, 0, 1, 1))
     line = 0.22
+    figure, axes = grid_figure(columns + 0.2, rows * (1 + line) + 0.28)
     for row in range(rows):
         top = row * (1 + line)
         for column in range(columns):

@@ -10,20 +10,20 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from assay.analysis.figures.parts import (
+    TALLEST,
     WIDTH,
     Caption,
     FigureKind,
     Spec,
     Study,
-    listed,
     nothing_to_draw,
     span,
     styled,
+    verdicts_in_words,
 )
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.style import COMPARED, FAINT, GREY, radius_text, short_table
 
-TALLEST = 12.0  # inches: more than a printed page cannot be read as one picture
 ROW, HEAD, MARGIN = 0.172, 1.5, 0.85  # inches a row, rows a table's name takes, inches around
 PALE = (FAINT, "s")  # of pairs whose comparison means nothing
 
@@ -121,11 +121,11 @@ def _height(rows: pd.DataFrame) -> float:
 def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     printed, rows = _accuracies(inputs.ledger), _drawn(inputs.ledger)
     measured = len(_measured(inputs.ledger))
-    counts = listed([f"{n} {v}" for v, n in rows["verdict"].value_counts().items()])
     text = (
         "Each printed accuracy (hollow) joined to that of this run (filled) with its 95 % Wilson "
         "interval. Green circle: reproduced. Orange diamond: differs. The number at the right is "
-        f"this run minus print. {len(rows)} printed accuracies are drawn: {counts}."
+        f"this run minus print. {len(rows)} printed accuracies are drawn: "
+        f"{verdicts_in_words(rows['verdict'])}."
     )
     if not rows["verdict"].isin(COMPARED).all():
         text += (
@@ -142,8 +142,9 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         )
     others = len(inputs.ledger) - len(printed)
     text += (
-        f" Not drawn: {len(printed) - measured} printed accuracies without a number of this run, "
-        f"and {others} printed values of other kinds (counts, settings, training curves)."
+        f" Not drawn: {len(printed) - measured or 'no'} printed accuracies without a number of "
+        f"this run, and {others or 'no'} printed values of other kinds (counts, settings, training "
+        "curves)."
         " The rule in the configuration decides what is reproduced, not this picture."
     )
     n = rows["n"].dropna().astype(int)

@@ -10,17 +10,21 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from assay.analysis.figures.parts import (
+    TALLEST,
     WIDTH,
     Caption,
     FigureKind,
     Spec,
     Study,
+    at_places,
+    compared_places,
     left_out_in_words,
     listed,
     models_to_draw,
     names_of,
     nothing_to_draw,
     places_in_words,
+    plural,
     span,
     styled,
     wrapped,
@@ -32,6 +36,8 @@ from assay.analysis.table_parts import p_text
 # By whether the row's model is the better one.
 _DIFFERS = {True: "#cfe8dd", False: "#f6d9c4"}
 MARK = "*"
+COLUMNS, ROW = 2, 3.9  # panels side by side, and inches a row of them takes
+CELLS = ["attack", "dataset", "scheme", "epsilon"]
 HEADLINE, EXPLORATORY = "headline", "exploratory"
 # What a cell's number below the difference is, by the family of its test.
 VALUES = {HEADLINE: "holm_p", EXPLORATORY: "q"}
@@ -51,13 +57,12 @@ class _Panel(NamedTuple):
 @styled
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """For each attack a matrix of pairs of models: difference in accuracy, and its test."""
-    table = _tests(spec, study, inputs)
-    panels = _matrices(table, spec, study)
+    panels = _matrices(_tests(spec, study, inputs)[0], spec, study)
     models = models_to_draw(spec, study, inputs)
-    columns = min(2, len(panels))
+    columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    side = WIDTH / columns
-    figure = Figure((WIDTH, rows * (side * 0.95 + 0.4)), layout="constrained")
+    height = ROW if columns > 1 else WIDTH * 0.95
+    figure = Figure((WIDTH, rows * height), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     names = [wrapped(title_of(study, "models", model), 12) for model in models]
     for axes, panel in zip(grid, panels, strict=False):
@@ -94,7 +99,7 @@ def _cell(axes: Axes, i: int, j: int, pair: _Pair | None) -> None:
 
 
 def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
-    table = _tests(spec, study, inputs)
+    table, others = _tests(spec, study, inputs)
     models = models_to_draw(spec, study, inputs)
     datasets = list(dict.fromkeys(table["dataset"]))
     families = set(table["family"])
@@ -121,6 +126,11 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
             " Cells without a p or q are in no family: the attack is kept for the record, or all "
             "models are equal there."
         )
+    if others:
+        text += (
+            f" {plural(others, 'more panel')} would not fit into {TALLEST:g} inches: the table of "
+            "McNemar's tests has them."
+        )
     splits = list(dict.fromkeys(table["split"]))
     where = "pooled over splits" if splits == ["pooled"] else f"split {listed(splits)}"
     if len(splits) > 1 or splits != ["pooled"]:
@@ -130,10 +140,16 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     return Caption(text + left_out_in_words(spec), counts, datasets, shown)
 
 
-def _tests(spec: Spec, study: Study, inputs: AnalysisInputs) -> pd.DataFrame:
-    """The drawn tests, with the columns ``family`` and ``q``, attack by attack."""
+def _tests(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[pd.DataFrame, int]:
+    """The drawn tests, with the columns ``family`` and ``q``, and how many matrices are not drawn.
+
+    As many matrices are drawn as the tallest figure holds, in the order of the entry's attacks and
+    of their radii.
+    """
     table = inputs.mcnemar
     models = models_to_draw(spec, study, inputs)
+    known = pd.concat([table.assign(model=table[name]) for name in ("model_a", "model_b")])
+    table = at_places(table, compared_places(known[known["model"].isin(models)], study))
     # Repeated splits of one data set are not pooled: the first one is drawn.
     first = table.groupby(["dataset", "scheme"], sort=False)["split"].transform("first")
     table = table[
@@ -148,17 +164,19 @@ def _tests(spec: Spec, study: Study, inputs: AnalysisInputs) -> pd.DataFrame:
     if "family" not in table:
         table = table.assign(family=HEADLINE, q=float("nan"))
     order = {attack: place for place, attack in enumerate(spec["attacks"])}
-    return table.assign(family=table["family"].fillna("")).sort_values(
+    table = table.assign(family=table["family"].fillna("")).sort_values(
         "attack", key=lambda column: column.map(order), kind="stable"
     )
+    number = table.groupby(CELLS, sort=False, observed=True).ngroup()
+    most = COLUMNS * int(TALLEST / ROW)
+    return table[number < most], max(0, int(number.max()) + 1 - most)
 
 
 def _matrices(table: pd.DataFrame, spec: Spec, study: Study) -> list[_Panel]:
     """A panel for each attack, place and radius."""
     where = places_in_words(set(zip(table["dataset"], table["scheme"], strict=True)), study)
     panels = []
-    keys = ["attack", "dataset", "scheme", "epsilon"]
-    for (attack, dataset, scheme, epsilon), cell in table.groupby(keys, sort=False, observed=True):
+    for (attack, dataset, scheme, epsilon), cell in table.groupby(CELLS, sort=False, observed=True):
         place = [] if len(spec.get("datasets", ())) == 1 else where(dataset, scheme)
         title = ", ".join([*place, attack_title(study, attack), f"ε = {radius_text(epsilon)}"])
         pairs = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from assay.analysis.style import attack_title, radius_text, style, title_of
 from assay.foundation.errors import ConfigError
 
 WIDTH = 7.4  # inches: the text width of the page, so that 8 pt are read as 8 pt or more
+LARGEST_CELL = 1.4  # inches: small images gain nothing from more
+TALLEST = 12.0  # inches: more than a printed page cannot be read as one picture
 
 RADIUS_LABELS = {
     "linf": "L∞ radius ε (pixel values in [0, 1])",
@@ -113,6 +116,16 @@ def names_of(study: Study, kind: str, ids: Iterable[str]) -> str:
     return listed([title_of(study, kind, name) for name in ids])
 
 
+def scheme_title(study: Study, scheme: str) -> str:
+    """The title of a split scheme without its number of splits, of which a scale may run fewer.
+
+    Example:
+        >>> scheme_title({"titles": {"splits": {"r": "10 random splits by image"}}}, "r")
+        'random splits by image'
+    """
+    return re.sub(r"^\d+ ", "", title_of(study, "splits", scheme))
+
+
 def tested(rows: pd.DataFrame) -> str:
     """How many test images and splits stand behind each point of some accuracy rows."""
     n, splits = rows["n"].astype(int), rows["splits"].astype(int)
@@ -144,13 +157,25 @@ def image_counts(count: int, splits: int = 1) -> str:
     return f"n = {plural(count, 'image')}; {plural(splits, 'split')}"
 
 
+def verdicts_in_words(verdicts: pd.Series) -> str:
+    """How many rows of a ledger have which verdict.
+
+    Example:
+        >>> verdicts_in_words(pd.Series(["differs", "reproduced", "differs"]))
+        '2 differ and 1 reproduced'
+    """
+    counts = verdicts.value_counts()
+    words = {"differs": "differ"}
+    return listed([f"{n} {words.get(v, v) if n > 1 else v}" for v, n in counts.items()])
+
+
 def places_in_words(places: set[tuple[str, str]], study: Study) -> Callable[[str, str], list[str]]:
     """A function that names a data set and a split scheme, as far as there are several."""
     datasets = {dataset for dataset, _ in places}
 
     def words(dataset: str, scheme: str) -> list[str]:
         named = [title_of(study, "datasets", dataset)] if len(datasets) > 1 else []
-        split = title_of(study, "splits", scheme)
+        split = scheme_title(study, scheme)
         return [*named, split] if len(places) > len(datasets) else named
 
     return words
@@ -163,10 +188,52 @@ def models_to_draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> list[str
     return [model for model in wanted if model in known]
 
 
+def compared_places(rows: pd.DataFrame, study: Study) -> list[tuple[str, str]]:
+    """For each data set the split scheme on which a figure of several models compares them.
+
+    Networks of one data set differ by how it was split, so a figure keeps to one scheme: that on
+    which most of the models exist; among equals the one that the study compares with print
+    (``reported.splits``); then the first in the table.
+
+    Args:
+        rows: with the columns dataset, scheme and model, of the models to draw.
+        study: the study as the plan gives it.
+    """
+    wanted = study.get("reported", {}).get("splits")
+    counts = rows.groupby(["dataset", "scheme"], sort=False, observed=True)["model"].nunique()
+    best: dict[str, tuple] = {}
+    for (dataset, scheme), models in counts.items():
+        rank = models, scheme == wanted
+        if dataset not in best or rank > best[dataset][0]:
+            best[dataset] = rank, scheme
+    return [(dataset, scheme) for dataset, (_, scheme) in best.items()]
+
+
+def at_places(rows: pd.DataFrame, places: Iterable[tuple[str, str]]) -> pd.DataFrame:
+    """The rows of some data sets and split schemes."""
+    wanted = set(places)
+    return rows[[key in wanted for key in zip(rows["dataset"], rows["scheme"], strict=True)]]
+
+
+def other_splits_in_words(
+    rows: pd.DataFrame, places: Sequence[tuple[str, str]], study: Study
+) -> str:
+    """A sentence on the split scheme of a figure, where its data sets were split in others too."""
+    here = rows[rows["dataset"].isin([dataset for dataset, _ in places])]
+    drawn = dict.fromkeys(scheme for _, scheme in places)
+    others = [scheme for scheme in dict.fromkeys(here["scheme"]) if scheme not in drawn]
+    if not others:
+        return ""
+    return (
+        f" Split: {listed([scheme_title(study, name) for name in drawn])}. Also run, and not drawn: "
+        f"{listed([scheme_title(study, name) for name in others])}."
+    )
+
+
 def left_out_in_words(spec: Spec) -> str:
     """A sentence on the models of the entry that the scale leaves out; empty if there are none."""
     titles = spec.get("left_out", ())
-    return f" Not trained at this scale: {listed(titles)}." if titles else ""
+    return f" Left out at this scale: {listed(titles)}." if titles else ""
 
 
 def short_name(name: str, width: int = 9) -> str:
@@ -233,6 +300,18 @@ def one_of_each(labels: np.ndarray, count: int) -> np.ndarray:
 def for_matplotlib(images: np.ndarray) -> np.ndarray:
     """(..., C, H, W) as matplotlib takes them: (..., H, W) grey or (..., H, W, 3)."""
     return images[..., 0, :, :] if images.shape[-3] == 1 else np.moveaxis(images, -3, -1)
+
+
+def grid_figure(columns: float, rows: float) -> tuple[Figure, Axes]:
+    """A figure of square cells and axes that fill it, as wide as the page and no taller than one.
+
+    Args:
+        columns: its width in cells.
+        rows: its height in cells.
+    """
+    cell = min(WIDTH / columns, TALLEST / rows, LARGEST_CELL)
+    figure = Figure((columns * cell, rows * cell))
+    return figure, figure.add_axes((0, 0, 1, 1))
 
 
 def picture(

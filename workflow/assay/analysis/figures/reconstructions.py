@@ -7,13 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from assay.analysis.figures.parts import (
-    WIDTH,
     Caption,
     FigureKind,
     Spec,
     Study,
     classes_of,
     for_matplotlib,
+    grid_figure,
     image_counts,
     images_in_words,
     nothing_to_draw,
@@ -35,10 +35,8 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """Pairs of rows, an image before and after its attack; columns are the classes."""
     grid = _Grid(spec, study, inputs)
     classes = grid.made.shape[2]
-    cell = WIDTH / (classes + 1 + GAP + LEFT)
     height = len(grid.labels) * (2 * (1 + LINE) + BETWEEN) + 0.3
-    figure = Figure((WIDTH, height * cell))
-    axes = figure.add_axes((0, 0, 1, 1))
+    figure, axes = grid_figure(classes + 1 + GAP + LEFT, height)
     axes.text(0.5, 0.18, "image", ha="center", va="center", fontsize=8)
     for k in range(classes):
         place = 1 + GAP + k + 0.5

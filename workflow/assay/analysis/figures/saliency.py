@@ -12,13 +12,13 @@ from assay.analysis.figures.mapped import (
     radius_in_words,
 )
 from assay.analysis.figures.parts import (
-    WIDTH,
     Caption,
     FigureKind,
     Spec,
     Study,
     classes_of,
     for_matplotlib,
+    grid_figure,
     image_counts,
     images_in_words,
     names_of,
@@ -42,10 +42,8 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """Rows are models and images; columns an image and its maps, unperturbed and attacked."""
     found = mapped(spec, study, inputs)
     rows = _rows(spec, found)
-    cell = WIDTH / (2 * HALF + GAP + LEFT)
     height = 0.36 + len(found) * rows * (1 + LINE) + (len(found) - 1) * BETWEEN
-    figure = Figure((WIDTH, height * cell))
-    axes = figure.add_axes((0, 0, 1, 1))
+    figure, axes = grid_figure(2 * HALF + GAP + LEFT, height)
     attacked = f"attacked, ε = {radius_text(found[0].epsilon)}"
     for side, name in enumerate(("unperturbed", attacked)):
         for column, words in enumerate((name, *METHODS.values())):
