@@ -187,7 +187,7 @@ def test_examples_show_as_many_rows_and_columns_as_the_study_asks_for(study, inp
 
 
 def test_examples_show_each_class_before_any_class_twice(study, inputs):
-    from assay.analysis.figure_parts import one_of_each
+    from assay.analysis.figures.parts import one_of_each
 
     assert list(one_of_each(np.array([2, 2, 0, 2, 1, 0]), 4)) == [2, 4, 0, 5]
 

@@ -487,7 +487,10 @@ def test_a_model_that_is_left_out_takes_its_columns_and_pictures_along():
     assert "imitations" in study["figures"]
     assert "imitations_abs" not in study["figures"]
     assert study["figures"]["certified"]["models"] == ["eabs"]
-    assert study["figures"]["figure2_5_l2"]["models"] == ["cnn_adv_linf", "cnn_adv_l2", "eabs"]
+    figure = study["figures"]["figure2_5_l2"]
+    assert figure["models"] == ["cnn", "cnn_adv_linf", "eabs"]
+    assert figure["left_out"] == [configuration.catalogue["models"]["abs"]["title"]]
+    assert "left_out" not in study["figures"]["imitations"]
 
 
 def test_a_part_of_the_grid_that_is_left_out_leaves_the_rest_of_its_block():

@@ -16,6 +16,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from assay.analysis.figures import alternative_text, kind_of
 from assay.analysis.page_cells import cell_html
 from assay.analysis.page_methods import attacks_table, costs_table, methods
 from assay.analysis.page_results import headline, ledger, written
@@ -35,18 +36,6 @@ LEDE = (
     "each accuracy is counted from those. Square brackets hold 95 % Wilson intervals. A verdict "
     "says whether the evaluation itself can be trusted."
 )
-DRAWINGS = {
-    "training_curves": "Line charts",
-    "latent_pca": "Scatter plot",
-    "accuracy_curves": "Line charts with interval bands",
-    "ledger_dumbbell": "Dot plot of printed and reproduced accuracies",
-    "examples": "Grid of images",
-    "compared_examples": "Grid of images",
-    "reconstructions": "Grid of images and imitations",
-    "certified_curves": "Line charts",
-    "mcnemar_matrix": "Matrices of pairs of classifiers",
-}
-PHOTOGRAPHS = ("examples", "compared_examples", "reconstructions")
 FIGURE_FORMATS = {"SVG": "svg", "PDF": "pdf"}
 # Tables of every study that are too long to be shown.
 LINKED = {
@@ -172,8 +161,8 @@ def _figure(files: StudyFiles, name: str, spec: Tree) -> dict[str, Any]:
         "kind": spec["kind"],
         "title": title,
         "caption": words.read_text(encoding="utf-8").strip() if words.is_file() else "",
-        "alt": f"{DRAWINGS.get(spec['kind'], 'Figure')}: {title}",
-        "drawing": spec["kind"] not in PHOTOGRAPHS,
+        "alt": alternative_text(spec, files.study),
+        "drawing": not kind_of(spec).photograph,
         "source": "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
         "shown": round(width * 4 / 3 * 1.2),
         "width": round(width * 4 / 3),

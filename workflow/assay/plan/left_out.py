@@ -48,6 +48,12 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
         part: {name: rest for name, spec in study[part].items() if (rest := _rest(spec, lost))}
         for part in ("tables", "figures")
     }
+    models = configuration.catalogue["models"]
+    for name, spec in shown["figures"].items():
+        # A figure says whom it does not show.
+        absent = [m for m in study["figures"][name].get("models", ()) if m in lost["models"]]
+        if absent:
+            shown["figures"][name] = {**spec, "left_out": [models[m]["title"] for m in absent]}
     words = {
         kind: {
             word: named

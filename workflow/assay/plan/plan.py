@@ -729,8 +729,14 @@ def _check_references(
                     )
         elif name == "reported" and isinstance(value, str) and value not in files:
             raise unknown("file of the study called", value, files, place, "its reported.files")
+        elif name == "radii":
+            _check_radii(value, _siblings(study, key), datasets, configuration, place)
         elif name == "epsilon" or key == ("saliency", "epsilons"):
-            attack = _sibling(study, key, "attack")
+            # A figure of maps shows the attack that the maps are of.
+            owner = study["saliency"] if key[0] == "figures" else _siblings(study, key)
+            attack = (owner or {}).get("attack")
+            if attack is None:
+                continue  # :func:`_check_figures` says what is missing
             known = sorted(
                 set().union(
                     *(
@@ -759,6 +765,29 @@ def _worst_cases(attacks: Iterable[str], configuration: Configuration) -> dict[s
         if norm not in ("none", "severity"):
             found.setdefault(f"{WORST_CASE}{norm}", []).append(attack)
     return found
+
+
+def _check_radii(
+    radii: Iterable[float],
+    figure: Tree,
+    datasets: set[str],
+    configuration: Configuration,
+    place: str,
+) -> None:
+    """Of the radii that a figure draws its attacks are run at one at least."""
+    attacks = [
+        name
+        for name in figure.get("attacks", [figure.get("attack")])
+        if name in configuration.catalogue["attacks"] or name.startswith("all ")
+    ]
+    known = set().union(*(_budgets(name, datasets, configuration) for name in attacks))
+    if known and not any(abs(r - epsilon) < 1e-9 for r in radii for epsilon in known):
+        raise ConfigError(
+            "none of these radii is run",
+            where=place,
+            remedy=f"the attacks' epsilons are {', '.join(map(str, sorted(known)))} "
+            "(see config/catalogue/attacks.yaml and the scale's overrides)",
+        )
 
 
 def _budgets(attack: str, datasets: Iterable[str], configuration: Configuration) -> set[float]:
@@ -835,10 +864,11 @@ def _walk(value: Any, path: tuple = ()) -> Iterable[tuple[tuple, Any]]:
             yield from _walk(part, (*path, index))
 
 
-def _sibling(tree: Any, path: tuple, key: str) -> Any:
+def _siblings(tree: Any, path: tuple) -> Any:
+    """The mapping in which the last key of a path stands."""
     for step in path[:-1]:
         tree = tree[step]
-    return tree[key]
+    return tree
 
 
 def _differences(here: Any, whole: Any, path: str = "") -> dict[str, list]:
