@@ -212,8 +212,8 @@ def test_settings_are_those_of_the_run_and_words_those_of_today(run, kept):
     today = {
         **run[0].study,
         "scale": "other",
-        "attacks": {name: {**entry, "norm": "l2", "source": "reworded"} for name, entry in attacks.items()},
-        "models": {"gbz": {**models["gbz"], "training": {"epochs": 99}, "title": "Reworded"}, "new": {}},
+        "attacks": {k: {**v, "norm": "l2", "source": "reworded"} for k, v in attacks.items()},
+        "models": {"gbz": {**models["gbz"], "training": {}, "title": "Reworded"}, "new": {}},
         "titles": {**run[0].study["titles"], "models": {"gbz": "Reworded", "new": "New"}},
         "scale_facts": {**run[0].study["scale_facts"], "description": "reworded"},
     }  # fmt: skip

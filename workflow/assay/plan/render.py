@@ -59,7 +59,7 @@ def render(
         AssayError: a kept file is missing, damaged or of another version, or a study is unknown.
     """
     given = {"scale": scale} if scale else {}
-    scale = read_configuration({**given, "studies": []}).settings["scale"]
+    scale = read_configuration(given).settings["scale"]
     kept = kept or ROOT / "report" / scale
     out = out or kept
     chosen = list(dict.fromkeys(studies)) or _kept_studies(kept, scale)
