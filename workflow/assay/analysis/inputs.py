@@ -16,12 +16,14 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis import accuracy, checks, costs, defects, distances, statistics
+from assay.analysis.code_age import with_code
 from assay.analysis.effort import effort
 from assay.analysis.ledger import ledger, read_reported
 from assay.analysis.rows import keyed
 from assay.analysis.statistics import Families, Paired
 from assay.analysis.trend import size_trend
 from assay.foundation.files import read_json
+from assay.foundation.kept import IDS
 from assay.foundation.outcomes import OUTCOME_COLUMNS, read_outcomes
 from assay.foundation.provenance import read_provenance
 
@@ -36,7 +38,7 @@ SIZES = ("depth", "parameters", "flops")
 WORDS = (
     "dataset", "scheme", "suite", "attack", "norm", "split", "model", "model_a", "model_b", "note",
     "group", "group_pooled", "method", "family", "check", "status", "sentence", "file", "table",
-    "metric", "verdict", "reason", "compared_with", "members",
+    "metric", "verdict", "reason", "compared_with", "members", "code",
 )  # fmt: skip
 
 
@@ -78,7 +80,9 @@ class AnalysisInputs:
     a study may have tens of millions.
 
     Attributes:
-        manifest: paths by kind, as the plan lists them.
+        manifest: paths by kind, as the plan lists them; under ``kept`` the study's kept outcomes
+            (:class:`assay.foundation.kept.KeptOutcomes`), which stand for the outcome files; under
+            ``earlier`` what is of earlier code (:func:`assay.analysis.code_age.with_code`).
         study: the study with titles, catalogue entries and stand-ins, as the plan gives it.
         written: paths of statistics that another job has computed, by their member's name; with
             them, outcome rows are hardly needed.
@@ -123,13 +127,17 @@ class AnalysisInputs:
             OutcomeError: a file is missing or damaged.
         """
         items = [item for item in self.manifest["outcomes"] if ids.items() <= item.items()]
+        if kept := self.manifest.get("kept"):
+            return kept.read([_key(item) for item in items], columns)
         return read_outcomes((item["path"] for item in items), columns)
 
     @cached_property
     @_written
     def accuracy(self) -> pd.DataFrame:
-        """:func:`assay.analysis.accuracy.accuracy` of the outcomes."""
-        return self._by_suite.accuracy
+        """:func:`assay.analysis.accuracy.accuracy` of the outcomes, with the age of their code."""
+        attacks = self.study.get("attacks", {})
+        norms = {name: entry.get("norm", "") for name, entry in attacks.items()}
+        return with_code(self._by_suite.accuracy, self.manifest.get("earlier", ()), norms)
 
     @cached_property
     @_written
@@ -227,14 +235,13 @@ class AnalysisInputs:
     @_written
     def costs(self) -> pd.DataFrame:
         """:func:`assay.analysis.costs.costs` of the study's trainings and attack jobs."""
-        parts = ("dataset", "split", "model", "suite")
         trained = {
             key: frame.seconds.sum() for key, frame in self.history.items() if "seconds" in frame
         }
         return costs.costs(
             self.accuracy,
             self.durations,
-            _peaks(self._files("outcomes", "benchmark", ids=parts)),
+            _peaks(self._files("outcomes", "benchmark", ids=IDS)),
             trained,
             _peaks(self._files("models", "benchmark")),
             {key: facts.get("parameters") for key, facts in self.facts.items()},
@@ -334,19 +341,21 @@ class AnalysisInputs:
     @cached_property
     def examples(self) -> dict[Key, Path]:
         """Paths of example images by (dataset, split, model, suite)."""
-        return self._files("outcomes", "examples", ids=("dataset", "split", "model", "suite"))
+        return self._files("outcomes", "examples", ids=IDS)
 
     @cached_property
     def durations(self) -> dict[Key, float]:
         """Seconds that each attack job took, where its file says so, by (…, suite)."""
-        found = {}
-        for item in self.manifest["outcomes"]:
-            seconds = read_provenance(item["path"]).get("seconds")
-            if seconds is not None:
-                found[tuple(item[name] for name in ("dataset", "split", "model", "suite"))] = (
-                    seconds
-                )
-        return found
+        seconds = {key: made.get("seconds") for key, made in self.made.items()}
+        return {key: value for key, value in seconds.items() if value is not None}
+
+    @cached_property
+    def made(self) -> dict[Key, dict[str, Any]]:
+        """What each outcome file says about its making, by (dataset, split, model, suite)."""
+        items, kept = self.manifest["outcomes"], self.manifest.get("kept")
+        if kept:
+            return {_key(item): kept.made(_key(item)) for item in items}
+        return {_key(item): read_provenance(item["path"]) for item in items}
 
     @cached_property
     def leakage(self) -> pd.DataFrame:
@@ -476,6 +485,10 @@ def _updates(facts: Tree) -> int | None:
     if not batch or not facts.get("epochs"):
         return None
     return facts["epochs"] * math.ceil(facts["train_n"] / batch)
+
+
+def _key(item: Mapping[str, str]) -> Key:
+    return tuple(item[name] for name in IDS)
 
 
 def _peaks(paths: Mapping[Key, Path]) -> dict[Key, float]:

@@ -42,7 +42,6 @@ def origins(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
     """
     manifest = inputs.manifest
     places = {
-        "outcomes": [item["path"] for item in manifest["outcomes"]],
         "models": [item["facts"] for item in manifest["models"]],
         "features": [item["path"] for item in manifest["features"]],
         "explained": [item["path"] for item in manifest.get("explained", ())],
@@ -56,6 +55,7 @@ def origins(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
         "study": inputs.study["name"],
         "scale": inputs.scale,
         "seed": inputs.seed,
+        "outcomes": together(inputs.made.values(), GROUPS["outcomes"]),
         # Models that borrow weights share a file.
         **{
             kind: together(map(read_provenance, dict.fromkeys(paths)), GROUPS[kind])

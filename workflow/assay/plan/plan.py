@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from assay.analysis.kept import FILES
 from assay.analysis.ledger import read_reported
 from assay.analysis.style import WORST_CASE
 from assay.data.kinds import reader_of
@@ -300,10 +301,15 @@ class Plan:
         """The outcome files that a study's analysis reads."""
         return [item["path"] for item in self.manifest(study)["outcomes"]]
 
+    def kept_files(self, study: str) -> list[str]:
+        """The files that are kept with a study's report, which the report is made from."""
+        return [f"report/{self.scale}/{study}/{name}" for name in FILES]
+
     def record_files(self, study: str) -> list[str]:
         """What a study's analysis reads beside outcomes: histories, facts, features, leakage."""
         manifest = self.manifest(study)
         return [
+            *(item["examples"] for item in manifest["outcomes"]),
             *dict.fromkeys(
                 item[key] for item in manifest["models"] for key in ("history", "facts")
             ),
@@ -402,7 +408,7 @@ class Plan:
             "scale_facts": {
                 key: value
                 for key, value in self.configuration.scale.items()
-                if key not in ("overrides", "stand_ins")
+                if key not in ("overrides", "stand_ins", "kept_megabytes")
             },
             "titles": {
                 kind: {
