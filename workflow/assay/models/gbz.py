@@ -21,6 +21,7 @@ from assay.models.latent import (
     Encoder,
     Gaussian,
     class_head,
+    effective_share,
     kl_to_standard,
     log_mean_probability,
     log_ratio_to_standard,
@@ -134,6 +135,36 @@ class GBZ(Classifier):
         images = resized(images, self.input_size)
         posterior = self._posterior(images)
         return self._bayes(images, posterior, sample(posterior, self.samples, generator))[1]
+
+    @torch.no_grad()
+    def importance_terms(
+        self, images: Tensor, n: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        if self.inference != "bayes":
+            return super().importance_terms(images, n, generator)
+        images = resized(images, self.input_size)
+        posterior = self._posterior(images)
+        pieces = []
+        # As many decodings at once as one decision takes.
+        for start in range(0, n, self.samples):
+            codes = sample(posterior, min(self.samples, n - start), generator)
+            terms, common = self._log_terms(images, posterior, codes)
+            pieces.append(terms.double() + common.double())
+        return torch.cat(pieces)
+
+    def effective_samples(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """How many of the `samples` count: effective sample size of the decided class, (B,).
+
+        (sum w)^2 / sum w^2 of the weights w_k = p(x, y, z_k) / q(z_k|x[, y]) as a share of
+        `samples`, in (0, 1]; at 1 / `samples` a single draw decides.
+
+        Raises:
+            ModelError: the model does not decide by Bayes' rule.
+        """
+        terms = self.importance_terms(images, self.samples, generator)
+        decided = terms.logsumexp(dim=0).argmax(dim=1)
+        chosen = decided.expand(len(terms), -1)[..., None]
+        return effective_share(terms.gather(2, chosen).squeeze(2)).float()
 
     def training_loss(
         self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
@@ -272,6 +303,15 @@ class GBZ(Classifier):
         Returns:
             log p(y|x), (B, K), and log p(x), (B,).
         """
+        terms, common = self._log_terms(images, posterior, codes)
+        joint = terms.logsumexp(dim=0) - math.log(len(codes))
+        log_px = joint.logsumexp(dim=-1)
+        return joint - log_px[:, None], log_px + common.flatten()
+
+    def _log_terms(
+        self, images: Tensor, posterior: Gaussian, codes: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """s_ck of `_bayes` less what is common to an image's, (n, B, K), and that, (1, B, 1)."""
         pixels = images.flatten(1)
         log_class = functional.log_softmax(self.classifier(codes), dim=-1)
         if self.encoder_sees_class:
@@ -283,6 +323,4 @@ class GBZ(Classifier):
         # Thousands of nats are common to all classes: without them the classes' difference
         # keeps float32's full precision.
         common = log_weight.detach().amax(dim=(0, 2), keepdim=True)
-        joint = (log_weight - common + log_class).logsumexp(dim=0) - math.log(len(codes))
-        log_px = joint.logsumexp(dim=-1)
-        return joint - log_px[:, None], log_px + common.flatten()
+        return log_weight - common + log_class, common
