@@ -42,7 +42,7 @@ def test_every_image_has_a_share_and_estimates_that_grow_with_the_samples(
 ):
     indices = np.array([3, 1, 17, 8, 11])
     found = health(model(encoder_sees_class=sees_class), images, labels, indices)
-    assert found["samples"] == 10
+    assert found["per_decision"] == 10
     assert found["sweep"].tolist() == [1, 10, 100]
     assert found["effective"].shape == (5,)
     assert (found["effective"] >= 1 / 10 - 1e-9).all()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from assay.evaluation.trained import on_device
+from assay.foundation.errors import ModelError
 from assay.foundation.progress import progress
 from assay.foundation.seeds import seed_for
 from assay.models.base import Classifier
@@ -40,7 +41,8 @@ def importance_health(
         sweep: S numbers of samples, at least 1 each.
 
     Returns:
-        ``samples`` () and ``sweep`` (S,), int64: how many a decision takes, and which were tried.
+        ``per_decision`` () and ``sweep`` (S,), int64: how many samples a decision takes, and which
+        numbers were tried.
         ``effective`` (M,): the effective sample size of the decided class at `samples`, as a share
         of it in (0, 1]. For each number tried, in nats: ``log_px`` (S, M) estimates of log p(x),
         ``log_pxy`` (S, M) of log p(x, y) at the label, and ``prediction`` (S, M) int64, the
@@ -49,6 +51,8 @@ def importance_health(
     Raises:
         ModelError: the model takes no importance samples.
     """
+    if not hasattr(model, "importance_terms"):
+        raise ModelError("the model takes no importance samples", where=type(model).__name__)
     model = model.to(device).eval().requires_grad_(False)
     samples = int(getattr(model, "samples", 1))
     most = max(*sweep, samples)
@@ -62,7 +66,7 @@ def importance_health(
         for name, value in _estimates(terms, truth[part], samples, sweep).items():
             found.setdefault(name, []).append(value.cpu())
     return {
-        "samples": np.int64(samples),
+        "per_decision": np.int64(samples),
         "sweep": np.asarray(sweep, np.int64),
         "labels": labels[indices].astype(np.int64),
         **{name: torch.cat(values, dim=-1).numpy() for name, values in found.items()},

@@ -124,24 +124,6 @@ class Classifier(nn.Module, ABC):
         """
         raise ModelError("the model has no certificate", where=type(self).__name__)
 
-    def importance_terms(
-        self, images: Tensor, n: int, generator: torch.Generator | None = None
-    ) -> Tensor:
-        """The terms whose mean over n importance samples estimates p(x, y), in logarithms.
-
-        Args:
-            images: (B, C, H, W) in [0, 1].
-            n: importance samples per image (and class, where each has its own).
-            generator: draws them.
-
-        Returns:
-            (n, B, K) float64, in nats.
-
-        Raises:
-            ModelError: the model takes no importance samples.
-        """
-        raise ModelError("the model takes no importance samples", where=type(self).__name__)
-
     def diverges(self, means: Mapping[str, float]) -> str | None:
         """What is wrong with a training whose epoch ended at these mean parts of the loss.
 

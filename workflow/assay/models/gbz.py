@@ -8,12 +8,14 @@ is said by each entry of ``config/catalogue/models.yaml``; the science is in ``d
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from assay.attacks.victim import View
+from assay.foundation.errors import ModelError
 from assay.models.base import Classifier, choice, correct, resized
 from assay.models.latent import (
     HIDDEN,
@@ -121,6 +123,9 @@ class GBZ(Classifier):
             ]
         )
 
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts(), "kernel_size": self.decoder[-1].kernel_size[0]}
+
     def features(self, images: Tensor) -> Tensor:
         """The mean of q(z|x), (B, D); averaged over classes where the encoder sees one."""
         mean, _ = self._posterior(resized(images, self.input_size))
@@ -140,8 +145,25 @@ class GBZ(Classifier):
     def importance_terms(
         self, images: Tensor, n: int, generator: torch.Generator | None = None
     ) -> Tensor:
+        """The terms whose mean over n importance samples estimates p(x, y), in logarithms.
+
+        Args:
+            images: (B, C, H, W) in [0, 1].
+            n: importance samples per image (and class, where the encoder sees it).
+            generator: draws them.
+
+        Returns:
+            (n, B, K) float64, in nats.
+
+        Raises:
+            ModelError: the model does not decide by Bayes' rule.
+        """
         if self.inference != "bayes":
-            return super().importance_terms(images, n, generator)
+            raise ModelError(
+                "the model takes no importance samples",
+                where="settings.inference",
+                remedy="inference: bayes decides by Bayes' rule",
+            )
         images = resized(images, self.input_size)
         posterior = self._posterior(images)
         pieces = []
