@@ -15,9 +15,7 @@ from assay.analysis.checks.report import (
     THRESHOLDS,
     checks,
     evaluations,
-    norm_of,
     verdict,
-    with_verdicts,
 )
 
 __all__ = [
@@ -35,7 +33,5 @@ __all__ = [
     "evaluations",
     "importance_check",
     "lint_display",
-    "norm_of",
     "verdict",
-    "with_verdicts",
 ]

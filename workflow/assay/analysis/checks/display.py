@@ -26,7 +26,9 @@ def lint_display(
 
     Args:
         rows: the accuracy rows that it shows: dataset, scheme, model, suite, attack, norm, epsilon,
-            n, samples, pooled, and ``clean``: the clean accuracy of the same images.
+            n, samples, pooled, and ``clean``: the clean accuracy of the same images. With the
+            column ``clean_shown``: the clean accuracy that stands beside the row, where it is not
+            that of the model's clean row.
         titles: titles by kind (``attacks``, ``models``) and id, for the sentences.
         says_n: whether each cell says its number of images.
 
@@ -91,6 +93,8 @@ def _above_shown_clean(rows: pd.DataFrame, status: str) -> pd.DataFrame:
     shown = rows[rows.norm == CLEAN].groupby([*PLACE, "model"], observed=True).pooled.min()
     beside = rows.merge(shown.rename("shown"), on=[*PLACE, "model"], how="left").shown
     beside.index = rows.index
+    if "clean_shown" in rows:
+        beside = rows.clean_shown.fillna(beside)
     other_images = (rows.clean - beside).abs() > TOLERANCE
     above = rows[rows.norm.isin(BALLS) & other_images & (rows.pooled - beside > TOLERANCE)]
     sentences = [

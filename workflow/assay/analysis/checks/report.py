@@ -206,23 +206,6 @@ def verdict(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*names, "verdict", "because"])
 
 
-def norm_of(norm: pd.Series) -> pd.Series:
-    """The norm of verdicts (linf | l2 | l0 | natural | clean) of each norm of outcomes."""
-    return norm.astype(object).map(VERDICT_NORMS)
-
-
-def with_verdicts(rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy rows with ``verdict`` and ``because`` of their own norm, NaN where none is known.
-
-    Args:
-        rows: rows with dataset, scheme, model and norm, as outcomes name it.
-        verdicts: the frame of :func:`verdict`.
-    """
-    keys = [*PLACE, "model", "norm"]
-    joined = rows.assign(norm=norm_of(rows.norm)).merge(verdicts, on=keys, how="left")
-    return rows.assign(verdict=joined.verdict.to_numpy(), because=joined.because.to_numpy())
-
-
 def evaluations(outcomes: pd.DataFrame) -> Counter[tuple[str, str, str, str]]:
     """How many evaluations (split, image, budget) any model had, by :data:`ATTACKED`."""
     rows = keyed(outcomes)
