@@ -135,7 +135,7 @@ def ledger_summary(files: StudyFiles) -> str:
     counts = files.ledger["verdict"].value_counts()
     known = ("reproduced", "differs", "not run", "not comparable")
     compared = counts.get("reproduced", 0) + counts.get("differs", 0)
-    others = "".join(f", {n} are “{word}”" for word, n in counts.items() if word not in known)
+    others = "".join(f"; {word}: {n}" for word, n in counts.items() if word not in known)
     told = (
         f": {counts.get('reproduced', 0)} are reproduced, {counts.get('differs', 0)} differ"
         f"{less_in_words(files.ledger)}"
@@ -144,8 +144,8 @@ def ledger_summary(files: StudyFiles) -> str:
     )
     return (
         f"This run can check {compared or 'none'} of {len(files.ledger)} printed values{told}. "
-        f"{counts.get('not run', 0)} were not run, "
-        f"{counts.get('not comparable', 0)} are not comparable{others}."
+        f"Not run: {counts.get('not run', 0)}; not comparable: "
+        f"{counts.get('not comparable', 0)}{others}."
     )
 
 
@@ -217,9 +217,8 @@ def _worst_sentence(files: StudyFiles, worst: pd.DataFrame, norm: str, epsilon: 
 def _worst_words(worst: pd.DataFrame) -> str:
     if worst["over"].isna().all():
         return "Under the strongest attack on each classifier"
-    return f"Under the worst case over {_range(worst['over'])} attack" + "s" * (
-        worst["over"].max() > 1
-    )
+    plural = "s" if worst["over"].max() > 1 else ""
+    return f"Under the worst case over {_range(worst['over'])} attack{plural}"
 
 
 def _clean_words(worst: pd.DataFrame) -> str:
@@ -333,7 +332,7 @@ def _joined(words: list[str]) -> str:
 
 def _radius(norm: str, epsilon: float) -> str:
     if norm == "l0":
-        return f"{epsilon:g} pixel" + "s" * (epsilon != 1)
+        return f"{epsilon:g} pixel{'s' if epsilon != 1 else ''}"
     return f"{norm_title(norm)} ε = {radius_text(epsilon)}"
 
 
