@@ -19,6 +19,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup, escape
 
+from assay.analysis.code_age import EARLIER
 from assay.analysis.ledger import less_in_words
 from assay.analysis.rows import PLACE, several_schemes
 from assay.analysis.style import (
@@ -312,7 +313,17 @@ class _Study:
             if verdicts
             else "No check casts doubt on the evaluation of any classifier."
         )
-        return [*sentences, self._ledger_summary()]
+        return [*sentences, *self._earlier_code(), self._ledger_summary()]
+
+    def _earlier_code(self) -> list[str]:
+        """How many numbers of the headline today's code has not computed, if any."""
+        count = int((self.headline.get("code", pd.Series(dtype=object)) == EARLIER).sum())
+        if not count:
+            return []
+        return [
+            f"{count} of the {len(self.headline)} accuracies in the headline were computed with an "
+            "earlier version of the code; the column code of its CSV file names them."
+        ]
 
     def _ledger_summary(self) -> str:
         counts = self.ledger["verdict"].value_counts()
