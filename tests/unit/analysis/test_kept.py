@@ -157,6 +157,27 @@ def test_an_image_that_an_attack_did_not_see_stays_unknown(run):
     assert np.isfinite(found[[0, 0, 1], [0, 1, 0]]).all()
 
 
+def test_maps_and_images_under_saliency_keep_their_shades(run):
+    full, folder = run
+    with again(run, folder) as manifest:
+        for key, path in AnalysisInputs(manifest, full.study).saliency.items():
+            with np.load(path) as thumbs, np.load(full.saliency[key]) as stored:
+                assert set(thumbs.files) == set(stored.files)
+                # Two images of each network are drawn.
+                shown = thumbs["images"], stored["images"][:, :2]
+                np.testing.assert_allclose(*shown, atol=0.002)
+                for name in ("maps/gradient", "maps/integrated_gradients"):
+                    np.testing.assert_allclose(thumbs[name], stored[name][:, :2], atol=0.005)
+                np.testing.assert_array_equal(thumbs["epsilons"], stored["epsilons"])
+                # Distances between images decide where t-SNE puts them.
+                for before, after in zip(stored["features"], thumbs["features"], strict=True):
+                    near, same = (
+                        np.linalg.norm(np.diff(each.astype(float), axis=0), axis=1)
+                        for each in (before, after)
+                    )
+                    np.testing.assert_allclose(same, near, rtol=0.05)
+
+
 def test_the_same_run_gives_the_same_bytes(run, tmp_path):
     full, folder = run
     keep_study(full.manifest, full.study, tmp_path)

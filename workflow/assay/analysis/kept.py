@@ -48,6 +48,8 @@ FACTS = {
 }  # fmt: skip
 WHOLE = ("scale", "seed", "stand_ins", "scale_facts")
 BY_NAME = ("scaled", "access")
+# Of a figure, what decides which images it shows.
+DRAWN = ("kind", "attack", "model", "models", "rows")
 # What a scale says of itself in words.
 SCALE_WORDS = ("title", "description")
 
@@ -219,7 +221,7 @@ def run_facts(study: Tree) -> dict[str, Any]:
             for kind, facts in FACTS.items()
         },
         "figures": {
-            name: {key: figure[key] for key in ("attack", "model", "models") if key in figure}
+            name: {key: figure[key] for key in DRAWN if key in figure}
             for name, figure in study.get("figures", {}).items()
         },
     }

@@ -39,7 +39,14 @@ def shown(kind: str, item: Tree, stored: Mapping[str, np.ndarray], study: Tree) 
             return {}
         common = [n for n in names if "/" not in n or n.startswith("clean/")]
         names = [*common, *chosen]
-    return {name: stored[name] for name in dict.fromkeys(names)}
+    found = {name: stored[name] for name in dict.fromkeys(names)}
+    if kind == "saliency":
+        figures = study.get("figures", {}).values()
+        rows = max((f.get("rows", 2) for f in figures if f.get("kind") == kind), default=0)
+        for name in found:
+            if name == "images" or name.startswith("maps/"):
+                found[name] = found[name][:, :rows]
+    return found
 
 
 def _drawn(study: Tree, model: str) -> set[str]:
@@ -64,12 +71,12 @@ def packed(arrays: Mapping[str, np.ndarray]) -> Arrays:
             steps, size = _steps(array.astype(np.float32) - clean, axes=(-3, -2, -1))
             found |= {f"{name}@change": steps, f"{name}@size": size}
         elif last in ("images", "reconstructions"):
-            found[f"{name}@bytes"] = np.round(array.astype(np.float32).clip(0, 1) * 255).astype(
-                "u1"
-            )
+            shades = np.round(array.astype(np.float32).clip(0, 1) * 255)
+            found[f"{name}@bytes"] = _neighbours_apart(shades.astype(np.uint8))
         elif name.startswith("maps/"):
             steps, size = _steps(array.astype(np.float32), axes=(-2, -1))
-            found |= {f"{name}@steps": steps, f"{name}@size": size}
+            found[f"{name}@map"] = _neighbours_apart(steps.view(np.uint8))
+            found[f"{name}@size"] = size
         elif name == "features":
             # Of several versions of the images: t-SNE looks at distances alone.
             values = _reduced(array) if array.ndim == 3 else array.astype(np.float32)
@@ -94,7 +101,10 @@ def unpacked(arrays: Mapping[str, np.ndarray]) -> Arrays:
         elif how == "text":
             found[plain] = np.array(array.tobytes().decode())
         elif how == "bytes":
-            found[plain] = array.astype(np.float32) / np.float32(255)
+            found[plain] = _neighbours_added(array).astype(np.float32) / np.float32(255)
+        elif how == "map":
+            steps = _neighbours_added(array).view(np.int8)
+            found[plain] = steps * (arrays[f"{plain}@size"] / np.float32(127))
         elif how in ("change", "steps"):
             found[plain] = array * (arrays[f"{plain}@size"] / np.float32(127))
     for name in arrays:
@@ -113,6 +123,31 @@ def _steps(values: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.nd
     size = np.abs(np.where(known, values, 0)).max(axis=axes, keepdims=True).astype(np.float32)
     steps = np.round(np.where(known, values, 0) / np.where(size > 0, size, 1) * 127)
     return steps.astype(np.int8), np.where(known.all(axis=axes, keepdims=True), size, np.nan)
+
+
+def _neighbours_apart(values: np.ndarray) -> np.ndarray:
+    """Bytes as differences, which compress better: to the left, or to the version before.
+
+    Args:
+        values: (…, H, W) uint8; with five axes, (V, …, H, W), of versions that differ little.
+
+    Returns:
+        Same shape, uint8, modulo 256.
+    """
+    apart = values.copy()
+    apart[..., 1:] -= values[..., :-1]
+    if values.ndim == 5:
+        apart[1:] = values[1:] - values[:-1]
+    return apart
+
+
+def _neighbours_added(apart: np.ndarray) -> np.ndarray:
+    """What :func:`_neighbours_apart` was given."""
+    if apart.ndim != 5:
+        return apart.cumsum(axis=-1, dtype=np.uint8)
+    versions = apart.copy()
+    versions[:1] = apart[:1].cumsum(axis=-1, dtype=np.uint8)
+    return versions.cumsum(axis=0, dtype=np.uint8)
 
 
 def _reduced(features: np.ndarray) -> np.ndarray:
