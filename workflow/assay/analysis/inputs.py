@@ -225,11 +225,31 @@ class AnalysisInputs:
         )  # fmt: skip
         return pd.concat(
             (
-                checks.checks(self.outcomes(checks.NEEDED, **ids), *rest)
+                checks.checks(
+                    self.outcomes(checks.NEEDED, **ids), *rest, importance=self._importance(**ids)
+                )
                 for ids in self._parts("dataset", "model")
             ),
             ignore_index=True,
         )
+
+    def _importance(self, dataset: str, model: str) -> pd.DataFrame | None:
+        """Effective sample sizes of a model that decides by importance sampling, else None.
+
+        They are those of the most samples that were tried: of few, even one is a large share.
+        """
+        tables = []
+        for key, path in self._files("importance", "path").items():
+            if (key[0], key[2]) == (dataset, model):
+                with np.load(path) as stored:
+                    ids = {"dataset": dataset, "split": key[1], "model": model}
+                    most = int(stored["sweep"].argmax())
+                    tables.append(
+                        pd.DataFrame(
+                            {**ids, "sample": stored["samples"], "ess": stored["share"][most]}
+                        )
+                    )
+        return pd.concat(tables, ignore_index=True) if tables else None
 
     @cached_property
     @_written

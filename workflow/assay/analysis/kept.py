@@ -18,6 +18,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+import pandas as pd
 
 from assay.analysis import thumbnails
 from assay.foundation.errors import AssayError
@@ -36,6 +37,8 @@ ARRAYS = {
     "features": "path",
     "explained": "path",
     "saliency": "path",
+    "importance": "path",
+    "leaks": "path",
 }
 # What a catalogue entry is to the run; all else are words for readers.
 FACTS = {
@@ -134,7 +137,8 @@ def kept_run(folder: Path | str, manifest: Tree) -> Iterator[dict[str, Any]]:
                 if kind != "outcomes" or tuple(item[name] for name in IDS) in known
             ]
         for kind, member in (("features", "path"), ("explained", "path"), ("saliency", "path"),
-                             ("leakage", "path"), ("models", "facts")):  # fmt: skip
+                             ("importance", "path"), ("leakage", "path"), ("leaks", "path"),
+                             ("models", "facts")):  # fmt: skip
             found[kind] = [item for item in found.get(kind, ()) if member in item]
         yield found
 
@@ -260,8 +264,12 @@ def _measurements(manifest: Tree, study: Tree) -> dict[str, np.ndarray]:
             path = item.get(member)
             if not path or not Path(path).is_file():
                 continue
-            with np.load(path) as stored:
-                shown = thumbnails.shown(kind, item, stored, study)
+            if path.endswith(".parquet"):
+                table = pd.read_parquet(path)
+                shown = {name: table[name].to_numpy() for name in table}
+            else:
+                with np.load(path) as stored:
+                    shown = thumbnails.shown(kind, item, stored, study)
             found |= {f"{path}:{name}": array for name, array in thumbnails.packed(shown).items()}
     return found
 
@@ -291,7 +299,11 @@ class _Unpacked:
             else:
                 names = self._members[wanted]
                 packed = {name: self._arrays[f"{wanted}:{name}"] for name in names}
-                np.savez(target, **thumbnails.unpacked(packed))
+                arrays = thumbnails.unpacked(packed)
+                if wanted.endswith(".parquet"):
+                    pd.DataFrame(arrays).to_parquet(target)
+                else:
+                    np.savez(target, **arrays)
             self._paths[wanted] = str(target)
         return self._paths[wanted]
 

@@ -44,7 +44,8 @@ def importance_health(
         ``per_decision`` () and ``sweep`` (S,), int64: how many samples a decision takes, and which
         numbers were tried.
         ``effective`` (M,): the effective sample size of the decided class at `samples`, as a share
-        of it in (0, 1]. For each number tried, in nats: ``log_px`` (S, M) estimates of log p(x),
+        of it in (0, 1]. For each number tried: ``share`` (S, M), the same at that number; and in
+        nats ``log_px`` (S, M) estimates of log p(x),
         ``log_pxy`` (S, M) of log p(x, y) at the label, and ``prediction`` (S, M) int64, the
         decision. ``labels`` (M,) int64.
 
@@ -83,7 +84,14 @@ def _estimates(
     own = labels.expand(len(sweep), -1)[..., None]
     return {
         "effective": effective_share(first.gather(2, decided).squeeze(2)),
+        "share": torch.stack([_share(terms[:n], joint[s]) for s, n in enumerate(sweep)]),
         "log_px": joint.logsumexp(dim=2),
         "log_pxy": joint.gather(2, own).squeeze(2),
         "prediction": joint.argmax(dim=2),
     }
+
+
+def _share(terms: Tensor, joint: Tensor) -> Tensor:
+    """(B,) the effective share of terms (n, B, K) for the class that joint (B, K) decides on."""
+    decided = joint.argmax(dim=1).expand(len(terms), -1)[..., None]
+    return effective_share(terms.gather(2, decided).squeeze(2))
