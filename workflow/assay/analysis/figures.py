@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 
 from assay.analysis import array_figures as arrays
 from assay.analysis import saliency
+from assay.analysis.families import EXPLORATORY
 from assay.analysis.figure_parts import (
     RADIUS_LABELS,
     WIDTH,
@@ -259,7 +260,7 @@ def _batch_of(rows: pd.DataFrame) -> int:
 
 @styled
 def mcnemar_matrix(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
-    """For each attack a matrix of pairs of models: difference in accuracy and Holm's p-value."""
+    """For each attack a matrix of pairs of models: difference in accuracy and corrected p-value."""
     panels = _mcnemar_panels(spec, study, inputs)
     models = _models(spec, study, inputs)
     columns = min(2, len(panels))
@@ -303,8 +304,9 @@ def _mcnemar_matrix_caption(spec: Spec, study: Study, inputs: AnalysisInputs) ->
     table = table[[name in spec.get("datasets", [name]) for name in table["dataset"]]]
     return (
         "Row minus column: the difference in accuracy, in points, on the same images, and below it "
-        "McNemar's exact p-value after Holm's correction over all pairs, attacks and budgets of "
-        "the data set. Coloured and bold where it is below 0.05: green where the model of the row "
+        "McNemar's exact p-value after correction: Holm's for the comparisons of the headline, "
+        "Benjamini and Hochberg's for all others. A dash: the test is in no family and is not "
+        "corrected. Coloured and bold where it is below 0.05: green where the model of the row "
         "is better, orange where that of the column is. White does not mean equal: with so few "
         "images only large differences show.",
         f"n = {span(table['n'].astype(int))} images"
@@ -315,7 +317,7 @@ def _mcnemar_matrix_caption(spec: Spec, study: Study, inputs: AnalysisInputs) ->
 def _mcnemar_panels(
     spec: Spec, study: Study, inputs: AnalysisInputs
 ) -> list[tuple[str, dict[tuple[str, str], tuple[float, float, bool]]]]:
-    """A title and {(row, column): (difference, p, significant)} for each attack and budget."""
+    """A title and {(row, column): (difference, corrected p, significant)} of each panel."""
     table = inputs.mcnemar
     # Repeated splits of one data set are not pooled: the first one is drawn.
     first = table.groupby(["dataset", "scheme"], sort=False)["split"].transform("first")
@@ -332,8 +334,9 @@ def _mcnemar_panels(
             title = ", ".join([*place, attack_title(study, attack), f"ε = {radius_text(epsilon)}"])
             pairs = {}
             for row in cell.itertuples():
-                pairs[row.model_a, row.model_b] = row.difference, row.holm_p, row.significant
-                pairs[row.model_b, row.model_a] = -row.difference, row.holm_p, row.significant
+                p = row.q if row.family == EXPLORATORY else row.holm_p
+                pairs[row.model_a, row.model_b] = row.difference, p, row.significant
+                pairs[row.model_b, row.model_a] = -row.difference, p, row.significant
             panels.append((title, pairs))
     if not panels:
         raise nothing_to_draw(spec, f"no paired tests of {spec['attacks']}")
