@@ -337,7 +337,7 @@ def test_selection_is_among_those_that_are_not_significantly_worse(inputs):
 
 def test_where_splits_share_images_selection_asks_the_resampled_t_test(inputs):
     repeated = inputs.mcnemar.assign(split="kfold_0", significant=True)
-    tests = inputs.resampled_t.assign(holm_p=1.0)
+    tests = inputs.resampled_t.assign(significant=False)
     doctored = changed(inputs, accuracy=inputs.accuracy, mcnemar=repeated, resampled_t=tests)
     (row,) = build_table("selection", {"cells": CELLS[1:]}, inputs.study, doctored).tidy.to_dict(
         "records"

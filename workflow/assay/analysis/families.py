@@ -223,7 +223,7 @@ def holm_levels(p: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
 def benjamini_hochberg_levels(p: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
     """The level at which Benjamini and Hochberg's procedure judges each test; NaN stays NaN.
 
-    The procedure rejects the R tests with p <= alpha R / m for the largest such R. A test that is
+    The procedure rejects the R tests with p < alpha R / m for the largest such R. A test that is
     not rejected would be if its p-value were below alpha r / m, with r the number of tests that
     were rejected if its p-value were 0.
 
@@ -240,9 +240,9 @@ def benjamini_hochberg_levels(p: np.ndarray, alpha: float = ALPHA) -> np.ndarray
     order = known[np.argsort(p[known], kind="stable")]
     count = len(order)
     rank = np.arange(1, count + 1)
-    rejected = int(np.max(rank * (p[order] <= alpha * rank / max(count, 1)), initial=0))
+    rejected = int(np.max(rank * (p[order] < alpha * rank / max(count, 1)), initial=0))
     # With one p-value at 0, those below it in the order move up by one rank.
-    moved = np.maximum.accumulate(rank * (p[order] <= alpha * (rank + 1) / max(count, 1)))
+    moved = np.maximum.accumulate(rank * (p[order] < alpha * (rank + 1) / max(count, 1)))
     before = np.concatenate([[0], moved[:-1]]) if count else moved
     levels[order] = alpha * np.where(rank <= rejected, rejected, before + 1) / max(count, 1)
     return levels
