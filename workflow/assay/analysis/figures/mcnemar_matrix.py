@@ -31,22 +31,25 @@ from assay.analysis.figures.parts import (
 )
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.style import GREY, attack_title, radius_text, title_of
-from assay.analysis.table_parts import p_text
 
 # By whether the row's model is the better one.
 _DIFFERS = {True: "#cfe8dd", False: "#f6d9c4"}
 MARK = "*"
 COLUMNS, ROW = 2, 3.9  # panels side by side, and inches a row of them takes
 CELLS = ["attack", "dataset", "scheme", "epsilon"]
-HEADLINE, EXPLORATORY = "headline", "exploratory"
-# What a cell's number below the difference is, by the family of its test.
-VALUES = {HEADLINE: "holm_p", EXPLORATORY: "q"}
+# What corrects the p-values of a family of tests.
+FAMILIES = {
+    "headline": "Holm's correction over the headline comparisons",
+    "exploratory": "Benjamini and Hochberg's correction over all other, exploratory comparisons",
+    # Tables that were written before tests had families.
+    "all": "Holm's correction over all comparisons of the data set",
+}
 
 
 class _Pair(NamedTuple):
     difference: float
-    value: str
     significant: bool
+    family: str
 
 
 class _Panel(NamedTuple):
@@ -63,6 +66,8 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     rows = -(-len(panels) // columns)
     height = ROW if columns > 1 else WIDTH * 0.95
     figure = Figure((WIDTH, rows * height), layout="constrained")
+    # Beside axes of equal sides the layout forgets the second line of a title.
+    figure.get_layout_engine().set(rect=(0, 0, 1, 1 - 0.12 / (rows * height)))
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     names = [wrapped(title_of(study, "models", model), 12) for model in models]
     for axes, panel in zip(grid, panels, strict=False):
@@ -93,8 +98,9 @@ def _cell(axes: Axes, i: int, j: int, pair: _Pair | None) -> None:
     points = f"{100 * pair.difference + 0.0:+.1f}".replace("-", "−")
     mark = MARK if pair.significant else ""
     axes.text(
-        j, i, f"{points}{mark}\n{pair.value}", ha="center", va="center", fontsize=7.5,
-        fontweight="bold" if pair.significant else "normal", linespacing=1.25,
+        j, i, f"{points}{mark}", ha="center", va="center", fontsize=8.5,
+        fontweight="bold" if pair.significant else "normal",
+        color=None if pair.family else GREY,
     )  # fmt: skip
 
 
@@ -102,29 +108,20 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     table, others = _tests(spec, study, inputs)
     models = models_to_draw(spec, study, inputs)
     datasets = list(dict.fromkeys(table["dataset"]))
-    families = set(table["family"])
-    values = []
-    if HEADLINE in families:
-        values.append("p, the exact p-value of McNemar's test with Holm's correction")
-    if EXPLORATORY in families:
-        values.append(
-            "q, that p-value with Benjamini and Hochberg's correction (an exploratory test)"
-        )
+    families = [words for family, words in FAMILIES.items() if family in set(table["family"])]
+    corrected = f", after {listed(families)}" if families else ""
     text = (
         f"Each pair of models on the same images of {names_of(study, 'datasets', datasets)}: the "
-        "accuracy of the first model (row) minus that of the second (column), in points"
-    )
-    text += f"; below it {listed(values)}. " if values else ". "
-    text += (
-        f"Bold, coloured and with {MARK}: significant at 5 % within its family of tests "
+        "accuracy of the first model (row) minus that of the second (column), in points. Bold, "
+        f"coloured and with {MARK}: significant at 5 % in McNemar's exact test{corrected} "
         f"({int(table['significant'].astype(bool).sum())} of {len(table)} pairs); green where the "
         "first model is better, orange where the second is. A white cell does not show that two "
         "models are equal: with so few images only large differences are found."
     )
-    if not families <= set(VALUES):
+    if not set(table["family"]) <= set(FAMILIES):
         text += (
-            " Cells without a p or q are in no family: the attack is kept for the record, or all "
-            "models are equal there."
+            " Grey numbers are of no family of tests: the attack is kept for the record, or all "
+            "models are equally right."
         )
     if others:
         text += (
@@ -141,7 +138,7 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
 
 
 def _tests(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[pd.DataFrame, int]:
-    """The drawn tests, with the columns ``family`` and ``q``, and how many matrices are not drawn.
+    """The drawn tests, with the column ``family``, and how many matrices are not drawn.
 
     As many matrices are drawn as the tallest figure holds, in the order of the entry's attacks and
     of their radii.
@@ -162,7 +159,7 @@ def _tests(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[pd.DataFra
     if table.empty:
         raise nothing_to_draw(spec, f"no paired tests of {spec['attacks']}")
     if "family" not in table:
-        table = table.assign(family=HEADLINE, q=float("nan"))
+        table = table.assign(family="all")
     order = {attack: place for place, attack in enumerate(spec["attacks"])}
     table = table.assign(family=table["family"].fillna("")).sort_values(
         "attack", key=lambda column: column.map(order), kind="stable"
@@ -181,21 +178,11 @@ def _matrices(table: pd.DataFrame, spec: Spec, study: Study) -> list[_Panel]:
         title = ", ".join([*place, attack_title(study, attack), f"ε = {radius_text(epsilon)}"])
         pairs = {}
         for row in cell.itertuples():
-            value = _value(row)
-            significant = bool(row.significant)
-            pairs[row.model_a, row.model_b] = _Pair(row.difference, value, significant)
-            pairs[row.model_b, row.model_a] = _Pair(-row.difference, value, significant)
-        panels.append(_Panel(wrapped(title, 46), pairs))
+            test = bool(row.significant), row.family
+            pairs[row.model_a, row.model_b] = _Pair(row.difference, *test)
+            pairs[row.model_b, row.model_a] = _Pair(-row.difference, *test)
+        panels.append(_Panel(wrapped(title, 34), pairs))
     return panels
-
-
-def _value(row: tuple) -> str:
-    """A test's corrected p-value, by its family; empty for a test in no family."""
-    if row.family not in VALUES:
-        return ""
-    name = "p" if row.family == HEADLINE else "q"
-    text = p_text(getattr(row, VALUES[row.family]))
-    return f"{name} {text}" if text.startswith("<") else f"{name} = {text}"
 
 
 def alternative(spec: Spec, study: Study) -> str:

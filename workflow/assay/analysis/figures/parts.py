@@ -225,8 +225,8 @@ def other_splits_in_words(
     if not others:
         return ""
     return (
-        f" Split: {listed([scheme_title(study, name) for name in drawn])}. Also run, and not drawn: "
-        f"{listed([scheme_title(study, name) for name in others])}."
+        f" Split: {listed([scheme_title(study, name) for name in drawn])}. Also run, and not "
+        f"drawn: {listed([scheme_title(study, name) for name in others])}."
     )
 
 
