@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from assay.foundation.errors import OutcomeError
 from assay.foundation.files import atomic_path
-from assay.foundation.outcomes import OUTCOME_COLUMNS, SCHEMA, read_table
+from assay.foundation.outcomes import OUTCOME_COLUMNS, SCHEMA, read_outcomes, score_reader
 from assay.foundation.provenance import read_provenance
 
 VERSION = 1
@@ -52,7 +52,7 @@ def write_kept(items: Iterable[Mapping[str, str]], path: Path | str, **facts: An
     for item in items:
         networks.setdefault(tuple(item[name] for name in IDS[:3]), []).append(item)
     ordered = [item for network in networks.values() for item in network]
-    counts = [_rows_of(item["path"]) for item in ordered]
+    counts = [len(read_outcomes(item["path"], ["label"])) for item in ordered]
     classes = max((_classes_of(item["path"]) for item in ordered), default=0)
     made = _Interned(read_provenance(item["path"]) for item in ordered)
     cells = [
@@ -101,20 +101,17 @@ def _flush(writer: pq.ParquetWriter, waiting: list[pa.Table]) -> None:
 
 def _network(paths: Sequence[str], classes: int) -> pa.Table:
     """All rows of one network with the order of their scores in place of these."""
-    tables = [read_table(path) for path in paths]
-    table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
-    scores = table["scores"].combine_chunks()
-    if isinstance(scores, pa.ChunkedArray):
-        scores = scores.chunk(0) if scores.num_chunks else pa.array([], scores.type)
-    width = len(scores[0]) if len(scores) else 0
-    values = scores.flatten().to_numpy(zero_copy_only=False).reshape(-1, max(width, 1))
-    labels = table["label"].to_numpy()
-    rows = _shortened(table.drop_columns("scores"))
+    frame = read_outcomes(paths)
+    values = score_reader(frame.scores)(np.arange(len(frame))) if len(frame) else np.empty((0, 0))
+    labels, width = frame.label.to_numpy(), values.shape[1]
+    plain = pa.schema([field for field in SCHEMA if field.name != "scores"])
+    rows = pa.Table.from_pandas(frame.drop(columns="scores"), plain, preserve_index=False)
+    rows = _shortened(rows.replace_schema_metadata(None))
     for index in range(classes):
         column = (
             pa.array(score_order(values[:, index], labels == index), pa.int32())
             if index < width
-            else pa.nulls(len(table), pa.int32())
+            else pa.nulls(len(rows), pa.int32())
         )
         rows = rows.append_column(f"{_PREFIX}{index}", column)
     return rows.cast(_schema(classes))
@@ -314,10 +311,6 @@ def _schema(classes: int) -> pa.Schema:
     return pa.schema([field.remove_metadata() for field in fields] + order)
 
 
-def _rows_of(path: str) -> int:
-    return len(read_table(path, ["label"]))
-
-
 def _classes_of(path: str) -> int:
-    scores = read_table(path, ["scores"])["scores"]
-    return len(scores[0]) if len(scores) else 0
+    scores = read_outcomes(path, ["scores"]).scores
+    return len(scores.iloc[0]) if len(scores) else 0

@@ -145,31 +145,6 @@ def _no_hoard() -> Iterator[None]:
         pa.set_memory_pool(pool)
 
 
-def read_table(path: Path | str, columns: Sequence[str] = OUTCOME_COLUMNS) -> pa.Table:
-    """The rows of one outcome file as Arrow holds them.
-
-    Raises:
-        OutcomeError: the file is missing, damaged or of another schema (the message names it).
-    """
-    try:
-        with pq.ParquetFile(path) as file:
-            known = file.schema_arrow.equals(SCHEMA, check_metadata=False)
-            table = file.read(columns=list(columns)) if known else None
-    except (OSError, pa.ArrowInvalid) as error:
-        raise OutcomeError(
-            f"cannot be read ({error})",
-            where=path,
-            remedy="delete the file and run snakemake again; finished chunks are kept",
-        ) from error
-    if table is None:
-        raise OutcomeError(
-            "does not follow the outcome schema",
-            where=path,
-            remedy="delete the file and run snakemake again",
-        )
-    return table.replace_schema_metadata(None)
-
-
 @_no_hoard()
 def read_outcomes(
     paths: Path | str | Iterable[Path | str], columns: Sequence[str] = OUTCOME_COLUMNS
@@ -189,7 +164,25 @@ def read_outcomes(
     """
     if isinstance(paths, str | Path):
         paths = [paths]
-    tables = [read_table(path, columns) for path in paths]
+    tables = []
+    for path in paths:
+        try:
+            with pq.ParquetFile(path) as file:
+                known = file.schema_arrow.equals(SCHEMA, check_metadata=False)
+                table = file.read(columns=list(columns)) if known else None
+        except (OSError, pa.ArrowInvalid) as error:
+            raise OutcomeError(
+                f"cannot be read ({error})",
+                where=path,
+                remedy="delete the file and run snakemake again; finished chunks are kept",
+            ) from error
+        if not known:
+            raise OutcomeError(
+                "does not follow the outcome schema",
+                where=path,
+                remedy="delete the file and run snakemake again",
+            )
+        tables.append(table.replace_schema_metadata(None))
     merged = pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(columns)
     tables.clear()
     merged = merged.unify_dictionaries()
