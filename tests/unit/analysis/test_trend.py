@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from assay.analysis.trend import size_trend
+from assay.analysis.trend import concluded, size_trend
 
 MODELS = ["a", "b", "c", "d", "e"]
 SIZES = {"depth": {("toy", model): 10 * (k + 1) for k, model in enumerate(MODELS)}}
@@ -86,3 +86,46 @@ def test_models_without_a_size_are_left_out_and_two_show_nothing():
     assert size_trend(rows({"random_0": [1, 2, 3, 4, 5]}), sizes, {}).empty
     sizes["depth"]["toy", "c"] = 3
     assert size_trend(rows({"random_0": [1, 2, 3, 4, 5]}), sizes, {}).models.item() == 3
+
+
+def trends(**columns):
+    row = {"correlation": -0.9, "low": -1.0, "high": -0.8, "p": 0.01, "smallest_p": 0.01}
+    size = max(len(values) for values in columns.values())
+    return pd.DataFrame({**{name: [value] * size for name, value in row.items()}, **columns})
+
+
+def test_an_interval_that_contains_0_gives_no_verdict_however_small_p_is():
+    rows = trends(high=[-0.1, 0.07, 0.0], p=[0.0001] * 3)
+    assert concluded(rows, [True] * 3).verdict.tolist() == ["yes", "cannot tell", "cannot tell"]
+
+
+def test_a_verdict_names_the_direction():
+    rows = trends(correlation=[-0.9, 0.9], low=[-1.0, 0.7], high=[-0.7, 1.0])
+    assert concluded(rows, [True, True]).verdict.tolist() == ["yes", "no, larger is"]
+
+
+def test_rows_of_a_table_are_corrected_together():
+    """0.02 is below 0.05, but not below a third of it."""
+    alone = concluded(trends(p=[0.02]), [True])
+    assert alone.verdict.tolist() == ["yes"]
+    three = concluded(trends(p=[0.02, 0.5, 0.6]), [True] * 3)
+    assert three.holm_p.tolist() == pytest.approx([0.06, 1.0, 1.0])
+    assert three.verdict.tolist() == ["cannot tell"] * 3
+
+
+def test_networks_that_are_all_alike_are_no_test_and_cost_the_others_nothing():
+    rows = trends(p=[0.02, 1.0, 1.0], smallest_p=[0.01, 1.0, 1.0])
+    found = concluded(rows, [True] * 3)
+    assert found.verdict.tolist() == ["yes", "cannot tell", "cannot tell"]
+    assert found.holm_p.isna().tolist() == [False, True, True]
+
+
+def test_a_trend_of_doubtful_accuracies_has_no_verdict():
+    assert concluded(trends(p=[0.001]), [False]).verdict.tolist() == ["cannot tell"]
+
+
+def test_four_networks_cannot_reach_a_verdict():
+    counts = {f"random_{k}": [90, 80, 70, 60] for k in range(3)}
+    found = concluded(size_trend(rows(counts), SIZES, trained(counts)), [True])
+    assert found.smallest_p.item() == pytest.approx(2 / 24)
+    assert found.verdict.item() == "cannot tell"

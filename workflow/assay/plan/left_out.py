@@ -112,7 +112,15 @@ def _rest(spec: Tree, lost: Mapping[str, set[str]]) -> Tree | None:
     alone = {"dataset": "datasets", "model": "models", "attack": "attacks"}
     if not all(lists.values()) or any(spec.get(key) in lost[kind] for key, kind in alone.items()):
         return None
-    return {**spec, **lists}
+    rest = {**spec, **lists}
+    if "within" in spec:
+        families = {
+            title: [name for name in names if name not in lost["models"]]
+            for title, names in spec["within"].items()
+        }
+        # Two networks have no trend.
+        rest["within"] = {title: names for title, names in families.items() if len(names) > 2}
+    return rest
 
 
 def _lists(spec: Tree, lost: Mapping[str, set[str]]) -> Tree:

@@ -707,7 +707,7 @@ def _check_references(
             key[0] == "reported" and len(key) > 2
         ):
             continue  # a name that the study gives, or a word of the paper
-        if name in ("models", "model", "features", "explained", "importance"):
+        if name in ("models", "model", "features", "explained", "importance", "within"):
             for model in names_in(value):
                 if model not in models:
                     raise unknown("model in the grid called", model, models, place, "the grid")
