@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from assay.foundation.errors import ModelError
 from assay.models.base import build
-from assay.models.gbz import GBZ
-from assay.models.latent import effective_share, sample
+from assay.models.gbz import GBZ, effective_share
+from assay.models.latent import sample
 
 SHAPE, CLASSES = (1, 4, 4), 3
 

@@ -14,7 +14,7 @@ from assay.foundation.errors import ModelError
 from assay.foundation.progress import progress
 from assay.foundation.seeds import seed_for
 from assay.models.base import Classifier
-from assay.models.latent import effective_share
+from assay.models.gbz import effective_share
 
 
 def importance_health(

@@ -23,7 +23,6 @@ from assay.models.latent import (
     Encoder,
     Gaussian,
     class_head,
-    effective_share,
     kl_to_standard,
     log_mean_probability,
     log_ratio_to_standard,
@@ -346,3 +345,15 @@ class GBZ(Classifier):
         # keeps float32's full precision.
         common = log_weight.detach().amax(dim=(0, 2), keepdim=True)
         return log_weight - common + log_class, common
+
+
+def effective_share(log_weights: Tensor, dim: int = 0) -> Tensor:
+    """Effective sample size of importance weights, (sum w)^2 / sum w^2, as a share of n in (0, 1].
+
+    Args:
+        log_weights: (..., n, ...) in nats, up to a constant.
+        dim: where the n samples are.
+    """
+    share = log_weights.double().softmax(dim)
+    size = 1 / share.square().sum(dim)
+    return (size / log_weights.shape[dim]).clamp(max=1.0).to(log_weights.dtype)
