@@ -3,6 +3,7 @@
 import ast
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -284,21 +285,36 @@ def test_published_weights_are_fetched_by_a_script_alone(tmp_path, monkeypatch):
 
 def test_the_readme_is_filled_from_a_report_and_from_nothing_else(tmp_path):
     script = runpy.run_path(str(ROOT / "workflow/scripts/fill_readme.py"))
-    folder = tmp_path / "report" / "demo" / "study"
-    (folder / "figures").mkdir(parents=True)
-    (folder / "headline.csv").write_text("model,n\nresnet18,120\n")
+    committed = ROOT / "report/workstation/millner2024"
+    folder = tmp_path / "report" / "workstation" / "millner2024"
+    shutil.copytree(committed, folder)
+    headline = pd.read_csv(folder / "headline.csv")
+    headline.loc[headline.attack == "clean", "pooled"] = 0.123
+    headline.to_csv(folder / "headline.csv", index=False)
     (folder / "headline.md").write_text("| Model | Clean |\n")
-    (folder / "ledger.csv").write_text(
-        "verdict,reason\nreproduced,a\ndiffers,b\nnot run,c\nnot run,d\n"
-    )
-    (folder / "figures/figure7.txt").write_text("A caption. Scale demo.\n")
+    (folder / "figures/figure7.txt").write_text("A caption. Scale workstation.\n")
+    ledger = pd.read_csv(folder / "ledger.csv")
+    ledger["verdict"] = ["reproduced", "differs", "not run"] + ["not run"] * (len(ledger) - 3)
+    ledger["reason"] = ""
+    ledger.to_csv(folder / "ledger.csv", index=False)
     text = script["filled"](
-        "a\n<!-- headline -->\nold\n<!-- /headline -->\nb\n", script["headline"](folder, "figure7")
+        "a\n<!-- headline -->\nold\n<!-- /headline -->\nb\n",
+        script["headline"](folder, "figure7", script["study_of"](folder)),
     )
     assert "old" not in text
     assert "| Model | Clean |" in text
-    assert "Of 4 printed values: 2 not run, 1 reproduced, 1 differs" in text
-    assert "A caption. Scale demo." in text
+    assert "0.123" in text
+    assert "A caption. Scale workstation." in text
+    for fact in ("Medical MNIST", "Millner et al. 2024", "splits: 5", "seed: 1",
+                 "scale: workstation"):  # fmt: skip
+        assert fact in text
+    assert f"can check 2 of {len(ledger)} printed values: 1 are reproduced, 1 differ" in text
+    links = [f"report/workstation/millner2024/{name}" for name in ("ledger.csv", "figures")]
+    words = text
+    for link in (*links, "report/workstation/millner2024"):
+        words = words.replace(link, "")
+    for name in ("millner2024", "medical_mnist", "gbz_as_coded", "pgd_linf", "figure7."):
+        assert name not in words.replace("figure7.svg", ""), "an id stands for words"
     assert text.startswith("a\n")
     assert text.endswith("b\n")
 
@@ -307,7 +323,8 @@ def test_the_readme_shows_the_committed_report():
     folder = ROOT / "report/workstation/millner2024"
     script = runpy.run_path(str(ROOT / "workflow/scripts/fill_readme.py"))
     readme = (ROOT / "README.md").read_text()
-    assert readme == script["filled"](readme, script["headline"](folder, "figure7"))
+    text = script["headline"](folder, "figure7", script["study_of"](folder))
+    assert readme == script["filled"](readme, text)
 
 
 def test_the_headline_is_printed_with_the_places_to_look(tmp_path):

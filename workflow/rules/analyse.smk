@@ -1,15 +1,42 @@
 # inputs    outcomes, training histories and facts, features, leakage tables, config/reported/
-# outputs   report/{scale}/{study}/: statistics/, ledger, checks, headline and tables/, each as CSV, Markdown and
-#           LaTeX; provenance.json; figures/
-# steps     all statistics of a study once -> each table and each figure from them, by its own job; never needs torch
+# outputs   report/{scale}/{study}/: outcomes.parquet, records.json and measurements.npz, from which all else is made;
+#           statistics/, ledger, checks, headline and tables/, each as CSV, Markdown and LaTeX; provenance.json; figures/
+# steps     keep what the study's report is made from -> all its statistics once -> each table and each figure from them,
+#           by its own job; never needs torch. `assay render` takes the same steps from the kept files
 STATISTICS = expand("report/{{scale}}/{{study}}/{place}.csv", place=ANALYSES)
+
+
+rule keep_outcomes:
+    """Outcomes, records and measurements of one study in three small files."""
+    input:
+        outcomes=lambda w: PLAN.outcome_files(w.study),
+        records=lambda w: PLAN.record_files(w.study),
+    output:
+        outcomes="report/{scale}/{study}/outcomes.parquet",
+        records="report/{scale}/{study}/records.json",
+        measurements="report/{scale}/{study}/measurements.npz",
+    log:
+        "results/{scale}/logs/keep_outcomes/{study}.log",
+    benchmark:
+        "results/{scale}/benchmarks/keep_outcomes/{study}.tsv"
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        mem_mb=memory(600, 1),  # rows of one model at a time, and what figures draw
+        runtime=30,
+    params:
+        study=lambda w: run_facts(PLAN.brief(w.study)),
+        manifest=lambda w: PLAN.manifest(w.study),
+        limit=PLAN.configuration.scale["kept_megabytes"],
+        code=digest("keep_outcomes"),
+    script:
+        "../scripts/keep_outcomes.py"
 
 
 rule analyse_study:
     """Accuracies, paired tests, checks, ledger, headline and provenance of one study."""
     input:
-        outcomes=lambda w: PLAN.outcome_files(w.study),
-        records=lambda w: PLAN.record_files(w.study),
+        kept=rules.keep_outcomes.output,
         reported=lambda w: PLAN.reported_files(w.study),
     output:
         accuracy="report/{scale}/{study}/statistics/accuracy.csv",
@@ -19,6 +46,13 @@ rule analyse_study:
             category="Significance",
             subcategory="{study}",
             labels={"what": "McNemar, every pair of models"},
+        ),
+        between_splits=report(
+            "report/{scale}/{study}/statistics/between_splits.csv",
+            caption="../../report/captions/statistics.rst",
+            category="Significance",
+            subcategory="{study}",
+            labels={"what": "every pair of models, between splits"},
         ),
         ranking=report(
             "report/{scale}/{study}/statistics/ranking.csv",
@@ -67,8 +101,8 @@ rule analyse_study:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        # Rows of one model at a time; of five models, 60 bytes for each row that takes 30 on disk.
-        mem_mb=memory(500, 4),
+        # Rows of one model at a time; of five models, 60 bytes for each row that takes 12 on disk.
+        mem_mb=memory(500, 10),
         runtime=20,
     params:
         study=lambda w: PLAN.brief(w.study),
@@ -82,8 +116,7 @@ rule make_table:
     """One table of a study as CSV, Markdown and LaTeX."""
     input:
         statistics=STATISTICS,
-        outcomes=lambda w: PLAN.outcome_files(w.study),
-        records=lambda w: PLAN.record_files(w.study),
+        kept=rules.keep_outcomes.output,
         reported=lambda w: PLAN.reported_files(w.study),
     output:
         csv=report(
@@ -102,7 +135,7 @@ rule make_table:
     conda:
         "../../envs/analysis.yaml"
     resources:
-        mem_mb=memory(400, 2),  # tables of defects read some columns of the outcomes
+        mem_mb=memory(400, 5),  # tables of defects read some columns of the outcomes
         runtime=10,
     params:
         spec=lambda w: PLAN.studies[w.study].study["tables"][w.table],
@@ -117,8 +150,7 @@ rule make_figure:
     """One figure of a study as SVG and PDF."""
     input:
         statistics=STATISTICS,
-        outcomes=lambda w: PLAN.outcome_files(w.study),
-        records=lambda w: PLAN.record_files(w.study),
+        kept=rules.keep_outcomes.output,
         reported=lambda w: PLAN.reported_files(w.study),
         style="report/assay.mplstyle",
     output:

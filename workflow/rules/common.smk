@@ -11,6 +11,7 @@ PACKAGES = str(Path(workflow.basedir) / "workflow")
 if PACKAGES not in sys.path:
     sys.path.insert(0, PACKAGES)
 
+from assay.analysis.kept import run_facts
 from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError
 from assay.foundation.places import share_package

@@ -7,17 +7,13 @@ from assay.foundation.scripts import script_log
 
 def main(snakemake) -> None:
     from assay.analysis.inputs import AnalysisInputs
-    from assay.analysis.origins import origins
-    from assay.analysis.table_files import write_table
-    from assay.analysis.tables import ANALYSES, analysis_table
-    from assay.foundation.files import write_json
+    from assay.analysis.kept import kept_run
+    from assay.analysis.report import write_analyses
 
-    study, output = snakemake.params.study, snakemake.output
-    inputs = AnalysisInputs.from_manifest(snakemake.params.manifest, study)
-    for name in ANALYSES:
-        stem = Path(getattr(output, name)).with_suffix("")
-        write_table(analysis_table(name, study, inputs), stem)
-    write_json(output.provenance, origins(inputs, code=snakemake.params.code))
+    params, folder = snakemake.params, Path(snakemake.input.kept[0]).parent
+    with kept_run(folder, params.manifest) as manifest:
+        inputs = AnalysisInputs.from_manifest(manifest, params.study)
+        write_analyses(dict(snakemake.output.items()), inputs, code=params.code)
 
 
 if __name__ == "__main__":

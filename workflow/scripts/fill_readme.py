@@ -1,43 +1,58 @@
-"""Puts a report's headline table, one figure and the ledger's counts on the README's first screen.
+"""Puts a report's headline, its sentences and one figure on the README's first screen.
 
-Usage: python workflow/scripts/fill_readme.py [report/workstation/millner2024]
-Everything between the README's markers comes from the report's files; nothing is typed by hand.
+Usage: python workflow/scripts/fill_readme.py [report/workstation/millner2024] [--figure figure7]
+Everything between the README's markers comes from the report's files and from the study's entries
+in config/; nothing is typed by hand.
 """
 
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
-from assay.analysis.ledger import less_in_words
-from assay.foundation.files import write_text
-
 START, END = "<!-- headline -->", "<!-- /headline -->"
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def headline(folder: Path, figure: str) -> str:
+def study_of(folder: Path) -> dict:
+    """The study of a report's folder with its titles, as the plan gives it to the analysis."""
+    from assay.plan.configuration import read_configuration
+    from assay.plan.plan import make_plan
+
+    chosen = {"scale": folder.parent.name, "studies": [folder.name]}
+    return make_plan(read_configuration(chosen)).brief(folder.name)
+
+
+def headline(folder: Path, figure: str, study: dict) -> str:
     """The Markdown between the markers.
 
     Args:
-        folder: ``report/{scale}/{study}``, with headline.csv, ledger.csv and figures/.
-        figure: name of the figure that is shown.
+        folder: ``report/{scale}/{study}``, with the files of a report.
+        figure: id of the figure that is shown.
+        study: the study, as :func:`study_of` gives it.
     """
-    table = pd.read_csv(folder / "headline.csv")
-    ledger = pd.read_csv(folder / "ledger.csv")
-    scale, study = folder.parent.name, folder.name
-    counts = ledger["verdict"].value_counts()
-    shown = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-    place = f"report/{scale}/{study}"
+    from assay.analysis.page_study import StudyFiles
+    from assay.analysis.page_words import brief, facts, short_name
+
+    files = StudyFiles(study, folder.parent)
+    place = f"report/{folder.parent.name}/{folder.name}"
+    known = dict(facts(files))
+    data = next(known.pop(name) for name in list(known) if name.startswith("data set"))
+    counts = "; ".join(f"{name}: {value}" for name, value in known.items())
+    table = (folder / "headline.md").read_text(encoding="utf-8").strip()
     caption = (folder / "figures" / f"{figure}.txt").read_text(encoding="utf-8").strip()
-    words = (folder / "headline.md").read_text(encoding="utf-8").strip()
+    title = study["figures"][figure]["title"]
+    said = []
+    for heading, sentences in brief(files):
+        said += [f"**{heading}**\n"] if heading else []
+        said += [f"- {sentence}" for sentence in sentences]
+        said.append("")
     return (
-        f"**{study}, scale {scale}**\n\n{words}\n\n"
-        f"![{figure}]({place}/figures/{figure}.svg)\n\n"
-        f"<sub>{caption}</sub>\n\n"
-        f"Of {len(ledger)} printed values: {shown}{less_in_words(ledger)} "
-        f"([ledger]({place}/ledger.csv)). "
-        f"All tables and figures: [{place}]({place}); n per cell up to {table['n'].max():.0f}.\n"
+        f"**{data}: {study['title']} ({short_name(study)})**\n\n{counts}.\n\n"
+        + "\n".join(said)
+        + f"\n{table}\n\n"
+        f"![{title}]({place}/figures/{figure}.svg)\n\n"
+        f"<sub>{title}. {caption}</sub>\n\n"
+        f"[Ledger: every printed number beside this run's]({place}/ledger.csv). "
+        f"[All tables and figures]({place}).\n"
     )
 
 
@@ -49,14 +64,17 @@ def filled(readme: str, text: str) -> str:
 
 
 def main(folder: Path, figure: str) -> None:
+    from assay.foundation.files import write_text
+
     readme = ROOT / "README.md"
-    write_text(readme, filled(readme.read_text(encoding="utf-8"), headline(folder, figure)))
+    text = headline(folder, figure, study_of(folder))
+    write_text(readme, filled(readme.read_text(encoding="utf-8"), text))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     default = Path("report/workstation/millner2024")
     parser.add_argument("folder", type=Path, nargs="?", default=default)
-    parser.add_argument("--figure", default="figure7")
+    parser.add_argument("--figure", default="figure7", help="id of the figure (default: figure7)")
     arguments = parser.parse_args()
     main(arguments.folder, arguments.figure)

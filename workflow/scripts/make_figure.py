@@ -6,15 +6,14 @@ from assay.foundation.scripts import script_log
 
 
 def main(snakemake) -> None:
-    from assay.analysis.figures import caption, draw_figure, save_figure
     from assay.analysis.inputs import AnalysisInputs
-    from assay.foundation.files import write_text
+    from assay.analysis.kept import kept_run
+    from assay.analysis.report import write_study_figure
 
-    study, spec = snakemake.params.study, snakemake.params.spec
-    manifest, written = snakemake.params.manifest, snakemake.input.statistics
-    inputs = AnalysisInputs.from_manifest(manifest, study, written)
-    save_figure(draw_figure(spec, study, inputs), Path(snakemake.output.svg).with_suffix(""))
-    write_text(snakemake.output.caption, caption(spec, study, inputs) + "\n")
+    params, folder = snakemake.params, Path(snakemake.input.kept[0]).parent
+    with kept_run(folder, params.manifest) as manifest:
+        inputs = AnalysisInputs.from_manifest(manifest, params.study, snakemake.input.statistics)
+        write_study_figure(params.spec, inputs, snakemake.output.svg)
 
 
 if __name__ == "__main__":

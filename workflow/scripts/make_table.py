@@ -7,14 +7,13 @@ from assay.foundation.scripts import script_log
 
 def main(snakemake) -> None:
     from assay.analysis.inputs import AnalysisInputs
-    from assay.analysis.table_files import write_table
-    from assay.analysis.tables import build_table
+    from assay.analysis.kept import kept_run
+    from assay.analysis.report import write_study_table
 
-    study, spec = snakemake.params.study, snakemake.params.spec
-    manifest, written = snakemake.params.manifest, snakemake.input.statistics
-    inputs = AnalysisInputs.from_manifest(manifest, study, written)
-    table = build_table(spec["kind"], spec, study, inputs)
-    write_table(table, Path(snakemake.output.csv).with_suffix(""))
+    params, folder = snakemake.params, Path(snakemake.input.kept[0]).parent
+    with kept_run(folder, params.manifest) as manifest:
+        inputs = AnalysisInputs.from_manifest(manifest, params.study, snakemake.input.statistics)
+        write_study_table(params.spec, inputs, snakemake.output.csv)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
+STUDIES = Path(__file__).resolve().parents[2] / "config/studies"
+
 
 def main(folder: Path) -> str:
     """The text for the terminal.
@@ -15,13 +17,18 @@ def main(folder: Path) -> str:
         folder: a report's folder, ``report/{scale}``.
     """
     import pandas as pd
+    import yaml
 
     from assay.analysis.page import headline_text
 
     lines = []
     for headline in sorted(folder.glob("*/headline.csv")):
+        name = headline.parent.name
+        study = STUDIES / f"{name}.yaml"
+        if study.is_file():
+            name = f"{yaml.safe_load(study.read_text(encoding='utf-8'))['title']}: {name}"
         lines += [
-            f"{headline.parent.name} (scale {folder.name})",
+            f"{name} (scale {folder.name})",
             headline_text(pd.read_csv(headline)),
             "",
         ]

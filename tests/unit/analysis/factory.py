@@ -8,6 +8,7 @@ are weaker than the corrected attacks, one pixel breaks few images and was run o
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -102,9 +103,7 @@ def study() -> dict:
             "suites": {entry["suite"]: entry["suite"].replace("_", " ") for entry in ATTACKS},
             "datasets": {DATASET: "Medical MNIST"},
         },
-        "attacks": {
-            entry["attack"]: {"norm": entry["norm"], "source": "made up"} for entry in ATTACKS
-        },
+        "attacks": {entry["attack"]: _attack_entry(entry["attack"]) for entry in ATTACKS},
         "access": {
             entry["attack"]: "gradients" if entry["backwards"] != "0" else "nothing"
             for entry in ATTACKS
@@ -417,6 +416,19 @@ def _examples(rows: pd.DataFrame) -> dict[str, np.ndarray]:
             found[f"{attack}/predictions"] = wide.to_numpy()
         found[f"{attack}/epsilons"] = epsilons
     return found
+
+
+@cache
+def _catalogue() -> dict:
+    path = REPOSITORY / "config/catalogue/attacks.yaml"
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def _attack_entry(attack: str) -> dict:
+    """An attack as the catalogue has it, without what this run does not do."""
+    entry = _catalogue()[attack]
+    kept = ("implementation", "norm", "settings", "role", "single_step")
+    return {**{key: entry[key] for key in kept if key in entry}, "source": "made up"}
 
 
 def _attack_title(attack: str) -> str:

@@ -1,4 +1,4 @@
-"""The script of the analysis writes what its rule declares, and nothing else."""
+"""The scripts of the analysis write what their rules declare, and nothing else."""
 
 import runpy
 from pathlib import Path
@@ -7,22 +7,39 @@ from types import SimpleNamespace
 import pandas as pd
 from factory import MODELS, REPOSITORY, write_run
 
+from assay.analysis.kept import FILES
 from assay.foundation.files import read_json
 from assay.plan.targets import ANALYSES, TABLE_FORMATS
+
+
+def run_script(name, folder, **job):
+    runpy.run_path(
+        str(REPOSITORY / f"workflow/scripts/{name}.py"),
+        init_globals={"snakemake": SimpleNamespace(log=[str(folder / "job.log")], **job)},
+        run_name="__main__",
+    )
 
 
 def test_every_table_is_written_in_each_format_and_the_provenance_beside_them(tmp_path):
     models = list(MODELS)[:2]
     manifest = write_run(tmp_path / "run", models=models, folds=2, per_fold=12)
     folder = tmp_path / "report"
-    tables = {Path(place).name: str(folder / f"{place}.csv") for place in ANALYSES}
-    job = SimpleNamespace(
-        log=[str(tmp_path / "job.log")],
-        params=SimpleNamespace(study=manifest["study"], manifest=manifest, code="ab"),
-        output=SimpleNamespace(**tables, provenance=str(folder / "provenance.json")),
+    kept = tmp_path / "kept"
+    run_script(
+        "keep_outcomes",
+        tmp_path,
+        params=SimpleNamespace(study=manifest["study"], manifest=manifest, limit=3),
+        output=SimpleNamespace(outcomes=str(kept / FILES[0])),
     )
-    script = REPOSITORY / "workflow/scripts/analyse_study.py"
-    runpy.run_path(str(script), init_globals={"snakemake": job}, run_name="__main__")
+    assert {path.name for path in kept.iterdir()} == set(FILES)
+    tables = {Path(place).name: str(folder / f"{place}.csv") for place in ANALYSES}
+    run_script(
+        "analyse_study",
+        tmp_path,
+        input=SimpleNamespace(kept=[str(kept / name) for name in FILES]),
+        params=SimpleNamespace(study=manifest["study"], manifest=manifest, code="ab"),
+        output={**tables, "provenance": str(folder / "provenance.json")},
+    )
     declared = {f"{place}.{form}" for place in ANALYSES for form in TABLE_FORMATS}
     written = {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
     assert written == declared | {"provenance.json"}

@@ -7,8 +7,11 @@ from assay.analysis.accuracy import accuracy
 from assay.analysis.ledger import (
     COLUMNS,
     CUT,
+    DURATION,
     RULE,
+    SETTING,
     VERDICTS,
+    counts_in_words,
     ledger,
     less_in_words,
     reached_with_less,
@@ -67,7 +70,7 @@ def test_every_paper_can_be_held_against_a_study_that_ran_none_of_it(run):
     foreign = everything[~everything.file.str.startswith("gbz")]
     got = ledger(foreign, run[0], study())
     assert len(got) == len(foreign) > 800
-    assert set(got.verdict) <= {"not run", "not comparable"}
+    assert set(got.verdict[got.kind == "result"]) <= {"not run", "not comparable"}
 
 
 @pytest.mark.parametrize(
@@ -107,7 +110,7 @@ def test_a_stand_in_is_named_and_never_judged():
     standing = {**study(), "stand_ins": {"datasets": {"medical_mnist": "phantom"}, "models": {}}}
     got = judge(cell(0.9, 0.88, 0.92, dataset="phantom"), standing)
     assert got.verdict == "not comparable"
-    assert "phantom stands in for medical_mnist" in got.reason
+    assert "phantom is a substitute for Medical MNIST" in got.reason
     assert np.isnan(got.delta)
 
 
@@ -117,7 +120,7 @@ def test_a_stand_in_is_found_when_the_plan_has_already_put_it_in():
     standing["reported"] = {**standing["reported"], "models": {"ResNet18": "resnet18"}}
     got = judge(cell(0.9, 0.88, 0.92, model="resnet18"), standing, model="ResNet18")
     assert got.verdict == "not comparable"
-    assert "resnet18 stands in for resnet18_as_coded" in got.reason
+    assert "resnet18 is a substitute for ResNet18 (as coded)" in got.reason
 
 
 def test_the_corrected_attack_is_told_beside_the_published_one():
@@ -129,7 +132,7 @@ def test_the_corrected_attack_is_told_beside_the_published_one():
     )
     got = judge(cells)
     assert got.verdict == "reproduced"
-    assert "the corrected attack, fgsm, gives 0.400" in got.reason
+    assert "the corrected attack, FGSM, gives 0.400" in got.reason
 
 
 @pytest.mark.parametrize(
@@ -138,8 +141,8 @@ def test_the_corrected_attack_is_told_beside_the_published_one():
         ({"model": "E-ABS"}, "no model for 'E-ABS'"),
         ({"attack": "BIM"}, "no attack for 'BIM'"),
         ({"dataset": "cifar10"}, "no data set for 'cifar10'"),
-        ({"epsilon": 0.05}, "not run at epsilon 0.05, but at 0.03"),
-        ({"attack": "PGD"}, "pgd_as_published was not run"),
+        ({"epsilon": 0.05}, "FGSM (as published) was not run at ε = 0.05, but at 0.03"),
+        ({"attack": "PGD"}, "this study does not run Medical MNIST, GBZ (as coded), pgd (as"),
         ({"metric": "FID"}, "does not measure 'FID'"),
         ({"value": np.nan}, "nothing is printed"),
     ],
@@ -208,21 +211,23 @@ SCALED = {
 }
 
 
-def test_a_verdict_that_was_reached_with_less_says_how_much_less(run):
+def test_what_ran_with_less_has_no_verdict_and_says_how_much_less(run):
     scaled = {**study(), "scaled": SCALED}
     got = judge(cell(0.9, 0.88, 0.92), scaled)
-    assert got.verdict == "reproduced"
+    assert (got.verdict, got.agrees) == ("not comparable", 1.0)
+    assert np.isnan(got.delta)
     assert got.reason == (
-        "the printed value is within [0.88, 0.92] ± 0.02; cut by the scale: trained 3 of 15 epochs "
-        "on 20 images, not on all, validated on 10 images, not on all, 10 of 100 generations, "
-        "loss a instead of b"
+        "cut by the scale: trained 3 of 15 epochs on 20 images, not on all, 10 of 100 generations, "
+        "loss a instead of b; the printed value is within [0.88, 0.92] ± 0.02"
     )
+    assert judge(cell(0.9, 0.88, 0.92), scaled, value=0.5).agrees == 0.0
     facts = {key: {**one, "train_n": 20, "val_n": 10} for key, one in run[2].items()}
     parts = {(*key[:2], part): n for key in facts for part, n in (("train", 3000), ("val", 10))}
     got = ledger(printed(), cell(0.9, 0.88, 0.92), scaled, facts=facts, parts=parts)
     assert "trained 3 of 15 epochs on 20 of 3,000 images, 10 of 100" in got.reason[0]
     assert reached_with_less(got).all()
-    assert "1 of these 1 verdicts at a reduced budget" in less_in_words(got)
+    assert "1 of them for less training" in less_in_words(got)
+    assert "1 of these 1 printed values lie within" in counts_in_words(got)
 
 
 def test_a_cap_that_a_small_data_set_never_reaches_cuts_nothing(run):
@@ -245,7 +250,8 @@ def test_what_was_cut_of_the_corrected_attack_stands_beside_its_number():
         "scaled": {"models": {}, "attacks": {"fgsm": SCALED["attacks"]["fgsm"]}},
     }
     got = ledger(printed(), pd.concat([cell(0.9, 0.88, 0.92), fgsm]), scaled)
-    assert "the corrected attack, fgsm, gives 0.400 with 20 of 40 steps" in got.reason[0]
+    assert "the corrected attack, FGSM, gives 0.400 with 20 of 40 steps" in got.reason[0]
+    assert got.verdict[0] == "reproduced"
     assert not reached_with_less(got).any()
 
 
@@ -262,10 +268,7 @@ def test_a_point_of_a_curve_is_compared_only_with_an_epoch_of_as_many_images(run
 
     fewer = judged(epochs=[3, 15], samples=[20, None])
     assert fewer.verdict == "not comparable"
-    assert fewer.reason == (
-        "an epoch of this run is not an epoch of the catalogue's; cut by the scale: trained on 20 "
-        "images, not on all"
-    )
+    assert fewer.reason.startswith("cut by the scale: trained on 20 images, not on all; ")
     assert np.isnan(fewer.delta)
     assert judged(batch_size=[32, 64]).verdict == "not comparable"
     shorter = judged(epochs=[3, 15])
@@ -273,12 +276,79 @@ def test_a_point_of_a_curve_is_compared_only_with_an_epoch_of_as_many_images(run
     assert CUT not in shorter.reason
     coarser = judged(validation_samples=[10, None])
     assert coarser.verdict == "reproduced"
-    assert "cut by the scale: validated on 10 images" in coarser.reason
+    assert CUT not in coarser.reason
+
+
+def test_a_cut_of_training_voids_curves_and_accuracies_alike(run):
+    table, history, facts = run
+    ours = history[DATASET, "kfold_0", "gbz_as_coded"]
+    rows = pd.concat(
+        [
+            printed(),
+            printed(attack="none", epsilon=np.nan, value=0.9),
+            printed(metric="val_accuracy@epoch0", value=ours.val_accuracy[0]),
+        ]
+    )
+    for cut, verdicts in (({"samples": [20, None]}, {"not comparable"}), ({}, {"reproduced"})):
+        models = {"gbz_as_coded": {f"training.{name}": values for name, values in cut.items()}}
+        scaled = {**study(), "scaled": {"models": models, "attacks": {}}}
+        cells = pd.concat(
+            [cell(0.9, 0.88, 0.92), cell(0.9, 0.88, 0.92, attack="clean", epsilon=0.0)]
+        )
+        got = ledger(rows, cells, scaled, history=history, facts=facts)
+        assert set(got.verdict) == verdicts, got.reason.tolist()
+        assert (got.agrees == 1).all()
+
+
+def test_a_cut_of_one_attack_leaves_the_others_their_verdicts():
+    scaled = {**study(), "scaled": {"models": {}, "attacks": {"fgsm_as_published": {
+        "settings.steps": [20, 40]}}}}  # fmt: skip
+    cells = pd.concat([cell(0.9, 0.88, 0.92), cell(0.9, 0.88, 0.92, attack="clean", epsilon=0.0)])
+    rows = pd.concat([printed(), printed(attack="none", epsilon=np.nan)])
+    assert ledger(rows, cells, scaled).verdict.tolist() == ["not comparable", "reproduced"]
+
+
+def test_a_declared_substitute_has_no_verdict_at_any_scale():
+    its_study = study()
+    its_study["datasets"] = {DATASET: {"substitute_for": "the paper's own images"}}
+    got = judge(cell(0.9, 0.88, 0.92), its_study)
+    assert got.verdict == "not comparable"
+    assert "is a substitute for the paper's own images" in got.reason
+
+
+def test_not_run_says_whether_the_scale_leaves_it_out():
+    its_study = study() | {
+        "excluded": {
+            "models": {"E-ABS": "eabs"},
+            "grid": [{"datasets": [DATASET], "models": ["gbz_as_coded"], "attacks": ["clean"]}],
+        }
+    }
+    cells = cell(0.9, 0.88, 0.92)
+    assert judge(cells, its_study, model="E-ABS").reason == (
+        "scale synthetic leaves out the model 'E-ABS'"
+    )
+    assert "this study has no model" in judge(cells, its_study, model="VGG").reason
+    left_out = judge(cells, its_study, attack="none", epsilon=np.nan).reason
+    assert left_out.startswith("scale synthetic leaves out Medical MNIST, GBZ (as coded), clean")
+
+
+def test_a_gain_by_adversarial_training_is_the_smallest_over_networks():
+    its_study = study()
+    its_study["models"] |= {"better": {"starts_from": "gbz_as_coded"}}
+    cells = pd.concat([cell(0.2, 0.18, 0.22), cell(0.9, 0.88, 0.92, model="better")])
+    for value, verdict in ((0.6, "reproduced"), (0.8, "differs")):
+        got = judge(
+            cells, its_study, model="adv. trained minus standard", value=value,
+            metric="accuracy_gain_at_least",
+        )  # fmt: skip
+        assert (got.verdict, got.reproduced) == (verdict, pytest.approx(0.7))
 
 
 def test_numbers_of_several_split_schemes_are_compared_with_the_one_that_the_study_names(run):
     both = pd.concat([cell(0.9, 0.88, 0.92), cell(0.5, 0.48, 0.52, scheme="kfold_patient")])
-    got = judge(both)
+    words = {kind: word for kind, word in study()["reported"].items() if kind != "splits"}
+    silent = {**study(), "reported": words}
+    got = judge(both, silent)
     assert got.verdict == "not comparable"
     assert "run with kfold and kfold_patient, of which reported.splits" in got.reason
     first, second = (
@@ -296,7 +366,7 @@ def test_numbers_of_several_split_schemes_are_compared_with_the_one_that_the_stu
     row = printed(metric="val_accuracy@epoch0", value=ours.val_accuracy[0])
     verdicts = [
         ledger(row, table, its_study, history=history).verdict[0]
-        for its_study in (study(), first, second)
+        for its_study in (silent, first, second)
     ]
     assert verdicts == ["not comparable", "reproduced", "differs"]
 
@@ -305,12 +375,22 @@ def test_settings_are_compared_but_never_counted_as_results(run):
     table, history, facts = run
     got = ledger(read_reported(REPORTED), table, study(), history=history, facts=facts)
     got = got[got.table == "Table 3"].set_index("metric")
-    assert set(got.verdict) == {"not comparable"}
+    assert set(got.kind) == {SETTING}
+    assert got.verdict["hyperparameter:latent_dim"] == "reproduced"
+    assert got.verdict["hyperparameter:weight_decay"] == "differs"
     assert got.reason["hyperparameter:latent_dim"] == "a setting; as printed"
     assert got.reason["hyperparameter:weight_decay"] == "a setting; differs: 0 here"
     assert got.reproduced["hyperparameter:image_width"] == 68
     assert got.reproduced["hyperparameter:image_channels"] == 1
-    assert "split scheme" in got.reason["hyperparameter:test_fraction"]
+    assert np.isnan(got.reproduced["hyperparameter:test_fraction"])
+    parts = {
+        (DATASET, "kfold_0", part): n for part, n in (("train", 64), ("val", 16), ("test", 20))
+    }
+    got = ledger(read_reported(REPORTED), table, study(), facts=facts, parts=parts)
+    got = got.set_index("metric")
+    assert got.verdict["hyperparameter:test_fraction"] == "reproduced"
+    assert got.verdict["hyperparameter:trainval_fraction"] == "reproduced"
+    assert (got.verdict["n_total_approx"], got.reproduced["n_total_approx"]) == ("differs", 100)
 
 
 def test_facts_of_the_text_are_compared_with_what_the_run_knows(run):
@@ -321,7 +401,10 @@ def test_facts_of_the_text_are_compared_with_what_the_run_knows(run):
     assert got.reason["folds"] == "a setting; as printed"
     assert (got.reproduced["n_test"], got.reproduced["epochs"]) == (40, 10)
     assert got.reproduced["train_minutes"] == pytest.approx(410 / 60)
-    assert set(got.verdict) == {"not comparable"}
+    assert got.verdict["n_classes"] == "reproduced"
+    assert got.verdict["train_minutes"] == "not comparable"
+    assert got.kind["train_minutes"] == DURATION
+    assert got.kind["folds"] == SETTING
 
 
 def test_confusion_counts_are_never_judged(run):
@@ -378,7 +461,7 @@ def test_a_sweep_s_attack_is_found_by_what_the_note_says():
     row = judge(cells, thesis_study(noted=noted), **same, note="EOT runs=10; 5 starts", value=0.5)
     assert row.verdict == "reproduced"
     row = judge(cells, thesis_study(noted=noted), **same, note="EOT runs=3", value=0.5)
-    assert row.reason == f"{DATASET}, gbz_as_coded, pgd_draws_3 was not run"
+    assert row.reason == ("this study does not run Medical MNIST, GBZ (as coded), pgd_draws_3")
     row = judge(cells, thesis_study(noted=noted), **same, note="", value=0.5)
     assert row.reason == "this study has no attack for 'PGD'"
 
@@ -404,7 +487,7 @@ def test_printed_layers_are_held_against_the_network_that_was_trained():
     for value, words in ((5, "as printed"), (4, "differs: 5 here")):
         reported = printed(**same, metric="encoder.layer1.kernel", value=value)
         row = ledger(reported, cell(0, 0, 0), thesis_study(), facts=facts).iloc[0]
-        assert (row.verdict, row.reproduced) == ("not comparable", 5)
+        assert (row.verdict, row.reproduced) == ("reproduced" if value == 5 else "differs", 5)
         assert words in row.reason
     reported = printed(**same, metric="encoder.layer9.kernel", value=5)
     assert ledger(reported, cell(0, 0, 0), thesis_study(), facts=facts).iloc[0].verdict == "not run"

@@ -11,7 +11,9 @@ import pytest
 import report_factory
 from docutils.core import publish_doctree
 
-from assay.analysis.page import TEMPLATES, headline_text, read_markdown_table, render_page
+from assay.analysis.page import TEMPLATES, headline_text, render_page
+from assay.analysis.page_cells import read_markdown_table
+from assay.analysis.style import NORMS
 from assay.foundation.errors import AssayError
 from assay.foundation.files import read_json, write_json
 from assay.plan.targets import ANALYSES
@@ -121,11 +123,12 @@ def test_every_attack_stands_with_its_needs_its_cost_and_its_source(report):
     base, study = report
     text = rendered(base, study)
     part = text[text.index(f'<table id="{STUDY}-attacks"') :]
+    cell = r"<t[hd][^>]*>(.*?)</t[hd]>"
     rows = part[: part.index("</table>")].split("<tr>")[2:]
     assert len(rows) == len(study["attacks"])
     for row, (name, entry) in zip(rows, study["attacks"].items(), strict=True):
-        cells = [html.unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
-        assert cells[1:3] == [entry["norm"], study["access"][name]]
+        cells = [html.unescape(found) for found in re.findall(cell, row)]
+        assert cells[1:3] == [NORMS[entry["norm"]], study["access"][name]]
         assert (cells[3] == "0") == (study["access"][name] != "gradients")
         assert cells[5] == entry["source"]
 
@@ -139,6 +142,7 @@ def test_what_made_the_numbers_stands_where_it_says_what_was_run(report):
         "written": ["2024-05-06T07:08:09Z", "2024-05-08T00:00:00Z"],
     }
     made["outcomes"]["code"]["natural"] = ["c0de", "5ta1e"]
+    study["titles"]["suites"]["natural"] = "Common corruptions"
     write_json(path, made)
     text = rendered(base, study)
     part = text[text.index(f'id="{STUDY}-methods"') :]
@@ -146,9 +150,26 @@ def test_what_made_the_numbers_stands_where_it_says_what_was_run(report):
     files = made["outcomes"]["files"]
     assert f"Outcomes of attacks {files} files 2.5 hours on cpu, 1 thread; seed 0" in words
     assert "written 2024-05-06 to 2024-05-08" in words
-    assert "natural c0de, 5ta1e" in words
+    assert "Common corruptions c0de, 5ta1e" in words
     assert "assay 0.1.0; Python 3.11.9; numpy 1.0.0; torch 2.0.0" in words
     assert f'href="{STUDY}/provenance.json"' in part
+
+
+def table_of(text, name):
+    """The HTML of a table of the study."""
+    return re.search(rf'<table [^>]*id="table-{STUDY}-{name}".*?</table>', text, re.S)[0]
+
+
+def rows_of(text, name):
+    """The texts of a table's rows, head included, and the values that they are sorted by."""
+    rows = re.findall(r"<tr.*?</tr>", table_of(text, name), re.S)
+    cells = [re.findall(r"<t[hd]([^>]*)>(.*?)</t[hd]>", row, re.S) for row in rows]
+    texts = [
+        [" ".join(html.unescape(re.sub(r"<[^>]+>", " ", words)).split()) for _, words in row]
+        for row in cells
+    ]
+    found = [[re.search(r'data-value="([^"]*)"', marks) for marks, _ in row] for row in cells]
+    return texts, [[value and value[1] for value in row] for row in found]
 
 
 def test_the_headline_shows_the_numbers_of_its_file(run):
@@ -156,11 +177,10 @@ def test_the_headline_shows_the_numbers_of_its_file(run):
     text = (base / "index.html").read_text(encoding="utf-8")
     headline = pd.read_csv(base / STUDY / "headline.csv")
     assert len(headline) == len(MODELS) * len(study["headline"]["cells"])
-    table = re.search(
-        rf'<table class="headline" id="table-{STUDY}-headline">.*?</table>', text, re.S
-    )
     cells = re.findall(
-        r'class="value">([\d.]+)<.*?"interval">\[([\d.]+), ([\d.]+)\]', table[0], re.S
+        r'class="value[ a-z]*">([\d.]+)<.*?"interval">\[([\d.]+), ([\d.]+)\]',
+        table_of(text, "headline"),
+        re.S,
     )
     expected = [
         tuple(f"{value:.3f}" for value in (row.pooled, row.low, row.high))
@@ -176,19 +196,303 @@ def test_a_headline_cell_that_did_not_run_stays_and_says_so(report):
     assert rendered(base, study).count(">not run</td>") == len(MODELS)
 
 
-def test_each_verdict_is_said_in_words_beside_the_classifier(report):
+def test_each_norm_has_a_verdict_of_its_own_in_words_beside_the_classifier(report):
     base, study = report
     path = base / STUDY / "headline.csv"
     headline = pd.read_csv(path)
-    headline.loc[headline["model"] == "gbz_as_coded", "verdict"] = "suspect"
+    headline["verdict"] = "sound"
+    gbz = headline["model"] == "gbz_as_coded"
+    headline.loc[gbz & (headline["norm"] == "linf"), "verdict"] = "suspect"
+    headline.loc[gbz & (headline["norm"] == "severity"), "verdict"] = "under-powered"
     headline.to_csv(path, index=False)
+    checks = pd.read_csv(base / STUDY / "checks.csv")
+    checks.drop(columns="norm", errors="ignore").to_csv(base / STUDY / "checks.csv", index=False)
     text = rendered(base, study)
-    rows = re.findall(r'<tr class="series".*?</th>', text, re.S)
-    words = {"resnet18_text": "sound", "gbz_as_coded": "suspect"}
-    for row, (model, verdict) in zip(rows, words.items(), strict=True):
-        assert study["titles"]["models"][model] in row
-        assert f"</svg>{verdict}</span>" in row
-    assert "The evaluation is in doubt for GBZ (as coded) (suspect)" in text
+    rows = [row[0] for row in rows_of(text, "headline")[0][1:]]
+    assert rows == [
+        f"{study['titles']['models']['resnet18_text']} , evaluation: sound "
+        "clean, L∞, pixels, corruptions",
+        f"{study['titles']['models']['gbz_as_coded']} , evaluation: sound clean, pixels "
+        ", evaluation: under-powered corruptions , evaluation: suspect L∞",
+    ]
+    card = rows_of(text, "verdicts")[0]
+    assert card[0] == ["Classifier", "clean", "L∞", "pixels", "corruptions"]
+    assert [cell.split()[0] for cell in card[2][1:]] == [
+        "sound",
+        "suspect",
+        "sound",
+        "under-powered",
+    ]
+    title = study["titles"]["models"]["gbz_as_coded"]
+    told = "(classifier and norm), 6 are sound, 1 is under-powered and 1 is suspect"
+    doubts = f"under-powered: {title} (corruptions); suspect: {title} (L∞)"
+    assert f"Of 8 evaluations {told} ({doubts}); see the checks." in html.unescape(text)
+
+
+def test_the_card_follows_the_rule_of_the_checks_where_these_know_norms(report, monkeypatch):
+    base, study = report
+    path = base / STUDY / "checks.csv"
+    checks = pd.read_csv(path).assign(norm="l2")
+    checks.to_csv(path, index=False)
+    asked = []
+
+    def verdict(frame):
+        asked.append(set(frame["norm"]))
+        cell = {"dataset": "medical_mnist", "scheme": "kfold", "model": "gbz_as_coded"}
+        return pd.DataFrame(
+            [
+                {
+                    **cell,
+                    "norm": "l2",
+                    "verdict": "broken",
+                    "because": "D02 radii, D17 monotone",
+                }
+            ]
+        )
+
+    monkeypatch.setattr("assay.analysis.checks.verdict", verdict)
+    card, values = rows_of(rendered(base, study), "verdicts")
+    assert card[0] == ["Classifier", "L2"]
+    assert card[1:] == [
+        [study["titles"]["models"]["gbz_as_coded"], "broken D02 radii, D17 monotone"]
+    ]
+    assert values[1][1] == "3"
+    assert asked[0] == {"l2"}
+    checks, _ = rows_of(rendered(base, study), "checks")
+    assert checks[0] == ["Classifier", "Norm", "Status", "Check", "Finding"]
+    assert {row[1] for row in checks[1:]} == {"L2"}
+
+
+def test_every_verdict_and_status_has_a_mark_of_its_own_and_is_explained(report):
+    base, study = report
+    path = base / STUDY / "checks.csv"
+    checks = pd.read_csv(path)
+    checks.loc[checks.index[0], "status"] = "weak"
+    checks.to_csv(path, index=False)
+    text = rendered(base, study)
+    key = re.search(rf'id="table-{STUDY}-verdicts".*?<ul class="key">(.*?)</ul>', text, re.S)[1]
+    marks = dict(re.findall(r'class="badge ([a-z-]+)"><svg[^>]*>(.*?)</svg>', key))
+    assert list(marks) == ["sound", "under-powered", "suspect", "broken"]
+    assert len(set(marks.values())) == 4
+    assert "the scale or the attack's budget is too small" in html.unescape(key)
+    weak = re.search(r'class="badge weak"><svg[^>]*>(.*?)</svg>weak', text)
+    assert weak[1] == marks["under-powered"]
+    assert "1 weak" in text
+
+
+def test_rankings_and_tests_name_the_split_of_each_row_and_put_the_pool_first(report):
+    base, study = report
+    for name in ("ranking", "mcnemar"):
+        path = base / STUDY / f"statistics/{name}.csv"
+        pooled = pd.read_csv(path)
+        single = [pooled.assign(split=f"kfold_{index}") for index in (1, 0)]
+        pd.concat([*single, pooled]).to_csv(path, index=False)
+    text = rendered(base, study)
+    for name in ("ranking", "mcnemar"):
+        rows, values = rows_of(text, name)
+        at = rows[0].index("Split")
+        splits = [row[at] for row in rows[1:]]
+        count = len(splits) // 3
+        assert count > 1
+        assert splits == ["pooled"] * count + ["split 1"] * count + ["split 2"] * count
+        assert [value[at] for value in values[1:]] == [
+            str(number) for number in (0, 1, 2) for _ in range(count)
+        ]
+
+
+def test_one_pool_of_splits_needs_no_column_for_it(run):
+    base, _ = run
+    text = (base / "index.html").read_text(encoding="utf-8")
+    assert "Split" not in rows_of(text, "mcnemar")[0][0]
+
+
+def test_numbers_sort_by_the_value_of_the_file_and_not_by_their_text(report):
+    base, study = report
+    path = base / STUDY / "statistics/mcnemar.csv"
+    tests = pd.read_csv(path)
+    tests["exact_p"] = 3e-7
+    tests["difference"] = -0.25
+    tests["minimum_detectable_difference"] = float("nan")
+    tests.to_csv(path, index=False)
+    rows, values = rows_of(rendered(base, study), "mcnemar")
+    at = {name: rows[0].index(name) for name in rows[0]}
+    assert rows[1][at["Exact p"]] == "< 0.001"
+    assert float(values[1][at["Exact p"]]) == 3e-7
+    assert rows[1][at["Difference"]] == "−0.250"
+    assert float(values[1][at["Difference"]]) == -0.25
+    assert values[1][at["Smallest detectable"]] == ""
+    assert values[1][at["Attack"]] is None
+
+
+def test_every_number_in_every_table_carries_its_value(run):
+    base, study = run
+    text = (base / "index.html").read_text(encoding="utf-8")
+    ids = re.findall(rf'<table [^>]*id="table-{STUDY}-([\w-]+)"', text)
+    assert {*study["tables"], "headline", "ranking", "mcnemar", "checks", "verdicts"} <= set(ids)
+    number = re.compile(r"[-−+<\s]*\d[\d.,]*(?:e-?\d+)?(?:\s*±\s*[\d.]+)?(?:\s*\[[^\]]*\])?%?")
+    counted = 0
+    for name in ids:
+        for texts, values in zip(*rows_of(text, name), strict=True):
+            for cell, value in zip(texts, values, strict=True):
+                if number.fullmatch(cell):
+                    counted += 1
+                    assert value not in (None, ""), (name, cell)
+                    float(value)
+                # A verdict is no number that is missing.
+                if cell in ("not run", "–") and name != "ledger":
+                    assert value == "", (name, cell)
+    assert counted > 100
+
+
+def test_a_cell_that_was_not_run_turns_no_column_of_numbers(report):
+    base, study = report
+    path = base / STUDY / "tables/table1.md"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    cells = lines[2].split("|")
+    cells[2] = " not run "
+    lines[2] = "|".join(cells)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    table = table_of(rendered(base, study), "table1")
+    assert '<td class="number" data-value="">not run</td>' in table
+    columns = len(re.findall(r"<th scope=\"col\"", table))
+    assert table.count('<th scope="col" class="number">') == columns - 1
+
+
+def family(base, name, columns):
+    """Puts the tests of one attack into the headline's family and the others into none of it."""
+    path = base / STUDY / f"statistics/{name}.csv"
+    tests = pd.read_csv(base / STUDY / "statistics/mcnemar.csv")
+    first = (tests["attack"] == "pgd_linf") & (tests["epsilon"] == 0.1)
+    assert 0 < first.sum() < len(tests)
+    tests["family"] = first.map({True: "headline", False: "exploratory"})
+    tests["holm_p"] = tests["exact_p"].where(first)
+    tests["q"] = (tests["exact_p"] / 2).where(~first)
+    tests = tests.assign(**columns)
+    tests.to_csv(path, index=False)
+    return tests
+
+
+def test_tests_of_the_headlines_family_come_first_and_the_others_are_folded(report):
+    base, study = report
+    family(base, "mcnemar", {})
+    text = rendered(base, study)
+    rows, values = rows_of(text, "mcnemar")
+    attack = study["titles"]["attacks"]["pgd_linf"]
+    assert {row[0] for row in rows[1:]} == {f"{attack} (ε = 0.1)"}
+    at = rows[0].index("Holm p")
+    assert rows[0][at + 1] == "q"
+    assert all(row[at] not in ("", "–") and row[at + 1] == "–" for row in rows[1:])
+    others, values = rows_of(text, "mcnemar-exploratory")
+    assert f"{attack} (ε = 0.1)" not in {row[0] for row in others[1:]}
+    assert all(row[at] == "–" and row[at + 1] != "–" for row in others[1:])
+    assert all(value[at] == "" and float(value[at + 1]) <= 0.5 for value in values[1:])
+    folded = re.search(r'<details class="folded">(.*?)</details>', text, re.S)[1]
+    assert f'id="table-{STUDY}-mcnemar-exploratory"' in folded
+    assert "mcnemar" not in re.sub("mcnemar-exploratory", "", folded).replace("/mcnemar.", "")
+
+
+def test_differences_across_splits_are_shown_where_the_report_has_them(report):
+    base, study = report
+    columns = {"method": "clustered bootstrap", "splits": 2, "p": 0.25, "low": -0.3, "high": 0.1}
+    assert "table-millner2024-between" not in rendered(base, study)
+    family(base, "between_splits", columns)
+    rows, values = rows_of(rendered(base, study), "between")
+    head = {name: place for place, name in enumerate(rows[0])}
+    assert list(head)[head["p"] :][:3] == ["p", "Holm p", "q"]
+    assert rows[1][head["Method"]] == "clustered bootstrap"
+    assert rows[1][head["Difference"]].endswith("[−0.300, +0.100]")
+    tests = pd.read_csv(base / STUDY / "statistics/between_splits.csv")
+    first = tests[tests["family"] == "headline"].iloc[0]
+    assert float(values[1][head["Difference"]]) == pytest.approx(first["difference"])
+    assert rows_of(rendered(base, study), "between-exploratory")[0][1:]
+
+
+def test_letters_of_both_tests_stand_in_a_ranking_where_they_differ(report):
+    base, study = report
+    path = base / STUDY / "statistics/ranking.csv"
+    ranking = pd.read_csv(path)
+    ranking.assign(group_pooled=ranking["group"]).to_csv(path, index=False)
+    assert "Group by the pooled test" not in rows_of(rendered(base, study), "ranking")[0][0]
+    ranking.assign(group="ab", group_pooled="c").to_csv(path, index=False)
+    rows, _ = rows_of(rendered(base, study), "ranking")
+    places = rows[0].index("Group"), rows[0].index("Group by the pooled test")
+    assert {tuple(row[place] for place in places) for row in rows[1:]} == {("ab", "c")}
+
+
+def test_rows_of_an_earlier_code_are_marked_and_the_banner_counts_them(report):
+    base, study = report
+    text = rendered(base, study)
+    assert "†" not in text
+    assert "earlier version" not in text
+    for name in ("headline.csv", "statistics/accuracy.csv"):
+        path = base / STUDY / name
+        frame = pd.read_csv(path)
+        old = (frame["attack"] == "pgd_linf") & (frame["model"] == "gbz_as_coded")
+        assert 0 < old.sum() < len(frame)
+        frame["code"] = old.map({True: "earlier", False: "current"})
+        frame.to_csv(path, index=False)
+    text = rendered(base, study)
+    rows, _ = rows_of(text, "headline")
+    headline = pd.read_csv(base / STUDY / "headline.csv")
+    marked = [cell for row in rows[1:] for cell in row if "†" in cell]
+    assert len(marked) == (headline["code"] == "earlier").sum()
+    for row in headline[headline["code"] == "earlier"].itertuples():
+        assert any(cell.startswith(f"{row.pooled:.3f}") for cell in marked)
+    banner = html.unescape(re.search(r"<aside.*?</aside>", text, re.S)[0])
+    assert f"{old.sum()} of {len(frame)} accuracies" in banner
+    assert study["title"] in banner
+
+
+def test_a_headline_shows_what_its_file_holds_beside_the_accuracy(report):
+    base, study = report
+    path = base / STUDY / "headline.csv"
+    frame = pd.read_csv(path)
+    worst = frame[(frame["attack"] == "pgd_linf") & (frame["epsilon"] == 0.1)].assign(
+        attack="worst case linf", pooled=0.125, clean=0.875, sd=0.0625, leads=True, group="zz"
+    )
+    others = frame.assign(clean=0.75, leads=False)
+    columns = worst["attack"].map(lambda _: "Worst case over 7 attacks, L∞ ε = 0.1")
+    pd.concat([worst.assign(column=columns), others.assign(column=others["attack"])]).to_csv(
+        path, index=False
+    )
+    text = rendered(base, study)
+    rows, values = rows_of(text, "headline")
+    assert rows[0][1].startswith("Worst case over 7 attacks, L∞ ε = 0.1 n = ")
+    assert (
+        rows[1][1].split()
+        == (
+            f"0.125 zz [{worst['low'].iloc[0]:.3f}, {worst['high'].iloc[0]:.3f}] "
+            "± 0.062 over splits clean 0.875"
+        ).split()
+    )
+    assert values[1][1] == "0.125"
+    assert len(re.findall('class="value leads"', text)) == len(MODELS)
+
+
+def test_data_sets_have_headlines_of_their_own_without_each_others_budgets(report):
+    base, study = report
+    study["titles"]["datasets"]["other"] = "Another data set"
+    study["headline"]["cells"] = [{"attack": "clean"}, {"attack": "pgd_linf"}]
+    for name in ("headline.csv", "statistics/accuracy.csv"):
+        path = base / STUDY / name
+        frame = pd.read_csv(path)
+        frame = frame[frame["attack"].isin(["clean", "pgd_linf"])]
+        other = frame.assign(dataset="other", epsilon=frame["epsilon"] * 2)
+        pd.concat([frame, other]).to_csv(path, index=False)
+    text = rendered(base, study)
+    first, second = (rows_of(text, name)[0] for name in ("headline", "headline-2"))
+    assert "not run" not in f"{first} {second}"
+    assert [column.split(" n = ")[0] for column in first[0][1:]] == [
+        study["titles"]["attacks"]["clean"],
+        "PGD L∞ ε = 0.03",
+        "PGD L∞ ε = 0.1",
+    ]
+    assert [column.split(" n = ")[0] for column in second[0][1:]] == [
+        study["titles"]["attacks"]["clean"],
+        "PGD L∞ ε = 0.06",
+        "PGD L∞ ε = 0.2",
+    ]
+    assert "Another data set: accuracy of each classifier" in text
 
 
 def test_every_row_of_the_ledger_is_there_without_scripts(run):
@@ -205,7 +509,14 @@ def test_tables_have_captions_and_scopes_and_figures_have_texts(run):
     base, _ = run
     text = (base / "index.html").read_text(encoding="utf-8")
     page = Elements(text)
-    assert len(page.of("caption")) == len(page.of("table"))
+    ids = {attrs["id"]: attrs for _, attrs in page.all if "id" in attrs}
+    for table in page.of("table"):
+        # Outside the part that scrolls, so that a caption never fills it.
+        assert ids[table["aria-describedby"]]["class"] == "caption"
+        assert table["aria-labelledby"] in ids
+    assert page.of("table")
+    for scroller in re.findall(r'<div class="card scroll.*?</table>', text, re.S):
+        assert 'class="caption"' not in scroller
     assert all(head.get("scope") in ("col", "row") for head in page.of("th"))
     assert all(image["alt"] for image in page.of("img"))
     assert len(page.of("figcaption")) == len(page.of("figure"))
@@ -229,18 +540,48 @@ def test_a_test_that_can_find_no_difference_shows_no_number_for_one(report):
     path = base / STUDY / "statistics/mcnemar.csv"
     pd.read_csv(path).assign(minimum_detectable_difference=float("nan")).to_csv(path, index=False)
     text = rendered(base, study)
-    table = re.search(rf'<table id="table-{STUDY}-mcnemar".*?</table>', text, re.S)[0]
+    table = table_of(text, "mcnemar")
     assert "nan" not in html.unescape(re.sub(r"<[^>]+>", " ", table)).split()
 
 
-def test_stand_ins_are_told_in_the_banner(report):
+def test_the_banner_names_data_and_substitutes_by_their_titles(report):
     base, study = report
-    study["titles"]["datasets"]["phantom"] = "Phantom"
-    study["stand_ins"] = {"datasets": {"medical_mnist": "phantom", "oct": "digits"}, "models": {}}
-    banner = re.search(r'<aside class="scale stand-in".*?</aside>', rendered(base, study), re.S)[0]
-    assert "These are not the paper's numbers" in html.unescape(banner)
-    assert "phantom stands in for medical_mnist" in banner
-    assert "digits" not in banner, "a stand-in that this report does not use"
+    study["titles"]["datasets"] |= {"medical_mnist": "Medical MNIST", "oct": "OCT"}
+    study["titles"]["models"] |= {"resnet18": "ResNet18", "small": "A small network"}
+    study["stand_ins"] = {
+        "datasets": {"oct": "digits"},
+        "models": {"resnet18": "gbz_as_coded"},
+    }
+    text = rendered(base, study)
+    banner = html.unescape(re.search(r'<aside class="scale substitute".*?</aside>', text, re.S)[0])
+    assert "These are not the paper's numbers" in banner
+    title = study["titles"]["models"]["gbz_as_coded"]
+    assert f"<li>{title} is a substitute for ResNet18.</li>" in banner
+    assert "digits" not in banner, "a substitute that this report does not use"
+    assert "gbz_as_coded" not in banner
+    words = " ".join(re.sub(r"<[^>]+>", " ", banner).split())
+    assert words.startswith("Medical MNIST Scale synthetic: made-up data")
+    details = re.search(r"<details>(.*?)</details>", banner, re.S)[1]
+    assert study["scale_facts"]["description"] in details
+
+
+def test_no_id_stands_for_words(run):
+    base, study = run
+    text = (base / "index.html").read_text(encoding="utf-8")
+    text = re.sub(r"<(script|style|code).*?</\1>|<ul class=\"files.*?</ul>", " ", text, flags=re.S)
+    text = re.sub(rf'id="table-{STUDY}-checks".*?</table>', "", text, flags=re.S)
+    words = html.unescape(re.sub(r"<[^>]+>", " ", text))
+    ids = {name for kind in study["titles"].values() for name in kind if "_" in name}
+    ids |= {"linf", "kfold", "medical_mnist"}
+    # Sentences of the ledger, of captions and of tables as written are made elsewhere.
+    sources = " ".join(
+        path.read_text(encoding="utf-8")
+        for pattern in ("*.csv", "*.md", "*/*.md", "*/*.txt")
+        for path in (base / STUDY).glob(pattern)
+        if path.name not in ("headline.csv", "checks.csv", "mcnemar.md", "ranking.md")
+    )
+    found = {name for name in ids if re.search(rf"(?<![\w.]){name}(?![\w.])", words)}
+    assert {name for name in found if name not in sources} == set()
 
 
 def test_words_from_files_cannot_become_markup(report):
@@ -308,6 +649,11 @@ def test_the_terminal_shows_verdicts_accuracies_and_intervals(run):
     assert row.verdict in text
     gone = headline.drop(row.name)
     assert headline_text(gone).count("not run") == 1
+    headline.loc[headline["norm"] == "linf", "verdict"] = "under-powered"
+    headline.loc[headline["norm"] != "linf", "verdict"] = "sound"
+    lines = [line.split() for line in headline_text(headline).splitlines()]
+    assert ["evaluation,", "L∞", "under-powered", "under-powered"] in lines
+    assert ["evaluation,", "clean", "sound", "sound"] in lines
 
 
 def test_texts_stand_out_from_their_background_in_both_schemes():
@@ -316,7 +662,7 @@ def test_texts_stand_out_from_their_background_in_both_schemes():
     colours = {name: value.split(", ") for name, value in pairs.items()}
     written = [
         *((ink, back) for ink in ("ink", "soft", "accent") for back in ("page", "card", "sunk")),
-        *((kind, f"{kind}-back") for kind in ("good", "warn", "bad", "plain")),
+        *((kind, f"{kind}-back") for kind in ("good", "note", "warn", "bad", "plain")),
         ("ink", "plain-back"),
         ("page", "ink"),
     ]

@@ -78,7 +78,8 @@ def test_each_table_of_every_study_is_written_in_three_formats(name, inputs, tmp
     assert len(table.display)
     assert markdown.read_text().startswith("| ")
     assert table.caption in markdown.read_text()
-    assert table.caption.endswith("2 splits; seed 0.")
+    assert table.caption.endswith("seed 0.")
+    assert ("; 2 splits; " in table.caption) == (name != "ledger")
     assert (r"\begin{longtable}" in latex.read_text()) == (len(table.display) > LONG_TABLE)
 
 
@@ -124,20 +125,38 @@ def test_the_attacks_in_the_table_of_defects_are_checked_against_each_other(inpu
     assert inputs.checks.check.str.startswith("D42").sum() == inputs.checks.model.nunique()
 
 
+# Tables of what was printed or set: they show no images of this run.
+UNCOUNTED = ("hyper_parameters",)
+
+
 @pytest.mark.parametrize("kind", TABLES)
 def test_every_caption_ends_with_scale_n_splits_and_seed(kind, inputs):
     caption = build_table(kind, SPECS[kind], inputs.study, inputs).caption
-    assert "Scale synthetic; n = " in caption
-    assert caption.endswith("2 splits; seed 0.")
+    assert "Scale synthetic; " in caption
+    assert caption.endswith("seed 0.")
+    assert ("2 splits" in caption) == (kind not in UNCOUNTED)
+    assert ("; n = " in caption) == (kind not in (*UNCOUNTED, "leakage"))
 
 
-def test_stand_ins_are_said_in_the_caption(inputs):
+def test_captions_count_the_rows_shown_and_not_the_study(inputs):
+    spec = {"cells": [{"attack": "one_pixel", "epsilon": 1}], "models": ["gbz", "dbx"]}
+    caption = build_table("accuracy", spec, inputs.study, inputs).caption
+    assert caption.endswith("Scale synthetic; 2 models; n = 60 images; 2 splits; seed 0.")
+
+
+def test_substitutes_are_said_in_the_caption_by_their_titles_where_they_are_shown(inputs):
+    titles = {**inputs.study["titles"], "models": {**inputs.study["titles"]["models"],
+                                                   "big": "A big network"}}  # fmt: skip
     standing = {
         **inputs.study,
-        "stand_ins": {"datasets": {"paper_set": "medical_mnist"}, "models": {}},
+        "titles": titles,
+        "stand_ins": {"datasets": {"paper_set": "medical_mnist"}, "models": {"big": "gbz"}},
     }
-    caption = build_table("accuracy", SPECS["accuracy"], standing, inputs).caption
-    assert "Medical MNIST stands in for paper_set." in caption
+    caption = build_table("accuracy", {"cells": CELLS}, standing, inputs).caption
+    assert "Medical MNIST is a substitute for paper_set." in caption
+    assert "GBZ (Bayes' rule) is a substitute for A big network." in caption
+    spec = {"cells": CELLS, "models": ["dbx"]}
+    assert "A big network" not in build_table("accuracy", spec, standing, inputs).caption
 
 
 def test_a_cell_shows_mean_spread_and_interval(inputs):
@@ -175,24 +194,6 @@ def test_budgets_match_in_spite_of_rounding_noise(inputs):
     cells = [{"attack": "pgd_linf", "epsilon": 0.1 + 0.2 - 0.27}]
     table = build_table("accuracy", {"cells": cells}, inputs.study, inputs)
     assert "not run" not in set(table.display.iloc[0])
-
-
-def test_suspect_numbers_are_never_bold(inputs):
-    trusted = build_table("headline", SPECS["headline"], inputs.study, inputs)
-    assert trusted.bold.any(axis=None)
-    doubted = AnalysisInputs(inputs.manifest, inputs.study)
-    doubted.__dict__["verdicts"] = inputs.verdicts.assign(verdict="suspect")
-    table = build_table("headline", SPECS["headline"], inputs.study, doubted)
-    assert set(table.display["Evaluation"]) == {"suspect"}
-    assert not table.bold.any(axis=None)
-
-
-def test_bold_marks_the_best_only_where_some_model_is_worse(inputs):
-    table = build_table("accuracy", {"cells": CELLS}, inputs.study, inputs)
-    clean, attacked = table.bold.iloc[0], table.bold.iloc[1]
-    assert not clean.any()
-    assert attacked.any()
-    assert not attacked["ResNet18 (text)"]
 
 
 def test_markup_is_escaped_and_bold_in_both_formats(tmp_path):
@@ -275,14 +276,33 @@ def test_a_table_keeps_to_the_data_sets_that_it_names(inputs):
         assert len(other.tidy) == 0
 
 
-def test_distances_stand_beside_the_clean_accuracy_by_norm(inputs):
+def test_distances_say_which_attack_found_them_and_on_how_many_images(inputs):
     table = build_table("distances", SPECS["distances"], inputs.study, inputs)
-    assert list(table.display)[:3] == ["Model", "Clean accuracy", "L∞ mean"]
-    row = table.tidy.iloc[0]
-    shown = table.display.iloc[0]
-    assert shown["L∞ broken"] == f"{row.broken}/{row.n}"
-    assert "no budget" not in table.caption
+    titles = ["PGD L∞, L∞ distance", "PGD L2, L2 distance"]
+    parts = ("median", "mean", "never misclassified")
+    columns = [f"{title}: {part}" for title in titles for part in parts]
+    assert list(table.display) == ["Model", "Clean accuracy", *columns]
+    first, row = table.display.iloc[0], table.tidy.iloc[0]
+    assert row.attacks == "pgd_linf"
+    assert first[columns[0]] == f"{row['median']:.3f} (n = {row.n})"
+    assert first[columns[2]] == f"{row.n - row.broken} of {row.n}"
     assert "infinitely far" in table.caption
+    weak = table.tidy[table.tidy.broken < table.tidy.n]
+    assert len(weak)
+    assert np.isinf(weak["mean"]).all()
+
+
+def test_distances_on_other_images_repeat_the_clean_accuracy_of_their_own(inputs):
+    tidy = inputs.distances(["pgd_linf", "pgd_l2"], apart=True)
+    cut = tidy.assign(n=np.where(tidy.norm == "l2", 30, tidy.n),
+                      clean=np.where(tidy.norm == "l2", 0.5, tidy.clean))  # fmt: skip
+    doctored = changed(inputs, distances=lambda attacks, apart: cut)
+    shown = build_table("distances", SPECS["distances"], inputs.study, doctored).display
+    assert [name for name in shown if name.startswith("Clean")] == [
+        "Clean accuracy, images of PGD L∞, L∞ distance",
+        "Clean accuracy, images of PGD L2, L2 distance",
+    ]
+    assert (shown["Clean accuracy, images of PGD L2, L2 distance"] == "0.500 (n = 30)").all()
 
 
 def changed(inputs, **members):
@@ -317,7 +337,7 @@ def test_selection_is_among_those_that_are_not_significantly_worse(inputs):
 
 def test_where_splits_share_images_selection_asks_the_resampled_t_test(inputs):
     repeated = inputs.mcnemar.assign(split="kfold_0", significant=True)
-    tests = inputs.resampled_t.assign(holm_p=1.0)
+    tests = inputs.resampled_t.assign(significant=False)
     doctored = changed(inputs, accuracy=inputs.accuracy, mcnemar=repeated, resampled_t=tests)
     (row,) = build_table("selection", {"cells": CELLS[1:]}, inputs.study, doctored).tidy.to_dict(
         "records"
@@ -365,6 +385,8 @@ def test_costs_are_means_over_splits_of_what_the_files_say(tmp_path):
     seconds = [inputs.durations[tuple(job[n] for n in ("dataset", "split", "model", "suite"))]
                for job in alike]  # fmt: skip
     assert costs.seconds == pytest.approx(np.mean(seconds))
+    facts = [inputs.facts[tuple(job[n] for n in ("dataset", "split", "model"))] for job in alike]
+    assert costs.updates == np.mean([10 * -(-fact["train_n"] // 64) for fact in facts])
     assert costs.peak_mb == 100.0  # a job of under a second has no peak
     rows = inputs.outcomes(["sample", "attack", "epsilon"], **ids)
     assert costs.images_per_second == pytest.approx(len(rows) / 2 / np.mean(seconds))

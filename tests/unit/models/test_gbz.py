@@ -10,7 +10,7 @@ from torch.nn import functional
 from assay.foundation.errors import ModelError
 from assay.models.base import build
 from assay.models.gbz import GBZ
-from assay.models.latent import sample
+from assay.models.latent import effective_share, sample
 
 SHAPE, CLASSES = (1, 4, 4), 3
 
@@ -128,6 +128,53 @@ def test_bayes_rule_agrees_with_the_formula_written_out_per_image_and_class(imag
     torch.testing.assert_close(
         model.log_px(images, seeded(7)), joint.logsumexp(-1), atol=1e-3, rtol=1e-4
     )
+
+
+@pytest.mark.parametrize("sees_class", [False, True])
+@torch.no_grad()
+def test_the_effective_sample_size_is_that_of_the_decided_class_s_weights(images, sees_class):
+    model = tiny(encoder_sees_class=sees_class, samples=8)
+    shape = (8, len(images), CLASSES, 2) if sees_class else (8, len(images), 2)
+    noise = torch.randn(shape, generator=seeded(7))
+    decided = model.logits(images, seeded(7)).argmax(dim=1)
+    expected = []
+    for row, image in enumerate(images):
+        target = int(decided[row])
+        drawn = noise[:, row, target] if sees_class else noise[:, row]
+        weights = torch.stack(
+            [_log_joint_one_by_one(model, image, one[None], target).double() for one in drawn]
+        )
+        weights = (weights - weights.max()).exp()
+        expected.append(weights.sum() ** 2 / weights.square().sum() / 8)
+    found = model.effective_samples(images, seeded(7))
+    torch.testing.assert_close(found.double(), torch.stack(expected), rtol=1e-2, atol=1e-4)
+    assert found.min() > 0
+    assert found.max() <= 1
+    assert found.std() > 0.01
+
+
+@torch.no_grad()
+def test_equal_weights_make_every_sample_count_and_one_large_weight_a_single_one(images):
+    assert torch.equal(effective_share(torch.full((4, 3), -700.0)), torch.ones(3))
+    lonely = torch.tensor([0.0, -500.0, -500.0, -500.0])[:, None]
+    torch.testing.assert_close(effective_share(lonely), torch.tensor([0.25]))
+    one = tiny(samples=1).effective_samples(images, seeded())
+    assert torch.equal(one, torch.ones(len(images)))
+
+
+@pytest.mark.parametrize("sees_class", [False, True])
+@torch.no_grad()
+def test_importance_terms_average_to_the_estimate_of_the_density(images, sees_class):
+    model = tiny(encoder_sees_class=sees_class, samples=4)
+    terms = model.importance_terms(images, 4, seeded(7))
+    joint = terms.logsumexp(dim=0) - math.log(4)
+    expected = model.log_px(images, seeded(7)).double()
+    torch.testing.assert_close(joint.logsumexp(dim=1), expected, rtol=1e-5, atol=1e-4)
+    assert model.importance_terms(images, 10, seeded(7)).shape == (10, len(images), CLASSES)
+    assert torch.equal(model.importance_terms(images, 10, seeded(7))[:4], terms)
+    for inference in ("mean", "encoder_sample"):
+        with pytest.raises(ModelError, match="no importance samples"):
+            tiny(inference=inference).effective_samples(images, seeded())
 
 
 @pytest.mark.parametrize("sees_class", [False, True])

@@ -487,7 +487,10 @@ def test_a_model_that_is_left_out_takes_its_columns_and_pictures_along():
     assert "imitations" in study["figures"]
     assert "imitations_abs" not in study["figures"]
     assert study["figures"]["certified"]["models"] == ["eabs"]
-    assert study["figures"]["figure2_5_l2"]["models"] == ["cnn_adv_linf", "cnn_adv_l2", "eabs"]
+    figure = study["figures"]["figure2_5_l2"]
+    assert figure["models"] == ["cnn", "cnn_adv_linf", "eabs"]
+    assert figure["left_out"] == [configuration.catalogue["models"]["abs"]["title"]]
+    assert "left_out" not in study["figures"]["imitations"]
 
 
 def test_a_part_of_the_grid_that_is_left_out_leaves_the_rest_of_its_block():
@@ -559,6 +562,18 @@ def test_a_table_may_name_the_union_of_a_suite_at_radii_that_all_of_it_has():
     for cell, message in (
         ({"attack": "all thesis_l2", "epsilon": 2.0}, "'all thesis_l2' is not run at epsilon 2"),
         ({"attack": "all thesis_l3"}, "no attack in the grid called 'all thesis_l3'"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            make_plan(thesis(headline={"models": [], "cells": [cell]}))
+
+
+def test_a_table_may_name_the_worst_case_over_all_suites_of_a_norm():
+    make_plan(
+        thesis(headline={"models": [], "cells": [{"attack": "worst case l2", "epsilon": 1.5}]})
+    )
+    for cell, message in (
+        ({"attack": "worst case l2", "epsilon": 77.0}, "'worst case l2' is not run at epsilon 77"),
+        ({"attack": "worst case severity"}, "no attack in the grid called 'worst case severity'"),
     ):
         with pytest.raises(ConfigError, match=message):
             make_plan(thesis(headline={"models": [], "cells": [cell]}))

@@ -16,12 +16,14 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis import accuracy, checks, costs, defects, distances, statistics
+from assay.analysis.code_age import with_code
 from assay.analysis.effort import effort
 from assay.analysis.ledger import ledger, read_reported
 from assay.analysis.rows import keyed
-from assay.analysis.statistics import Paired
+from assay.analysis.statistics import Families, Paired
 from assay.analysis.trend import size_trend
 from assay.foundation.files import read_json
+from assay.foundation.kept import IDS
 from assay.foundation.outcomes import OUTCOME_COLUMNS, read_outcomes
 from assay.foundation.provenance import read_provenance
 
@@ -35,8 +37,8 @@ SIZES = ("depth", "parameters", "flops")
 # Columns of written statistics that hold words, of which none is missing.
 WORDS = (
     "dataset", "scheme", "suite", "attack", "norm", "split", "model", "model_a", "model_b", "note",
-    "group", "check", "status", "sentence", "file", "table", "metric", "verdict", "reason",
-    "compared_with", "members",
+    "group", "group_pooled", "method", "family", "check", "status", "sentence", "file", "table",
+    "metric", "verdict", "reason", "compared_with", "members", "code",
 )  # fmt: skip
 
 
@@ -78,7 +80,9 @@ class AnalysisInputs:
     a study may have tens of millions.
 
     Attributes:
-        manifest: paths by kind, as the plan lists them.
+        manifest: paths by kind, as the plan lists them; under ``kept`` the study's kept outcomes
+            (:class:`assay.foundation.kept.KeptOutcomes`), which stand for the outcome files; under
+            ``earlier`` what is of earlier code (:func:`assay.analysis.code_age.with_code`).
         study: the study with titles, catalogue entries and stand-ins, as the plan gives it.
         written: paths of statistics that another job has computed, by their member's name; with
             them, outcome rows are hardly needed.
@@ -123,37 +127,51 @@ class AnalysisInputs:
             OutcomeError: a file is missing or damaged.
         """
         items = [item for item in self.manifest["outcomes"] if ids.items() <= item.items()]
+        if kept := self.manifest.get("kept"):
+            return kept.read([_key(item) for item in items], columns)
         return read_outcomes((item["path"] for item in items), columns)
 
     @cached_property
     @_written
     def accuracy(self) -> pd.DataFrame:
-        """:func:`assay.analysis.accuracy.accuracy` of the outcomes."""
-        return self._by_suite.accuracy
+        """:func:`assay.analysis.accuracy.accuracy` of the outcomes, with the age of their code."""
+        attacks = self.study.get("attacks", {})
+        norms = {name: entry.get("norm", "") for name, entry in attacks.items()}
+        return with_code(self._by_suite.accuracy, self.manifest.get("earlier", ()), norms)
 
     @cached_property
     @_written
     def mcnemar(self) -> pd.DataFrame:
-        """:func:`assay.analysis.statistics.mcnemar` of the outcomes and unions over suites."""
-        return statistics.mcnemar(self._by_suite.paired)
+        """:func:`assay.analysis.statistics.mcnemar` of the outcomes and worst cases."""
+        return statistics.mcnemar(self._by_suite.paired, families=self._families)
+
+    @cached_property
+    @_written
+    def between_splits(self) -> pd.DataFrame:
+        """:func:`assay.analysis.statistics.between_splits` of the outcomes and worst cases."""
+        return statistics.between_splits(
+            self._by_suite.paired, self.train_sizes, families=self._families, seed=self.seed
+        )
 
     @cached_property
     @_written
     def ranking(self) -> pd.DataFrame:
-        """:func:`assay.analysis.statistics.ranking` by the tests of :attr:`mcnemar`."""
-        return statistics.ranking(self.mcnemar)
+        """:func:`assay.analysis.statistics.ranking` by both tests of pairs of models."""
+        return statistics.ranking(self.mcnemar, self.between_splits)
 
     @cached_property
     @_written
     def cochran(self) -> pd.DataFrame:
-        """:func:`assay.analysis.statistics.cochran_q` of the outcomes and unions over suites."""
-        return statistics.cochran_q(self._by_suite.paired)
+        """:func:`assay.analysis.statistics.cochran_q` of the outcomes and worst cases."""
+        return statistics.cochran_q(self._by_suite.paired, families=self._families)
 
     @cached_property
     @_written
     def resampled_t(self) -> pd.DataFrame:
         """:func:`assay.analysis.statistics.resampled_t` with the models' training sizes."""
-        return statistics.resampled_t(self._by_suite.paired, self.train_sizes)
+        return statistics.resampled_t(
+            self._by_suite.paired, self.train_sizes, families=self._families
+        )
 
     def trend(self, models: Sequence[str]) -> pd.DataFrame:
         """:func:`assay.analysis.trend.size_trend` of some models."""
@@ -187,6 +205,10 @@ class AnalysisInputs:
         return found
 
     @property
+    def _families(self) -> Families:
+        return Families.of(self.study)
+
+    @property
     def train_sizes(self) -> dict[Key, int]:
         """Training images by (dataset, split, model)."""
         return {key: facts["train_n"] for key, facts in self.facts.items()}
@@ -197,34 +219,63 @@ class AnalysisInputs:
         """:func:`assay.analysis.checks.checks` with the study's thresholds and pairs of attacks."""
         tables = self.study.get("tables", {}).values()
         twins = [pair for table in tables for pair in table.get("pairs", ())]
-        rule, expected = self._rule("checks"), self._by_suite.evaluations
+        rest = (
+            self._rule("checks"), twins, self._by_suite.evaluations, self._exempt,
+            self._attack_entries,
+        )  # fmt: skip
         return pd.concat(
             (
                 checks.checks(
-                    self.outcomes(checks.NEEDED, **ids), rule, twins, expected, self._exempt
+                    self.outcomes(checks.NEEDED, **ids), *rest, importance=self._importance(**ids)
                 )
                 for ids in self._parts("dataset", "model")
             ),
             ignore_index=True,
         )
 
+    def _importance(self, dataset: str, model: str) -> pd.DataFrame | None:
+        """Effective sample sizes of a model that decides by importance sampling, else None.
+
+        They are those of the most samples that were tried: of few, even one is a large share.
+        """
+        tables = []
+        for key, path in self._files("importance", "path").items():
+            if (key[0], key[2]) == (dataset, model):
+                with np.load(path) as stored:
+                    ids = {"dataset": dataset, "split": key[1], "model": model}
+                    most = int(stored["sweep"].argmax())
+                    tables.append(
+                        pd.DataFrame(
+                            {**ids, "sample": stored["samples"], "ess": stored["share"][most]}
+                        )
+                    )
+        return pd.concat(tables, ignore_index=True) if tables else None
+
     @cached_property
     @_written
     def costs(self) -> pd.DataFrame:
         """:func:`assay.analysis.costs.costs` of the study's trainings and attack jobs."""
-        parts = ("dataset", "split", "model", "suite")
         trained = {
             key: frame.seconds.sum() for key, frame in self.history.items() if "seconds" in frame
         }
         return costs.costs(
             self.accuracy,
             self.durations,
-            _peaks(self._files("outcomes", "benchmark", ids=parts)),
+            _peaks(self._files("outcomes", "benchmark", ids=IDS)),
             trained,
             _peaks(self._files("models", "benchmark")),
             {key: facts.get("parameters") for key, facts in self.facts.items()},
             {key: _updates(facts) for key, facts in self.facts.items()},
         )
+
+    @property
+    def _attack_entries(self) -> dict[str, Tree]:
+        """Catalogue entries of the attacks, each with what the scale changed (``scaled``)."""
+        scaled = self.study.get("scaled", {}).get("attacks", {})
+        return {
+            name: {**entry, "scaled": scaled.get(name, {})}
+            for name, entry in self.study.get("attacks", {}).items()
+        }
 
     @property
     def _exempt(self) -> dict[str, list[str]]:
@@ -235,7 +286,7 @@ class AnalysisInputs:
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
-        """:func:`assay.analysis.checks.verdict` of the checks."""
+        """:func:`assay.analysis.checks.verdict` of the checks: one per model and norm."""
         return checks.verdict(self.checks)
 
     @cached_property
@@ -310,19 +361,21 @@ class AnalysisInputs:
     @cached_property
     def examples(self) -> dict[Key, Path]:
         """Paths of example images by (dataset, split, model, suite)."""
-        return self._files("outcomes", "examples", ids=("dataset", "split", "model", "suite"))
+        return self._files("outcomes", "examples", ids=IDS)
 
     @cached_property
     def durations(self) -> dict[Key, float]:
         """Seconds that each attack job took, where its file says so, by (…, suite)."""
-        found = {}
-        for item in self.manifest["outcomes"]:
-            seconds = read_provenance(item["path"]).get("seconds")
-            if seconds is not None:
-                found[tuple(item[name] for name in ("dataset", "split", "model", "suite"))] = (
-                    seconds
-                )
-        return found
+        seconds = {key: made.get("seconds") for key, made in self.made.items()}
+        return {key: value for key, value in seconds.items() if value is not None}
+
+    @cached_property
+    def made(self) -> dict[Key, dict[str, Any]]:
+        """What each outcome file says about its making, by (dataset, split, model, suite)."""
+        items, kept = self.manifest["outcomes"], self.manifest.get("kept")
+        if kept:
+            return {_key(item): kept.made(_key(item)) for item in items}
+        return {_key(item): read_provenance(item["path"]) for item in items}
 
     @cached_property
     def leakage(self) -> pd.DataFrame:
@@ -452,6 +505,10 @@ def _updates(facts: Tree) -> int | None:
     if not batch or not facts.get("epochs"):
         return None
     return facts["epochs"] * math.ceil(facts["train_n"] / batch)
+
+
+def _key(item: Mapping[str, str]) -> Key:
+    return tuple(item[name] for name in IDS)
 
 
 def _peaks(paths: Mapping[Key, Path]) -> dict[Key, float]:

@@ -2,10 +2,13 @@
 
 A printed accuracy counts as *reproduced* if it lies within this run's 95 % interval widened by
 ``tolerance`` on both sides, and as *differs* otherwise. *not run* means that this run has no such
-number, *not comparable* that it has one but the comparison would mean nothing: another data set
-or network stands in, too few images were tested, or the number is a setting and not a result.
-Where the scale cut training or attack, the reason of a verdict says by how much. No row is ever
-dropped.
+number; the reason says whether the study lacks it or the scale leaves it out. *not comparable*
+means that this run has a number but the comparison would mean nothing: a substitute for the data
+set or network, too few images, or a training or an attack that the scale cut. What a cut makes
+incomparable it makes so everywhere: the curves of a training and all accuracies of its network,
+all accuracies under an attack. ``agrees`` says all the same whether the printed number lies
+within the widened interval. Settings and sizes are compared exactly and, like counts and
+durations, counted apart from results (``kind``). No row is ever dropped.
 """
 
 from __future__ import annotations
@@ -28,7 +31,10 @@ VERDICTS = (*JUDGED, "not run", "not comparable")
 COLUMNS = (
     "file", "table", "dataset", "model", "attack", "norm", "epsilon", "metric", "reported",
     "reproduced", "low", "high", "delta", "n", "verdict", "reason", "note", "compared_with",
+    "kind", "agrees",
 )  # fmt: skip
+# What a printed number is: only results tell whether a paper's claims hold.
+RESULT, SETTING, COUNT, DURATION = "result", "setting", "count", "duration"
 RULE = {
     "tolerance": 0.02,
     "relative_tolerance": 0.02,
@@ -46,20 +52,17 @@ SETTINGS = {
     "scheduler_step_size": "training.scheduler.step_size",
     "scheduler_gamma": "training.scheduler.gamma",
 }
-# Printed hyper-parameters that no setting of a model carries, and where they are decided.
-ELSEWHERE = {
-    "conv_kernel_size": "fixed in the code of the network",
-    "trainval_fraction": "decided by the split scheme",
-    "test_fraction": "decided by the split scheme",
-}
 # What the notes on printed numbers say of them.
 REMARKS = {
     "CONFLICT": "the paper contradicts itself",
     "SUSPECT": "the printed cell is suspect",
     "MISPRINT": "the printed cell is a misprint",
 }
-# What stands in the reason of each verdict that was reached with less than the catalogue asks for.
+# How the reason begins where the scale asks for less than the catalogue.
 CUT = "cut by the scale: "
+# What the scale may cut without another network coming out: fewer validation images choose the
+# epoch more coarsely.
+BY_CHANCE = ("validation_samples",)
 SHAPE = {"image_channels": 0, "image_height": 1, "image_width": 2}
 
 Key = tuple[str, str, str]
@@ -120,7 +123,10 @@ def ledger(
     Returns:
         One row per printed number, in their order, with :data:`COLUMNS`. Names are the paper's;
         ``compared_with`` gives the ids of this run. ``low`` and ``high`` bound the reproduced
-        number, ``delta`` is reproduced minus reported, both NaN where there is no verdict on it.
+        number; ``delta`` is reproduced minus reported, NaN where there is no verdict. ``kind`` is
+        result, setting, count or duration. ``agrees``: 1.0 where the printed number lies within
+        the widened interval, 0.0 where it does not, NaN where this run has no such number or it is
+        that of a substitute.
     """
     run = _Run(
         accuracy, study, {**RULE, **(rule or {})}, history or {}, facts or {}, parts or {},
@@ -140,17 +146,52 @@ def ledger(
 
 
 def reached_with_less(table: pd.DataFrame) -> pd.Series:
-    """Which rows of a ledger were judged although the scale cut training or attack."""
-    return table.verdict.isin(JUDGED) & table.reason.fillna("").str.contains(CUT, regex=False)
+    """Which rows of a ledger have no verdict only because the scale cut training or attack."""
+    return (
+        (table.kind == RESULT)
+        & (table.verdict == "not comparable")
+        & table.agrees.notna()
+        & table.reason.fillna("").str.startswith(CUT)
+    )
+
+
+def counts_in_words(table: pd.DataFrame) -> str:
+    """How many printed results, settings and other numbers a ledger has and what became of them."""
+    results = table[table.kind == RESULT]
+    sentences = [_counted(results, "printed result")]
+    less = results[reached_with_less(table)]
+    if len(less):
+        sentences.append(
+            f"{len(less)} of the results that are not comparable were run with less training or a "
+            f"shorter attack than printed; {int(less.agrees.sum())} of these {len(less)} printed "
+            "values lie within this run's widened interval."
+        )
+    settings = table[table.kind == SETTING]
+    if len(settings):
+        sentences.append(_counted(settings, "printed setting or size", "printed settings or sizes"))
+    others = table[~table.kind.isin((RESULT, SETTING))]
+    if len(others):
+        sentences.append(
+            f"{len(others)} other printed numbers (confusion counts, durations) have no verdict."
+        )
+    return " ".join(sentences)
+
+
+def _counted(rows: pd.DataFrame, one: str, many: str = "") -> str:
+    verdicts = rows.verdict.value_counts()
+    counts = ", ".join(f"{verdicts[name]} {name}" for name in VERDICTS if name in verdicts)
+    return f"{len(rows)} {one if len(rows) == 1 else many or one + 's'}: {counts or 'none'}."
 
 
 def less_in_words(table: pd.DataFrame) -> str:
-    """How many verdicts of a ledger were reached with less, as a clause; empty if none was."""
-    less = int(reached_with_less(table).sum())
-    if not less:
+    """How many results have no verdict because of a cut, as a clause; empty if none has."""
+    less = table[reached_with_less(table)]
+    if less.empty:
         return ""
-    of = int(table.verdict.isin(JUDGED).sum())
-    return f" ({less} of these {of} verdicts at a reduced budget: the scale cut training or attack)"
+    return (
+        f" ({len(less)} of them for less training or a shorter attack than printed; "
+        f"{int(less.agrees.sum())} of these printed values lie within this run's widened interval)"
+    )
 
 
 def rule_in_words(rule: Mapping[str, float] | None = None) -> str:
@@ -173,6 +214,8 @@ class _Judgement(NamedTuple):
     delta: float = np.nan
     n: float = np.nan
     compared_with: str = ""
+    kind: str = RESULT
+    agrees: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -188,28 +231,49 @@ class _Run:
     distances: pd.DataFrame
 
     def judge(self, row: SimpleNamespace) -> _Judgement:
-        if pd.isna(row.reported):
-            return _Judgement("not run", "nothing is printed in this cell")
-        for pattern, judge in _JUDGES:
+        for pattern, kind, judge in _JUDGES:
             found = re.fullmatch(pattern, row.metric)
+            if found and not pd.isna(row.reported):
+                return judge(self, row, *found.groups())._replace(kind=kind)
             if found:
-                return judge(self, row, *found.groups())
+                return _Judgement("not run", "nothing is printed in this cell", kind=kind)
         return _Judgement("not run", f"this study does not measure '{row.metric}'")
+
+    def lacking(self, kind: str, word: str, what: str) -> _Judgement:
+        """Why the study has nothing for a word of the paper: the study, or the scale."""
+        if word in self.study.get("excluded", {}).get(kind, {}):
+            return _Judgement(
+                "not run", f"scale {self.study.get('scale', '')} leaves out the {what} '{word}'"
+            )
+        return _Judgement("not run", f"this study has no {what} for '{word}'")
+
+    def planned(self, *ids: str) -> bool:
+        """Whether the study as written runs an attack on a model and a data set, at any scale."""
+        kinds = ("datasets", "models", "attacks")
+        return any(
+            all(name in block[kind] for kind, name in zip(kinds, ids, strict=True))
+            for block in self.study.get("excluded", {}).get("grid", ())
+        )
 
     def result(self, row: SimpleNamespace, kind: str) -> _Judgement:
         """An accuracy or an error rate against the outcomes."""
         dataset, model = self.name("datasets", row.dataset), self.name("models", row.model)
         attack = self.attack(row)
-        for printed, name, what in (
-            (row.dataset, dataset, "data set"), (row.model, model, "model"),
-            (row.attack, attack, "attack"),
+        for kind_of, printed, name, what in (
+            ("datasets", row.dataset, dataset, "data set"), ("models", row.model, model, "model"),
+            ("attacks", row.attack, attack, "attack"),
         ):  # fmt: skip
             if name is None:
-                return _Judgement("not run", f"this study has no {what} for '{printed}'")
+                return self.lacking(kind_of, printed, what)
         cells = self.cells(dataset, model, attack)
         ids = ", ".join((dataset, model, attack))
         if cells.empty:
-            return _Judgement("not run", f"{ids} was not run", compared_with=ids)
+            lacks = (
+                f"scale {self.study.get('scale', '')} leaves out"
+                if self.planned(dataset, model, attack)
+                else "this study does not run"
+            )
+            return _Judgement("not run", f"{lacks} {self.said(ids)}", compared_with=ids)
         undecided = self.undecided(cells.scheme)
         if undecided:
             return _Judgement("not comparable", undecided, compared_with=ids)
@@ -217,7 +281,10 @@ class _Run:
         cell = cells[np.isclose(cells.epsilon, epsilon, rtol=1e-4, atol=1e-9)]
         if cell.empty:
             known = ", ".join(radius_text(value) for value in cells.epsilon)
-            reason = f"{attack} was not run at epsilon {radius_text(epsilon)}, but at {known}"
+            reason = (
+                f"{self.title('attacks', attack)} was not run at ε = {radius_text(epsilon)}, "
+                f"but at {known}"
+            )
             return _Judgement("not run", reason, compared_with=ids)
         cell = cell.iloc[0]
         value, low, high = cell.pooled, cell.low, cell.high
@@ -225,7 +292,6 @@ class _Run:
             value, low, high = 1 - value, 1 - high, 1 - low
         judged = self.verdict(row.reported, value, low, high, self.rule["tolerance"])
         judged = judged._replace(n=cell.n, compared_with=f"{ids}, epsilon {radius_text(epsilon)}")
-        judged = _cut(judged, [*self.training_cuts(dataset, model), *self.attack_cuts(attack)])
         corrected = self.corrected(dataset, model, attack, epsilon, kind)
         if corrected:
             judged = judged._replace(reason=f"{judged.reason}; {corrected}")
@@ -236,11 +302,50 @@ class _Run:
             return _unjudged(judged, substitute)
         if cell.samples < self.rule["minimum_n"]:
             return _unjudged(judged, f"only {int(cell.samples)} images were tested")
+        cuts = [*self.training_cuts(dataset, model, BY_CHANCE), *self.attack_cuts(attack)]
+        if cuts:
+            return _cut(judged, cuts)
         if judged.verdict == "reproduced" and high - low > self.rule["widest_interval"]:
             return _unjudged(
                 judged, f"the interval is {high - low:.2f} wide: too few images to tell"
             )
         return judged
+
+    def gain(self, row: SimpleNamespace) -> _Judgement:
+        """A gain of accuracy by adversarial training, printed as a least one over networks."""
+        dataset, attack = self.name("datasets", row.dataset), self.attack(row)
+        if dataset is None:
+            return self.lacking("datasets", row.dataset, "data set")
+        if attack is None:
+            return self.lacking("attacks", row.attack, "attack")
+        cells = self.of_scheme()
+        near = np.isclose(cells.epsilon, row.epsilon, rtol=1e-4, atol=1e-9)
+        cells = cells[(cells.dataset == dataset) & (cells.attack == attack) & near]
+        pooled = cells.set_index("model").pooled
+        gains = {
+            model: pooled[model] - pooled[entry["starts_from"]]
+            for model, entry in self.study.get("models", {}).items()
+            if entry.get("starts_from") in pooled.index and model in pooled.index
+        }
+        if not gains:
+            return _Judgement("not run", "no network was run with and without adversarial training")
+        values = np.array(list(gains.values()))
+        agrees = float(values.min() >= row.reported - self.rule["tolerance"])
+        named = " and ".join(self.title("models", model) for model in gains)
+        judged = _Judgement(
+            "reproduced" if agrees else "differs",
+            f"the smallest gain over {named}",
+            *(float(values.min()), float(values.min()), float(values.max())),
+            float(values.min() - row.reported),
+            n=cells.n.min(),
+            compared_with=", ".join(gains),
+            agrees=agrees,
+        )
+        substitute = self.substitute(dataset, None)
+        if substitute:
+            return _unjudged(judged, substitute)
+        cuts = [cut for model in gains for cut in self.training_cuts(dataset, model, BY_CHANCE)]
+        return _cut(judged, list(dict.fromkeys(cuts))) if cuts else judged
 
     def curve(self, row: SimpleNamespace, part: str, what: str, epoch: str) -> _Judgement:
         """A point of a training curve against the mean over splits at the same epoch."""
@@ -269,29 +374,57 @@ class _Run:
         judged = self.verdict(row.reported, values.mean(), values.min(), values.max(), margin)
         splits = f"range over {len(values)} split{'s' if len(values) > 1 else ''}"
         judged = judged._replace(reason=f"{judged.reason} ({splits})", compared_with=ids)
-        cuts = self.training_cuts(dataset, model, without=("epochs",))
-        judged = _cut(judged, cuts)
         substitute = self.substitute(dataset, model)
         if substitute:
             return _unjudged(judged, substitute)
-        # Fewer images make another epoch; fewer images of validation only a coarser measurement.
-        if self.training_cuts(dataset, model, without=("epochs", "validation_samples")):
-            return _unjudged(judged, "an epoch of this run is not an epoch of the catalogue's")
-        return judged
+        # An epoch is the same one whatever comes after it.
+        cuts = self.training_cuts(dataset, model, ("epochs", *BY_CHANCE))
+        return _cut(judged, cuts) if cuts else judged
 
     def setting(self, row: SimpleNamespace, name: str) -> _Judgement:
         """A printed hyper-parameter against the catalogue entry that this run used."""
         model = self.name("models", row.model) or self.table_model(row.file)
         entry = self.study.get("models", {}).get(model)
         if entry is None:
-            return _Judgement("not run", f"this study has no model for '{row.model}'")
-        value = _get(entry, SETTINGS.get(name, ""))
+            return self.lacking("models", row.model, "model")
+        path = SETTINGS.get(name, "")
+        value = _get(entry, path)
         if name in SHAPE:
             value = self.side(row, model, entry, SHAPE[name])
+        elif name in ("trainval_fraction", "test_fraction"):
+            value = self.share(row, "test" if name == "test_fraction" else "train", "val")
+        elif value is None:
+            value = self.kernel(row, model) if name == "conv_kernel_size" else None
         if value is None:
-            reason = f"a setting; {ELSEWHERE.get(name, 'this run has no such setting')}"
+            reason = "a setting; this run has no such setting"
             return _Judgement("not comparable", reason, compared_with=model)
+        here, whole = self.scaled("models", model).get(path, (None, None))
+        if here is not None and whole is not None:
+            judged = _setting(row.reported, float(whole), model)
+            cut = f"{_number(float(here))} instead of {_number(float(whole))}"
+            return _cut(judged._replace(reproduced=float(here)), [cut])
         return _setting(row.reported, float(value), model)
+
+    def share(self, row: SimpleNamespace, part: str, other: str) -> float | None:
+        """The share of the test images (or of all others) of the data set, by the split files."""
+        dataset = self.name("datasets", row.dataset)
+        for (name, split, _), _count in self.parts.items():
+            if name == dataset and self.scheme in (None, split.rpartition("_")[0]):
+                counts = {
+                    kind: self.parts.get((name, split, kind), 0)
+                    for kind in ("train", "val", "test")
+                }
+                test = counts["test"] / sum(counts.values())
+                return round(test if part == "test" else 1 - test, 3)
+        return None
+
+    def kernel(self, row: SimpleNamespace, model: str) -> float | None:
+        """The side of a network's convolutions, where its training wrote it down."""
+        dataset = self.name("datasets", row.dataset)
+        for key, facts in self.facts.items():
+            if self.ours(key, dataset, model) and "kernel_size" in facts:
+                return float(facts["kernel_size"])
+        return None
 
     def architecture(self, row: SimpleNamespace, name: str) -> _Judgement:
         """A printed size of a network against that of the network that was trained."""
@@ -307,7 +440,7 @@ class _Run:
         clean = self.of_scheme()
         clean = clean[(clean.dataset == dataset) & (clean.attack == "clean")]
         if clean.empty:
-            return _Judgement("not run", f"this study has no data set for '{row.dataset}'")
+            return self.lacking("datasets", row.dataset, "data set")
         undecided = self.undecided(clean.scheme)
         if undecided:
             return _Judgement("not comparable", undecided, compared_with=dataset)
@@ -317,6 +450,8 @@ class _Run:
         models = [self.name("models", word) for word in self.study["reported"].get("models", {})]
         values = {
             "n_test": lambda: {dataset: (clean.n / clean.splits).max()},
+            "n_total_approx": lambda: {dataset: self.images(dataset)},
+            "n_images": lambda: {dataset: self.images(dataset)},
             "folds": lambda: {dataset: clean.splits.max()},
             "n_classes": lambda: {
                 key[0]: len(facts["classes"])
@@ -332,10 +467,46 @@ class _Run:
         if not values:
             return _Judgement("not comparable", "a count; this run does not keep it")
         if len(set(values.values())) > 1:
-            each = ", ".join(f"{owner}: {value:g}" for owner, value in values.items())
-            return _Judgement("not comparable", f"a setting; differs: {each}")
+            each = ", ".join(
+                f"{self.title('models', owner)}: {value:g}" for owner, value in values.items()
+            )
+            return _Judgement("not comparable", f"a setting; the models differ: {each}")
         owner, value = next(iter(values.items()))
+        if name == "epochs":
+            here, whole = self.scaled("models", owner).get("training.epochs", (None, None))
+            if whole is not None:
+                judged = _setting(row.reported, float(whole), owner)
+                return _cut(judged._replace(reproduced=value), [f"{here} of {whole} epochs"])
+        if name == "n_test":
+            there = max(
+                (count for (*_, part), count in self.parts.items() if part == "test"), default=value
+            )
+            judged = _setting(row.reported, float(there), owner)
+            return _cut(judged, [f"{value:,.0f} of them evaluated"]) if value < there else judged
         return _setting(row.reported, value, owner)
+
+    def images(self, dataset: str) -> float | None:
+        """How many images the data set has, by its split files."""
+        totals: dict[str, int] = {}
+        for (name, split, _), count in self.parts.items():
+            if name == dataset:
+                totals[split] = totals.get(split, 0) + count
+        return float(max(totals.values())) if totals else None
+
+    def scaled(self, kind: str, name: str | None) -> Mapping[str, Sequence]:
+        """What the scale changed in an entry: path to [here, in the catalogue]."""
+        return self.study.get("scaled", {}).get(kind, {}).get(name, {})
+
+    def title(self, kind: str, name: str | None) -> str:
+        """What readers call an entry."""
+        return self.study.get("titles", {}).get(kind, {}).get(name, name or "")
+
+    def said(self, ids: str) -> str:
+        """Data set, model and attack, by their titles."""
+        kinds = ("datasets", "models", "attacks")
+        return ", ".join(
+            self.title(kind, name) for kind, name in zip(kinds, ids.split(", ", 2), strict=True)
+        )
 
     def count(self, row: SimpleNamespace, label: str, prediction: str) -> _Judgement:
         """A cell of a confusion matrix: its class order is unknown, so it is never judged."""
@@ -365,8 +536,9 @@ class _Run:
         low_text, high_text, margin_text = map(_number, (low, high, margin))
         reason = f"the printed value is {where} [{low_text}, {high_text}] ± {margin_text}"
         return _Judgement(
-            "reproduced" if agrees else "differs", reason, value, low, high, value - printed
-        )
+            "reproduced" if agrees else "differs", reason, value, low, high, value - printed,
+            agrees=float(agrees),
+        )  # fmt: skip
 
     def name(self, kind: str, word: str) -> str | None:
         """The id, stand-ins put in, for a word of the paper; None if the study maps none."""
@@ -392,6 +564,12 @@ class _Run:
                 (mine.dataset == dataset) & (mine.model == model) & (mine.norm == row.norm.lower())
             ]
         if mine.empty:
+            for kind, word, name, what in (
+                ("datasets", row.dataset, dataset, "data set"),
+                ("models", row.model, model, "model"),
+            ):
+                if name is None:
+                    return self.lacking(kind, word, what)
             return _Judgement("not run", f"no distances of '{row.model}' on '{row.dataset}'")
         found = mine.iloc[0]
         return _Judgement(
@@ -433,7 +611,7 @@ class _Run:
         self, dataset: str | None, model: str | None, without: Sequence[str] = ()
     ) -> list[str]:
         """How the scale changed a model and its training, in words; `without` some settings."""
-        changed = dict(self.study.get("scaled", {}).get("models", {}).get(model, {}))
+        changed = dict(self.scaled("models", model))
         for name in without:
             changed.pop(f"training.{name}", None)
         epochs = changed.pop("training.epochs", None)
@@ -470,11 +648,14 @@ class _Run:
 
     def attack_cuts(self, attack: str | None) -> list[str]:
         """How the scale changed an attack, in words."""
-        return _changes(self.study.get("scaled", {}).get("attacks", {}).get(attack, {}))
+        return _changes(self.scaled("attacks", attack))
 
     def substitute(self, dataset: str | None, model: str | None) -> str:
-        """Which names stand in for those that the paper means, as a sentence; empty if none."""
+        """Which entries are substitutes for what the paper used, as a clause; empty if none is."""
         parts = []
+        used = self.study.get("datasets", {}).get(dataset, {}).get("substitute_for")
+        if used:
+            parts.append(f"{self.title('datasets', dataset)} is a substitute for {used}")
         for kind, name in (("datasets", dataset), ("models", model)):
             originals = [
                 original
@@ -482,7 +663,8 @@ class _Run:
                 if stand_in == name
             ]
             if originals:
-                parts.append(f"{name} stands in for {' and '.join(originals)}")
+                named = " and ".join(self.title(kind, original) for original in originals)
+                parts.append(f"{self.title(kind, name)} is a substitute for {named}")
         return "; ".join(parts)
 
     def corrected(self, dataset: str, model: str, attack: str, epsilon: float, kind: str) -> str:
@@ -498,7 +680,8 @@ class _Run:
                     value = cell.pooled if kind == "accuracy" else 1 - cell.pooled
                     cuts = self.attack_cuts(pair["corrected"])
                     less = f" with {', '.join(cuts)}" if cuts else ""
-                    return f"the corrected attack, {pair['corrected']}, gives {value:.3f}{less}"
+                    title = self.title("attacks", pair["corrected"])
+                    return f"the corrected attack, {title}, gives {value:.3f}{less}"
         return ""
 
     def table_model(self, file: str) -> str | None:
@@ -520,35 +703,42 @@ class _Run:
         return shapes[0][axis] if shapes else None
 
 
-_JUDGES: tuple[tuple[str, Callable[..., _Judgement]], ...] = (
-    (r"(accuracy|error_rate)", _Run.result),
-    (r"(mean|median)_adversarial_distance", _Run.distance),
-    (r"(train|val)_(loss|accuracy)@epoch(\d+)", _Run.curve),
-    (r"hyperparameter:(.+)", _Run.setting),
-    (r"(latent_dimensions|(?:encoder|decoder|discriminator)\..+)", _Run.architecture),
-    (r"count_true(\d+)_pred(\d+)", _Run.count),
-    (r"(n_test|n_total_approx|n_classes|folds|epochs)", _Run.fact),
-    (r"(.+_minutes|.+_hours.*)", _Run.duration),
+_JUDGES: tuple[tuple[str, str, Callable[..., _Judgement]], ...] = (
+    (r"(accuracy|error_rate)", RESULT, _Run.result),
+    (r"accuracy_gain_at_least", RESULT, _Run.gain),
+    (r"(mean|median)_adversarial_distance", RESULT, _Run.distance),
+    (r"(train|val)_(loss|accuracy)@epoch(\d+)", RESULT, _Run.curve),
+    (r"hyperparameter:(.+)", SETTING, _Run.setting),
+    (r"(latent_dimensions|(?:encoder|decoder|discriminator)\..+)", SETTING, _Run.architecture),
+    (r"count_true(\d+)_pred(\d+)", COUNT, _Run.count),
+    (r"(n_test|n_total_approx|n_images|n_classes|folds|epochs)", SETTING, _Run.fact),
+    (r"(.+_minutes|.+_hours.*)", DURATION, _Run.duration),
 )
 
 
 def _setting(printed: float, value: float, owner: str) -> _Judgement:
-    same = np.isclose(printed, value, rtol=1e-6)
-    reason = "a setting; as printed" if same else f"a setting; differs: {value:g} here"
-    return _Judgement("not comparable", reason, reproduced=value, compared_with=owner)
+    same = bool(np.isclose(printed, value, rtol=1e-6))
+    reason = "a setting; as printed" if same else f"a setting; differs: {value:,g} here"
+    return _Judgement(
+        "reproduced" if same else "differs", reason, value, delta=value - printed,
+        compared_with=owner, agrees=float(same),
+    )  # fmt: skip
 
 
 def _unjudged(judged: _Judgement, reason: str) -> _Judgement:
     """The same numbers without a verdict on them, for a reason that stands first."""
     tail = judged.reason.partition("; ")[2]
     return judged._replace(
-        verdict="not comparable", delta=np.nan, reason=f"{reason}; {tail}" if tail else reason
-    )
+        verdict="not comparable", delta=np.nan, agrees=np.nan,
+        reason=f"{reason}; {tail}" if tail else reason,
+    )  # fmt: skip
 
 
 def _cut(judged: _Judgement, cuts: Sequence[str]) -> _Judgement:
-    """The same verdict, with what the scale cut among its reasons."""
-    return judged._replace(reason=f"{judged.reason}; {CUT}{', '.join(cuts)}") if cuts else judged
+    """The same numbers without a verdict, for what the scale cut; whether they agree stays."""
+    return judged._replace(
+        verdict="not comparable", delta=np.nan, reason=f"{CUT}{', '.join(cuts)}; {judged.reason}"
+    )
 
 
 def _changes(changed: Mapping[str, Sequence]) -> list[str]:

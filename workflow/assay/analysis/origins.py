@@ -34,15 +34,15 @@ def origins(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
         ``files`` there are, their ``seconds`` together, when the first and the last were
         ``written``, and the distinct values of everything else that they say: digests of code
         and configuration (by suite or model) and of data, digests of the ``attacks``, seeds,
-        devices, threads and versions; and what the ``analysis`` itself ran on. The same files
-        give the same text.
+        devices, threads and versions; under ``earlier_code`` the attacks whose outcomes come from
+        code that has changed since, by data set, split, model and suite; and what the ``analysis``
+        itself ran on. The same files give the same text.
 
     Raises:
         AssayError: a file carries no provenance (the message names it).
     """
     manifest = inputs.manifest
     places = {
-        "outcomes": [item["path"] for item in manifest["outcomes"]],
         "models": [item["facts"] for item in manifest["models"]],
         "features": [item["path"] for item in manifest["features"]],
         "explained": [item["path"] for item in manifest.get("explained", ())],
@@ -56,13 +56,22 @@ def origins(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
         "study": inputs.study["name"],
         "scale": inputs.scale,
         "seed": inputs.seed,
+        "outcomes": together(inputs.made.values(), GROUPS["outcomes"]),
         # Models that borrow weights share a file.
         **{
             kind: together(map(read_provenance, dict.fromkeys(paths)), GROUPS[kind])
             for kind, paths in places.items()
         },
+        "earlier_code": _earlier(inputs.manifest.get("earlier", ())),
         "analysis": made,
     }
+
+
+def _earlier(cells: Iterable[tuple[str, ...]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for *place, attack in cells:
+        found.setdefault("/".join(place), []).append(attack)
+    return found
 
 
 def together(facts: Iterable[Mapping[str, Any]], groups: Mapping[str, str]) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import pandas as pd
 from assay.analysis.effort import effort_sentence, twin_of
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
-from assay.analysis.saliency import METHODS
 from assay.analysis.statistics import ALPHA, bonett_price, exact_p, holm, wilson
 from assay.analysis.style import radius_text, title_of
 from assay.analysis.table_parts import (
@@ -25,6 +24,7 @@ from assay.analysis.table_parts import (
 )
 from assay.foundation.errors import ConfigError
 
+METHODS = {"gradient": "gradient", "integrated_gradients": "integrated gradients"}
 _BLOCK = [*PLACE, "epsilon", "method"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from assay.analysis.checks import FAIL, FLAG, PASS
+from assay.analysis.checks import ORDER
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
 from assay.analysis.style import NORMS, measured, number, short_table, text_of, title_of
@@ -18,9 +18,6 @@ from assay.analysis.table_parts import (
     p_text,
     placed,
 )
-
-# The scale or the budget cannot tell.
-WEAK = "weak"
 
 
 def hyper_parameters_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
@@ -113,8 +110,7 @@ def ledger_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
 def checks_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """What the automatic checks of the evaluation found, doubtful findings first."""
     tidy = inputs.checks
-    order = {FAIL: 0, FLAG: 1, WEAK: 2, PASS: 3}
-    rows = tidy.sort_values("status", key=lambda status: status.map(order), kind="stable")
+    rows = tidy.sort_values("status", key=lambda status: status.map(ORDER), kind="stable")
     rows = rows.reset_index(drop=True)
     norms = {"Norm": rows.norm.map(lambda norm: NORMS.get(norm, norm))} if "norm" in rows else {}
     display = pd.DataFrame(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.paired import POOLED
 from assay.analysis.rows import PLACE
+from assay.analysis.split_tables import FAMILIES, conclusions
 from assay.analysis.style import title_of
 from assay.analysis.table_parts import (
     NOT_RUN,
@@ -45,20 +46,18 @@ def significance_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Tabl
         "Exact p": tidy.exact_p.map(p_text),
         "Mid-p": tidy.mid_p.map(p_text),
         "Holm p": tidy.holm_p.map(p_text),
-        **({"q": tidy.q.map(p_text)} if "q" in tidy else {}),
-        "Conclusion": np.where(
-            tidy.significant, np.where(tidy.difference > 0, "A better", "B better"),
-            tidy.minimum_detectable_difference.map(
+        "q": tidy.q.map(p_text),
+        "Conclusion": conclusions(
+            tidy, tidy.minimum_detectable_difference.map(
                 formatted("n.s. (80 % power from {:.3f})", "n.s. (none detectable)")
             ),
         ),
     })  # fmt: skip
     display = placed(display, tidy, study)
     legend = (
-        "McNemar's exact and mid-p test on the same images; Holm's correction over all pairs, "
-        "attacks and budgets of a data set. Beside n.s. stands the smallest true difference that "
-        "the exact test would find with 80 % power at the level that Holm's correction left for "
-        "it; none, where so few images can show no difference."
+        f"McNemar's exact and mid-p test on the same images. {FAMILIES} Beside n.s. stands the "
+        "smallest true difference that the exact test would find with 80 % power at the level that "
+        "the correction left for it; none, where so few images can show no difference."
     )
     return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy))
 
@@ -69,30 +68,40 @@ def ranking_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     models = models_of(spec, inputs)
     tidy = tidy[tidy.model.isin(models)]
     tidy = in_cells(tidy, spec, inputs)
-    display = []
+    display, several = [], (tidy["split"] != POOLED).any()
     for (*place, _, split, attack, epsilon), cell in tidy.groupby(
         [*PLACE, "suite", "split", "attack", "epsilon"], observed=True, sort=False
     ):
         row = place_columns(place, tidy, study)
-        if split != "pooled":
+        if several:
             row["Split"] = split
         row["Attack"] = cell_title(study, inputs, attack, epsilon)
         found = cell.set_index("model")
+        row["n"] = str(found.n.iloc[0])
         for model in models:
             title = title_of(study, "models", model)
             row[title] = (
-                f"{found.accuracy[model]:.3f} {found.group[model]}"
+                f"{found.accuracy[model]:.3f} {_letters(found.loc[model])}".rstrip()
                 if model in found.index
                 else NOT_RUN
             )
         display.append(row)
     legend = (
-        "Accuracy and significance group: models that share a letter do not differ significantly "
-        "(McNemar, Holm)."
+        "Accuracy on the n images that all models were tested on, and significance group: models "
+        "that share a letter do not differ significantly. With several splits the test accounts "
+        "for the splits (bootstrap of splits and images, or corrected resampled t-test), else it "
+        "is McNemar's. Where McNemar's test on the pooled splits gives other letters, they stand "
+        f"in brackets. {FAMILIES}"
     )
     # Fewer than two models leave nothing to rank.
     display = pd.DataFrame(display or {"Attack": []})
     return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy))
+
+
+def _letters(row: pd.Series) -> str:
+    """A model's significance letters, and McNemar's in brackets where they are others."""
+    other = row.group_pooled not in (row.group, "")
+    return f"{row.group} ({row.group_pooled})" if other else row.group
 
 
 def cochran_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
@@ -107,12 +116,10 @@ def cochran_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
             "df": tidy.df.astype(str),
             "p": tidy.p.map(p_text),
             "Holm p": tidy.holm_p.map(p_text),
+            "BH q": tidy.bh_q.map(p_text),
         }
     )
-    legend = (
-        "Cochran's Q test that all models have one accuracy on the same images; Holm's correction "
-        "over all attacks and budgets of a data set."
-    )
+    legend = f"Cochran's Q test that all models have one accuracy on the same images. {FAMILIES}"
     return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs, tidy))
 
 
@@ -126,15 +133,15 @@ def resampled_t_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table
             "B": [title_of(study, "models", model) for model in tidy.model_b],
             "Splits": tidy.splits.astype(str),
             "A − B": [f"{row.difference:+.3f} ± {row.sd:.3f}" for row in tidy.itertuples()],
-            "t": tidy.t.map("{:.2f}".format),
+            "t": tidy.t.map(formatted("{:.2f}")),
             "df": tidy.df.astype(str),
             "p": tidy.p.map(p_text),
             "Holm p": tidy.holm_p.map(p_text),
+            "q": tidy.q.map(p_text),
         }
     )
     legend = (
         "Mean ± standard deviation over splits of the difference in accuracy, with Nadeau and "
-        "Bengio's corrected resampled t-test; Holm's correction over all pairs, attacks and "
-        "budgets of a data set."
+        f"Bengio's corrected resampled t-test. {FAMILIES}"
     )
     return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs, tidy))

@@ -92,7 +92,7 @@ def selected(
     ranks = inputs.ranking
     ranks = ranks.loc[ranks.split == POOLED, [*COMPARED, "model", "group"]]
     rows = rows.merge(ranks, on=[*COMPARED, "model"], how="left")
-    rows["leads"] = leading(rows, _differences(inputs), margin_of(inputs), value)
+    rows["leads"] = leading(rows, inputs.between_splits, margin_of(inputs), value)
     return rows
 
 
@@ -117,14 +117,6 @@ def judged(rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
 def margin_of(inputs: AnalysisInputs) -> float:
     """The margin of marks (config/config.yaml, ``marks.margin``)."""
     return inputs.study.get("rules", {}).get("marks", {}).get("margin", MARGIN)
-
-
-def _differences(inputs: AnalysisInputs) -> pd.DataFrame:
-    """Paired differences with their intervals, by a test that knows of splits where it can."""
-    if hasattr(type(inputs), "between_splits"):
-        return inputs.between_splits
-    tests = inputs.mcnemar
-    return tests[tests["split"] == POOLED]
 
 
 def in_cells(rows: pd.DataFrame, spec: Spec, inputs: AnalysisInputs) -> pd.DataFrame:

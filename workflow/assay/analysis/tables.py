@@ -28,6 +28,7 @@ from assay.analysis.significance_tables import (
     significance_table,
 )
 from assay.analysis.size_tables import complexity_table, trend_table
+from assay.analysis.split_tables import between_splits_table
 from assay.analysis.table_parts import Spec, Study, Table
 from assay.foundation.errors import ConfigError
 
@@ -92,6 +93,7 @@ TABLES: dict[str, Callable[[Spec, Study, AnalysisInputs], Table]] = {
 ANALYSES: dict[str, Callable[[Spec, Study, AnalysisInputs], Table]] = {
     "accuracy": accuracy_table,
     "mcnemar": significance_table,
+    "between_splits": between_splits_table,
     "ranking": ranking_table,
     "cochran": cochran_table,
     "resampled_t": resampled_t_table,

@@ -8,12 +8,14 @@ is said by each entry of ``config/catalogue/models.yaml``; the science is in ``d
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from assay.attacks.victim import View
+from assay.foundation.errors import ModelError
 from assay.models.base import Classifier, choice, correct, resized
 from assay.models.latent import (
     HIDDEN,
@@ -21,6 +23,7 @@ from assay.models.latent import (
     Encoder,
     Gaussian,
     class_head,
+    effective_share,
     kl_to_standard,
     log_mean_probability,
     log_ratio_to_standard,
@@ -120,6 +123,9 @@ class GBZ(Classifier):
             ]
         )
 
+    def facts(self) -> dict[str, Any]:
+        return {**super().facts(), "kernel_size": self.decoder[-1].kernel_size[0]}
+
     def features(self, images: Tensor) -> Tensor:
         """The mean of q(z|x), (B, D); averaged over classes where the encoder sees one."""
         mean, _ = self._posterior(resized(images, self.input_size))
@@ -134,6 +140,53 @@ class GBZ(Classifier):
         images = resized(images, self.input_size)
         posterior = self._posterior(images)
         return self._bayes(images, posterior, sample(posterior, self.samples, generator))[1]
+
+    @torch.no_grad()
+    def importance_terms(
+        self, images: Tensor, n: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """The terms whose mean over n importance samples estimates p(x, y), in logarithms.
+
+        Args:
+            images: (B, C, H, W) in [0, 1].
+            n: importance samples per image (and class, where the encoder sees it).
+            generator: draws them.
+
+        Returns:
+            (n, B, K) float64, in nats.
+
+        Raises:
+            ModelError: the model does not decide by Bayes' rule.
+        """
+        if self.inference != "bayes":
+            raise ModelError(
+                "the model takes no importance samples",
+                where="settings.inference",
+                remedy="inference: bayes decides by Bayes' rule",
+            )
+        images = resized(images, self.input_size)
+        posterior = self._posterior(images)
+        pieces = []
+        # As many decodings at once as one decision takes.
+        for start in range(0, n, self.samples):
+            codes = sample(posterior, min(self.samples, n - start), generator)
+            terms, common = self._log_terms(images, posterior, codes)
+            pieces.append(terms.double() + common.double())
+        return torch.cat(pieces)
+
+    def effective_samples(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """How many of the `samples` count: effective sample size of the decided class, (B,).
+
+        (sum w)^2 / sum w^2 of the weights w_k = p(x, y, z_k) / q(z_k|x[, y]) as a share of
+        `samples`, in (0, 1]; at 1 / `samples` a single draw decides.
+
+        Raises:
+            ModelError: the model does not decide by Bayes' rule.
+        """
+        terms = self.importance_terms(images, self.samples, generator)
+        decided = terms.logsumexp(dim=0).argmax(dim=1)
+        chosen = decided.expand(len(terms), -1)[..., None]
+        return effective_share(terms.gather(2, chosen).squeeze(2)).float()
 
     def training_loss(
         self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
@@ -272,6 +325,15 @@ class GBZ(Classifier):
         Returns:
             log p(y|x), (B, K), and log p(x), (B,).
         """
+        terms, common = self._log_terms(images, posterior, codes)
+        joint = terms.logsumexp(dim=0) - math.log(len(codes))
+        log_px = joint.logsumexp(dim=-1)
+        return joint - log_px[:, None], log_px + common.flatten()
+
+    def _log_terms(
+        self, images: Tensor, posterior: Gaussian, codes: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """s_ck of `_bayes` less what is common to an image's, (n, B, K), and that, (1, B, 1)."""
         pixels = images.flatten(1)
         log_class = functional.log_softmax(self.classifier(codes), dim=-1)
         if self.encoder_sees_class:
@@ -283,6 +345,4 @@ class GBZ(Classifier):
         # Thousands of nats are common to all classes: without them the classes' difference
         # keeps float32's full precision.
         common = log_weight.detach().amax(dim=(0, 2), keepdim=True)
-        joint = (log_weight - common + log_class).logsumexp(dim=0) - math.log(len(codes))
-        log_px = joint.logsumexp(dim=-1)
-        return joint - log_px[:, None], log_px + common.flatten()
+        return log_weight - common + log_class, common

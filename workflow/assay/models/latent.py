@@ -105,6 +105,18 @@ def log_ratio_to_standard(codes: Tensor, posterior: Gaussian) -> Tensor:
     return 0.5 * (standardised + log_variance - codes.square()).sum(dim=-1)
 
 
+def effective_share(log_weights: Tensor, dim: int = 0) -> Tensor:
+    """Effective sample size of importance weights, (sum w)^2 / sum w^2, as a share of n in (0, 1].
+
+    Args:
+        log_weights: (..., n, ...) in nats, up to a constant.
+        dim: where the n samples are.
+    """
+    share = log_weights.double().softmax(dim)
+    size = 1 / share.square().sum(dim)
+    return (size / log_weights.shape[dim]).clamp(max=1.0).to(log_weights.dtype)
+
+
 def log_mean_probability(logits: Tensor, dim: int = 0) -> Tensor:
     """log of the mean of softmax(logits) over `dim`; (n, ..., K) to (..., K)."""
     return functional.log_softmax(logits, dim=-1).logsumexp(dim) - math.log(logits.shape[dim])

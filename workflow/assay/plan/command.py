@@ -1,10 +1,13 @@
-"""``assay plan``: what a run will cost, told before anything runs."""
+"""``assay plan``: what a run will cost, told before anything runs. ``assay render``: a report made
+again from the outcomes that are kept with it.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
 from tabulate import tabulate
@@ -28,7 +31,9 @@ _DEAREST = 12
 
 def main(arguments: list[str] | None = None) -> int:
     """The command ``assay``; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="assay", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="assay", description="Plan a run, or make a report again from its kept outcomes."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     plan = commands.add_parser("plan", help="jobs, hours and disk of a run, before anything runs")
     plan.add_argument("--scale", help="instead of the one in config/config.yaml")
@@ -45,14 +50,48 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="also tell how well the jobs below results/ could have been foretold from each other",
     )
+    _add_render(commands)
     chosen = parser.parse_args(arguments)
     try:
-        text = _plan(chosen)
+        text = _render(chosen) if chosen.command == "render" else _plan(chosen)
     except AssayError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     sys.stdout.write(text)
     return 0
+
+
+def _add_render(commands: argparse._SubParsersAction) -> None:
+    render = commands.add_parser(
+        "render",
+        help="write tables, figures and page again from kept outcomes",
+        description=(
+            "Writes the tables, statistics, figures and page of a report from the outcomes that "
+            "are kept in its folder (outcomes.parquet, records.json, measurements.npz). It trains "
+            "no network, runs no attack, and needs neither data sets nor PyTorch. Titles, columns "
+            "and layout follow today's config/; models, attacks and settings are those of the run. "
+            "Rows that earlier code computed have 'earlier' in the column 'code'."
+        ),
+    )
+    render.add_argument("--scale", help="the report's scale, instead of that in config/config.yaml")
+    render.add_argument(
+        "--study", action="append", default=[], metavar="STUDY",
+        help="a study to render; give it again for more (default: all that are kept)",
+    )  # fmt: skip
+    render.add_argument(
+        "--kept", type=Path, help="folder that holds a folder for each study (report/SCALE)"
+    )
+    render.add_argument(
+        "--out", type=Path, help="folder to write to, instead of the one that holds the outcomes"
+    )
+
+
+def _render(chosen: argparse.Namespace) -> str:
+    # Statistics and drawing take seconds to import, and `assay plan` needs none of it.
+    from assay.plan.render import render, told
+
+    result = render(chosen.scale, chosen.study, kept=chosen.kept, out=chosen.out)
+    return "\n".join(told(result)) + "\n"
 
 
 def _plan(chosen: argparse.Namespace) -> str:

@@ -13,7 +13,8 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
     """The study, less the left-out data sets, models, suites and parts, wherever it names them.
 
     Tables, figures and columns that show nothing else go with them; so do the paper's words for
-    them, so that the ledger says "not run".
+    them. The words and the grid as written stand under ``excluded``, so that the ledger says
+    "not run" and whether it is the scale that leaves them out.
 
     Raises:
         ConfigError: a name is not in the catalogue, or nothing is left.
@@ -47,6 +48,12 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
         part: {name: rest for name, spec in study[part].items() if (rest := _rest(spec, lost))}
         for part in ("tables", "figures")
     }
+    models = configuration.catalogue["models"]
+    for name, spec in shown["figures"].items():
+        # A figure says whom it does not show.
+        absent = [m for m in study["figures"][name].get("models", ()) if m in lost["models"]]
+        if absent:
+            shown["figures"][name] = {**spec, "left_out": [models[m]["title"] for m in absent]}
     words = {
         kind: {
             word: named
@@ -62,7 +69,22 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
     listed["saliency"] = study["saliency"] and _rest(study["saliency"], lost)
     headline = {**study["headline"], **_lists(study["headline"], lost)}
     reported = {**study["reported"], **words}
-    return {**study, **shown, **listed, "grid": grid, "reported": reported, "headline": headline}
+    excluded = {
+        kind: {word: named for word, named in study["reported"][kind].items() if word not in kept}
+        for kind, kept in words.items()
+    }
+    excluded["grid"] = [
+        {
+            "datasets": block["datasets"],
+            "models": block["models"],
+            "attacks": [name for suite in block["suites"] for name in attacks_of(suite, suites)],
+        }
+        for block in study["grid"]
+    ]
+    return {
+        **study, **shown, **listed, "grid": grid, "reported": reported, "headline": headline,
+        "excluded": excluded,
+    }  # fmt: skip
 
 
 def _without(block: Tree, part: Mapping[str, list[str]]) -> list[Tree]:

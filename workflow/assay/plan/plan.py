@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from assay.analysis.kept import FILES
 from assay.analysis.ledger import read_reported
+from assay.analysis.style import WORST_CASE
 from assay.data.kinds import reader_of
 from assay.data.splits import split_count
 from assay.foundation.digest import code_digest
@@ -27,15 +29,13 @@ PROSE = frozenset(
         "citation",
         "licence",
         "note",
+        "substitute_for",
         "url",
         "for_datasets",
         "role",
         "single_step",
     }
 )
-
-# Norms with a radius, over whose attacks there is a worst case.
-BALLS = ("linf", "l2", "l0")
 
 # What a model is built with beside its settings (see assay.models.base.build).
 GIVEN = ("classes", "shape", "pretrained_weights")
@@ -301,10 +301,15 @@ class Plan:
         """The outcome files that a study's analysis reads."""
         return [item["path"] for item in self.manifest(study)["outcomes"]]
 
+    def kept_files(self, study: str) -> list[str]:
+        """The files that are kept with a study's report, which the report is made from."""
+        return [f"report/{self.scale}/{study}/{name}" for name in FILES]
+
     def record_files(self, study: str) -> list[str]:
         """What a study's analysis reads beside outcomes: histories, facts, features, leakage."""
         manifest = self.manifest(study)
         return [
+            *(item["examples"] for item in manifest["outcomes"]),
             *dict.fromkeys(
                 item[key] for item in manifest["models"] for key in ("history", "facts")
             ),
@@ -403,7 +408,7 @@ class Plan:
             "scale_facts": {
                 key: value
                 for key, value in self.configuration.scale.items()
-                if key not in ("overrides", "stand_ins")
+                if key not in ("overrides", "stand_ins", "kept_megabytes")
             },
             "titles": {
                 kind: {
@@ -683,11 +688,8 @@ def _check_references(
     models = {cell.model for cell in cells}
     suites = configuration.catalogue["suites"]
     attacks = {attack for cell in cells for attack in attacks_of(cell.suite, suites)}
-    attacks |= worst_cases(
-        configuration.catalogue["attacks"][name]["norm"]
-        for name in attacks
-        if name in configuration.catalogue["attacks"]
-    )
+    worst = _worst_cases(attacks, configuration)
+    attacks |= worst.keys()
     files = study["reported"]["files"]
     for number, file in enumerate(files):
         folder = configuration.root / "config/reported"
@@ -696,7 +698,9 @@ def _check_references(
             place = f"{where}: reported.files.{number}"
             raise unknown("file of printed numbers", file, known, place, "config/reported/")
         read_reported([folder / file])
-    for key, value in _walk({k: v for k, v in study.items() if k not in ("grid", "stand_ins")}):
+    for key, value in _walk(
+        {k: v for k, v in study.items() if k not in ("grid", "stand_ins", "excluded")}
+    ):
         name = key[-1]
         place = f"{where}: {'.'.join(map(str, key))}"
         if (key[0] in ("tables", "figures") and len(key) == 2) or (
@@ -731,9 +735,22 @@ def _check_references(
                     )
         elif name == "reported" and isinstance(value, str) and value not in files:
             raise unknown("file of the study called", value, files, place, "its reported.files")
+        elif name == "radii":
+            _check_radii(value, _siblings(study, key), datasets, configuration, place)
         elif name == "epsilon" or key == ("saliency", "epsilons"):
-            attack = _sibling(study, key, "attack")
-            known = sorted(_budgets(attack, datasets, configuration))
+            # A figure of maps shows the attack that the maps are of.
+            owner = study["saliency"] if key[0] == "figures" else _siblings(study, key)
+            attack = (owner or {}).get("attack")
+            if attack is None:
+                continue  # :func:`_check_figures` says what is missing
+            known = sorted(
+                set().union(
+                    *(
+                        _budgets(name, datasets, configuration)
+                        for name in worst.get(attack, [attack])
+                    )
+                )
+            )
             for wanted in value if isinstance(value, list) else [value]:
                 if not any(abs(wanted - epsilon) < 1e-9 for epsilon in known):
                     raise ConfigError(
@@ -744,18 +761,43 @@ def _check_references(
                     )
 
 
+def _worst_cases(attacks: Iterable[str], configuration: Configuration) -> dict[str, list[str]]:
+    """The attacks of each worst case over all suites that a study may name, by its name."""
+    known = configuration.catalogue["attacks"]
+    found: dict[str, list[str]] = {}
+    for attack in attacks:
+        # Natural changes have no ball; a suite's worst case is no attack of its own.
+        norm = known[attack]["norm"] if attack in known else "none"
+        if norm not in ("none", "severity"):
+            found.setdefault(f"{WORST_CASE}{norm}", []).append(attack)
+    return found
+
+
+def _check_radii(
+    radii: Iterable[float],
+    figure: Tree,
+    datasets: set[str],
+    configuration: Configuration,
+    place: str,
+) -> None:
+    """Of the radii that a figure draws its attacks are run at one at least."""
+    attacks = [
+        name
+        for name in figure.get("attacks", [figure.get("attack")])
+        if name in configuration.catalogue["attacks"] or name.startswith("all ")
+    ]
+    known = set().union(*(_budgets(name, datasets, configuration) for name in attacks))
+    if known and not any(abs(r - epsilon) < 1e-9 for r in radii for epsilon in known):
+        raise ConfigError(
+            "none of these radii is run",
+            where=place,
+            remedy=f"the attacks' epsilons are {', '.join(map(str, sorted(known)))} "
+            "(see config/catalogue/attacks.yaml and the scale's overrides)",
+        )
+
+
 def _budgets(attack: str, datasets: Iterable[str], configuration: Configuration) -> set[float]:
     """The epsilons of an attack on any of some data sets; of a union those of all its members."""
-    if attack in worst_cases(BALLS):
-        norm = next(norm for norm in BALLS if attack in worst_cases([norm]))
-        return set().union(
-            *(
-                configuration.entry_on("attacks", name, on)["epsilons"]
-                for on in datasets
-                for name, entry in configuration.catalogue["attacks"].items()
-                if entry["norm"] == norm
-            )
-        )
     suite = attack.removeprefix("all ")
     members = configuration.catalogue["suites"][suite]["attacks"] if suite != attack else [attack]
     return set().union(
@@ -766,16 +808,6 @@ def _budgets(attack: str, datasets: Iterable[str], configuration: Configuration)
             for on in datasets
         )
     )
-
-
-def worst_cases(norms: Iterable[str]) -> set[str]:
-    """What tables call the worst case over attacks of each norm: all of them, or the headline's."""
-    return {
-        name
-        for norm in norms
-        if norm in BALLS
-        for name in (f"worst case {norm}", f"worst case {norm}, all attacks")
-    }
 
 
 def _check_figures(
@@ -838,10 +870,11 @@ def _walk(value: Any, path: tuple = ()) -> Iterable[tuple[tuple, Any]]:
             yield from _walk(part, (*path, index))
 
 
-def _sibling(tree: Any, path: tuple, key: str) -> Any:
+def _siblings(tree: Any, path: tuple) -> Any:
+    """The mapping in which the last key of a path stands."""
     for step in path[:-1]:
         tree = tree[step]
-    return tree[key]
+    return tree
 
 
 def _differences(here: Any, whole: Any, path: str = "") -> dict[str, list]:

@@ -12,6 +12,7 @@ from assay.plan.plan import Plan
 ANALYSES = (
     "statistics/accuracy",
     "statistics/mcnemar",
+    "statistics/between_splits",
     "statistics/ranking",
     "statistics/cochran",
     "statistics/resampled_t",

@@ -19,16 +19,17 @@
   system.addEventListener("change", label);
   label();
 
-  // Sorting: a button in each header; a third press brings the written order back.
+  // Sorting: a button in each header; a third press brings the written order back. Numbers are in
+  // data-value, empty where one is missing: what is missing stays last in either direction.
+  const words = new Intl.Collator("en", { numeric: true });
   const valueOf = (row, column) => {
-    const cell = row.cells[column];
-    const text = cell.dataset.value ?? cell.textContent.trim();
-    return text === "" ? null : isNaN(text) ? text.toLowerCase() : Number(text);
+    const { dataset, textContent } = row.cells[column];
+    if (dataset.value !== undefined) return dataset.value === "" ? null : Number(dataset.value);
+    return textContent.trim() || null;
   };
   const compare = (a, b) => {
-    if (a === null || b === null) return a === b ? 0 : a === null ? Infinity : -Infinity;
     if (typeof a !== typeof b) return typeof a === "number" ? -1 : 1;
-    return a < b ? -1 : a > b ? 1 : 0;
+    return typeof a === "number" ? Math.sign(a - b) || 0 : words.compare(a, b);
   };
   for (const table of document.querySelectorAll("table.sortable")) {
     const body = table.tBodies[0];
@@ -47,9 +48,11 @@
         if (order) {
           head.setAttribute("aria-sort", order);
           const sign = order === "ascending" ? 1 : -1;
-          rows.sort((a, b) => {
-            const result = compare(valueOf(a, column), valueOf(b, column));
-            return Math.abs(result) === Infinity ? result : sign * result; // empty cells stay last
+          const values = new Map(rows.map((row) => [row, valueOf(row, column)]));
+          rows.sort((one, other) => {
+            const [a, b] = [values.get(one), values.get(other)];
+            if (a === null || b === null) return (a === null) - (b === null);
+            return sign * compare(a, b);
           });
         }
         body.append(...rows);

@@ -1,0 +1,212 @@
+"""The page's sentences, from hand-written rows."""
+
+import pandas as pd
+import pytest
+
+from assay.analysis.page_study import StudyFiles, split_cell
+from assay.analysis.page_words import banner, brief, facts, short_name
+
+TITLES = {
+    "datasets": {"scans": "Scans of a phantom", "photos": "Photographs"},
+    "splits": {"kfold": "Cross-validation"},
+    "models": {"plain": "ResNet18", "gbz": "GBZ", "third": "DBX"},
+    "suites": {"white": "White-box attacks"},
+    "attacks": {"clean": "Clean", "pgd": "PGD L∞", "pgd_old": "PGD, as published"},
+}
+NORMS = {"clean": "none", "pgd": "linf", "pgd_old": "linf"}
+
+
+def accuracy_row(model, attack, pooled, **known):
+    norm = "linf" if attack.startswith(("worst", "all")) else NORMS[attack]
+    return {
+        "dataset": "scans", "scheme": "kfold", "model": model, "suite": "white", "attack": attack,
+        "norm": norm, "epsilon": 0.0 if norm == "none" else 0.1, "n": 300, "samples": 300,
+        "splits": 5, "pooled": pooled, "low": pooled - 0.05, "high": pooled + 0.05,
+        "verdict": "sound", "because": "", "group": "a", "forwards": 1.0, "backwards": 0.0,
+        **known,
+    }  # fmt: skip
+
+
+ROWS = [
+    accuracy_row("plain", "clean", 0.997, n=1000, samples=1000),
+    accuracy_row("gbz", "clean", 0.995, n=1000, samples=1000),
+    accuracy_row("plain", "pgd", 0.09),
+    accuracy_row("gbz", "pgd", 0.88),
+    accuracy_row("plain", "pgd_old", 0.06),
+    accuracy_row("gbz", "pgd_old", 0.757),
+]
+WORST = [
+    accuracy_row("plain", "worst case linf", 0.043, attacks=9, clean=0.993, backwards=400),
+    accuracy_row("gbz", "worst case linf", 0.17, attacks=9, clean=0.99, backwards=2400),
+]
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A maker of a study's files from rows of accuracies."""
+
+    def make(rows, headline=("clean", "pgd"), study=None, ledger=None, costs=None):
+        folder = tmp_path / "study"
+        (folder / "statistics").mkdir(parents=True, exist_ok=True)
+        frame = pd.DataFrame(rows)
+        frame.to_csv(folder / "statistics/accuracy.csv", index=False)
+        shown = frame["attack"].isin([*headline]) | frame["attack"].str.startswith("worst")
+        frame[shown].to_csv(folder / "headline.csv", index=False)
+        pd.DataFrame(
+            {"verdict": ledger or ["reproduced", "differs", "not run"], "reason": ""}
+        ).to_csv(folder / "ledger.csv", index=False)
+        pd.DataFrame(columns=["model", "status"]).to_csv(folder / "checks.csv", index=False)
+        for name in ("mcnemar", "ranking"):
+            empty = pd.DataFrame(columns=["attack", "epsilon"])
+            empty.to_csv(folder / f"statistics/{name}.csv", index=False)
+        if costs is not None:
+            pd.DataFrame(costs).to_csv(folder / "statistics/costs.csv", index=False)
+        given = {
+            "name": "study",
+            "title": "A study",
+            "seed": 3,
+            "scale": "small",
+            "titles": TITLES,
+            "attacks": {name: {"norm": norm} for name, norm in NORMS.items()},
+            "headline": {"cells": [{"attack": name} for name in headline]},
+            "tables": {"defects": {"pairs": [{"published": "pgd_old", "corrected": "pgd"}]}},
+            **(study or {}),
+        }
+        return StudyFiles(given, tmp_path)
+
+    return make
+
+
+def told(found):
+    return [sentence for _, sentences in brief(found) for sentence in sentences]
+
+
+def test_the_robust_accuracy_is_the_worst_case_and_never_one_attacks(files):
+    sentences = told(files(ROWS + WORST))
+    assert (
+        "Under the worst case over 9 attacks (L∞ ε = 0.1, n = 300), the accuracies are 0.170 for "
+        "GBZ and 0.043 for ResNet18. The clean accuracy on the same images is 0.990 to 0.993. "
+        "These attacks took 400 to 2,400 gradient passes per image." in sentences
+    )
+    assert "0.880" not in " ".join(sentences)
+
+
+def test_without_a_worst_case_the_lowest_known_accuracy_counts_on_however_few_images(files):
+    sentences = told(files([*ROWS, accuracy_row("gbz", "all white", 0.5, n=20)]))
+    assert (
+        "Under the strongest attack on each classifier (L∞ ε = 0.1, n = 20 to 300), the accuracies "
+        "are 0.500 for GBZ and 0.060 for ResNet18." in sentences
+    )
+    assert "0.880" not in " ".join(sentences)
+
+
+def test_the_published_attack_stands_beside_the_worst_case(files):
+    sentences = told(files(ROWS + WORST))
+    assert (
+        "Under PGD, as published, at L∞ ε = 0.1 (n = 300), the accuracies are 0.757 for GBZ and "
+        "0.060 for ResNet18; under the worst case over 9 attacks (n = 300), they have 0.170 and "
+        "0.043." in sentences
+    )
+
+
+def test_an_attack_is_as_published_by_its_role_whatever_its_name(files):
+    attacks = {name: {"norm": norm} for name, norm in NORMS.items()}
+    attacks["pgd"]["role"] = "as_published"
+    study = {"tables": {}, "attacks": attacks}
+    sentences = told(files(ROWS + WORST, study=study))
+    assert any(sentence.startswith("Under PGD L∞, at L∞ ε = 0.1") for sentence in sentences)
+    assert not any("PGD, as published" in sentence for sentence in sentences)
+
+
+def test_a_published_attack_that_is_the_worst_case_needs_no_sentence(files):
+    same = [accuracy_row(row["model"], "worst case linf", row["pooled"], attacks=2)
+            for row in ROWS if row["attack"] == "pgd_old"]  # fmt: skip
+    assert not any("as published" in sentence for sentence in told(files(ROWS + same)))
+
+
+def test_a_second_worst_case_on_fewer_images_says_its_own_n(files):
+    fewer = [
+        accuracy_row(model, "worst case linf, all attacks", pooled, attacks=12, n=60)
+        for model, pooled in (("plain", 0.0), ("gbz", 0.1))
+    ]
+    assert (
+        "Under all 12 attacks (L∞ ε = 0.1), on the images that every one of them saw (n = 60), "
+        "the accuracies are 0.100 for GBZ and 0.000 for ResNet18."
+        in told(files(ROWS + WORST + fewer))
+    )
+
+
+def test_of_many_classifiers_the_best_and_the_worst_are_named(files):
+    many = [
+        accuracy_row(f"m{place}", "clean", 0.9 + place / 100, n=1000, samples=1000)
+        for place in range(5)
+    ]
+    titles = {**TITLES, "models": {f"m{place}": f"Model {place}" for place in range(5)}}
+    sentences = told(files(many, headline=("clean",), study={"titles": titles}))
+    assert (
+        sentences[0] == "On 1,000 unperturbed test images in 5 splits, the accuracy ranges from "
+        "0.940 for Model 4 to 0.900 for Model 0."
+    )
+
+
+def test_data_sets_are_told_apart_by_their_titles(files):
+    other = [{**row, "dataset": "photos", "pooled": 0.5} for row in ROWS + WORST]
+    found = brief(files(ROWS + WORST + other))
+    assert [heading for heading, _ in found] == [
+        "Scans of a phantom",
+        "Photographs",
+        "All data sets and splits",
+    ]
+    assert "0.500 for ResNet18" in " ".join(found[1][1])
+    assert "0.500" not in " ".join(found[0][1])
+
+
+def test_the_effort_of_training_is_told_where_it_differs(files):
+    costs = {"model": ["plain", "gbz"], "updates": [375.0, 1200.0]}
+    assert "Training effort differs: from 375 updates (ResNet18) to 1,200 (GBZ)." in told(
+        files(ROWS, costs=costs)
+    )
+    same = {"model": ["plain", "gbz"], "updates": [375.0, 375.0]}
+    assert not any("effort" in sentence for sentence in told(files(ROWS, costs=same)))
+
+
+def test_a_ledger_without_verdicts_says_so_instead_of_two_zeros(files):
+    sentences = told(files(ROWS, ledger=["not run", "not comparable", "a setting"]))
+    assert sentences[-1] == (
+        "This run can check none of 3 printed values. Not run: 1; not comparable: 1; a setting: 1."
+    )
+
+
+def test_the_facts_say_data_images_splits_seed_and_scale(files):
+    assert facts(files(ROWS + WORST)) == [
+        ("data set", "Scans of a phantom"),
+        ("test images", "1,000"),
+        ("splits", "5"),
+        ("classifiers", "2"),
+        ("attacks and corruptions", "2"),
+        ("seed", "3"),
+        ("scale", "small"),
+    ]
+
+
+def test_a_study_is_called_by_its_authors_and_its_year():
+    paper = {"authors": "R. Millner, E. Picard", "year": 2024, "title": "A"}
+    assert short_name({"paper": paper}) == "Millner et al. 2024"
+    assert short_name({"paper": {**paper, "authors": "J. Ju"}}) == "Ju 2024"
+    assert short_name({"title": "A study"}) == "A study"
+
+
+def test_splits_are_counted_from_one_and_the_pool_comes_first():
+    assert [split_cell(split).text for split in ("pooled", "kfold_0", "random_150_image_12")] == [
+        "pooled",
+        "split 1",
+        "split 13",
+    ]
+    assert [split_cell(split).value for split in ("pooled", "kfold_0", "kfold_12")] == [0, 1, 13]
+
+
+def test_only_substitutes_in_use_are_named(files):
+    study = {"stand_ins": {"models": {"third": "gbz", "plain": "absent"}}}
+    found = banner("small", [files(ROWS, study=study)])
+    assert found["substitutes"] == ["GBZ is a substitute for DBX."]
+    assert found["data"] == ["Scans of a phantom"]

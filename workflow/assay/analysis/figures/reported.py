@@ -1,0 +1,99 @@
+"""Printed numbers in figures: which of them stand beside which run, and what is said of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from assay.analysis.figures.parts import Spec, Study, listed
+from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.style import title_of
+
+
+def in_file(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+    """The rows of the file of printed numbers that the figure's entry names; none without one."""
+    wanted = re.sub(r"\.csv$", "", spec.get("reported", ""))
+    files = rows["file"].astype(str).map(lambda name: Path(name).stem)
+    return rows[files == wanted]
+
+
+def our_id(study: Study, kind: str, printed: str, norm: object = "") -> str:
+    """The catalogue's name for a printed one, after substitutes.
+
+    Args:
+        study: its ``reported`` maps the paper's words to ids, ``stand_ins`` ids to substitutes.
+        kind: ``datasets``, ``models`` or ``attacks``.
+        printed: the paper's word.
+        norm: the printed norm, where an attack's word means another attack for each norm.
+    """
+    name = study.get("reported", {}).get(kind, {}).get(printed, printed)
+    if not isinstance(name, str):
+        name = name.get(norm, "")
+    return study.get("stand_ins", {}).get(kind, {}).get(name, name)
+
+
+def compared(study: Study, scheme: str) -> bool:
+    """Whether printed numbers are compared with what was run with this split scheme."""
+    return study.get("reported", {}).get("splits", scheme) == scheme
+
+
+def printed_accuracy(
+    spec: Spec, study: Study, inputs: AnalysisInputs, place: tuple[str, str], attack: str
+) -> pd.DataFrame:
+    """The printed accuracies of one attack: of itself, never of one that only resembles it.
+
+    Args:
+        spec: the figure's entry; its ``reported`` names the file.
+        study: the study as the plan gives it.
+        inputs: the run; the ledger holds the printed numbers with their verdicts.
+        place: data set and split scheme of the panel.
+        attack: the panel's attack.
+
+    Returns:
+        Rows of the ledger with the columns ``ours`` (the model's id here) and ``epsilon`` (0 for
+        the unperturbed image), of models with at least one attacked accuracy.
+    """
+    dataset, scheme = place
+    rows = in_file(inputs.ledger, spec)
+    rows = rows[rows["metric"] == "accuracy"]
+    if rows.empty or not compared(study, scheme):
+        return rows.assign(ours=pd.Series(dtype=object)).iloc[:0]
+    ids = {
+        kind: pd.Series(
+            [
+                our_id(study, kind, word, norm)
+                for word, norm in zip(rows[kind[:-1]], rows["norm"], strict=True)
+            ],
+            index=rows.index,
+            dtype=object,
+        )
+        for kind in ("datasets", "models", "attacks")
+    }
+    here = (ids["datasets"] == dataset) & ids["attacks"].isin(["clean", attack])
+    rows = rows[here].assign(ours=ids["models"][here], epsilon=rows["epsilon"].fillna(0.0))
+    attacked = set(rows["ours"][ids["attacks"][here] == attack])
+    return rows[rows["ours"].isin(attacked)].sort_values(["ours", "epsilon"])
+
+
+def substituted(study: Study, kind: str, ours: str) -> list[str]:
+    """The paper's words (or titles) of what an id here substitutes for; empty if for nothing."""
+    words = study.get("reported", {}).get(kind, {})
+    found = []
+    for theirs, substitute in study.get("stand_ins", {}).get(kind, {}).items():
+        if substitute == ours:
+            said = [word for word, name in words.items() if name == theirs]
+            found += said or [title_of(study, kind, theirs)]
+    return list(dict.fromkeys(found))
+
+
+def substitutes_in_words(study: Study, datasets: Iterable[str], models: Iterable[str]) -> list[str]:
+    """A sentence for each data set and network shown that substitutes for the paper's."""
+    return [
+        f"{title_of(study, kind, ours)} substitutes for {listed(theirs)}."
+        for kind, names in (("datasets", datasets), ("models", models))
+        for ours in dict.fromkeys(names)
+        if (theirs := substituted(study, kind, ours))
+    ]

@@ -1,0 +1,193 @@
+"""Losses and accuracy over epochs, beside the paper's own curves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from assay.analysis.figures.parts import (
+    WIDTH,
+    Caption,
+    FigureKind,
+    Spec,
+    Study,
+    left_out_in_words,
+    names_of,
+    nothing_to_draw,
+    places_in_words,
+    plural,
+    span,
+    styled,
+)
+from assay.analysis.figures.reported import compared, in_file, our_id
+from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.style import GREY, Look, title_of
+
+PART_TITLES = {
+    "loss": "Loss",
+    "reconstruction": "Reconstruction",
+    "kl": "KL divergence",
+    "classification": "Classification",
+    "accuracy": "Accuracy",
+}
+SIDES = {
+    "train": (Look("#0072b2", "o"), "-", "training"),
+    "val": (Look("#d55e00", "s"), "--", "validation"),
+}
+
+
+@styled
+def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
+    """Losses by part and accuracy over epochs; splits thin, their mean thick, the paper's grey."""
+    trainings = _trainings(spec["models"], inputs)
+    panels = [
+        (place, model, part, histories)
+        for (*place, model), histories in trainings.items()
+        for part in _history_parts(histories)
+    ]
+    if not panels:
+        raise nothing_to_draw(spec, f"no training history of {spec['models']}")
+    reported = _reported_curves(spec, study, inputs)
+    where = places_in_words({(dataset, scheme) for dataset, scheme, _ in trainings}, study)
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure((WIDTH, 0.35 + 1.95 * rows), layout="constrained")
+    figure.get_layout_engine().set(wspace=0.08)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    printed = False
+    for axes, (place, model, part, histories) in zip(grid, panels, strict=False):
+        for side in SIDES:
+            known = reported.get((model, f"{side}_{part}"))
+            known = known if compared(study, place[1]) else None
+            printed |= known is not None
+            _curves(axes, side, f"{side}_{part}", histories, known)
+        title = [title_of(study, "models", model)] if len(spec["models"]) > 1 else []
+        title = [*where(*place), *title]
+        prefix = f"{', '.join(title)}: " if title else ""
+        axes.set_title(prefix + PART_TITLES.get(part, part.replace("_", " ").capitalize()))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("accuracy" if part == "accuracy" else "nats per image")
+        left, right = axes.get_xlim()
+        axes.set_xlim(min(left, -0.5 + axes.dataLim.x0), max(right, 0.5 + axes.dataLim.x1))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    handles = [
+        Line2D([], [], ls=line, color=look.colour, lw=1.8, label=name)
+        for look, line, name in SIDES.values()
+    ]
+    if printed:
+        handles += [
+            Line2D(
+                [], [], ls=":", color=GREY, marker=look.marker, markersize=3.5, lw=1.1,
+                markerfacecolor="white", label=f"{name}, as printed",
+            )
+            for look, _, name in SIDES.values()
+        ]  # fmt: skip
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
+    return figure
+
+
+def _curves(
+    axes: Axes, side: str, column: str, histories: list[pd.DataFrame], known: pd.Series | None
+) -> None:
+    look, line, _ = SIDES[side]
+    curves = pd.concat([h.set_index("epoch")[column] for h in histories if column in h], axis=1)
+    axes.plot(curves.index, curves, line, color=look.colour, lw=0.6, alpha=0.45)
+    # A single epoch is a point, which a line alone would not show.
+    mark = look.marker if len(curves) == 1 else ""
+    axes.plot(curves.index, curves.mean(axis=1), line, color=look.colour, lw=1.8, marker=mark)
+    if known is not None:
+        axes.plot(
+            known.index + curves.index.min(), known, ":", color=GREY, lw=1.1, marker=look.marker,
+            markersize=3.5, markerfacecolor="white",
+        )  # fmt: skip
+
+
+def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
+    trainings = _trainings(spec["models"], inputs)
+    models = list(dict.fromkeys(model for *_, model in trainings))
+    text = (
+        f"Training (solid) and validation (dashed) curves of {names_of(study, 'models', models)}: "
+        "the loss and its parts in nats per image, and the accuracy. Thin lines are single "
+        "splits, the thick line is their mean."
+    )
+    printed = {model for model, _ in _reported_curves(spec, study, inputs)}
+    if any(name in printed and compared(study, scheme) for _, scheme, name in trainings):
+        batch = _batch_of(in_file(inputs.reported, spec))
+        text += " Grey dots: the paper's own curve, digitised"
+        text += f", its sums over a batch divided by {batch}." if batch > 1 else "."
+    facts = [f for (_, _, name), f in inputs.facts.items() if name in models]
+    sizes = [
+        f"n = {span(pd.Series([f[key] for f in facts]))} {words} images per split"
+        for key, words in (("train_n", "training"), ("val_n", "validation"))
+        if facts and all(key in f for f in facts)
+    ]
+    splits = pd.Series([len(histories) for histories in trainings.values()])
+    return Caption(
+        f"{text} The curves describe the training, not the robustness of the model."
+        f"{left_out_in_words(spec)}",
+        "; ".join([*sizes, plural(span(splits), "split")]),
+        list(dict.fromkeys(dataset for dataset, *_ in trainings)),
+        models,
+    )
+
+
+def _trainings(
+    models: Iterable[str], inputs: AnalysisInputs
+) -> dict[tuple[str, str, str], list[pd.DataFrame]]:
+    """Histories of all splits by (data set, split scheme, model), model by model."""
+    found: dict[tuple[str, str, str], list[pd.DataFrame]] = {}
+    for model in models:
+        for (dataset, split, name), history in sorted(inputs.history.items()):
+            if name == model:
+                key = dataset, split.rpartition("_")[0], model
+                found.setdefault(key, []).append(history)
+    return found
+
+
+def _history_parts(histories: list[pd.DataFrame]) -> list[str]:
+    """The measured quantities in reading order: the loss, its parts, the accuracy."""
+    if not histories:
+        return []
+    names = [c.removeprefix("train_") for c in histories[0] if c.startswith("train_")]
+    inner = [name for name in names if name not in ("loss", "accuracy", "total")]
+    return [name for name in ("loss", *inner, "accuracy") if name in names]
+
+
+def _reported_curves(
+    spec: Spec, study: Study, inputs: AnalysisInputs
+) -> dict[tuple[str, str], pd.Series]:
+    """Printed curves by (model, column), each over epochs counted from zero."""
+    rows = in_file(inputs.reported, spec)
+    parsed = rows["metric"].str.extract(r"^(\w+)@epoch(\d+)$")
+    rows = rows.assign(column=parsed[0], epoch=pd.to_numeric(parsed[1]))
+    rows = rows[rows["column"].notna()]
+    batch = _batch_of(rows)
+    curves = {}
+    for (model, column), group in rows.groupby(["model", "column"]):
+        values = group.set_index("epoch")["value"].sort_index()
+        name = our_id(study, "models", model)
+        curves[name, column] = values / batch if column.endswith("_loss") else values
+    return curves
+
+
+def _batch_of(rows: pd.DataFrame) -> int:
+    """The batch size over which printed losses are summed, by the rows' own notes; else 1."""
+    sizes = rows["note"].fillna("").str.extract(r"sum of a batch of (\d+)")[0].dropna()
+    return int(sizes.iloc[0]) if len(sizes) else 1
+
+
+def alternative(spec: Spec, study: Study) -> str:
+    return (
+        f"Line charts of loss and accuracy over the epochs of training of "
+        f"{names_of(study, 'models', spec['models'])}, for training and validation images."
+    )
+
+
+KIND = FigureKind(draw, describe, alternative)

@@ -1,0 +1,332 @@
+"""What a report is made from, in three small files beside it: kept with it, and read back.
+
+``outcomes.parquet`` holds the decisions (:mod:`assay.foundation.kept`), ``records.json`` what is
+known of networks, splits and jobs, ``measurements.npz`` what figures draw, as thumbnails. Tables,
+statistics and figures are made from these files in a run, too, so that whoever has them makes the
+same again.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+
+from assay.analysis import thumbnails
+from assay.foundation.errors import AssayError
+from assay.foundation.files import atomic_path, read_json, write_text
+from assay.foundation.kept import DAMAGED, IDS, VERSION, KeptOutcomes, write_kept
+
+FILES = ("outcomes.parquet", "records.json", "measurements.npz")
+# Files that are kept as they are: texts, and arrays of which figures draw a part.
+RECORDS = {
+    "models": ("history", "facts", "benchmark"),
+    "outcomes": ("benchmark",),
+    "leakage": ("path",),
+}
+ARRAYS = {
+    "outcomes": "examples",
+    "features": "path",
+    "explained": "path",
+    "saliency": "path",
+    "importance": "path",
+    "leaks": "path",
+}
+# What a catalogue entry is to the run; all else are words for readers.
+FACTS = {
+    "models": ("family", "implementation", "settings", "training", "weights", "weights_from",
+               "starts_from"),
+    "attacks": ("implementation", "norm", "epsilons", "settings", "samples"),
+    "datasets": ("kind", "classes", "shape", "settings"),
+    "splits": ("kind", "group", "folds", "repeats", "test", "validation", "test_per_class"),
+    "suites": ("attacks",),
+}  # fmt: skip
+WHOLE = ("scale", "seed", "stand_ins", "scale_facts")
+BY_NAME = ("scaled", "access")
+# Of a figure, what decides which images it shows.
+DRAWN = ("kind", "attack", "model", "models", "rows")
+# What a scale says of itself in words.
+SCALE_WORDS = ("title", "description")
+
+Tree = Mapping[str, Any]
+
+
+def keep_study(
+    manifest: Tree, study: Tree, folder: Path | str, *, limit: float | None = None
+) -> int:
+    """Writes the three files of a study.
+
+    Args:
+        manifest: paths by kind, as the plan lists them.
+        study: the study, as the plan gives it to the analysis, or its :func:`run_facts`.
+        folder: where the files go, ``report/{scale}/{study}``.
+        limit: megabytes that they may have together; None for no limit.
+
+    Returns:
+        Bytes of the three files together. The same run gives the same bytes.
+
+    Raises:
+        AssayError: a file is missing or damaged, or the files are larger than `limit` (none is
+            written then).
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".kept.") as temporary:
+        made = [Path(temporary) / name for name in FILES]
+        write_kept(
+            manifest["outcomes"], made[0], study=study.get("name"), scale=manifest["scale"],
+            seed=manifest["seed"],
+        )  # fmt: skip
+        write_text(made[1], _records(manifest, study))
+        with atomic_path(made[2]) as path:
+            np.savez_compressed(path, **_measurements(manifest, study))
+        sizes = [path.stat().st_size for path in made]
+        if limit is not None and sum(sizes) > limit * 1e6:
+            told = ", ".join(
+                f"{name} {size / 1e6:.2f} MB" for name, size in zip(FILES, sizes, strict=True)
+            )
+            raise AssayError(
+                f"what is kept of the study would have {sum(sizes) / 1e6:.2f} MB ({told}), and "
+                f"{limit:g} MB are allowed",
+                where=folder,
+                remedy="evaluate fewer images at this scale (evaluation.samples), or raise "
+                f"kept_megabytes in config/scales/{manifest['scale']}.yaml (null: no limit)",
+            )
+        for path in made:
+            path.replace(folder / path.name)
+    return sum(sizes)
+
+
+@contextmanager
+def kept_run(folder: Path | str, manifest: Tree) -> Iterator[dict[str, Any]]:
+    """A manifest of what the files in a folder hold; its paths exist as long as the block lasts.
+
+    Args:
+        folder: where :func:`keep_study` wrote.
+        manifest: the manifest as the plan lists it now. What it asks for and the files lack is left
+            out, and so is what the files have beyond it.
+
+    Raises:
+        AssayError: a file is missing, damaged, or of a version that this code does not know.
+    """
+    folder = Path(folder)
+    outcomes = KeptOutcomes(folder / FILES[0])
+    known = set(outcomes.keys)
+    texts = read_records(folder)["files"]
+    arrays = _read_arrays(folder / FILES[2])
+    found: dict[str, Any] = {"kept": outcomes}
+    with tempfile.TemporaryDirectory(prefix="assay-") as temporary:
+        unpacked = _Unpacked(Path(temporary), texts, arrays)
+        for kind, items in manifest.items():
+            if not isinstance(items, list) or kind == "reported":
+                found[kind] = items
+                continue
+            members = {*RECORDS.get(kind, ()), *filter(None, [ARRAYS.get(kind)])}
+            found[kind] = [
+                {key: value for key, value in item.items() if key not in members}
+                | {key: path for key in members if (path := unpacked.path(item.get(key)))}
+                for item in items
+                if kind != "outcomes" or tuple(item[name] for name in IDS) in known
+            ]
+        for kind, member in (("features", "path"), ("explained", "path"), ("saliency", "path"),
+                             ("importance", "path"), ("leakage", "path"), ("leaks", "path"),
+                             ("models", "facts")):  # fmt: skip
+            found[kind] = [item for item in found.get(kind, ()) if member in item]
+        yield found
+
+
+def read_records(folder: Path | str) -> dict[str, Any]:
+    """The contents of ``records.json``: ``version``, ``study`` (its facts) and ``files`` by path.
+
+    Raises:
+        AssayError: it is missing, damaged, or of a version that this code does not know.
+    """
+    path = Path(folder) / FILES[1]
+    try:
+        records = read_json(path)
+    except AssayError as error:
+        raise AssayError(error.what, where=path, remedy=DAMAGED) from error
+    _check_version(records.get("version") if isinstance(records, dict) else None, path, "records")
+    return records
+
+
+def as_it_ran(study: Tree, records: Tree) -> dict[str, Any]:
+    """The study in the words of today with the facts of its run.
+
+    Words, tables, figures and their layout are those of `study`. What was run, with which settings,
+    on which scale and with which stand-ins, is what the records say. A catalogue entry that the run
+    did not have stays as it is: nothing of it was run.
+
+    Args:
+        study: the study, as the plan gives it to the analysis now.
+        records: the contents of ``records.json``.
+    """
+    ran = records["study"]
+    result = {**study, **{key: ran[key] for key in WHOLE if key in ran}}
+    for key in BY_NAME:
+        if key in ran:
+            result[key] = _over(study.get(key, {}), ran[key])
+    if "scale_facts" in study and _same_scale(study, ran):
+        result["scale_facts"] = study["scale_facts"]
+    result["titles"] = {kind: dict(titles) for kind, titles in study.get("titles", {}).items()}
+    for kind in FACTS:
+        entries = dict(study.get(kind, {}))
+        for name, facts in ran.get(kind, {}).items():
+            entries[name] = {**entries.get(name, {"title": name, "source": ""}), **facts}
+            result["titles"].setdefault(kind, {}).setdefault(name, name)
+        if entries:
+            result[kind] = entries
+    return result
+
+
+def _same_scale(study: Tree, ran: Tree) -> bool:
+    """Whether today's scale is that of the run in all but its words: its words are then right."""
+
+    def facts(tree: Tree) -> dict[str, Any]:
+        scale = tree.get("scale_facts", {})
+        return {
+            "scale": {key: value for key, value in scale.items() if key not in SCALE_WORDS},
+            **{key: tree.get(key) for key in ("stand_ins", "scaled")},
+        }
+
+    return _compact(facts(study)) == _compact(facts(ran))
+
+
+def _over(base: Any, change: Any) -> Any:
+    """`change` laid over `base`, mappings of two levels name by name."""
+    result = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = {**result[key], **value} if both else value
+    return result
+
+
+def run_facts(study: Tree) -> dict[str, Any]:
+    """What is kept of a study: the facts of its run, and which images its figures show; no words.
+
+    Args:
+        study: the study, as the plan gives it to the analysis.
+    """
+    return {
+        **{key: study[key] for key in ("name", *WHOLE, *BY_NAME) if key in study},
+        **{
+            kind: {
+                name: {key: entry[key] for key in facts if key in entry}
+                for name, entry in study.get(kind, {}).items()
+            }
+            for kind, facts in FACTS.items()
+        },
+        "figures": {
+            name: {key: figure[key] for key in DRAWN if key in figure}
+            for name, figure in study.get("figures", {}).items()
+        },
+    }
+
+
+def _records(manifest: Tree, study: Tree) -> str:
+    """The text of ``records.json``: a line for each file."""
+    files: dict[str, Any] = {}
+    for kind, members in RECORDS.items():
+        for item in manifest.get(kind, ()):
+            for member in members:
+                path = item.get(member)
+                if path and path not in files and Path(path).is_file():
+                    text = Path(path).read_text(encoding="utf-8")
+                    files[path] = json.loads(text) if path.endswith(".json") else text
+    head = {
+        "version": VERSION,
+        "name": study.get("name"),
+        "scale": manifest["scale"],
+        "seed": manifest["seed"],
+        "study": run_facts(study),
+    }
+    lines = [f"{_compact(key)}: {_compact(value)}" for key, value in head.items()]
+    listed = ",\n".join(f"{_compact(path)}: {_compact(value)}" for path, value in files.items())
+    return "{\n" + ",\n".join(lines) + ',\n"files": {\n' + listed + "\n}}\n"
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def _measurements(manifest: Tree, study: Tree) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {"version": np.array(VERSION)}
+    for kind, member in ARRAYS.items():
+        for item in manifest.get(kind, ()):
+            path = item.get(member)
+            if not path or not Path(path).is_file():
+                continue
+            if path.endswith(".parquet"):
+                table = pd.read_parquet(path)
+                shown = {name: table[name].to_numpy() for name in table}
+            else:
+                with np.load(path) as stored:
+                    shown = thumbnails.shown(kind, item, stored, study)
+            found |= {f"{path}:{name}": array for name, array in thumbnails.packed(shown).items()}
+    return found
+
+
+class _Unpacked:
+    """Files that are written to a folder when they are first asked for."""
+
+    def __init__(self, folder: Path, texts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]):
+        self._folder, self._texts, self._arrays = folder, texts, arrays
+        self._members: dict[str, list[str]] = {}
+        for name in arrays:
+            path, _, member = name.rpartition(":")
+            if path:
+                self._members.setdefault(path, []).append(member)
+        self._paths: dict[str, str] = {}
+
+    def path(self, wanted: str | None) -> str | None:
+        """Where the file lies that the run called `wanted`; None if it is not kept."""
+        if not wanted or (wanted not in self._texts and wanted not in self._members):
+            return None
+        if wanted not in self._paths:
+            target = self._folder / f"{len(self._paths)}_{Path(wanted).name}"
+            if wanted in self._texts:
+                value = self._texts[wanted]
+                text = value if isinstance(value, str) else json.dumps(value)
+                target.write_text(text, encoding="utf-8")
+            else:
+                names = self._members[wanted]
+                packed = {name: self._arrays[f"{wanted}:{name}"] for name in names}
+                arrays = thumbnails.unpacked(packed)
+                if wanted.endswith(".parquet"):
+                    pd.DataFrame(arrays).to_parquet(target)
+                else:
+                    np.savez(target, **arrays)
+            self._paths[wanted] = str(target)
+        return self._paths[wanted]
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path) as stored:
+            arrays = dict(stored)
+    except (OSError, ValueError, BadZipFile, EOFError, zlib.error) as error:
+        raise AssayError(
+            f"cannot be read ({error})",
+            where=path,
+            remedy=DAMAGED,
+        ) from error
+    _check_version(arrays.pop("version", None), path, "measurements")
+    return arrays
+
+
+def _check_version(version: Any, path: Path, what: str) -> None:
+    if version is None or int(version) != VERSION:
+        raise AssayError(
+            f"it is written in version {version} of kept {what}, and this code reads version "
+            f"{VERSION}",
+            where=f"{path}: version",
+            remedy="use the version of assay that wrote it, or run the study again",
+        )

@@ -1,0 +1,156 @@
+"""What was run, for the page: attacks, their costs, catalogue entries, what made the files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from assay.analysis.page_cells import Table
+from assay.analysis.page_results import written
+from assay.analysis.page_study import StudyFiles, Tree, norm_title
+
+ORIGINS = {
+    "models": "Trained networks",
+    "outcomes": "Outcomes of attacks",
+    "features": "Latent features",
+    "explained": "Reconstructions and certificates",
+    "saliency": "Saliency maps",
+    "analysis": "Analysis",
+}
+GROUPS = {"datasets": "Data", "models": "Classifiers", "attacks": "Attacks"}
+# What digests are of, and where the ids of their parts have titles.
+_DIGESTS = {
+    "code": ("Code", ("suites", "models")),
+    "attacks": ("Code of attacks", ("attacks",)),
+    "data": ("Data", ("datasets",)),
+}
+
+
+def attacks_table(files: StudyFiles) -> Table:
+    """Every attack that was run: what it needs, what it cost, where it is from."""
+    passes = files.accuracy.groupby("attack")[["forwards", "backwards"]].max()
+    rows = []
+    for name, entry in files.study["attacks"].items():
+        spent = passes.loc[name] if name in passes.index else None
+        rows.append(
+            [
+                files.title("attacks", name),
+                norm_title(entry["norm"]),
+                files.study["access"][name],
+                *(
+                    "–" if spent is None else f"{spent[kind]:,.0f}"
+                    for kind in ("backwards", "forwards")
+                ),
+                entry["source"],
+            ]
+        )
+    return Table.of(
+        f"{files.id}-attacks",
+        "The attacks and what they cost",
+        "Access is what an attack needs of the classifier. Passes are spent on one image at the "
+        "most expensive budget: means over images, of the classifier that took most. An attack "
+        "stops early for an image that it has already changed to a wrong class.",
+        ["Attack", "Norm", "Access", "Gradient passes", "Forward passes", "Source"],
+        rows,
+    )
+
+
+def costs_table(files: StudyFiles) -> Table | None:
+    """What the jobs cost; None where a report was written before costs were."""
+    if not (files.folder / "statistics/costs.md").is_file():
+        return None
+    return written(files, f"{files.id}-costs", "statistics/costs", "What the jobs cost")
+
+
+def methods(files: StudyFiles) -> list[tuple[str, list[dict[str, Any]]]]:
+    """(heading, entries) of data, classifiers, attacks, and of what made the files."""
+    found = [
+        (words, [_method(files, kind, *item) for item in files.study[kind].items()])
+        for kind, words in GROUPS.items()
+        if files.study.get(kind)
+    ]
+    return [*found, ("Provenance", _origins(files))]
+
+
+def _method(files: StudyFiles, kind: str, name: str, entry: Tree) -> dict[str, Any]:
+    """A catalogue entry in words: where it is from, how it differs, what it was set to."""
+    lines = []
+    if isinstance(entry.get("source"), str):
+        lines.append(f"Source: {entry['source']}")
+    differences = entry.get("differences") or []
+    lines += [f"Differs: {text}" for text in differences]
+    settings = _flat({**(entry.get("settings") or {}), **(entry.get("training") or {})})
+    if settings:
+        lines.append("Settings: " + ", ".join(settings))
+    budgets = [files.budget(name, epsilon) for epsilon in entry.get("epsilons") or ()]
+    if any(budgets):
+        lines.append("Budgets: " + ", ".join(budgets) + f" ({norm_title(entry['norm'])})")
+    return {"name": name, "title": files.title(kind, name), "lines": lines}
+
+
+def _origins(files: StudyFiles) -> list[dict[str, Any]]:
+    """What the files say made them, without the digests of configurations."""
+    made = files.json("provenance.json")
+    entries = []
+    for kind, title in ORIGINS.items():
+        # A report that an earlier version wrote lacks some kinds.
+        facts = made.get(kind, {"files": 0})
+        count = facts.get("files")
+        if count == 0:
+            continue
+        lines = [_work(facts)] if count else []
+        for key, (words, titles) in _DIGESTS.items():
+            lines.append(_listed(words, _titled(files, titles, facts.get(key))))
+        versions = {"assay": facts.get("assay"), "Python": facts.get("python")}
+        versions |= facts.get("packages", {})
+        lines.append(_listed("Versions", {k: v for k, v in versions.items() if v}))
+        lines.append(_listed("Platform", facts.get("platform")))
+        size = "" if count is None else f"{count} file" + "s" * (count != 1)
+        entries.append({"name": size, "title": title, "lines": list(filter(None, lines))})
+    return entries
+
+
+def _titled(files: StudyFiles, kinds: tuple[str, ...], values: Any) -> Any:
+    if not isinstance(values, Mapping):
+        return values
+    titles = {k: v for kind in kinds for k, v in files.study["titles"].get(kind, {}).items()}
+    return {titles.get(name, name): part for name, part in values.items()}
+
+
+def _work(facts: Tree) -> str:
+    """How long the making of files took, where and when: ``2.1 hours on cpu, 1 thread; …``."""
+    seconds = facts["seconds"]
+    size, unit = (seconds / 3600, "hours") if seconds >= 5400 else (seconds / 60, "minutes")
+    threads = facts.get("threads")
+    parts = [
+        f"{size:.1f} {unit}",
+        f" on {_joined(facts['device'])}" if facts.get("device") else "",
+        f", {_joined(threads)} thread{'s' * (threads != [1])}" if threads else "",
+        f"; seed {_joined(facts['seed'])}" if facts.get("seed") else "",
+    ]
+    days = list(dict.fromkeys(moment[:10] for moment in facts["written"]))
+    return "".join(parts) + (f"; written {' to '.join(days)}" if days else "")
+
+
+def _listed(words: str, values: Any) -> str:
+    """Distinct values after a word: ``Code: White-box attacks 12ab, 34cd; Clean 56ef``."""
+    if not values:
+        return ""
+    if isinstance(values, Mapping):
+        return f"{words}: " + "; ".join(f"{key} {_joined(part)}" for key, part in values.items())
+    return f"{words}: {_joined(values)}"
+
+
+def _joined(values: Any) -> str:
+    return ", ".join(map(str, values)) if isinstance(values, list) else str(values)
+
+
+def _flat(settings: Tree, prefix: str = "") -> list[str]:
+    """Nested settings as words: ``scheduler.gamma 0.1``."""
+    words = []
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            words += _flat(value, f"{prefix}{key}.")
+        else:
+            words.append(f"{prefix}{key} {'none' if value is None else value}")
+    return words

@@ -1,0 +1,208 @@
+"""One study's written files, and the words that the page has for what is in them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from assay.analysis import checks
+from assay.analysis.page_cells import Cell
+from assay.analysis.rows import PLACE, several_schemes
+from assay.analysis.style import NORMS, attack_title, looks, radius_text, title_of
+from assay.foundation.errors import AssayError
+
+Tree = Mapping[str, Any]
+
+TABLE_FORMATS = {"CSV": "csv", "Markdown": "md", "LaTeX": "tex"}
+BUDGETS = {"none": "", "l0": "{} px", "severity": "severity {}"}
+# What a check calls the norm of an accuracy: perturbations without a ball have checks of their own.
+CHECKED = {"none": "clean", "severity": "natural"}
+VERDICTS = ("sound", "under-powered", "suspect", "broken")
+EARLIER = "earlier"
+MARK = "†"
+EARLIER_WORDS = f"{MARK} This row was computed by an earlier version of the code."
+
+
+class StudyFiles:
+    """The files of one study's folder, and titles for the ids in them.
+
+    Attributes:
+        study: the study as the plan gives it to the analysis.
+        id: its id, which is the folder's name.
+        base: the folder ``report/{scale}``.
+        headline, ledger, checks, mcnemar, ranking, accuracy: the frames of the CSV files.
+        between_splits: the frame of the tests across splits; None where there is no such file.
+        looks: colour and marker of each model of the headline, in the order of the study.
+        several: whether the headline has several data sets.
+        schemes: whether a data set of the headline has several split schemes.
+    """
+
+    def __init__(self, study: Tree, base: Path):
+        self.study, self.id, self.base = study, study["name"], base
+        self.folder = base / self.id
+        self.headline = self.csv("headline.csv")
+        self.ledger = self.csv("ledger.csv")
+        self.checks = self.csv("checks.csv")
+        self.mcnemar = self.csv("statistics/mcnemar.csv")
+        self.ranking = self.csv("statistics/ranking.csv")
+        self.accuracy = self.csv("statistics/accuracy.csv")
+        self.between_splits = self.optional("statistics/between_splits.csv")
+        self.looks = looks([*study["headline"].get("models", ()), *self.headline["model"]])
+        # The file's order of attacks, before its rows are put into that of the models.
+        pairs = zip(self.headline["attack"], self.headline["epsilon"], strict=True)
+        self._order = list(dict.fromkeys(pairs))
+        self._norms = dict(zip(self.accuracy["attack"], self.accuracy["norm"], strict=True))
+        order = {model: place for place, model in enumerate(self.looks)}
+        self.headline = self.headline.sort_values(
+            "model", key=lambda models: models.map(order), kind="stable"
+        )
+        self.several = self.headline["dataset"].nunique() > 1
+        self.schemes = several_schemes(self.headline)
+
+    # --- rows --------------------------------------------------------------------------------
+
+    def places(self) -> list[tuple[tuple[str, str], pd.DataFrame]]:
+        """The headline's rows by data set and split scheme; first those of most classifiers."""
+        groups = [(place, rows) for place, rows in self.headline.groupby(PLACE, sort=False)]
+        return sorted(groups, key=lambda item: -item[1]["model"].nunique())
+
+    def cells(self, rows: pd.DataFrame | None = None) -> list[tuple[str, float]]:
+        """The (attack, epsilon) pairs of some rows of the headline, those not run included.
+
+        They come in the file's order; what the study asks for and did not run stands behind what
+        the study names before it. An attack that the study names without a budget is only missing
+        where it ran at none.
+        """
+        rows = self.headline if rows is None else rows
+        there = set(zip(rows["attack"], rows["epsilon"], strict=True))
+        known = [cell for cell in self._order if cell in there]
+        behind = 0
+        for cell in self.study["headline"]["cells"]:
+            attack, wanted = cell["attack"], cell.get("epsilon")
+            found = [
+                place
+                for place, (name, epsilon) in enumerate(known)
+                if name == attack
+                and (wanted is None or math.isclose(epsilon, wanted, abs_tol=1e-9))
+            ]
+            if not found:
+                known.insert(behind, (attack, math.nan if wanted is None else wanted))
+                found = [behind]
+            behind = found[-1] + 1
+        return known
+
+    def headline_rows(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """A statistic's rows for the headline's attacks, in the headline's order.
+
+        Tests of all splits together come before those of single ones.
+        """
+        places = {(a, round(e, 9)): i for i, (a, e) in enumerate(self.cells())}
+        keys = [(a, round(e, 9)) for a, e in zip(frame["attack"], frame["epsilon"], strict=True)]
+        place = pd.Series([places.get(key) for key in keys], index=frame.index, dtype=float)
+        single = frame["split"].map(split_number) if "split" in frame else 0
+        frame = frame.assign(place=place, single=single)[place.notna()]
+        return frame.sort_values(["single", "place"], kind="stable")
+
+    def verdicts(self) -> pd.DataFrame:
+        """Verdicts per data set, scheme, model and norm, by the checks' own rule."""
+        if "norm" in self.checks:
+            return checks.verdict(self.checks)
+        # Checks that an earlier version wrote have one verdict for all that a model was put to.
+        rows = self.headline.assign(norm=self.headline["norm"].map(lambda n: CHECKED.get(n, n)))
+        names = [*PLACE, "model", "norm"]
+        return rows.drop_duplicates(names)[[*names, "verdict", "because"]]
+
+    def earlier(self) -> tuple[int, int]:
+        """How many accuracies came from an earlier version of the code, and of how many."""
+        return int(is_earlier(self.accuracy).sum()), len(self.accuracy)
+
+    # --- words -------------------------------------------------------------------------------
+
+    def place(self, dataset: str, scheme: str) -> str:
+        """Data set and split scheme, as far as the study has several; empty if neither."""
+        named = [self.title("datasets", dataset)] if self.several else []
+        return "; ".join([*named, self.title("splits", scheme)] if self.schemes else named)
+
+    def title(self, kind: str, name: str) -> str:
+        return title_of(self.study, kind, name)
+
+    def norm(self, attack: str) -> str | None:
+        """An attack's norm; None if neither the study nor the accuracies know it."""
+        entry = self.study.get("attacks", {}).get(attack, {})
+        return entry.get("norm") or self._norms.get(attack)
+
+    def budget(self, attack: str, epsilon: float) -> str:
+        """An attack's budget in words: ``ε = 8/255``, ``severity 4``; empty where it has none."""
+        form = BUDGETS.get(self.norm(attack), "ε = {}")
+        return "" if math.isnan(epsilon) else form.format(radius_text(epsilon))
+
+    def attack(self, attack: str, epsilon: float) -> str:
+        budget = self.budget(attack, epsilon)
+        return attack_title(self.study, attack) + (f" ({budget})" if budget else "")
+
+    # --- files -------------------------------------------------------------------------------
+
+    def links(self, stem: str, formats: Mapping[str, str] = TABLE_FORMATS) -> list[tuple[str, str]]:
+        """(label, address) of the formats in which a table or figure was written."""
+        paths = {label: f"{self.id}/{stem}.{ending}" for label, ending in formats.items()}
+        return [(label, path) for label, path in paths.items() if (self.base / path).is_file()]
+
+    def text(self, name: str) -> str:
+        """A file's text.
+
+        Raises:
+            AssayError: it cannot be read.
+        """
+        try:
+            return (self.folder / name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise AssayError(
+                f"cannot be read ({error.strerror})",
+                where=self.folder / name,
+                remedy="run the workflow's target 'all', which makes it",
+            ) from error
+
+    def json(self, name: str) -> Tree:
+        return json.loads(self.text(name))
+
+    def csv(self, name: str) -> pd.DataFrame:
+        self.text(name)
+        return pd.read_csv(self.folder / name)
+
+    def optional(self, name: str) -> pd.DataFrame | None:
+        """A CSV file that reports of earlier versions lack; None where it is missing or empty."""
+        if not (self.folder / name).is_file():
+            return None
+        try:
+            return self.csv(name)
+        except pd.errors.EmptyDataError:
+            return None
+
+
+def norm_title(norm: str) -> str:
+    """A norm, or what has none, in words."""
+    return NORMS.get(norm, norm)
+
+
+def is_earlier(frame: pd.DataFrame) -> pd.Series:
+    """(N,) whether each row of a table came from an earlier version of the code."""
+    if "code" not in frame:
+        return pd.Series(False, index=frame.index)
+    return frame["code"] == EARLIER
+
+
+def split_number(split: str) -> int:
+    """The place of a split among those of its scheme, from 1; 0 for all of them together."""
+    index = str(split).rpartition("_")[2]
+    return int(index) + 1 if index.isdigit() else 0
+
+
+def split_cell(split: str) -> Cell:
+    """A split in words, ``split 2``, or ``pooled``; sorted by its number, pooled first."""
+    at = split_number(split)
+    return Cell(f"split {at}" if at else str(split), at)

@@ -1,0 +1,43 @@
+"""The files of a study's report, each written by the function that a job or a command calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from assay.analysis.figures import caption, draw_figure, save_figure
+from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.origins import origins
+from assay.analysis.table_files import write_table
+from assay.analysis.tables import ANALYSES, analysis_table, build_table
+from assay.foundation.files import write_json, write_text
+
+Tree = Mapping[str, Any]
+
+
+def write_analyses(places: Mapping[str, Path | str], inputs: AnalysisInputs, *, code: str) -> None:
+    """Writes all statistics of a study, and what made them.
+
+    Args:
+        places: path of the CSV file of each of :data:`assay.analysis.tables.ANALYSES`, beside which
+            Markdown and LaTeX go, and of ``provenance``.
+        inputs: the run.
+        code: digest of the code of the analysis.
+    """
+    for name in ANALYSES:
+        write_table(analysis_table(name, inputs.study, inputs), Path(places[name]).with_suffix(""))
+    write_json(places["provenance"], origins(inputs, code=code))
+
+
+def write_study_table(spec: Tree, inputs: AnalysisInputs, path: Path | str) -> None:
+    """Writes a table of the study's file to `path` (CSV) and, beside it, as Markdown and LaTeX."""
+    table = build_table(spec["kind"], spec, inputs.study, inputs)
+    write_table(table, Path(path).with_suffix(""))
+
+
+def write_study_figure(spec: Tree, inputs: AnalysisInputs, path: Path | str) -> None:
+    """Draws a figure of the study's file to `path` (SVG) and, beside it, as PDF with a caption."""
+    path = Path(path)
+    save_figure(draw_figure(spec, inputs.study, inputs), path.with_suffix(""))
+    write_text(path.with_suffix(".txt"), caption(spec, inputs.study, inputs) + "\n")

@@ -1,0 +1,168 @@
+"""What figures draw of stored arrays, small: which of them, and at which precision.
+
+Images have 8 bits. A perturbed image among examples is stored as its change, in steps of a 127th of
+the largest, so that its length keeps its digits. Maps have such steps of their own largest value,
+features of the largest value of each coordinate. Features that are only projected by t-SNE are
+stored along their first principal components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+# As many as is customary before t-SNE (van der Maaten and Hinton 2008 take 30).
+COMPONENTS = 50
+
+Tree = Mapping[str, Any]
+Arrays = dict[str, np.ndarray]
+
+
+def shown(kind: str, item: Tree, stored: Mapping[str, np.ndarray], study: Tree) -> Arrays:
+    """The arrays of one file that figures of the study may draw; empty if they draw none of it.
+
+    Args:
+        kind: of the manifest: outcomes (whose examples these are), features, explained, saliency.
+        item: the manifest's entry.
+        stored: the file's arrays.
+        study: the study, as the plan gives it to the analysis.
+    """
+    if kind == "features" and not str(item["split"]).endswith("_0"):
+        return {}  # figures show the first split
+    names = list(stored)
+    if kind == "outcomes":
+        attacks = _drawn(study, item["model"])
+        chosen = [name for name in names if name.partition("/")[0] in attacks]
+        if not any(name.endswith("/images") and stored[name].size for name in chosen):
+            return {}
+        common = [n for n in names if "/" not in n or n.startswith("clean/")]
+        names = [*common, *chosen]
+    found = {name: stored[name] for name in dict.fromkeys(names)}
+    if kind == "saliency":
+        figures = study.get("figures", {}).values()
+        rows = max((f.get("rows", 2) for f in figures if f.get("kind") == kind), default=0)
+        for name in found:
+            if name == "images" or name.startswith("maps/"):
+                found[name] = found[name][:, :rows]
+    return found
+
+
+def _drawn(study: Tree, model: str) -> set[str]:
+    """Attacks that figures show on a model."""
+    return {
+        figure["attack"]
+        for figure in study.get("figures", {}).values()
+        if "attack" in figure and model in (*figure.get("models", ()), figure.get("model"))
+    }
+
+
+def packed(arrays: Mapping[str, np.ndarray]) -> Arrays:
+    """Arrays at the precision of a thumbnail, by names that say how to read them."""
+    found: Arrays = {}
+    clean = arrays.get("clean/images")
+    for name, array in arrays.items():
+        last = name.rpartition("/")[2]
+        if name == "provenance" or array.dtype.kind in "US":
+            # As bytes: numpy has four for each letter.
+            found[f"{name}@text"] = np.frombuffer(str(array).encode(), np.uint8)
+        elif last == "images" and clean is not None and name != "clean/images":
+            steps, size = _steps(array.astype(np.float32) - clean, axes=(-3, -2, -1))
+            found |= {f"{name}@change": steps, f"{name}@size": size}
+        elif last in ("images", "reconstructions"):
+            shades = np.round(array.astype(np.float32).clip(0, 1) * 255)
+            found[f"{name}@bytes"] = _neighbours_apart(shades.astype(np.uint8))
+        elif name.startswith("maps/"):
+            steps, size = _steps(array.astype(np.float32), axes=(-2, -1))
+            found[f"{name}@map"] = _neighbours_apart(steps.view(np.uint8))
+            found[f"{name}@size"] = size
+        elif name == "features":
+            # Of several versions of the images: t-SNE looks at distances alone.
+            values = _reduced(array) if array.ndim == 3 else array.astype(np.float32)
+            steps, size = _steps(values, axes=tuple(range(array.ndim - 1)))
+            found |= {f"{name}@steps": steps, f"{name}@size": size}
+        else:
+            found[name] = array.astype(np.float32) if array.dtype == np.float64 else array
+    # Radii are compared with the study's, to more digits than these have.
+    for name in arrays:
+        if name.rpartition("/")[2] == "epsilons":
+            found[name] = arrays[name]
+    return found
+
+
+def unpacked(arrays: Mapping[str, np.ndarray]) -> Arrays:
+    """What :func:`packed` made small, under its own names."""
+    found: Arrays = {}
+    for name, array in arrays.items():
+        plain, _, how = name.rpartition("@")
+        if not plain:
+            found[name] = array
+        elif how == "text":
+            found[plain] = np.array(array.tobytes().decode())
+        elif how == "bytes":
+            found[plain] = _neighbours_added(array).astype(np.float32) / np.float32(255)
+        elif how == "map":
+            steps = _neighbours_added(array).view(np.int8)
+            found[plain] = steps * (arrays[f"{plain}@size"] / np.float32(127))
+        elif how in ("change", "steps"):
+            found[plain] = array * (arrays[f"{plain}@size"] / np.float32(127))
+    for name in arrays:
+        if name.endswith("@change"):
+            plain = name.rpartition("@")[0]
+            found[plain] = found["clean/images"] + found[plain]
+    return found
+
+
+def _steps(values: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Values in 127 steps to each side of 0, and the size of the largest along some axes.
+
+    Where no value is finite, as of images that an attack did not see, the size is NaN.
+    """
+    known = np.isfinite(values)
+    size = np.abs(np.where(known, values, 0)).max(axis=axes, keepdims=True).astype(np.float32)
+    steps = np.round(np.where(known, values, 0) / np.where(size > 0, size, 1) * 127)
+    return steps.astype(np.int8), np.where(known.all(axis=axes, keepdims=True), size, np.nan)
+
+
+def _neighbours_apart(values: np.ndarray) -> np.ndarray:
+    """Bytes as differences, which compress better: to the left, or to the version before.
+
+    Args:
+        values: (…, H, W) uint8; with five axes, (V, …, H, W), of versions that differ little.
+
+    Returns:
+        Same shape, uint8, modulo 256.
+    """
+    apart = values.copy()
+    apart[..., 1:] -= values[..., :-1]
+    if values.ndim == 5:
+        apart[1:] = values[1:] - values[:-1]
+    return apart
+
+
+def _neighbours_added(apart: np.ndarray) -> np.ndarray:
+    """What :func:`_neighbours_apart` was given."""
+    if apart.ndim != 5:
+        return apart.cumsum(axis=-1, dtype=np.uint8)
+    versions = apart.copy()
+    versions[:1] = apart[:1].cumsum(axis=-1, dtype=np.uint8)
+    return versions.cumsum(axis=0, dtype=np.uint8)
+
+
+def _reduced(features: np.ndarray) -> np.ndarray:
+    """Features (…, N, F) along their first principal components, if they have more.
+
+    What is left out is next to nothing of their variance. Neither distances between points nor
+    components to come change, but by that.
+    """
+    width = features.shape[-1]
+    flat = features.reshape(-1, width).astype(np.float64)
+    if width <= COMPONENTS or len(flat) < 2:
+        return features.astype(np.float32)
+    centre = flat.mean(axis=0)
+    _, _, axes = np.linalg.svd(flat - centre, full_matrices=False)
+    kept = axes[:COMPONENTS]
+    # The sign of a component is arbitrary; the largest loading is made positive.
+    kept = kept * np.sign(kept[np.arange(len(kept)), np.abs(kept).argmax(axis=1)])[:, None]
+    return ((flat - centre) @ kept.T).reshape(*features.shape[:-1], -1).astype(np.float32)

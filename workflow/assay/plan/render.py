@@ -1,0 +1,228 @@
+"""``assay render``: a report made again from what is kept with it, without training or attacks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from assay.analysis.code_age import EARLIER
+from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.kept import FILES, as_it_ran, kept_run, read_records
+from assay.analysis.page import render_page
+from assay.analysis.report import write_analyses, write_study_figure, write_study_table
+from assay.foundation.digest import code_digest
+from assay.foundation.errors import AssayError, ConfigError
+from assay.plan.configuration import ROOT, Tree, read_configuration
+from assay.plan.plan import Plan, make_plan
+from assay.plan.targets import ANALYSES, FIGURE_FORMATS, TABLE_FORMATS
+
+SCRIPTS = ROOT / "workflow" / "scripts"
+
+
+@dataclass
+class Rendered:
+    """What was written, and what could not be.
+
+    Attributes:
+        page: path of the page.
+        studies: ids of the studies that were rendered.
+        left_out: a line for each table and figure that the kept files do not allow.
+        earlier: how many rows of accuracies come from earlier code, by study.
+    """
+
+    page: Path
+    studies: list[str]
+    left_out: list[str] = field(default_factory=list)
+    earlier: dict[str, int] = field(default_factory=dict)
+
+
+def render(
+    scale: str | None = None,
+    studies: Sequence[str] = (),
+    *,
+    kept: Path | None = None,
+    out: Path | None = None,
+) -> Rendered:
+    """Writes tables, statistics, figures and page of studies from the files kept with them.
+
+    Words and layout are those of today's configuration. What was run, and with which settings, is
+    what the kept files say.
+
+    Args:
+        scale: of the report; that of ``config/config.yaml`` if not given.
+        studies: ids of the studies; all that are kept if not given.
+        kept: folder with a folder per study; ``report/{scale}`` if not given.
+        out: where the files go, likewise; `kept` if not given.
+
+    Raises:
+        AssayError: a kept file is missing, damaged or of another version, or a study is unknown.
+    """
+    given = {"scale": scale} if scale else {}
+    scale = read_configuration(given).settings["scale"]
+    kept = kept or ROOT / "report" / scale
+    out = out or kept
+    if studies:
+        read_configuration(
+            {**given, "studies": list(studies)}
+        )  # else a typing mistake reads as loss
+    chosen = list(dict.fromkeys(studies)) or _kept_studies(kept, scale)
+    for study in chosen:
+        _check_kept(kept / study, study, scale)
+    # The page in a report's own folder shows all of its studies.
+    shown = list(dict.fromkeys([*(_kept_studies(kept, scale) if out == kept else ()), *chosen]))
+    plan = make_plan(read_configuration({**given, "studies": shown}))
+    result = Rendered(out / "index.html", chosen)
+    briefs = {name: as_it_ran(plan.brief(name), read_records(kept / name)) for name in shown}
+    jobs = [(plan, briefs[name], kept / name, out / name) for name in chosen]
+    for name, (left_out, earlier) in zip(chosen, _side_by_side(jobs), strict=True):
+        result.left_out += left_out
+        result.earlier[name] = earlier
+    briefs = [_with_what_is_there(brief, out / name) for name, brief in briefs.items()]
+    render_page(scale, briefs, result.page)
+    return result
+
+
+def _side_by_side(jobs: Sequence[tuple]) -> Iterable[tuple[list[str], int]]:
+    """What :func:`_render_study` gives for each job, on as many cores as there are."""
+    workers = min(len(jobs), len(os.sched_getaffinity(0))) if sys.platform == "linux" else 1
+    if workers < 2:
+        yield from (_render_study(*job) for job in jobs)
+        return
+    # What is imported already need not be imported again: half of a small report's time.
+    with ProcessPoolExecutor(workers, mp_context=get_context("fork")) as pool:
+        yield from pool.map(_render_study, *zip(*jobs, strict=True))
+
+
+def _render_study(plan: Plan, study: Tree, kept: Path, out: Path) -> tuple[list[str], int]:
+    """Writes a study's files; returns what was left out and how many rows are of earlier code."""
+    name, left_out = study["name"], []
+    with kept_run(kept, plan.manifest(name)) as manifest:
+        manifest |= {
+            "seed": study["seed"],
+            "reported": [str(ROOT / path) for path in manifest["reported"]],
+            "earlier": earlier_code(plan, manifest),
+        }
+        places = {Path(place).name: out / f"{place}.csv" for place in ANALYSES}
+        inputs = AnalysisInputs.from_manifest(manifest, study)
+        digest = code_digest(SCRIPTS / "analyse_study.py")
+        write_analyses({**places, "provenance": out / "provenance.json"}, inputs, code=digest)
+        earlier = int((inputs.accuracy["code"] == EARLIER).sum())
+        # As in a run: tables and figures are made from the statistics as they were written.
+        inputs = AnalysisInputs.from_manifest(manifest, study, list(places.values()))
+        for kind, write, forms in (
+            ("tables", write_study_table, TABLE_FORMATS),
+            ("figures", write_study_figure, (*FIGURE_FORMATS, "txt")),
+        ):
+            for item, spec in study[kind].items():
+                path = out / kind / f"{item}.{forms[0]}"
+                try:
+                    write(spec, inputs, path)
+                except ConfigError as error:
+                    # What was not run cannot be shown, and what an earlier run left is not it.
+                    for form in forms:
+                        path.with_suffix(f".{form}").unlink(missing_ok=True)
+                    left_out.append(f"{name}/{kind}/{item}: {error}")
+    return left_out, earlier
+
+
+def earlier_code(plan: Plan, manifest: Tree) -> list[tuple[str, ...]]:
+    """Attacks on networks whose code is not today's, by the digests that the kept files carry.
+
+    Code is that of the attack, that of the evaluation with the network, and that which trained it:
+    what Snakemake would compute again.
+
+    Args:
+        plan: today's plan.
+        manifest: of kept files (:func:`assay.analysis.kept.kept_run`).
+
+    Returns:
+        (dataset, split, model, suite, attack) of each.
+    """
+    known = AnalysisInputs(manifest)
+    catalogue = plan.configuration.catalogue
+    digests: dict[tuple[str, ...], str | None] = {}
+
+    def today(*sources: Any) -> str | None:
+        if sources not in digests:
+            try:
+                digests[sources] = code_digest(*sources)
+            except AssayError:
+                digests[sources] = None
+        return digests[sources]
+
+    def of_model(script: str, model: str) -> str | None:
+        return today(SCRIPTS / f"{script}.py", catalogue["models"][model]["implementation"])
+
+    found = []
+    for (*network, suite), made in known.made.items():
+        model = network[2]
+        facts = known.facts.get(tuple(network), {}).get("provenance", {})
+        changed = made.get("code") != of_model("run_suite", model) or (
+            "code" in facts and facts["code"] != of_model("train_model", plan.weights_owner(model))
+        )
+        for attack, code in made.get("attacks", {}).items():
+            entry = catalogue["attacks"].get(attack)
+            if changed or entry is None or code != today(entry["implementation"]):
+                found.append((*network, suite, attack))
+    return found
+
+
+def _with_what_is_there(study: Tree, folder: Path) -> Tree:
+    """The study with those of its tables and figures that are written."""
+    return {
+        **study,
+        **{
+            kind: {
+                name: spec
+                for name, spec in study[kind].items()
+                if (folder / kind / f"{name}.{form}").is_file()
+            }
+            for kind, form in (("tables", "csv"), ("figures", "svg"))
+        },
+    }
+
+
+def _kept_studies(kept: Path, scale: str) -> list[str]:
+    """Ids of the studies that have kept files, in the order of their names."""
+    known = {path.stem for path in (ROOT / "config/studies").glob("*.yaml")}
+    found = sorted(path.parent.name for path in kept.glob(f"*/{FILES[0]}"))
+    found = [name for name in found if name in known]
+    if not found:
+        raise AssayError(
+            f"no study is kept there: there is no file */{FILES[0]}",
+            where=kept,
+            remedy=f"run a study (snakemake --cores all --config scale={scale}), or name another "
+            "--scale",
+        )
+    return found
+
+
+def _check_kept(folder: Path, study: str, scale: str) -> None:
+    for name in FILES:
+        if not (folder / name).is_file():
+            raise AssayError(
+                "the file is missing",
+                where=folder / name,
+                remedy="take it from the repository, or run the study "
+                f"(snakemake --cores all --config scale={scale} studies={study})",
+            )
+
+
+def told(result: Rendered) -> Iterable[str]:
+    """What the command says at its end, line by line."""
+    for line in result.left_out:
+        yield f"left out  {line}"
+    for study, count in result.earlier.items():
+        if count:
+            yield (
+                f"{study}: {count} rows of statistics/accuracy.csv were computed with earlier code "
+                "(column 'code'); run the study again to bring them up to date"
+            )
+    yield f"rendered  {', '.join(result.studies)}"
+    yield f"page      {result.page}"
