@@ -201,7 +201,7 @@ def test_the_comparison_finds_nothing_too_often_only_as_often_as_it_says():
     persons = np.repeat(np.arange(80), 3)
     flags = leaks(np.where(persons % 2, 5.0, np.nan), persons=persons)
     found = []
-    for _ in range(300):
+    for _ in range(150):
         easy = rng.beta(2, 1, 80)[persons]
         found.append(compared(outcomes(rng.random(240) < easy), flags).p.item() < 0.05)
     assert 0.005 < np.mean(found) < 0.085

@@ -181,8 +181,8 @@ def _schemes_legend(
             "says nothing of other networks."
         )
     said.append(
-        "p: after Holm's correction over the differences of this table. Same images: test images of both "
-        f"ways, each with itself; fewer than {FEWEST_COMMON} are too few."
+        "p: after Holm's correction over the differences of this table. Same images: test images "
+        f"of both ways, each with itself; fewer than {FEWEST_COMMON} are too few."
     )
     said.append(_verdict_sentence(tests, "leakage inflates accuracy", "difference between schemes"))
     said.append(effort_sentence(inputs.effort, shown, study))
