@@ -1,9 +1,10 @@
-"""A headless Chromium, driven over its DevTools pipe with the standard library alone."""
+"""A headless Chromium, driven over its DevTools pipe."""
 
 from __future__ import annotations
 
 import base64
 import fcntl
+import io
 import json
 import os
 import select
@@ -15,6 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = (
@@ -109,6 +113,13 @@ class Page:
         """Writes a PNG of the window, or of the whole page."""
         answer = self.send("Page.captureScreenshot", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(answer["data"]))
+
+    def pixels(self, left: float, top: float, width: float, height: float) -> np.ndarray:
+        """(height, width, 3) what is shown in a rectangle of the page, 0 to 255."""
+        clip = {"x": left, "y": top, "width": width, "height": height, "scale": 1}
+        answer = self.send("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        with Image.open(io.BytesIO(base64.b64decode(answer["data"]))) as image:
+            return np.asarray(image.convert("RGB"))
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Sends a DevTools command and returns its result.

@@ -1,5 +1,7 @@
 """The rendered page in a real browser: complete, quiet, usable by hand, key and phone."""
 
+import re
+
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -88,6 +90,94 @@ def test_sorting_by_a_number_leaves_empty_cells_last(page):
         page.evaluate(f"{heads}[{column}].querySelector('button').click()")
         filled = page.evaluate(f"[...{ROWS}].map(row => row.cells[{column}].dataset.value !== '')")
         assert filled == sorted(filled, reverse=True)
+
+
+def sorted_by(page, table, column):
+    """Rows of a table after a press on a column's header: the texts of that column."""
+    page.evaluate(f"document.getElementById('{table}').tHead.rows[0].cells[{column}]"
+                  ".querySelector('button').click()")  # fmt: skip
+    return page.evaluate(
+        f"[...document.getElementById('{table}').tBodies[0].rows]"
+        f".map(row => row.cells[{column}].textContent.trim())"
+    )
+
+
+def numeric(text):
+    """What a text says as a number, by a reading of the test's own; None if nothing."""
+    found = re.match(r"(< ?)?([-+−]?[\d,]*\.?\d+)", text)
+    if not found:
+        return None
+    value = float(found[2].replace(",", "").replace("−", "-"))
+    return value - 1e-12 if found[1] else value
+
+
+@pytest.mark.parametrize("name", ["mcnemar", "ranking"])
+def test_numbers_of_the_statistics_sort_as_numbers_in_both_directions(page, report, name):
+    for study in report.studies:
+        table = f"table-{study}-{name}"
+        heads = page.evaluate(
+            f"[...document.getElementById('{table}').tHead.rows[0].cells]"
+            ".map(head => [head.className, head.textContent.trim()])"
+        )
+        columns = [place for place, (kind, _) in enumerate(heads) if kind == "number"]
+        assert len(columns) >= 3
+        for column in columns:
+            for sign in (1, -1):
+                texts = sorted_by(page, table, column)
+                values = [numeric(text) for text in texts]
+                known = [value for value in values if value is not None]
+                assert known == sorted(known, key=lambda value: sign * value), heads[column]
+                assert None not in values[: len(known)], "a gap stands before a number"
+
+
+def test_every_table_sorts_by_the_values_in_its_cells(page):
+    orders = page.evaluate("""[...document.querySelectorAll('main table')].map(table => {
+        const rows = () => [...table.tBodies[0].rows];
+        const heads = [...table.tHead.rows[0].cells];
+        return {id: table.id, columns: heads.map((head, column) => {
+            const values = () => rows().map(row => row.cells[column].dataset.value ?? null);
+            const found = [values()];
+            for (const press of [1, 2, 3]) {
+                head.querySelector('button').click();
+                found.push(values());
+            }
+            return found;
+        })};
+    })""")
+    sorted_columns = 0
+    for table in orders:
+        for written, ascending, descending, restored in table["columns"]:
+            assert restored == written, table["id"]
+            if None in written or len(set(written)) < 2:
+                continue
+            sorted_columns += 1
+            known = sorted(float(value) for value in written if value != "")
+            gaps = [""] * written.count("")
+            for order, expected in ((ascending, known), (descending, known[::-1])):
+                numbers = order[: len(known)]
+                assert [float(value) for value in numbers] == expected, table["id"]
+                assert order[len(known) :] == gaps, table["id"]
+    assert sorted_columns > len(orders)
+
+
+def test_the_first_column_stays_in_sight_and_the_caption_does_not_scroll(page, report):
+    page.open(report.page, width=390)
+    moved = page.evaluate("""[...document.querySelectorAll('main .scroll')].map(box => {
+        const caption = box.previousElementSibling, head = box.querySelector('tbody th');
+        const before = caption.getBoundingClientRect().left;
+        box.scrollLeft = 1e6;
+        const edge = box.getBoundingClientRect().left + box.clientLeft;
+        const at = head.getBoundingClientRect();
+        return {scrolled: box.scrollLeft, caption: caption.className,
+            still: caption.getBoundingClientRect().left - before, head: at.left - edge,
+            width: at.width / box.clientWidth};
+    })""")
+    assert max(box["scrolled"] for box in moved) > 100
+    for box in moved:
+        assert box["caption"] == "caption"
+        assert box["still"] == 0
+        assert abs(box["head"]) < 1
+        assert box["width"] < 0.7
 
 
 def test_the_first_tab_reaches_the_link_to_the_results_and_focus_is_visible(page):

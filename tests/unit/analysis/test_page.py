@@ -111,6 +111,16 @@ def test_every_written_table_and_figure_is_linked_in_all_its_formats(run):
     }
 
 
+def test_what_a_report_is_rendered_from_is_linked_where_it_lies_beside_it(report):
+    base, study = report
+    kept = {"outcomes.parquet", "records.json", "measurements.npz"}
+    assert not any(name in rendered(base, study) for name in kept)
+    for name in kept:
+        (base / STUDY / name).write_bytes(b"")
+    links = {link["href"] for link in Elements(rendered(base, study)).of("a")}
+    assert {f"{STUDY}/{name}" for name in kept} <= links
+
+
 def test_the_page_says_how_snakemakes_own_report_is_made_instead_of_linking_it(run):
     base, _ = run
     text = (base / "index.html").read_text(encoding="utf-8")

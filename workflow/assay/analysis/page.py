@@ -37,6 +37,8 @@ LEDE = (
     "says whether the evaluation itself can be trusted."
 )
 FIGURE_FORMATS = {"SVG": "svg", "PDF": "pdf"}
+# What a report can be rendered from again lies beside it.
+KEPT = (".parquet", ".json", ".npz")
 # Tables of every study that are too long to be shown.
 LINKED = {
     "accuracy": "Accuracy of every classifier under every attack",
@@ -132,8 +134,9 @@ def _content(files: StudyFiles) -> dict[str, Any]:
 
 def _kept(files: StudyFiles) -> list[tuple[str, str]]:
     """Links to what made the report, and to what it can be rendered from again."""
-    kept = sorted(path.name for path in files.folder.glob("*.parquet"))
-    found = [("Provenance (JSON)", "provenance.json"), *((name, name) for name in kept)]
+    names = sorted(path.name for path in files.folder.iterdir() if path.suffix in KEPT)
+    found = [("Provenance (JSON)", "provenance.json")]
+    found += [(name, name) for name in names if name != "provenance.json"]
     return [(label, f"{files.id}/{name}") for label, name in found]
 
 
