@@ -463,14 +463,14 @@ def printed_bound(squared, energy, own):
 
 
 def test_the_bound_takes_the_least_distance_of_the_other_classes_not_their_least_energy():
-    made, images, _ = on_lines(beta=4.0)
+    made, images, _ = on_lines(beta=8.0)
     flat = images.flatten(1)
-    distance, energy = (made.decoders.squared(flat, beta) for beta in (0.0, 4.0))
+    distance, energy = (made.decoders.squared(flat, beta) for beta in (0.0, 8.0))
     labels = energy.argmin(dim=1)
     # At the code of least energy, the distance of each class.
     miss = flat[:, None] - made.decoders.centre
     size = made.decoders.way.square().sum(dim=1)
-    code = (miss * made.decoders.way).sum(dim=2) / (size + 2.0)
+    code = (miss * made.decoders.way).sum(dim=2) / (size + 4.0)
     at_energy = (miss - code[:, :, None] * made.decoders.way).square().sum(dim=2)
     own = at_energy.gather(1, labels[:, None]).squeeze(1).sqrt()
     right, wrong = (printed_bound(squared, energy, own) for squared in (distance, at_energy))
@@ -478,7 +478,7 @@ def test_the_bound_takes_the_least_distance_of_the_other_classes_not_their_least
     torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-4)
     # The two differ, so that a bound from the code of least energy does not pass.
     assert (right > 0).float().mean() > 0.5
-    assert (wrong > 1.05 * right)[right > 0].float().mean() > 0.5
+    assert (wrong > 1.05 * right)[right > 0].float().mean() > 0.4
 
 
 def test_no_move_inside_the_bound_changes_the_decision():
@@ -511,6 +511,7 @@ def test_no_move_inside_the_bound_changes_the_decision():
 def test_a_gaussian_s_bound_takes_the_closest_single_image_of_the_other_classes():
     """A width costs squared distance, so the Gaussian of least energy stands farther away."""
     made, images, _ = on_lines(beta=0.5, variational=True)
+    made.final_samples = 200
     flat = images.flatten(1)
     distance = made.decoders.squared(flat, 0.0)
     found = made.search(images, seeded(), steps=600, stop_early=False)
@@ -550,15 +551,14 @@ def test_images_of_another_size_and_oblong_ones_are_refused_by_name(shape):
         AnalysisBySynthesis(classes=3, shape=shape)
 
 
-def test_a_search_without_noise_is_averaged_over_no_draws_and_a_random_one_is(images, labels):
+def test_a_search_without_noise_is_averaged_over_no_draws_and_a_random_one_is(images):
     steady, random = model().victim(), model(True, True, True, steps=3).victim()
     assert all(view.deterministic for view in steady.views.values())
     assert [name for name, view in random.views.items() if view.deterministic] == ["encoder"]
-    spent = [
-        PGD(steps=2, draws=5, first_view=True)(
-            victim, images, labels, [0.001], seeded(), replays=2
-        ).backwards
-        for victim in (steady, random)
-    ]
+    spent = []
+    for victim in (steady, random):
+        said = victim.logits(images, seeded()).argmax(dim=1)
+        attack = PGD(steps=2, draws=5, first_view=True)
+        spent.append(attack(victim, images, said, [0.001], seeded(), replays=2).backwards)
     assert spent[0].max() == 2
     assert spent[1].max() == 10

@@ -30,6 +30,10 @@ from assay.models.latent import (
     sample,
 )
 
+# Codes that a CPU decodes at once: their feature maps stay in its cache. Of six hundred, each takes
+# 1.3 times as long.
+CODES_AT_ONCE = 100
+
 
 class GBZ(Classifier):
     """Generative classifier with a Gaussian latent code, trained as a variational autoencoder.
@@ -338,7 +342,10 @@ class GBZ(Classifier):
         if self.encoder_sees_class:
             pixels = pixels[:, None]
             log_class = log_class.diagonal(dim1=-2, dim2=-1)
-        log_weight = self._log_likelihood(pixels, codes) + log_ratio_to_standard(codes, posterior)
+        likelihood = torch.cat(
+            [self._log_likelihood(pixels, each) for each in codes.split(_draws_at_once(codes))]
+        )
+        log_weight = likelihood + log_ratio_to_standard(codes, posterior)
         if not self.encoder_sees_class:
             log_weight = log_weight[..., None]
         # Thousands of nats are common to all classes: without them the classes' difference
@@ -357,3 +364,10 @@ def effective_share(log_weights: Tensor, dim: int = 0) -> Tensor:
     share = log_weights.double().softmax(dim)
     size = 1 / share.square().sum(dim)
     return (size / log_weights.shape[dim]).clamp(max=1.0).to(log_weights.dtype)
+
+
+def _draws_at_once(codes: Tensor) -> int:
+    """How many draws of codes (n, ..., D) are decoded at once."""
+    if codes.device.type == "cpu":
+        return max(1, CODES_AT_ONCE // max(1, codes[0, ..., 0].numel()))
+    return max(1, len(codes))
