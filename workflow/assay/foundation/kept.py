@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from assay.foundation.errors import OutcomeError
 from assay.foundation.files import atomic_path
-from assay.foundation.outcomes import OUTCOME_COLUMNS, SCHEMA, read_outcomes, score_reader
+from assay.foundation.outcomes import OUTCOME_COLUMNS, SCHEMA, read_outcomes
 from assay.foundation.provenance import read_provenance
 
 VERSION = 1
@@ -53,7 +53,9 @@ def write_kept(items: Iterable[Mapping[str, str]], path: Path | str, **facts: An
         networks.setdefault(tuple(item[name] for name in IDS[:3]), []).append(item)
     ordered = [item for network in networks.values() for item in network]
     counts = [len(read_outcomes(item["path"], ["label"])) for item in ordered]
-    classes = max((_classes_of(item["path"]) for item in ordered), default=0)
+    classes = max(
+        (_classes(read_outcomes(item["path"], ["scores"]).scores) for item in ordered), default=0
+    )
     made = _Interned(read_provenance(item["path"]) for item in ordered)
     cells = [
         [*(item[name] for name in IDS), count, numbers]
@@ -102,8 +104,10 @@ def _flush(writer: pq.ParquetWriter, waiting: list[pa.Table]) -> None:
 def _network(paths: Sequence[str], classes: int) -> pa.Table:
     """All rows of one network with the order of their scores in place of these."""
     frame = read_outcomes(paths)
-    values = score_reader(frame.scores)(np.arange(len(frame))) if len(frame) else np.empty((0, 0))
-    labels, width = frame.label.to_numpy(), values.shape[1]
+    labels, width = frame.label.to_numpy(), _classes(frame.scores)
+    lists = pa.chunked_array(frame.scores.array.__arrow_array__())
+    # What was not a number may be stored as a null; either is NaN here.
+    values = lists.combine_chunks().flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
     plain = pa.schema([field for field in SCHEMA if field.name != "scores"])
     rows = pa.Table.from_pandas(frame.drop(columns="scores"), plain, preserve_index=False)
     rows = _shortened(rows.replace_schema_metadata(None))
@@ -311,6 +315,5 @@ def _schema(classes: int) -> pa.Schema:
     return pa.schema([field.remove_metadata() for field in fields] + order)
 
 
-def _classes_of(path: str) -> int:
-    scores = read_outcomes(path, ["scores"]).scores
-    return len(scores.iloc[0]) if len(scores) else 0
+def _classes(scores: pd.Series) -> int:
+    return len(scores.iloc[0]) if len(scores) else 1
