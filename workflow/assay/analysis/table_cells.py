@@ -103,7 +103,7 @@ def leading(
                            ("model_b", "model_a", -differences.low))
     )  # fmt: skip
     known = pd.concat([ours, theirs]).drop_duplicates([*COMPARED, "best", "model"])
-    gap = pairs.merge(known, on=[*COMPARED, "best", "model"], how="left").most.to_numpy()
+    gap = pairs.merge(known, on=[*COMPARED, "best", "model"], how="left").most.to_numpy(float)
     close = sound & (top | (gap <= margin))
     # Models of one printed number are marked together or not at all, and none below another.
     close = close.groupby([*keys, printed]).transform("all")
