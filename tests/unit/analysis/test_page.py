@@ -186,7 +186,9 @@ def test_the_headline_shows_the_numbers_of_its_file(run):
     base, study = run
     text = (base / "index.html").read_text(encoding="utf-8")
     headline = pd.read_csv(base / STUDY / "headline.csv")
-    assert len(headline) == len(MODELS) * len(study["headline"]["cells"])
+    shown = headline[["attack", "epsilon"]].drop_duplicates()
+    assert len(headline) == len(MODELS) * len(shown)
+    assert {cell["attack"] for cell in study["headline"]["cells"]} <= set(shown["attack"])
     cells = re.findall(
         r'class="value[ a-z]*">([\d.]+)<.*?"interval">\[([\d.]+), ([\d.]+)\]',
         table_of(text, "headline"),

@@ -87,7 +87,7 @@ def _column(
     """A column's name, and its budget and n where all its rows have one."""
     attack, epsilon = cell
     budget = "" if title or attack == "clean" else files.budget(attack, epsilon)
-    counted = "" if n is None else f"n = {n:,.0f}"
+    counted = "" if n is None or "n = " in (title or "") else f"n = {n:,.0f}"
     return {
         "name": title or attack_title(files.study, attack),
         "details": [detail for detail in (budget, counted) if detail],
