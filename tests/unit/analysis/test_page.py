@@ -11,6 +11,7 @@ import pytest
 import report_factory
 from docutils.core import publish_doctree
 
+from assay.analysis.ledger import VERDICTS
 from assay.analysis.page import TEMPLATES, headline_text, render_page
 from assay.analysis.page_cells import read_markdown_table
 from assay.analysis.style import NORMS
@@ -513,8 +514,13 @@ def test_every_row_of_the_ledger_is_there_without_scripts(run):
     ledger = pd.read_csv(base / STUDY / "ledger.csv")
     rows = re.findall(r'<tr data-verdict="([^"]+)">', text)
     assert rows == list(ledger["verdict"])
-    counts = ledger["verdict"].value_counts()
-    assert f"{counts['reproduced']} are reproduced, {counts['differs']} differ" in text
+    counts = ledger["verdict"][ledger["kind"] == "result"].value_counts()
+    assert counts["reproduced"] < (ledger["verdict"] == "reproduced").sum(), "settings count, too"
+    said = f"{counts.sum()} printed results: {counts['reproduced']} reproduced, "
+    assert f"{said}{counts['differs']} differs" in text
+    key = text.split('id="millner2024-ledger"')[1].split('<ul class="key">')[1].split("</ul>")[0]
+    shown = re.findall(r"</span> (\d+)</li>", key)
+    assert list(map(int, shown)) == [counts[name] for name in VERDICTS if name in counts]
 
 
 def test_tables_have_captions_and_scopes_and_figures_have_texts(run):

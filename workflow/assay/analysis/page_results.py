@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from assay.analysis.ledger import RESULT
+from assay.analysis.ledger import VERDICTS as COMPARISONS
 from assay.analysis.page_cells import Table, number_cell, read_markdown_table
 from assay.analysis.page_study import (
     EARLIER_WORDS,
@@ -18,7 +20,6 @@ from assay.analysis.page_study import (
 from assay.analysis.rows import PLACE
 from assay.analysis.style import attack_title, measured, number, short_table, text_of
 
-VERDICT_ORDER = ("reproduced", "differs", "not run", "not comparable")
 BARS = (
     "Bars run from 0 to 1: the tick is the pooled accuracy, the band its 95 % interval. "
     "Classifiers that share a letter in a column do not differ significantly; that does not mean "
@@ -135,8 +136,9 @@ def _headline_cell(cell: Any, counted: bool) -> dict[str, Any] | None:
 
 def ledger(files: StudyFiles, summary: str) -> dict[str, Any]:
     """Every printed number beside this run's."""
-    counts = files.ledger["verdict"].value_counts()
-    order = [*VERDICT_ORDER, *(v for v in counts.index if v not in VERDICT_ORDER)]
+    verdicts = files.ledger["verdict"]
+    counts = verdicts[files.ledger["kind"] == RESULT].value_counts()
+    order = [*COMPARISONS, *(v for v in verdicts.unique() if v not in COMPARISONS)]
     marked = is_earlier(files.ledger)
     rows = []
     for row, earlier in zip(files.ledger.itertuples(), marked, strict=True):
@@ -160,6 +162,7 @@ def ledger(files: StudyFiles, summary: str) -> dict[str, Any]:
     return {
         "rows": rows,
         "counts": [(verdict, int(counts[verdict])) for verdict in order if verdict in counts],
+        "verdicts": [verdict for verdict in order if (verdicts == verdict).any()],
         "summary": summary,
         "caption": "Rows that were not run stay. Square brackets hold the 95 % Wilson interval of "
         "an accuracy and the range over splits of any other number; the difference is this run "
