@@ -290,7 +290,7 @@ def test_every_verdict_and_status_has_a_mark_of_its_own_and_is_explained(report)
     assert "the scale or the attack's budget is too small" in html.unescape(key)
     weak = re.search(r'class="badge weak"><svg[^>]*>(.*?)</svg>weak', text)
     assert weak[1] == marks["under-powered"]
-    assert "1 weak" in text
+    assert f"{(checks['status'] == 'weak').sum()} weak" in text
 
 
 def test_rankings_and_tests_name_the_split_of_each_row_and_put_the_pool_first(report):
@@ -399,15 +399,16 @@ def test_tests_of_the_headlines_family_come_first_and_the_others_are_folded(repo
     assert f"{attack} (ε = 0.1)" not in {row[0] for row in others[1:]}
     assert all(row[at] == "–" and row[at + 1] != "–" for row in others[1:])
     assert all(value[at] == "" and float(value[at + 1]) <= 0.5 for value in values[1:])
-    folded = re.search(r'<details class="folded">(.*?)</details>', text, re.S)[1]
+    folded = " ".join(re.findall(r'<details class="folded">(.*?)</details>', text, re.S))
     assert f'id="table-{STUDY}-mcnemar-exploratory"' in folded
-    assert "mcnemar" not in re.sub("mcnemar-exploratory", "", folded).replace("/mcnemar.", "")
+    assert f'id="table-{STUDY}-mcnemar"' not in folded
 
 
 def test_differences_across_splits_are_shown_where_the_report_has_them(report):
     base, study = report
     columns = {"method": "clustered bootstrap", "splits": 2, "p": 0.25, "low": -0.3, "high": 0.1}
-    assert "table-millner2024-between" not in rendered(base, study)
+    (base / STUDY / "statistics/between_splits.csv").unlink(missing_ok=True)
+    assert f'id="table-{STUDY}-between"' not in rendered(base, study)
     family(base, "between_splits", columns)
     rows, values = rows_of(rendered(base, study), "between")
     head = {name: place for place, name in enumerate(rows[0])}
@@ -460,6 +461,7 @@ def test_a_headline_shows_what_its_file_holds_beside_the_accuracy(report):
     base, study = report
     path = base / STUDY / "headline.csv"
     frame = pd.read_csv(path)
+    frame = frame[~frame["attack"].str.startswith("worst case")]
     worst = frame[(frame["attack"] == "pgd_linf") & (frame["epsilon"] == 0.1)].assign(
         attack="worst case linf", pooled=0.125, clean=0.875, sd=0.0625, leads=True, group="zz"
     )
@@ -490,6 +492,7 @@ def test_data_sets_have_headlines_of_their_own_without_each_others_budgets(repor
         path = base / STUDY / name
         frame = pd.read_csv(path)
         frame = frame[frame["attack"].isin(["clean", "pgd_linf"])]
+        frame = frame.drop(columns="column", errors="ignore")
         other = frame.assign(dataset="other", epsilon=frame["epsilon"] * 2)
         pd.concat([frame, other]).to_csv(path, index=False)
     text = rendered(base, study)
