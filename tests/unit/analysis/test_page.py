@@ -43,11 +43,10 @@ class Elements(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(small_run, tmp_path_factory):
     base = tmp_path_factory.mktemp("report") / report_factory.SCALE
-    inputs = report_factory.make_inputs(base.parent / "run", models=MODELS, folds=2, per_fold=12)
-    study = report_factory.make_study(inputs)
-    report_factory.write_report(base, inputs, study, drawn=False)
+    study = report_factory.make_study(small_run)
+    report_factory.write_report(base, small_run, study, drawn=False)
     return base, study
 
 
