@@ -275,3 +275,12 @@ def test_the_worst_case_needs_no_scores_and_is_the_same_model_by_model(run):
     whole = accuracy(run)
     whole = whole[whole.attack.map(is_strongest)].reset_index(drop=True)
     pd.testing.assert_frame_equal(alone, whole)
+
+
+def test_an_attack_that_is_alone_in_its_norm_is_not_repeated_as_a_worst_case(run):
+    alone = run[run.attack.isin(["fgsm", "clean"])]
+    assert set(accuracy(alone).attack) == {"fgsm", "clean"}
+    # Of one model alone, too, where another has several: the two can then be compared.
+    more = run[(run.attack == "pgd_linf") & (run.model == run.model.iloc[0])]
+    table = accuracy(pd.concat([alone, more], ignore_index=True))
+    assert set(table.model[table.attack == "worst case linf"]) == set(run.model)

@@ -7,7 +7,7 @@ import factory
 import numpy as np
 import pandas as pd
 import pytest
-from report_factory import make_study
+from report_factory import make_inputs, make_study
 
 from assay.analysis.accuracy import accuracy, auroc
 from assay.analysis.inputs import AnalysisInputs
@@ -25,7 +25,8 @@ EXACT = [name for name in OUTCOME_COLUMNS if name not in ("scores", "l0", "log_p
 def run(tmp_path_factory):
     """A made-up run: its inputs, its study with figures of every kind, and its kept files."""
     folder = tmp_path_factory.mktemp("run")
-    inputs = AnalysisInputs.from_manifest(factory.write_run(folder, folds=2, per_fold=30))
+    models = ("resnet18_text", "gbz_as_coded", "dbx")
+    inputs = make_inputs(folder, models=models, folds=2, per_fold=30)
     study = make_study(inputs)
     keep_study(inputs.manifest, study, folder / "kept")
     return AnalysisInputs(inputs.manifest, study), folder / "kept"

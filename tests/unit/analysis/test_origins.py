@@ -1,5 +1,6 @@
 """What a study's files say made them, as one."""
 
+import copy
 import json
 
 import pytest
@@ -11,10 +12,16 @@ from assay.foundation.errors import AssayError
 from assay.foundation.files import read_json, write_json
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    return write_run(folder, models=list(MODELS)[:2], folds=2, per_fold=6)
+
+
 @pytest.fixture
-def run(tmp_path):
-    models = list(MODELS)[:2]
-    return AnalysisInputs.from_manifest(write_run(tmp_path, models=models, folds=2, per_fold=6))
+def run(written):
+    """The written run with a manifest of its own."""
+    return AnalysisInputs.from_manifest(copy.deepcopy(written))
 
 
 def test_every_file_of_the_study_is_counted_and_its_time_summed(run):
@@ -55,10 +62,11 @@ def test_the_same_files_give_the_same_text(run):
     assert json.dumps(origins(run, code="ab")) == json.dumps(origins(run, code="ab"))
 
 
-def test_a_file_that_does_not_say_what_made_it_is_named(run):
-    path = run.manifest["models"][0]["facts"]
-    facts = read_json(path)
+def test_a_file_that_does_not_say_what_made_it_is_named(run, tmp_path):
+    item = run.manifest["models"][0]
+    facts = read_json(item["facts"])
     del facts["provenance"]
-    write_json(path, facts)
+    item["facts"] = str(tmp_path / "model.json")
+    write_json(item["facts"], facts)
     with pytest.raises(AssayError, match=r"model\.json: has no provenance"):
         origins(run, code="ab")

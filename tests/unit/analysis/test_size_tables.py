@@ -14,10 +14,9 @@ CELLS = [{"attack": "clean", "epsilon": 0}, {"attack": "pgd_linf", "epsilon": 0.
 NAMES = list(MODELS)
 
 
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    manifest = write_run(tmp_path_factory.mktemp("run"), folds=2, per_fold=60)
-    return AnalysisInputs.from_manifest(manifest)
+@pytest.fixture
+def inputs(middle_run):
+    return middle_run
 
 
 def changed(inputs, study=None, **members):

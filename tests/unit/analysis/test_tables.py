@@ -1,3 +1,4 @@
+import copy
 import logging
 
 import numpy as np
@@ -32,10 +33,9 @@ SPECS = {
 }
 
 
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    manifest = write_run(tmp_path_factory.mktemp("run"), folds=2, per_fold=60)
-    return AnalysisInputs.from_manifest(manifest)
+@pytest.fixture
+def inputs(middle_run):
+    return middle_run
 
 
 def test_every_kind_has_a_case_here():
@@ -376,8 +376,8 @@ def test_without_masks_the_pointing_game_says_what_it_needs(inputs):
         build_table("pointing", SPECS["pointing"], inputs.study, doctored)
 
 
-def test_costs_are_means_over_splits_of_what_the_files_say(tmp_path):
-    manifest = write_run(tmp_path, folds=2, per_fold=60)
+def test_costs_are_means_over_splits_of_what_the_files_say(middle_run, tmp_path):
+    manifest = copy.deepcopy(middle_run.manifest)
     item = manifest["outcomes"][0]
     ids = {name: item[name] for name in ("dataset", "model", "suite")}
     alike = [job for job in manifest["outcomes"] if ids.items() <= job.items()]

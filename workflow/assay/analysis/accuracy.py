@@ -35,7 +35,7 @@ def accuracy(outcomes: pd.DataFrame, unions: pd.DataFrame | None = None) -> pd.D
     Args:
         outcomes: rows of the outcome schema; ``scores`` may be missing.
         unions: their worst cases, where they are known already; else :func:`worst_case` and
-            :func:`strongest` of the outcomes.
+            :func:`strongest` of the outcomes, without those that repeat a single attack.
 
     Returns:
         One row per data set, split scheme, model, suite, attack and epsilon: norm, n (rows),
@@ -49,8 +49,11 @@ def accuracy(outcomes: pd.DataFrame, unions: pd.DataFrame | None = None) -> pd.D
         come from :func:`worst_case`, those with attack ``worst case <norm>`` from
         :func:`strongest`.
     """
-    united = [worst_case(outcomes), strongest(outcomes)] if unions is None else [unions]
-    return arranged([_summary(rows) for rows in (outcomes, *united) if len(rows)])
+    if unions is not None:
+        return arranged([_summary(rows) for rows in (outcomes, unions) if len(rows)])
+    united = worst_case(outcomes), strongest(outcomes)
+    table = arranged([_summary(rows) for rows in (outcomes, *united) if len(rows)])
+    return table[several_members(table)].reset_index(drop=True)
 
 
 def arranged(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:

@@ -151,7 +151,7 @@ def reached_with_less(table: pd.DataFrame) -> pd.Series:
         (table.kind == RESULT)
         & (table.verdict == "not comparable")
         & table.agrees.notna()
-        & table.reason.fillna("").str.startswith(CUT)
+        & table.reason.astype(str).str.startswith(CUT)
     )
 
 
@@ -159,7 +159,7 @@ def counts_in_words(table: pd.DataFrame) -> str:
     """How many printed results, settings and other numbers a ledger has and what became of them."""
     results = table[table.kind == RESULT]
     sentences = [_counted(results, "printed result")]
-    less = results[reached_with_less(table)]
+    less = results[reached_with_less(results)]
     if len(less):
         sentences.append(
             f"{len(less)} of the results that are not comparable were run with less training or a "

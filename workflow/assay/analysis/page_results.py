@@ -85,7 +85,7 @@ def _headline_of(files: StudyFiles, rows: pd.DataFrame) -> dict[str, Any]:
 def _column(
     files: StudyFiles, cell: tuple[str, float], title: str | None, n: float | None
 ) -> dict[str, Any]:
-    """A column's name, and its budget and n where all its rows have one."""
+    """A column's name, and its budget and n where all its rows have one and no name has it."""
     attack, epsilon = cell
     budget = "" if title or attack == "clean" else files.budget(attack, epsilon)
     counted = "" if n is None or "n = " in (title or "") else f"n = {n:,.0f}"
