@@ -136,6 +136,11 @@ def gain(row: dict, accounting: str, threads: str, expected: Iterable[str]) -> f
     seconds = row["runs"].get(threads, {}).get(accounting, {})
     if OURS not in seconds or set(expected) - set(row["profiles"]):
         return None
+    return strongest_gain(seconds)
+
+
+def strongest_gain(seconds: Mapping[str, list[float]]) -> float | None:
+    """The median of the rounds' ratios of the fastest rival's time and assay's; None: no rival."""
     rivals = {name: values for name, values in seconds.items() if name != OURS}
     if not rivals:
         return None

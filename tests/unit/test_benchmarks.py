@@ -1,4 +1,4 @@
-"""The two accountings of the benchmarks: who is charged for which pass, and what may be claimed."""
+"""The benchmarks: who is charged for which pass, what may be claimed, what the loops compute."""
 
 import importlib
 import sys
@@ -135,3 +135,37 @@ def test_nothing_is_claimed_before_everybody_was_measured_both_ways_with_one_and
     assert accounting.gain(half, "same_work", "2", ["slow", "quick"]) == 2.0
     assert accounting.gain(half, "as_called", "2", ["slow", "quick"]) is None
     assert accounting.met(half, ["slow", "quick"]) is None
+
+
+@pytest.fixture(scope="module")
+def inference(accounting):
+    return importlib.import_module("inference")
+
+
+def test_the_loops_of_abs_differ_in_what_they_compute_and_not_in_what_they_decide(inference):
+    model = inference.abs_model(stop_early=False, candidates=40, steps=1)
+    x = torch.rand(9, 1, 28, 28, generator=torch.Generator().manual_seed(3))
+    found = []
+    for product, piece, weights in inference.LOOPS.values():
+        loop = inference.ClassLoop(model, product, piece, weights)
+        found.append((loop._nearest(x[:8]), loop(x)))
+    for codes, logits in found[1:]:
+        assert torch.equal(codes, found[0][0])
+        torch.testing.assert_close(logits, found[0][1], atol=1e-3, rtol=1e-4)
+    assert {product for product, *_ in inference.LOOPS.values()} == {False, True}
+
+
+def test_a_loop_with_a_matrix_product_subtracts_no_candidate(inference, monkeypatch):
+    model = inference.abs_model(stop_early=False, candidates=40, steps=1)
+    x = torch.rand(2, 1, 28, 28)
+    subtracting, multiplying = (
+        inference.ClassLoop(model, product, None, False) for product in (False, True)
+    )
+
+    def refuse(*_):
+        raise AssertionError("subtracted")
+
+    monkeypatch.setattr(inference.ClassLoop, "_error", refuse)
+    assert multiplying._nearest(x).shape == (2, 10, model.latent_dim)
+    with pytest.raises(AssertionError, match="subtracted"):
+        subtracting._nearest(x)
