@@ -138,14 +138,15 @@ def ledger_summary(files: StudyFiles) -> str:
     others = "".join(f"; {word}: {n}" for word, n in counts.items() if word not in known)
     told = (
         f": {counts.get('reproduced', 0)} are reproduced, {counts.get('differs', 0)} differ"
-        f"{less_in_words(files.ledger)}"
         if compared
         else ""
     )
+    # A ledger of an earlier version does not say whether the values agree all the same.
+    less = less_in_words(files.ledger) if "agrees" in files.ledger else ""
     return (
         f"This run can check {compared or 'none'} of {len(files.ledger)} printed values{told}. "
         f"Not run: {counts.get('not run', 0)}; not comparable: "
-        f"{counts.get('not comparable', 0)}{others}."
+        f"{counts.get('not comparable', 0)}{less}{others}."
     )
 
 
@@ -248,7 +249,7 @@ def _training(files: StudyFiles) -> list[str]:
         return []
     least, most = updates.idxmin(), updates.idxmax()
     return [
-        f"Training effort differs: from {updates[least]:,.0f} updates "
+        f"Training effort differs: from {updates[least]:,.0f} weight updates "
         f"({files.title('models', least)}) to {updates[most]:,.0f} ({files.title('models', most)})."
     ]
 
@@ -264,8 +265,8 @@ def _smaller(
     over = f" {_range(every['attacks'])}" if "attacks" in every else ""
     values = every.set_index("model")["pooled"]
     return [
-        f"Under all{over} attacks ({_radius(norm, epsilon)}), on the images that every one of them "
-        f"saw ({_counts(every)}), {_told(files, values)}."
+        f"Under the worst case over all{over} attacks ({_radius(norm, epsilon)}), on the images "
+        f"that were tested with each of them ({_counts(every)}), {_told(files, values)}."
     ]
 
 
@@ -299,7 +300,7 @@ def _published_sentence(
         words = _worst_words(worst.loc[models]).replace("Under", "under", 1)
         named = _extremes(old, 2)
         then = _joined([f"{new[model]:.3f}" for model in named])
-        same = {1: "it has", 2: "they have"}.get(len(models), "the same two have")
+        same = {1: "it is", 2: "they are"}.get(len(models), "those of these two are")
         return [
             f"Under {attack_title(files.study, attack)}, at {_radius(norm, epsilon)} "
             f"({_counts(published.loc[models])}), {_told(files, old, 2)}; {words} "
@@ -349,7 +350,7 @@ def _verdicts(files: StudyFiles) -> str:
         return "No evaluation of the headline was checked."
     counts = rows["verdict"].value_counts()
     if set(counts.index) == {"sound"}:
-        return f"The evaluation passes every check in all {len(rows)} cases (classifier and norm)."
+        return f"All {len(rows)} evaluations (classifier and norm) pass every check."
     order = [word for word in VERDICTS if word in counts]
     verbs = ["is" if counts[word] == 1 else "are" for word in order]
     told = _joined(
