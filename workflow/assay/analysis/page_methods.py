@@ -55,8 +55,8 @@ def attacks_table(files: StudyFiles) -> Table:
         f"{files.id}-attacks",
         "Attacks and their cost",
         "Access: what an attack needs to know of the classifier. Passes: mean per image at the "
-        "most expensive budget, for the classifier that needed most of them. An attack stops early on "
-        "an image that is already misclassified.",
+        "most expensive budget, for the classifier that needed most of them. An attack stops early "
+        "on an image that is already misclassified.",
         ["Attack", "Norm", "Access", "Gradient passes", "Forward passes", "Source"],
         rows,
     )

@@ -56,8 +56,8 @@ def significance_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Tabl
     display = placed(display, tidy, study)
     legend = (
         f"McNemar's exact and mid-p test on the same images. {FAMILIES} After n.s., the table "
-        "gives the smallest true difference that the exact test detects with 80 % power at its corrected "
-        "level. None detectable: with so few images, no difference can be significant."
+        "gives the smallest true difference that the exact test detects with 80 % power at its "
+        "corrected level. None detectable: with so few images, no difference can be significant."
     )
     return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy))
 
