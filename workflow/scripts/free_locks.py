@@ -4,9 +4,9 @@ Usage: python workflow/scripts/free_locks.py [folder]
 
 Snakemake locks what a run reads and writes, and only that run removes the locks: after kill -9 or a
 power failure they stay and block every later run. This script removes them if no process of this
-machine (a run, or a job of an ended run) is active in the folder. An active run keeps its locks, so that
-Snakemake refuses a second one. The script does not see runs on other machines that share the
-folder: check these first, and then use `snakemake --unlock`.
+machine (a run, or a job of an ended run) is active in the folder. An active run keeps its locks,
+so that Snakemake refuses a second one. The script does not see runs on other machines that share
+the folder: check these first, and then use `snakemake --unlock`.
 """
 
 import argparse
