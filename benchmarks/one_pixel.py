@@ -16,6 +16,7 @@ from functools import partial
 
 import libraries
 import torch
+from adapters import versions
 from common import interleaved, machine, ratio, table, write_section
 from libraries import GENERATIONS, POPULATION
 from torch import Tensor, nn
@@ -135,7 +136,7 @@ def main() -> None:
         "contenders interleaved; images/s is the median, ratios are medians of the rounds' "
         "ratios. *Time / bare passes* divides by the time of exactly the forward passes that the "
         "attack made, through the same function in full batches, with nothing around them. "
-        f"{libraries.versions()}.\n\n"
+        f"{versions()}.\n\n"
         f"{table(header, rows)}\n"
     )
     write_section("one_pixel", text)

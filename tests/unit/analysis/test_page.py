@@ -11,6 +11,7 @@ import pytest
 import report_factory
 from docutils.core import publish_doctree
 
+from assay.analysis.ledger import VERDICTS
 from assay.analysis.page import TEMPLATES, headline_text, render_page
 from assay.analysis.page_cells import read_markdown_table
 from assay.analysis.page_methods import ACCESS
@@ -187,7 +188,9 @@ def test_the_headline_shows_the_numbers_of_its_file(run):
     base, study = run
     text = (base / "index.html").read_text(encoding="utf-8")
     headline = pd.read_csv(base / STUDY / "headline.csv")
-    assert len(headline) == len(MODELS) * len(study["headline"]["cells"])
+    shown = headline[["attack", "epsilon"]].drop_duplicates()
+    assert len(headline) == len(MODELS) * len(shown)
+    assert {cell["attack"] for cell in study["headline"]["cells"]} <= set(shown["attack"])
     cells = re.findall(
         r'class="value[ a-z]*">([\d.]+)<.*?"interval">\[([\d.]+), ([\d.]+)\]',
         table_of(text, "headline"),
@@ -512,8 +515,13 @@ def test_every_row_of_the_ledger_is_there_without_scripts(run):
     ledger = pd.read_csv(base / STUDY / "ledger.csv")
     rows = re.findall(r'<tr data-verdict="([^"]+)">', text)
     assert rows == list(ledger["verdict"])
-    counts = ledger["verdict"].value_counts()
-    assert f"{counts['reproduced']} are reproduced, {counts['differs']} differ" in text
+    counts = ledger["verdict"][ledger["kind"] == "result"].value_counts()
+    assert counts["reproduced"] < (ledger["verdict"] == "reproduced").sum(), "settings count, too"
+    said = f"{counts.sum()} printed results: {counts['reproduced']} reproduced, "
+    assert f"{said}{counts['differs']} differs" in text
+    key = text.split('id="millner2024-ledger"')[1].split('<ul class="key">')[1].split("</ul>")[0]
+    shown = re.findall(r"</span> (\d+)</li>", key)
+    assert list(map(int, shown)) == [counts[name] for name in VERDICTS if name in counts]
 
 
 def test_tables_have_captions_and_scopes_and_figures_have_texts(run):

@@ -45,15 +45,16 @@ WORST = [
 def files(tmp_path):
     """A maker of a study's files from rows of accuracies."""
 
-    def make(rows, headline=("clean", "pgd"), study=None, ledger=None, costs=None):
+    def make(rows, headline=("clean", "pgd"), study=None, ledger=None, costs=None, printed=None):
         folder = tmp_path / "study"
         (folder / "statistics").mkdir(parents=True, exist_ok=True)
         frame = pd.DataFrame(rows)
         frame.to_csv(folder / "statistics/accuracy.csv", index=False)
         shown = frame["attack"].isin([*headline]) | frame["attack"].str.startswith("worst")
         frame[shown].to_csv(folder / "headline.csv", index=False)
+        verdicts = ledger or ["reproduced", "differs", "not run"]
         pd.DataFrame(
-            {"verdict": ledger or ["reproduced", "differs", "not run"], "reason": ""}
+            {"metric": "accuracy", "verdict": verdicts, "reason": "", **(printed or {})}
         ).to_csv(folder / "ledger.csv", index=False)
         pd.DataFrame(columns=["model", "status"]).to_csv(folder / "checks.csv", index=False)
         for name in ("mcnemar", "ranking"):
@@ -171,9 +172,25 @@ def test_the_effort_of_training_is_told_where_it_differs(files):
 
 
 def test_a_ledger_without_verdicts_says_so_instead_of_two_zeros(files):
-    sentences = told(files(ROWS, ledger=["not run", "not comparable", "a setting"]))
-    assert sentences[-1] == (
-        "This run can check none of 3 printed values. Not run: 1; not comparable: 1; a setting: 1."
+    sentences = told(files(ROWS, ledger=["not run", "not comparable", "not comparable"]))
+    assert sentences[-1] == "3 printed results: 1 not run, 2 not comparable."
+
+
+def test_settings_are_never_counted_among_the_results_that_are_reproduced(files):
+    metrics = ["accuracy", "hyperparameter:num_epochs", "n_classes", "training_minutes"]
+    verdicts = ["differs", "reproduced", "reproduced", "not comparable"]
+    assert told(files(ROWS, ledger=verdicts, printed={"metric": metrics}))[-1] == (
+        "1 printed result: 1 differs. 2 printed settings or sizes: 2 reproduced. 1 other printed "
+        "number has no verdict (confusion counts, durations)."
+    )
+
+
+def test_results_that_the_scale_cut_say_whether_the_printed_values_agree(files):
+    cut = {"kind": "result", "agrees": [1.0, 0.0], "reason": "cut by the scale: 10 of 100 steps"}
+    assert told(files(ROWS, ledger=["not comparable"] * 2, printed=cut))[-1] == (
+        "2 printed results: 2 not comparable. 2 of the results that are not comparable were run "
+        "with less training or a shorter attack than printed; 1 of these 2 printed values lie "
+        "within this run's widened interval."
     )
 
 

@@ -77,7 +77,8 @@ def csv_files(folder):
 @pytest.fixture(scope="module")
 def rendered(kept, tmp_path_factory):
     """What the command wrote in a process without torch, and that process."""
-    out = tmp_path_factory.mktemp("rendered")
+    # The page links what it is rendered from, which lies beside it.
+    out = shutil.copytree(kept, tmp_path_factory.mktemp("rendered") / "report")
     return out, command("render", "--scale", SCALE, "--kept", kept, "--out", out)
 
 
@@ -96,6 +97,7 @@ def test_a_report_is_written_without_torch(rendered):
     assert wanted <= written
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "Medical MNIST" in page
+    assert all(f'href="{STUDY}/{name}"' in page for name in FILES)
 
 
 def test_what_was_not_run_is_not_run_and_no_mistake(rendered):

@@ -171,8 +171,9 @@ def counts_in_words(table: pd.DataFrame) -> str:
         sentences.append(_counted(settings, "printed setting or size", "printed settings or sizes"))
     others = table[~table.kind.isin((RESULT, SETTING))]
     if len(others):
+        verdictless = "number has" if len(others) == 1 else "numbers have"
         sentences.append(
-            f"{len(others)} other printed numbers (confusion counts, durations) have no verdict."
+            f"{len(others)} other printed {verdictless} no verdict (confusion counts, durations)."
         )
     return " ".join(sentences)
 
@@ -183,15 +184,19 @@ def _counted(rows: pd.DataFrame, one: str, many: str = "") -> str:
     return f"{len(rows)} {one if len(rows) == 1 else many or one + 's'}: {counts or 'none'}."
 
 
-def less_in_words(table: pd.DataFrame) -> str:
-    """How many results have no verdict because of a cut, as a clause; empty if none has."""
-    less = table[reached_with_less(table)]
-    if less.empty:
-        return ""
-    return (
-        f" ({len(less)} of them because of less training or a shorter attack than printed; "
-        f"{int(less.agrees.sum())} of these printed values lie within this run's widened interval)"
-    )
+def with_kinds(table: pd.DataFrame) -> pd.DataFrame:
+    """A ledger with the columns ``kind`` and ``agrees``, also if an earlier version wrote it.
+
+    That version kept no ``agrees``: it stays unknown, NaN.
+    """
+    if {"kind", "agrees"} <= set(table):
+        return table
+    kinds = {metric: _kind_of(metric) for metric in table["metric"].unique()}
+    return table.assign(kind=table["metric"].map(kinds), agrees=np.nan)
+
+
+def _kind_of(metric: str) -> str:
+    return next((kind for pattern, kind, _ in _JUDGES if re.fullmatch(pattern, metric)), RESULT)
 
 
 def rule_in_words(rule: Mapping[str, float] | None = None) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from assay.analysis.ledger import RESULT
+from assay.analysis.ledger import VERDICTS as COMPARISONS
 from assay.analysis.page_cells import Table, number_cell, read_markdown_table
 from assay.analysis.page_study import (
     EARLIER_WORDS,
@@ -18,7 +20,6 @@ from assay.analysis.page_study import (
 from assay.analysis.rows import PLACE
 from assay.analysis.style import attack_title, measured, number, short_table, text_of
 
-VERDICT_ORDER = ("reproduced", "differs", "not run", "not comparable")
 BARS = (
     "Each bar runs from 0 to 1. Its tick marks the pooled accuracy, its band the 95 % interval. "
     "Classifiers that share a letter in a column do not differ significantly. This does not mean "
@@ -87,7 +88,7 @@ def _column(
     """A column's name, and its budget and n where all its rows have one."""
     attack, epsilon = cell
     budget = "" if title or attack == "clean" else files.budget(attack, epsilon)
-    counted = "" if n is None else f"n = {n:,.0f}"
+    counted = "" if n is None or "n = " in (title or "") else f"n = {n:,.0f}"
     return {
         "name": title or attack_title(files.study, attack),
         "details": [detail for detail in (budget, counted) if detail],
@@ -135,8 +136,9 @@ def _headline_cell(cell: Any, counted: bool) -> dict[str, Any] | None:
 
 def ledger(files: StudyFiles, summary: str) -> dict[str, Any]:
     """Every printed number beside this run's."""
-    counts = files.ledger["verdict"].value_counts()
-    order = [*VERDICT_ORDER, *(v for v in counts.index if v not in VERDICT_ORDER)]
+    verdicts = files.ledger["verdict"]
+    counts = verdicts[files.ledger["kind"] == RESULT].value_counts()
+    order = [*COMPARISONS, *(v for v in verdicts.unique() if v not in COMPARISONS)]
     marked = is_earlier(files.ledger)
     rows = []
     for row, earlier in zip(files.ledger.itertuples(), marked, strict=True):
@@ -160,6 +162,7 @@ def ledger(files: StudyFiles, summary: str) -> dict[str, Any]:
     return {
         "rows": rows,
         "counts": [(verdict, int(counts[verdict])) for verdict in order if verdict in counts],
+        "verdicts": [verdict for verdict in order if (verdicts == verdict).any()],
         "summary": summary,
         "caption": "Printed values that were not run are listed too. Square brackets hold the "
         "95 % Wilson interval of an accuracy, or the range over splits of any other number. The "

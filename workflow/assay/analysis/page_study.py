@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from assay.analysis import checks
+from assay.analysis.ledger import with_kinds
 from assay.analysis.page_cells import Cell
 from assay.analysis.rows import PLACE, several_schemes
 from assay.analysis.style import NORMS, attack_title, looks, radius_text, title_of
@@ -46,7 +47,7 @@ class StudyFiles:
         self.study, self.id, self.base = study, study["name"], base
         self.folder = base / self.id
         self.headline = self.csv("headline.csv")
-        self.ledger = self.csv("ledger.csv")
+        self.ledger = with_kinds(self.csv("ledger.csv"))
         self.checks = self.csv("checks.csv")
         self.mcnemar = self.csv("statistics/mcnemar.csv")
         self.ranking = self.csv("statistics/ranking.csv")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from assay.analysis.ledger import less_in_words
+from assay.analysis.ledger import counts_in_words
 from assay.analysis.page_study import (
     CHECKED,
     MARK,
@@ -131,23 +131,8 @@ def brief(files: StudyFiles) -> list[tuple[str, list[str]]]:
 
 
 def ledger_summary(files: StudyFiles) -> str:
-    """How many printed numbers this run could check, and with what result."""
-    counts = files.ledger["verdict"].value_counts()
-    known = ("reproduced", "differs", "not run", "not comparable")
-    compared = counts.get("reproduced", 0) + counts.get("differs", 0)
-    others = "".join(f"; {word}: {n}" for word, n in counts.items() if word not in known)
-    told = (
-        f": {counts.get('reproduced', 0)} are reproduced, {counts.get('differs', 0)} differ"
-        if compared
-        else ""
-    )
-    # A ledger of an earlier version does not say whether the values agree all the same.
-    less = less_in_words(files.ledger) if "agrees" in files.ledger else ""
-    return (
-        f"This run can check {compared or 'none'} of {len(files.ledger)} printed values{told}. "
-        f"Not run: {counts.get('not run', 0)}; not comparable: "
-        f"{counts.get('not comparable', 0)}{less}{others}."
-    )
+    """What became of the printed results, and apart from them of settings and other numbers."""
+    return counts_in_words(files.ledger)
 
 
 def _at_place(files: StudyFiles, place: tuple[str, str], rows: pd.DataFrame) -> list[str]:
