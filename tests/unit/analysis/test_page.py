@@ -14,6 +14,7 @@ from docutils.core import publish_doctree
 from assay.analysis.ledger import VERDICTS
 from assay.analysis.page import TEMPLATES, headline_text, render_page
 from assay.analysis.page_cells import read_markdown_table
+from assay.analysis.page_methods import ACCESS
 from assay.analysis.style import NORMS
 from assay.foundation.errors import AssayError
 from assay.foundation.files import read_json, write_json
@@ -138,7 +139,7 @@ def test_every_attack_stands_with_its_needs_its_cost_and_its_source(report):
     assert len(rows) == len(study["attacks"])
     for row, (name, entry) in zip(rows, study["attacks"].items(), strict=True):
         cells = [html.unescape(found) for found in re.findall(cell, row)]
-        assert cells[1:3] == [NORMS[entry["norm"]], study["access"][name]]
+        assert cells[1:3] == [NORMS[entry["norm"]], ACCESS[study["access"][name]]]
         assert (cells[3] == "0") == (study["access"][name] != "gradients")
         assert cells[5] == entry["source"]
 
