@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import libraries
+from adapters import Contender
 from torch import nn
 
 from assay.attacks.apgd import APGD
@@ -41,9 +42,8 @@ class Row:
         rivals: from a network to the libraries' runs.
         images: attacked at once.
         rounds: in which every contender runs once; a single one is the run of its own process.
-        bar: images/s against the fastest library, at least.
+        bar: images/s against the fastest library, at least, under both accountings.
         floor: time over that of the bare passes, at most, where the bar says one.
-        tells: the libraries that say by themselves which images are broken.
     """
 
     title: str
@@ -51,23 +51,22 @@ class Row:
     norm: str
     epsilon: float | None = None
     attack: Attack
-    rivals: Callable[[nn.Module], dict[str, libraries.Run]]
+    rivals: Callable[[nn.Module], dict[str, Contender]]
     images: int
     rounds: int = 5
     bar: float
     floor: float | None = None
-    tells: tuple[str, ...] = ("foolbox",)
 
     @property
     def radius(self) -> float:
         return EVERYWHERE[self.norm] if self.epsilon is None else self.epsilon
 
 
-def _single(name: str, build: Callable[[nn.Module], libraries.Run]):
+def _single(name: str, build: Callable[[nn.Module], Contender]):
     return lambda model: {name: build(model)}
 
 
-def _without(name: str, build: Callable[[nn.Module], dict[str, libraries.Run]]):
+def _without(name: str, build: Callable[[nn.Module], dict[str, Contender]]):
     """A library less, where it would run for hours."""
     return lambda model: {key: run for key, run in build(model).items() if key != name}
 
@@ -231,6 +230,5 @@ def table_rows(quick: bool) -> dict[str, Row]:
             images=batch,
             rounds=rounds,
             bar=2.0,
-            tells=("pyautoattack",),
         )
     return rows

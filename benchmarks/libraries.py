@@ -1,19 +1,36 @@
 """Public attack libraries behind one call: ``(images, labels) -> images``, at a given budget.
 
-A function per attack; it returns the libraries that have the attack. Every run starts from the same
-seed. Minimal-norm attacks return the closest broken image found, or the image itself.
+A function per attack; it returns the libraries that have the attack. Minimal-norm attacks return
+the closest broken image found, or the image itself. secml-torch also wraps Foolbox and adv-lib;
+those are called directly, and of secml-torch the attacks of its own.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from importlib.metadata import version
+from dataclasses import replace
+from functools import partial
 
 import foolbox
 import numpy as np
+
+# Imported before adv-lib: it puts a stand-in where visdom, a server for plots, is not installed.
+import secmlt.adv.evasion  # noqa: F401
 import torch
 import torchattacks
+from adapters import (
+    BATCH,
+    SEED,
+    Contender,
+    by_adv_lib,
+    by_art,
+    by_autoattack_code,
+    by_foolbox,
+    by_secml,
+    by_torchattacks,
+    seeded,
+)
+from adv_lib import attacks as adv
 from art.attacks.evasion import (
     BoundaryAttack,
     CarliniL2Method,
@@ -23,82 +40,29 @@ from art.attacks.evasion import (
     ProjectedGradientDescent,
     SquareAttack,
 )
-from art.estimators.classification import PyTorchClassifier
 from pyautoattack import AutoAttack
 from pyautoattack import square as pyautoattack_square
 from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from pyautoattack.fab_pt import FABAttack_PT
+from secmlt.adv.backends import Backends
+from secmlt.adv.evasion.ddn import DDN as SecmlDDN
+from secmlt.adv.evasion.pgd import PGD as SecmlPGD
 from torch import Tensor, nn
 
-Run = Callable[[Tensor, Tensor], Tensor]
-
-SEED = 0
-BATCH = 128
-NAMES = {
-    "foolbox": "foolbox",
-    "torchattacks": "torchattacks",
-    "ART": "adversarial-robustness-toolbox",
-    "pyautoattack": "pyautoattack",
-}
 PYAUTOATTACK_NORM = {"linf": "Linf", "l2": "L2"}
+NUMBER = {"linf": float("inf"), "l2": 2.0}
 # ART fixes its population: 399 members for the three variables of one grey pixel.
 POPULATION, GENERATIONS = 399, 10
 
 
-def versions() -> str:
-    """The libraries with their versions, for a sentence."""
-    return ", ".join(f"{name} {version(package)}" for name, package in NAMES.items())
-
-
-def _seeded(run: Run) -> Run:
-    def seeded(x: Tensor, y: Tensor) -> Tensor:
-        torch.manual_seed(SEED)
-        np.random.seed(SEED)  # noqa: NPY002 - libraries draw from the global state
-        return run(x, y).detach()
-
-    return seeded
-
-
-def _foolbox(model: nn.Module, attack: foolbox.Attack, epsilon: float | None) -> Run:
-    """`epsilon` None: the closest broken image."""
-    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
-    logging.getLogger("root").setLevel(logging.ERROR)
-
-    def run(x: Tensor, y: Tensor) -> Tensor:
-        _, images, success = attack(wrapped, x, y, epsilons=epsilon)
-        # Where its C&W finds nothing it returns black images, which a network may call wrong.
-        return images if epsilon else torch.where(success[:, None, None, None], images, x)
-
-    return _seeded(run)
-
-
-def _art(model: nn.Module, build: Callable[[PyTorchClassifier], object]) -> Run:
-    """`build` makes the attack from ART's classifier."""
-    classes = next(p for name, p in reversed(list(model.named_parameters()))).shape[0]
-    attack = build(
-        PyTorchClassifier(
-            model,
-            loss=nn.CrossEntropyLoss(),
-            input_shape=(1, 28, 28),
-            nb_classes=classes,
-            clip_values=(0.0, 1.0),
-            device_type="cpu",
-        )
-    )
-
-    def run(x: Tensor, y: Tensor) -> Tensor:
-        return torch.from_numpy(attack.generate(x.numpy(), y.numpy())).float()
-
-    return _seeded(run)
-
-
-def fgsm(model: nn.Module, epsilon: float) -> dict[str, Run]:
+def fgsm(model: nn.Module, epsilon: float) -> dict[str, Contender]:
+    """adv-lib has none: one step of its PGD judges the image before the step and returns that."""
     return {
-        "torchattacks": _seeded(torchattacks.FGSM(model, eps=epsilon)),
-        "foolbox": _foolbox(
+        "torchattacks": by_torchattacks(torchattacks.FGSM(model, eps=epsilon)),
+        "foolbox": by_foolbox(
             model, foolbox.attacks.LinfFastGradientAttack(random_start=False), epsilon
         ),
-        "ART": _art(model, lambda a: FastGradientMethod(a, eps=epsilon, batch_size=BATCH)),
+        "ART": by_art(model, lambda a: FastGradientMethod(a, eps=epsilon, batch_size=BATCH)),
     }
 
 
@@ -110,18 +74,18 @@ def pgd(
     steps: int,
     step: float,
     random_start: bool = True,
-) -> dict[str, Run]:
+) -> dict[str, Contender]:
     common = {"eps": epsilon, "alpha": step, "steps": steps, "random_start": random_start}
     if norm == "linf":
         ours, theirs, number = torchattacks.PGD, foolbox.attacks.LinfPGD, np.inf
     else:
         ours, theirs, number = torchattacks.PGDL2, foolbox.attacks.L2PGD, 2
-    return {
-        "torchattacks": _seeded(ours(model, **common)),
-        "foolbox": _foolbox(
+    runs = {
+        "torchattacks": by_torchattacks(ours(model, **common)),
+        "foolbox": by_foolbox(
             model, theirs(abs_stepsize=step, steps=steps, random_start=random_start), epsilon
         ),
-        "ART": _art(
+        "ART": by_art(
             model,
             lambda a: ProjectedGradientDescent(
                 a,
@@ -135,37 +99,73 @@ def pgd(
             ),
         ),
     }
-
-
-def deepfool(model: nn.Module, norm: str, *, steps: int) -> dict[str, Run]:
-    """ART's keeps to one image at a time; it is left to tests."""
+    runs["secml-torch"] = by_secml(
+        model,
+        partial(
+            SecmlPGD,
+            perturbation_model=norm,
+            epsilon=epsilon,
+            num_steps=steps,
+            step_size=step,
+            random_start=random_start,
+            backend=Backends.NATIVE,
+        ),
+    )
     if norm == "linf":
-        return {"foolbox": _foolbox(model, foolbox.attacks.LinfDeepFoolAttack(steps=steps), None)}
+        attack = partial(
+            adv.pgd_linf,
+            model,
+            ε=epsilon,
+            steps=steps,
+            absolute_step_size=step,
+            random_init=random_start,
+        )
+        runs["adv-lib"] = by_adv_lib(attack)
+    return runs
+
+
+def deepfool(model: nn.Module, norm: str, *, steps: int) -> dict[str, Contender]:
+    """ART's keeps to one image at a time; it is left to tests."""
+    advlib = by_adv_lib(partial(adv.df, model, steps=steps, norm=NUMBER[norm]))
+    if norm == "linf":
+        attack = foolbox.attacks.LinfDeepFoolAttack(steps=steps)
+        return {"foolbox": by_foolbox(model, attack, None), "adv-lib": advlib}
     return {
-        "torchattacks": _seeded(torchattacks.DeepFool(model, steps=steps)),
-        "foolbox": _foolbox(model, foolbox.attacks.L2DeepFoolAttack(steps=steps), None),
-        "ART": _art(
+        "torchattacks": by_torchattacks(torchattacks.DeepFool(model, steps=steps)),
+        "foolbox": by_foolbox(model, foolbox.attacks.L2DeepFoolAttack(steps=steps), None),
+        "ART": by_art(
             model,
             lambda a: DeepFool(a, max_iter=steps, epsilon=0.02, batch_size=BATCH, verbose=False),
         ),
+        "adv-lib": advlib,
     }
 
 
 def carlini_wagner(
     model: nn.Module, *, binary_steps: int, steps: int, step: float, constant: float
-) -> dict[str, Run]:
+) -> dict[str, Contender]:
     """Foolbox's is `foolbox_carlini_wagner`, with the images themselves where it found nothing."""
     found_by_foolbox = foolbox_carlini_wagner(
         model, binary_steps=binary_steps, steps=steps, step=step, constant=constant
     )
 
-    def by_foolbox(x: Tensor, y: Tensor) -> Tensor:
+    def run(x: Tensor, y: Tensor) -> Tensor:
         found = found_by_foolbox(x, y)
         return torch.where(found.flatten(1).any(dim=1)[:, None, None, None], found, x)
 
     return {
-        "foolbox": by_foolbox,
-        "ART": _art(
+        "foolbox": replace(found_by_foolbox, run=run),
+        "adv-lib": by_adv_lib(
+            partial(
+                adv.carlini_wagner_l2,
+                model,
+                learning_rate=step,
+                initial_const=constant,
+                binary_search_steps=binary_steps,
+                max_iterations=steps,
+            )
+        ),
+        "ART": by_art(
             model,
             lambda a: CarliniL2Method(
                 a,
@@ -182,9 +182,9 @@ def carlini_wagner(
 
 def foolbox_carlini_wagner(
     model: nn.Module, *, binary_steps: int, steps: int, step: float, constant: float
-) -> Run:
+) -> Contender:
     """It returns black images where it found nothing, and counts those that are wrong as broken."""
-    return _foolbox(
+    return by_foolbox(
         model,
         foolbox.attacks.L2CarliniWagnerAttack(
             binary_search_steps=binary_steps, steps=steps, stepsize=step, initial_const=constant
@@ -193,15 +193,22 @@ def foolbox_carlini_wagner(
     )
 
 
-def ddn(model: nn.Module, *, steps: int) -> dict[str, Run]:
-    return {"foolbox": _foolbox(model, foolbox.attacks.DDNAttack(steps=steps), None)}
+def ddn(model: nn.Module, *, steps: int) -> dict[str, Contender]:
+    return {
+        "foolbox": by_foolbox(model, foolbox.attacks.DDNAttack(steps=steps), None),
+        # Without the rounding to 256 grey levels that it does by default and nobody else does.
+        "adv-lib": by_adv_lib(partial(adv.ddn, model, steps=steps, levels=None)),
+        "secml-torch": by_secml(
+            model, partial(SecmlDDN, num_steps=steps, eps_init=1.0, backend=Backends.NATIVE)
+        ),
+    }
 
 
-def boundary(model: nn.Module, *, steps: int) -> dict[str, Run]:
+def boundary(model: nn.Module, *, steps: int) -> dict[str, Contender]:
     """Foolbox also spends 51 queries on a start; ART counts up to 40 queries as one step."""
     return {
-        "foolbox": _foolbox(model, foolbox.attacks.BoundaryAttack(steps=steps), None),
-        "ART": _art(
+        "foolbox": by_foolbox(model, foolbox.attacks.BoundaryAttack(steps=steps), None),
+        "ART": by_art(
             model,
             lambda a: BoundaryAttack(
                 a, targeted=False, max_iter=max(1, steps // 40), verbose=False
@@ -218,11 +225,11 @@ def square(
     queries: int,
     rescale: bool = False,
     seed: int = SEED,
-) -> dict[str, Run]:
+) -> dict[str, Contender]:
     """ART's always rescales the schedule, and asks several times for what it knows."""
     name = PYAUTOATTACK_NORM[norm]
     return {
-        "pyautoattack": _seeded(
+        "pyautoattack": by_autoattack_code(
             pyautoattack_square.SquareAttack(
                 model,
                 norm=name,
@@ -233,7 +240,7 @@ def square(
                 device="cpu",
             ).perturb
         ),
-        "torchattacks": _seeded(
+        "torchattacks": by_autoattack_code(
             torchattacks.Square(
                 model,
                 norm=name,
@@ -243,7 +250,7 @@ def square(
                 seed=seed,
             )
         ),
-        "ART": _art(
+        "ART": by_art(
             model,
             lambda a: SquareAttack(
                 a,
@@ -257,11 +264,13 @@ def square(
     }
 
 
-def apgd(model: nn.Module, norm: str, epsilon: float, *, steps: int, loss: str) -> dict[str, Run]:
+def apgd(
+    model: nn.Module, norm: str, epsilon: float, *, steps: int, loss: str
+) -> dict[str, Contender]:
     """`loss`: ``ce``, ``dlr``."""
     name = PYAUTOATTACK_NORM[norm]
     return {
-        "pyautoattack": _seeded(
+        "pyautoattack": by_autoattack_code(
             APGDAttack(
                 model,
                 n_iter=steps,
@@ -273,18 +282,23 @@ def apgd(model: nn.Module, norm: str, epsilon: float, *, steps: int, loss: str) 
                 logger=logging.getLogger("auto-attack"),
             ).perturb
         ),
-        "torchattacks": _seeded(
+        "torchattacks": by_autoattack_code(
             torchattacks.APGD(model, norm=name, eps=epsilon, steps=steps, seed=SEED, loss=loss)
+        ),
+        "adv-lib": by_adv_lib(
+            partial(
+                adv.apgd, model, eps=epsilon, norm=NUMBER[norm], n_iter=steps, loss_function=loss
+            )
         ),
     }
 
 
 def apgd_targeted(
     model: nn.Module, norm: str, epsilon: float, *, steps: int, targets: int
-) -> dict[str, Run]:
+) -> dict[str, Contender]:
     name = PYAUTOATTACK_NORM[norm]
     return {
-        "pyautoattack": _seeded(
+        "pyautoattack": by_autoattack_code(
             APGDAttack_targeted(
                 model,
                 n_iter=steps,
@@ -296,9 +310,19 @@ def apgd_targeted(
                 logger=logging.getLogger("auto-attack"),
             ).perturb
         ),
-        "torchattacks": _seeded(
+        "torchattacks": by_autoattack_code(
             torchattacks.APGDT(
                 model, norm=name, eps=epsilon, steps=steps, seed=SEED, n_classes=targets + 1
+            )
+        ),
+        "adv-lib": by_adv_lib(
+            partial(
+                adv.apgd_targeted,
+                model,
+                eps=epsilon,
+                norm=NUMBER[norm],
+                n_iter=steps,
+                num_targets=targets,
             )
         ),
     }
@@ -306,11 +330,14 @@ def apgd_targeted(
 
 def fab(
     model: nn.Module, norm: str, epsilon: float, *, steps: int, targets: int | None
-) -> dict[str, Run]:
-    """`targets` None: untargeted. `epsilon` is the ball that ends an image's search."""
+) -> dict[str, Contender]:
+    """`targets` None: untargeted. `epsilon` is the ball that ends an image's search.
+
+    adv-lib's goes on to the closest image: it knows no such ball.
+    """
     name = PYAUTOATTACK_NORM[norm]
     return {
-        "pyautoattack": _seeded(
+        "pyautoattack": by_autoattack_code(
             FABAttack_PT(
                 model,
                 norm=name,
@@ -322,7 +349,7 @@ def fab(
                 device="cpu",
             ).perturb
         ),
-        "torchattacks": _seeded(
+        "torchattacks": by_autoattack_code(
             torchattacks.FAB(
                 model,
                 norm=name,
@@ -333,10 +360,22 @@ def fab(
                 n_classes=(targets or 9) + 1,
             )
         ),
+        "adv-lib": by_adv_lib(
+            partial(
+                adv.fab,
+                model,
+                norm=NUMBER[norm],
+                n_iter=steps,
+                restarts=targets,
+                targeted_restarts=targets is not None,
+            )
+        ),
     }
 
 
-def fab_closest(model: nn.Module, norm: str, *, steps: int, targets: int | None) -> dict[str, Run]:
+def fab_closest(
+    model: nn.Module, norm: str, *, steps: int, targets: int | None
+) -> dict[str, Contender]:
     """pyautoattack's FAB without a budget, where `perturb` leaves out targets after a success."""
     attack = FABAttack_PT(
         model, norm=PYAUTOATTACK_NORM[norm], n_iter=steps, seed=SEED, device="cpu"
@@ -354,7 +393,7 @@ def fab_closest(model: nn.Module, norm: str, *, steps: int, targets: int | None)
             closest[better], distance[better] = found[better], length[better]
         return closest
 
-    return {"pyautoattack": _seeded(run)}
+    return {"pyautoattack": by_autoattack_code(run)}
 
 
 def autoattack(
@@ -366,7 +405,7 @@ def autoattack(
     queries: int = 5000,
     attacks: list[str] | None = None,
     batch: int = BATCH,
-) -> Run:
+) -> Contender:
     """pyautoattack's standard version, or some of its parts, at a budget that may be shortened."""
     ensemble = AutoAttack(model, norm=PYAUTOATTACK_NORM[norm], eps=epsilon, seed=SEED)
     for member in (ensemble.apgd, ensemble.apgd_targeted):
@@ -382,15 +421,19 @@ def autoattack(
         images, _ = ensemble.run_standard_evaluation(x, y, batch_size=batch)
         return images
 
-    return _seeded(run)
+    return Contender(
+        seeded(run),
+        f"{batch} images at once; a pass over the clean images and one after each of the parts",
+        tells=True,
+    )
 
 
-def one_pixel(model: nn.Module) -> dict[str, Run]:
+def one_pixel(model: nn.Module) -> dict[str, Contender]:
     return {
-        "torchattacks": _seeded(
+        "torchattacks": by_torchattacks(
             torchattacks.OnePixel(
                 model, pixels=1, steps=GENERATIONS, popsize=POPULATION, inf_batch=BATCH
             )
         ),
-        "ART": _art(model, lambda a: PixelAttack(a, th=1, es=1, max_iter=GENERATIONS)),
+        "ART": by_art(model, lambda a: PixelAttack(a, th=1, es=1, max_iter=GENERATIONS)),
     }

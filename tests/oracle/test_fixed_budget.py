@@ -185,7 +185,10 @@ def test_apgd_with_dlr_works_with_two_classes_where_libraries_have_no_third_logi
     else:
         runs = libraries.apgd_targeted(subject.module, "linf", epsilon, steps=10, targets=targets)
     for run in runs.values():
-        with pytest.raises(IndexError, match="index -3 is out of bounds"):
+        # adv-lib asks for the three largest logits, the others index the third from the end.
+        with pytest.raises(
+            (IndexError, RuntimeError), match=r"index (-3 is|k) out of (bounds|range)"
+        ):
             run(subject.images, subject.labels)
     # With two classes the cross-entropy grows with the margin: the libraries' own run decides.
     theirs = libraries.apgd(subject.module, "linf", epsilon, steps=50, loss="ce")

@@ -42,7 +42,7 @@ rule run_suite:
 
 
 use rule run_suite as run_share with:
-    """A share of the chunks of one suite on one model."""
+    """Attack one trained model with one suite on a share of the images."""
     input:
         images=rules.prepare_dataset.output.images,
         samples=rules.prepare_dataset.output.samples,
@@ -124,7 +124,7 @@ rule explain_model:
 
 
 rule examine_importance:
-    """Effective sample sizes of a model that decides by importance sampling."""
+    """Effective sample sizes of a model that uses importance sampling for its prediction."""
     input:
         images=rules.prepare_dataset.output.images,
         samples=rules.prepare_dataset.output.samples,

@@ -4,7 +4,7 @@
 
 
 rule prepare_dataset:
-    """Fetch, verify and decode a data set once into a memory-mapped array."""
+    """Download, verify and decode a data set once into a memory-mapped array."""
     input:
         lambda w: PLAN.sources(w.dataset),
     output:

@@ -4,7 +4,7 @@
 
 
 rule render_page:
-    """The page that people open first: one self-contained HTML file."""
+    """The report page: one self-contained HTML file with the results of all studies."""
     input:
         analyses=TARGETS.analyses,
         templates=TARGETS.templates,
@@ -35,7 +35,7 @@ rule render_page:
 for name, files in TARGETS.by_study.items():
 
     rule:
-        """Tables, figures, statistics and ledger of the study of this name."""
+        """Tables, figures, statistics and ledger of this study."""
         name:
             name
         input:

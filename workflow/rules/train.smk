@@ -4,7 +4,7 @@
 
 
 rule fetch_weights:
-    """Fetch and verify the published weights that a model starts from."""
+    """Download and verify the published weights that initialise a model."""
     output:
         "results/{scale}/pretrained/{model}.pth",
     log:
@@ -21,7 +21,7 @@ rule fetch_weights:
 
 
 rule train_model:
-    """Train one model on one split; resumes where a killed training stopped."""
+    """Train one model on one split; an interrupted training resumes."""
     input:
         images=rules.prepare_dataset.output.images,
         samples=rules.prepare_dataset.output.samples,

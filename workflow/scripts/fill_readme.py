@@ -1,8 +1,8 @@
 """Puts a report's headline, its sentences and one figure on the README's first screen.
 
 Usage: python workflow/scripts/fill_readme.py [report/workstation/millner2024] [--figure figure7]
-Everything between the README's markers comes from the report's files and from the study's entries
-in config/; nothing is typed by hand.
+The text between the README's markers is made from the files of the report and the study's entries
+in config/.
 """
 
 import argparse

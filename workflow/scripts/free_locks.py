@@ -3,10 +3,10 @@
 Usage: python workflow/scripts/free_locks.py [folder]
 
 Snakemake locks what a run reads and writes, and only that run removes the locks: after kill -9 or a
-power failure they stay, and refuse every later run. They are removed here if no process of this
-machine works in the folder any more, neither a run nor a job that outlived its run. A live run
-keeps its locks, so that Snakemake refuses a second one. Runs on other machines that share the
-folder are not seen: where there may be any, look for them, and use `snakemake --unlock`.
+power failure they stay and block every later run. This script removes them if no process of this
+machine (a run, or a job of an ended run) is active in the folder. An active run keeps its locks,
+so that Snakemake refuses a second one. The script does not see runs on other machines that share
+the folder: check these first, and then use `snakemake --unlock`.
 """
 
 import argparse
@@ -41,10 +41,10 @@ def main(folder: Path) -> str:
         return ""
     live = live_processes(folder)
     if live:
-        return f"a run works in this folder and keeps its locks (processes {live})\n"
+        return f"a run is active in this folder and keeps its locks (processes {live})\n"
     for lock in locks:
         lock.unlink(missing_ok=True)
-    return "removed the locks of a killed run; what it has finished is kept\n"
+    return "removed the locks of a killed run; its finished files are kept\n"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ def main(snakemake) -> None:
     params, limit = snakemake.params, snakemake.params.limit
     folder = Path(snakemake.output.outcomes).parent
     size = keep_study(params.manifest, params.study, folder, limit=limit)
-    words = "no limit at this scale" if limit is None else f"at most {limit:g} MB"
+    words = "no size limit at this scale" if limit is None else f"at most {limit:g} MB"
     logging.getLogger("assay").info("kept %.2f MB in %s (%s)", size / 1e6, folder, words)
 
 

@@ -1,4 +1,4 @@
-"""Prints where a report lies and its headline tables.
+"""Prints the headline tables of a report and the address of its page.
 
 Usage: python workflow/scripts/show_headline.py report/demo
 """

@@ -234,9 +234,8 @@ def test_the_effort_is_computed_from_the_rows_shown(inputs):
     ]
     least, most = f"{rows.backwards.min():.0f}", f"{rows.backwards.max():.0f}"
     passes = least if least == most else f"{least} to {most}"
-    assert f"Under PGD L∞ ε = 0.03, the strongest single attack here, an image takes {passes} " in (
-        caption
-    )
+    strongest = "PGD L∞ ε = 0.03 is the strongest single attack here."
+    assert f"{strongest} It takes {passes} " in caption
 
 
 CELL = {"dataset": "d", "scheme": "k", "suite": "s", "attack": "a", "norm": "linf", "epsilon": 0.1}

@@ -117,7 +117,7 @@ def test_points_on_other_images_are_no_part_of_a_curve(study, inputs):
     one = changed(inputs, accuracy=table)
     line = solid(draw_figure(spec, study, one).axes[0])[0]
     assert max(line.get_xdata()) == pytest.approx(0.09)
-    assert "Also run, and not drawn: ε = 0.1." in caption(spec, study, one)
+    assert "Also run, but not shown: ε = 0.1." in caption(spec, study, one)
 
 
 def test_a_table_that_knows_no_clean_accuracy_gives_curves_without_a_start(study, inputs):
@@ -211,7 +211,7 @@ def test_radii_that_the_entry_does_not_name_are_left_to_the_caption(study, input
     for line in solid(draw_figure(spec, study, inputs).axes[0]):
         assert list(line.get_xdata()) == pytest.approx([0, 0.01, 0.1])
     rest = "ε = 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09 and 0.5."
-    assert f"Also run, and not drawn: {rest}" in caption(spec, study, inputs)
+    assert f"Also run, but not shown: {rest}" in caption(spec, study, inputs)
 
 
 def test_no_radius_is_dropped_by_itself_and_a_wide_range_gets_a_logarithmic_axis(study, inputs):
@@ -231,7 +231,7 @@ def test_radii_in_grey_levels_are_written_so_on_axes_and_in_captions(study, inpu
     spec = {"kind": "accuracy_curves", "title": "T", "attacks": ["pgd_linf"], "radii": [10 / 255]}
     axes = draw_figure(spec, study, one).axes[0]
     assert "10/255" in [tick.get_text() for tick in axes.get_xticklabels()]
-    assert "Also run, and not drawn: ε = 1/255, 2/255," in caption(spec, study, one)
+    assert "Also run, but not shown: ε = 1/255, 2/255," in caption(spec, study, one)
     assert "0.03" not in caption(spec, study, one)
 
 
@@ -262,7 +262,7 @@ def test_a_figure_of_several_models_keeps_to_the_scheme_on_which_most_of_them_ex
     one = changed(inputs, accuracy=pd.concat([few, inputs.accuracy], ignore_index=True))
     (axes,) = draw_figure(spec, study, one).axes
     assert len(solid(axes)) == 2
-    assert "Split: kfold. Also run, and not drawn: another." in caption(spec, study, one)
+    assert "Split: kfold. Also run, but not shown: another." in caption(spec, study, one)
     # Among equals the scheme that the study compares with print.
     many = elsewhere(inputs.accuracy, MODELS).assign(n=5)
     one = changed(inputs, accuracy=pd.concat([many, inputs.accuracy], ignore_index=True))
@@ -609,7 +609,7 @@ def test_the_matrix_of_pairs_shows_differences_both_ways_and_marks_significant_o
     assert "(2 of 6 pairs)" in text
     assert "Holm's correction over the headline" in text
     assert "Benjamini and Hochberg's" in text
-    assert "Grey numbers are of no family of tests" in text
+    assert "Grey numbers are in no family of tests" in text
     assert f"{len(table) - 6} more panels would not fit into 12 inches" in text
     plain = caption(spec, study, changed(inputs, mcnemar=table.assign(family="headline")))
     assert "Benjamini" not in plain
@@ -652,7 +652,7 @@ def test_models_without_maps_are_named_with_the_reason(study, inputs, name):
     text = caption(spec, study, one)
     assert (
         "Not shown: GBZ (as coded) (no map is stored); DBX (not trained on this data set at this "
-        "scale). Left out at this scale: Fifth."
+        "scale). Excluded at this scale: Fifth."
     ) in text
     assert len([a for a in draw_figure(spec, study, one).axes if a.images]) == 1
     table = inputs.accuracy

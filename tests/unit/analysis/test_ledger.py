@@ -324,11 +324,11 @@ def test_not_run_says_whether_the_scale_leaves_it_out():
     }
     cells = cell(0.9, 0.88, 0.92)
     assert judge(cells, its_study, model="E-ABS").reason == (
-        "scale synthetic leaves out the model 'E-ABS'"
+        "scale synthetic excludes the model 'E-ABS'"
     )
     assert "this study has no model" in judge(cells, its_study, model="VGG").reason
     left_out = judge(cells, its_study, attack="none", epsilon=np.nan).reason
-    assert left_out.startswith("scale synthetic leaves out Medical MNIST, GBZ (as coded), clean")
+    assert left_out.startswith("scale synthetic excludes Medical MNIST, GBZ (as coded), clean")
 
 
 def test_a_gain_by_adversarial_training_is_the_smallest_over_networks():
@@ -378,7 +378,7 @@ def test_settings_are_compared_but_never_counted_as_results(run):
     assert got.verdict["hyperparameter:latent_dim"] == "reproduced"
     assert got.verdict["hyperparameter:weight_decay"] == "differs"
     assert got.reason["hyperparameter:latent_dim"] == "a setting; as printed"
-    assert got.reason["hyperparameter:weight_decay"] == "a setting; differs: 0 here"
+    assert got.reason["hyperparameter:weight_decay"] == "a setting; this run has 0"
     assert got.reproduced["hyperparameter:image_width"] == 68
     assert got.reproduced["hyperparameter:image_channels"] == 1
     assert np.isnan(got.reproduced["hyperparameter:test_fraction"])
@@ -483,7 +483,7 @@ def test_distances_stand_beside_the_print_but_are_not_judged():
 def test_printed_layers_are_held_against_the_network_that_was_trained():
     facts = {(DATASET, "kfold_0", "gbz_as_coded"): {"architecture": {"encoder.layer1.kernel": 5}}}
     same = {"dataset": "mnist", "model": "E-ABS", "attack": ""}
-    for value, words in ((5, "as printed"), (4, "differs: 5 here")):
+    for value, words in ((5, "as printed"), (4, "this run has 5")):
         reported = printed(**same, metric="encoder.layer1.kernel", value=value)
         row = ledger(reported, cell(0, 0, 0), thesis_study(), facts=facts).iloc[0]
         assert (row.verdict, row.reproduced) == ("reproduced" if value == 5 else "differs", 5)

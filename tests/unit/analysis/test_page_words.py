@@ -105,7 +105,7 @@ def test_the_published_attack_stands_beside_the_worst_case(files):
     sentences = told(files(ROWS + WORST))
     assert (
         "Under PGD, as published, at L∞ ε = 0.1 (n = 300), the accuracies are 0.757 for GBZ and "
-        "0.060 for ResNet18; under the worst case over 9 attacks (n = 300), they have 0.170 and "
+        "0.060 for ResNet18; under the worst case over 9 attacks (n = 300), they are 0.170 and "
         "0.043." in sentences
     )
 
@@ -131,8 +131,8 @@ def test_a_second_worst_case_on_fewer_images_says_its_own_n(files):
         for model, pooled in (("plain", 0.0), ("gbz", 0.1))
     ]
     assert (
-        "Under all 12 attacks (L∞ ε = 0.1), on the images that every one of them saw (n = 60), "
-        "the accuracies are 0.100 for GBZ and 0.000 for ResNet18."
+        "Under the worst case over all 12 attacks (L∞ ε = 0.1), on the images that were tested "
+        "with each of them (n = 60), the accuracies are 0.100 for GBZ and 0.000 for ResNet18."
         in told(files(ROWS + WORST + fewer))
     )
 
@@ -164,7 +164,7 @@ def test_data_sets_are_told_apart_by_their_titles(files):
 
 def test_the_effort_of_training_is_told_where_it_differs(files):
     costs = {"model": ["plain", "gbz"], "updates": [375.0, 1200.0]}
-    assert "Training effort differs: from 375 updates (ResNet18) to 1,200 (GBZ)." in told(
+    assert "Training effort differs: from 375 weight updates (ResNet18) to 1,200 (GBZ)." in told(
         files(ROWS, costs=costs)
     )
     same = {"model": ["plain", "gbz"], "updates": [375.0, 375.0]}

@@ -88,7 +88,7 @@ def test_a_trend_over_a_doubtful_evaluation_has_no_verdict_and_names_the_model(i
     said = table.display.set_index(["Size by", "Networks"])["Smaller is better"]
     assert said["Depth", "all (5)"] == "cannot tell"
     assert said["Depth", "First (3)"] == "yes", "its networks are all sound"
-    assert re.search(r"Not soundly evaluated: .*: DBX\.", table.caption)
+    assert re.search(r"Without a sound evaluation: .*: DBX\.", table.caption)
 
 
 def test_a_trend_says_what_else_differs_between_its_networks(inputs):
@@ -124,12 +124,12 @@ def test_a_network_that_stands_twice_says_why_and_what_its_other_training_change
     rows = inputs.accuracy.set_index(["model", "attack", "epsilon"]).accuracy
     pair = [rows[name, "pgd_linf", 0.03] for name in (NAMES[1], NAMES[0])]
     assert (
-        f"{MODELS[NAMES[1]]['title']} and {MODELS[NAMES[0]]['title']} are the same network; what "
-        "differs: learning rate (0.0002 or 0.001)."
+        f"{MODELS[NAMES[1]]['title']} and {MODELS[NAMES[0]]['title']} have the same architecture. "
+        "Recorded differences of their training: learning rate (0.0002 or 0.001)."
     ) in table.caption
     assert f"{pair[0]:.3f} against {pair[1]:.3f} (PGD L∞ ε = 0.03)" in table.caption
     assert table.display["Learning rate"].tolist() == ["0.001", "0.0002", *["0.001"] * 3]
-    assert "same network" not in build_table("complexity", {"cells": CELLS}, inputs.study,
+    assert "same architecture" not in build_table("complexity", {"cells": CELLS}, inputs.study,
                                              inputs).caption  # fmt: skip
 
 
@@ -307,4 +307,4 @@ def test_pointing_says_that_a_map_explains_the_decided_class(inputs):
     assert (
         f"that is a wrong class for {tidy.wrong.sum()} of {tidy.n.sum()} decisions" in table.caption
     )
-    assert "A map explains the decided class" in table.caption
+    assert "A map explains the predicted class" in table.caption

@@ -149,7 +149,7 @@ def test_a_file_whose_name_would_be_a_command_is_told(root, folder):
 
 def test_a_key_written_twice_is_refused(root):
     (root / "config/config.yaml").write_text("scale: demo\nscale: smoke\n")
-    with pytest.raises(ConfigError, match=r"line 2 .*'scale' stands twice"):
+    with pytest.raises(ConfigError, match=r"line 2 .*'scale' appears twice"):
         read_configuration(root=root)
 
 

@@ -149,7 +149,7 @@ def test_benchmark_files_of_finished_jobs_are_records(tmp_path):
 def test_the_command_tells_jobs_hours_disk_and_the_dearest(capsys):
     assert command.main(["plan", "--scale", "smoke", "--studies", "millner2024"]) == 0
     told = capsys.readouterr().out
-    for word in ("train_model", "run_suite", "Training:", "Attacks:", "Disk:", "dearest"):
+    for word in ("train_model", "run_suite", "Training:", "Attacks:", "Disk:", "most expensive"):
         assert word in told
 
 

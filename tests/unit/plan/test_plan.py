@@ -161,8 +161,8 @@ def test_every_table_and_figure_has_all_its_formats_among_the_targets():
             {"grid": grid(splits="official")},
             r"data set 'medical_mnist' has no official split.*use kfold or random",
         ),
-        ({"grid": grid(splits="random_patient")}, r"'medical_mnist' knows no patients"),
-        ({"grid": grid(splits="random_150_person")}, r"'medical_mnist' knows no patients"),
+        ({"grid": grid(splits="random_patient")}, r"'medical_mnist' has no patient ids"),
+        ({"grid": grid(splits="random_150_person")}, r"'medical_mnist' has no patient ids"),
         ({"features": ["resnet8"]}, r"features: there is no model in the grid called 'resnet8'"),
         (
             {"headline": {"models": [], "cells": [{"attack": "fgsm", "epsilon": 0.033}]}},
@@ -534,7 +534,7 @@ def test_a_model_that_is_left_out_on_every_split_is_gone_from_tables_too():
                 "suites": [],
                 "parts": [],
             },
-            "leave_out: it leaves nothing of the study's grid",
+            "leave_out: it removes the whole grid of the study",
         ),
     ],
 )

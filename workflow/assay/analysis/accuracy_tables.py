@@ -114,8 +114,7 @@ def headline_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
             [
                 spread_words(tidy, "Pooled accuracy"),
                 _worst_case_words(tidy, study),
-                "Evaluation: whether the checks found a reason to doubt the accuracies of this "
-                "norm.",
+                "Evaluation: the verdict of the checks on the accuracies of this norm.",
                 bold_words(tidy, margin_of(inputs), title),
                 _effort_words(tidy, study, inputs),
             ],
@@ -177,12 +176,10 @@ def _verdicts(tidy: pd.DataFrame, unit: tuple[str, str, str]) -> dict[str, str]:
 def spread_words(rows: pd.DataFrame, what: str) -> str:
     """What stands in a cell of accuracies, and what its interval does not cover."""
     several = rows.splits.max() > 1 if len(rows) else False
-    said = (
-        f"{what}{' ± standard deviation over splits' if several else ''}; in brackets {INTERVAL}."
-    )
+    said = f"{what}{' ± standard deviation over splits' if several else ''}. Brackets: {INTERVAL}."
     if several:
-        return f"{said} The interval covers the choice of images, not that of the split."
-    return f"{said} One network was trained per model: no spread over splits is known."
+        return f"{said} The interval covers the sampling of images, but not the choice of splits."
+    return f"{said} One network was trained per model, so no spread over splits is known."
 
 
 def _worst_case_words(tidy: pd.DataFrame, study: Study) -> str:
@@ -190,9 +187,9 @@ def _worst_case_words(tidy: pd.DataFrame, study: Study) -> str:
     if worst.empty:
         return ""
     said = [
-        "Worst case: an image counts as right only if the model is right under every attack of the "
-        "norm and radius that was run on these images. The accuracy under one of these attacks "
-        "alone is an upper bound of it."
+        "Worst case: an image counts as right only if the model predicts its class under every "
+        "attack of this norm and radius that was run on these images. The accuracy under a single "
+        "attack is an upper bound of the worst case."
     ]
     for norm, rows in worst.groupby("norm", sort=False):
         members = list(dict.fromkeys(name for row in rows.members for name in row.split(", ")))
@@ -218,8 +215,8 @@ def _effort_words(tidy: pd.DataFrame, study: Study, inputs: AnalysisInputs) -> s
         name = cell_title(study, inputs, attack, epsilon)
         passes = "gradient passes" if kind == "backwards" else "forward passes"
         said.append(
-            f"Under {name}, the strongest single attack here, an image takes "
-            f"{_range_text(rows[kind])} {passes} on average."
+            f"{name} is the strongest single attack here. It takes {_range_text(rows[kind])} "
+            f"{passes} per image on average."
         )
     return " ".join(said)
 
@@ -251,10 +248,11 @@ def distances_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         display.append(line)
     display = pd.DataFrame(display or {"Model": []}).fillna(NOT_RUN)
     legend = (
-        "Distance to the closest misclassified image that the attack of the column found, over all "
-        "images. An image that is misclassified unperturbed has distance 0. An image that the "
-        "attack never made misclassified counts as infinitely far (∞): then the mean is infinite, "
-        "and the median too where these are half of the images or more."
+        "Distance from each image to the closest misclassified image that the attack of the column "
+        "found. Median and mean are over all images. An image that is misclassified without "
+        "perturbation has distance 0. If the attack found no misclassified image, the distance is "
+        "infinite (∞). The mean is then infinite. The median is infinite if this happens for half "
+        "of the images or more."
     )
     return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy))
 

@@ -527,5 +527,5 @@ def _existing(paths) -> list[Path]:
         if path.is_file():
             found.append(path)
         else:
-            log.warning("%s is missing; what needs it is left out", path)
+            log.warning("%s is missing; tables and figures that need it are skipped", path)
     return found

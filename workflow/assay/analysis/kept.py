@@ -94,7 +94,7 @@ def keep_study(
                 f"{name} {size / 1e6:.2f} MB" for name, size in zip(FILES, sizes, strict=True)
             )
             raise AssayError(
-                f"what is kept of the study would have {sum(sizes) / 1e6:.2f} MB ({told}), and "
+                f"the kept files of the study need {sum(sizes) / 1e6:.2f} MB ({told}), but "
                 f"{limit:g} MB are allowed",
                 where=folder,
                 remedy="evaluate fewer images at this scale (evaluation.samples), or raise "

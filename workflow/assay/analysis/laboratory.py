@@ -104,8 +104,8 @@ def leaked_differences(
     images as have its variance, divided by two factors that are at least 1:
 
     - how much larger the variance is because images of one patient are alike, and because random
-      splits test an image several times (Kish's design effect: the sum of the squares of the
-      patients' residuals over that of the images');
+      splits test an image several times (a design effect: the sum of the squares of the
+      persons' residuals over that of the images');
     - with several splits, how much more their differences vary than so many images let expect
       (Cochran's Q over its degrees of freedom).
 
@@ -234,11 +234,16 @@ def _relatives(table: pd.DataFrame) -> np.ndarray:
 def _design(residual: np.ndarray, share: np.ndarray, relative: np.ndarray) -> float:
     """How much larger the variance is since images of one person are alike; at least 1.
 
-    Where no residual varies (all images right), as if images of one person were all alike.
+    Two means of few persons leave residuals that are too small: hence the factor G / (G - 2) for G
+    persons. Where no residual varies (all images right), as if images of one person were all alike.
     """
+    persons = relative.max() + 1
+    if persons == len(relative):
+        return 1.0
     independent = float((residual**2).sum())
-    if independent > 0:
-        return max(float((np.bincount(relative, residual) ** 2).sum()) / independent, 1.0)
+    if independent > 0 and persons > 2:
+        between = float((np.bincount(relative, residual) ** 2).sum())
+        return max(between / independent * persons / (persons - 2), 1.0)
     return max(float((np.bincount(relative, share) ** 2).sum() / (share**2).sum()), 1.0)
 
 

@@ -56,8 +56,9 @@ def leakage_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         "Share": whole.share.map(formatted("{:.3%}", unknown)),
     }).reset_index(drop=True)  # fmt: skip
     said = [
-        "Images that two parts of a split share, by identical pixels or by patient; the share is "
-        "that of the second part. Unknown: the data set has no patient ids.",
+        "Images that two subsets of a split (column Parts) share, by identical pixels or by "
+        "patient. Share: their percentage of the images of the second subset. Unknown: the data "
+        "set has no patient ids.",
         _reading_sentence(study, whole.dataset[whole.measure == "patients_safe"]),
     ]
     legend = " ".join(filter(None, said))
@@ -76,9 +77,9 @@ def _reading_sentence(study: Study, datasets: pd.Series) -> str:
     if not titles:
         return ""
     return (
-        "Patients: as the data set's entry reads its file names, which may take one person for "
-        f"two. {' / '.join(title[0].upper() + title[1:] for title in titles)}: the coarser "
-        "reading, which never does so but may take two persons for one."
+        "Patients: identified by the file names of the images. This may count one person as two "
+        f"patients. {' / '.join(title[0].upper() + title[1:] for title in titles)}: a coarser "
+        "identification. It never counts one person as two, but may count two persons as one."
     )
 
 
@@ -169,20 +170,22 @@ def _schemes_legend(
     titles = _short_titles(study, schemes)
     named = [f"{titles[name]}: {_kept_together(study, name)}." for name in schemes]
     said = [
-        f"Mean ± standard deviation over splits; in brackets {INTERVAL}, n and the number of "
-        f"splits. {' '.join(named)} Differences are the first way to split less another: positive "
-        "where the first looks better.",
-        "Other networks and other test images are compared. With two or more splits of both ways: "
-        "Welch's t-test of the mean accuracies over splits with Nadeau and Bengio's variance.",
+        f"Mean ± standard deviation over splits. Brackets: {INTERVAL}, n and the number of "
+        f"splits. {' '.join(named)} A difference is the accuracy with the first split scheme minus "
+        "that with another. It is positive where the first scheme gives the higher accuracy.",
+        "Two schemes have different networks and different test images. If both have two or more "
+        "splits, the test is Welch's t-test of the mean accuracies over splits, with Nadeau and "
+        "Bengio's variance.",
     ]
     if len(tests) and (tests.method == NEWCOMBE).any():
         said.append(
-            "Where one way has a single split: Newcombe's interval for the test images, which "
-            "says nothing of other networks."
+            "If a scheme has a single split, the interval is Newcombe's for the test images. It "
+            "does not cover the differences between networks."
         )
     said.append(
-        "p: after Holm's correction over the differences of this table. Same images: test images "
-        f"of both ways, each with itself; fewer than {FEWEST_COMMON} are too few."
+        "p: after Holm's correction over the differences of this table. Same images: the test "
+        "images that both schemes have, each compared with itself. Fewer than "
+        f"{FEWEST_COMMON} are too few."
     )
     said.append(_verdict_sentence(tests, "leakage inflates accuracy", "difference between schemes"))
     said.append(effort_sentence(inputs.effort, shown, study))
@@ -231,7 +234,7 @@ def _verdict_sentence(tests: pd.DataFrame, claim: str, what: str) -> str:
     said = f"Of {total} tests of a {what}, {up} show{'s' if up == 1 else ''} that {claim}"
     said += f", {down} show{'s' if down == 1 else ''} the opposite" if down else ""
     rest = total - up - down
-    return f"{said}; {rest} cannot tell." if rest else f"{said}."
+    return f"{said}; {rest} {'is' if rest == 1 else 'are'} inconclusive." if rest else f"{said}."
 
 
 def leaked_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
@@ -239,9 +242,9 @@ def leaked_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     cells, models = cells_of(spec["cells"], inputs), models_of(spec, inputs)
     if inputs.leaks.empty:
         raise ConfigError(
-            "no split says which test images have leaked",
+            "no split file lists the leaked test images",
             where=f"table '{spec.get('title', spec.get('kind'))}' of the study",
-            remedy="run the rule make_split anew; it writes {split}.leaks.parquet",
+            remedy="run the rule make_split again; it writes {split}.leaks.parquet",
         )
     tidy = laboratory.leaked_differences(
         inputs.paired, inputs.leaks, inputs.train_sizes, schemes=list(spec["schemes"]),
@@ -271,15 +274,16 @@ def leaked_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         "Splits": tidy.splits.astype(str),
     })  # fmt: skip
     said = [
-        "Within one split the same network decides on both kinds of test images: leaked ones, "
-        "which share what the third column says with an image that the network learned from, and "
-        "all others. Accuracies are compared within the class and the split and then averaged "
-        "(Mantel and Haenszel's weights); classes and splits without both kinds are left out.",
-        "In brackets behind the difference Newcombe's 95 % interval, p from the same interval. "
-        "Images of one person count as alike as they are, and differences that vary between "
-        "splits more than chance widen the interval. Holm's correction over this table.",
-        "Patients with many images leak more often: a difference between kinds of patients would "
-        "look the same.",
+        "Within one split, the same network classifies leaked and unleaked test images. A leaked "
+        "image shares identical pixels or its patient with a training image (column Shared with "
+        "training). Accuracies are compared within each class and split and then averaged with "
+        "Mantel and Haenszel's weights. Classes and splits that have only one kind are excluded.",
+        "Brackets after the difference hold Newcombe's 95 % interval; p is from the same interval. "
+        "The interval allows for the correlation between images of one person. It is wider where "
+        "the difference varies between splits by more than chance. Holm p: Holm's correction over "
+        "this table.",
+        "Patients with many images leak more often. A difference between patients with many and "
+        "with few images would look the same as an effect of leakage.",
         _reading_sentence(study, tidy.dataset[tidy.shared == "patient_safe"]),
         learnt,
         _verdict_sentence(tidy, "leaked images are easier", "difference within splits"),
@@ -306,6 +310,6 @@ def _learnt(tidy: pd.DataFrame, inputs: AnalysisInputs) -> str:
         return ""
     ends = list(dict.fromkeys(f"{share:.0%}" for share in (shares.min(), shares.max())))
     return (
-        f"The networks learned from {' to '.join(ends)} of the training part; relatives in the "
-        "rest do not count."
+        f"The networks were trained on {' to '.join(ends)} of the training subset. Identical "
+        "images or patients in the rest of it do not count as leakage."
     )

@@ -205,8 +205,8 @@ def rule_in_words(rule: Mapping[str, float] | None = None) -> str:
     return (
         "Reproduced: the printed accuracy lies within this run's 95 % interval widened by "
         f"{rule['tolerance']:g} on both sides (losses: within {rule['relative_tolerance']:.0%}). "
-        f"No verdict on fewer than {rule['minimum_n']:g} images or inside an interval wider than "
-        f"{rule['widest_interval']:g}."
+        f"A printed value has no verdict if fewer than {rule['minimum_n']:g} images were tested, "
+        f"or if it lies inside an interval wider than {rule['widest_interval']:g}."
     )
 
 
@@ -248,7 +248,7 @@ class _Run:
         """Why the study has nothing for a word of the paper: the study, or the scale."""
         if word in self.study.get("excluded", {}).get(kind, {}):
             return _Judgement(
-                "not run", f"scale {self.study.get('scale', '')} leaves out the {what} '{word}'"
+                "not run", f"scale {self.study.get('scale', '')} excludes the {what} '{word}'"
             )
         return _Judgement("not run", f"this study has no {what} for '{word}'")
 
@@ -274,7 +274,7 @@ class _Run:
         ids = ", ".join((dataset, model, attack))
         if cells.empty:
             lacks = (
-                f"scale {self.study.get('scale', '')} leaves out"
+                f"scale {self.study.get('scale', '')} excludes"
                 if self.planned(dataset, model, attack)
                 else "this study does not run"
             )
@@ -312,7 +312,7 @@ class _Run:
             return _cut(judged, cuts)
         if judged.verdict == "reproduced" and high - low > self.rule["widest_interval"]:
             return _unjudged(
-                judged, f"the interval is {high - low:.2f} wide: too few images to tell"
+                judged, f"the interval is {high - low:.2f} wide: too few images for a verdict"
             )
         return judged
 
@@ -358,7 +358,7 @@ class _Run:
         mine = [key for key in self.history if self.ours(key, dataset, model)]
         runs = [self.history[key] for key in mine]
         if not runs:
-            return _Judgement("not run", f"no training history of '{row.model}'")
+            return _Judgement("not run", f"this run has no training history of '{row.model}'")
         undecided = self.undecided(map(_scheme, mine))
         if undecided:
             return _Judgement("not comparable", undecided)
@@ -369,7 +369,7 @@ class _Run:
         ids = f"{dataset}, {model}, {column}"
         if not values:
             longest = max(map(len, runs))
-            return _Judgement("not run", f"trained for {longest} epochs", compared_with=ids)
+            return _Judgement("not run", f"trained for {longest} epochs only", compared_with=ids)
         batch = re.search(r"sum of a batch of (\d+)", row.note)
         scale = float(batch[1]) if what == "loss" and batch else 1.0
         values = scale * np.asarray(values)
@@ -437,7 +437,9 @@ class _Run:
         for key, facts in self.facts.items():
             if self.ours(key, dataset, model) and name in facts.get("architecture", {}):
                 return _setting(row.reported, float(facts["architecture"][name]), model)
-        return _Judgement("not run", f"no network of '{row.model}' on '{row.dataset}'")
+        return _Judgement(
+            "not run", f"this run has no network '{row.model}' trained on '{row.dataset}'"
+        )
 
     def fact(self, row: SimpleNamespace, name: str) -> _Judgement:
         """A number of the paper's text (images, classes, folds, epochs) against this run's."""
@@ -470,7 +472,7 @@ class _Run:
         }.get(name, dict)()
         values = {owner: float(value) for owner, value in values.items() if value is not None}
         if not values:
-            return _Judgement("not comparable", "a count; this run does not keep it")
+            return _Judgement("not comparable", "a count that this run does not record")
         if len(set(values.values())) > 1:
             each = ", ".join(
                 f"{self.title('models', owner)}: {value:g}" for owner, value in values.items()
@@ -487,7 +489,11 @@ class _Run:
                 (count for (*_, part), count in self.parts.items() if part == "test"), default=value
             )
             judged = _setting(row.reported, float(there), owner)
-            return _cut(judged, [f"{value:,.0f} of them evaluated"]) if value < there else judged
+            return (
+                _cut(judged, [f"evaluated on {value:,.0f} test images"])
+                if value < there
+                else judged
+            )
         return _setting(row.reported, value, owner)
 
     def images(self, dataset: str) -> float | None:
@@ -517,8 +523,8 @@ class _Run:
         """A cell of a confusion matrix: its class order is unknown, so it is never judged."""
         return _Judgement(
             "not comparable",
-            f"a count of images with true class {label} and decision {prediction}, from other test "
-            "images; the order of the classes depended on the authors' machine",
+            f"a count of images with true class {label} and predicted class {prediction}, of other "
+            "test images; the order of the classes depended on the authors' machine",
         )
 
     def duration(self, row: SimpleNamespace, name: str) -> _Judgement:
@@ -575,12 +581,15 @@ class _Run:
             ):
                 if name is None:
                     return self.lacking(kind, word, what)
-            return _Judgement("not run", f"no distances of '{row.model}' on '{row.dataset}'")
+            return _Judgement(
+                "not run", f"this run has no distances of '{row.model}' on '{row.dataset}'"
+            )
         found = mine.iloc[0]
+        attacks = " and ".join(self.title("attacks", name) for name in found.attacks.split(", "))
         return _Judgement(
             "not comparable",
-            "the print's search for the radius is not described; here the closest broken image "
-            f"of {found.attacks}",
+            "the paper does not describe its search for the radius; here it is the distance to the "
+            f"closest misclassified image under {attacks}",
             reproduced=float(found[what]),
             n=found.n,
             compared_with=f"{dataset}, {model}",
@@ -610,7 +619,8 @@ class _Run:
         schemes = list(dict.fromkeys(schemes))
         if len(schemes) < 2:
             return ""
-        return f"run with {' and '.join(schemes)}, of which reported.splits of the study names none"
+        names = " and ".join(self.title("splits", name) for name in schemes)
+        return f"run with several split schemes ({names}); the study's reported.splits names none"
 
     def training_cuts(
         self, dataset: str | None, model: str | None, without: Sequence[str] = ()
@@ -723,7 +733,7 @@ _JUDGES: tuple[tuple[str, str, Callable[..., _Judgement]], ...] = (
 
 def _setting(printed: float, value: float, owner: str) -> _Judgement:
     same = bool(np.isclose(printed, value, rtol=1e-6))
-    reason = "a setting; as printed" if same else f"a setting; differs: {value:,g} here"
+    reason = "a setting; as printed" if same else f"a setting; this run has {value:,g}"
     return _Judgement(
         "reproduced" if same else "differs", reason, value, delta=value - printed,
         compared_with=owner, agrees=float(same),

@@ -194,16 +194,16 @@ def _common(pairs: Paired) -> tuple[np.ndarray, np.ndarray]:
 def _mcnemar_note(row: Any, power: float) -> str:
     parts = []
     if row.family == NO_FAMILY:
-        parts.append("in no family of tests: p is not corrected, and no difference is claimed")
+        parts.append("in no family of tests, so p is not corrected and no difference is claimed")
     elif not row.significant:
         method = "Benjamini and Hochberg's" if row.family == EXPLORATORY else "Holm's"
         detectable, at = row.minimum_detectable_difference, f"at {method} level of {row.level:.2g}"
         parts.append(
             f"n.s.; {at}, no difference is significant on so few images"
             if np.isnan(detectable)
-            else f"n.s.; {at}, a true difference of {detectable:.3f} would be found with "
+            else f"n.s.; {at}, a true difference of {detectable:.3f} would be detected with "
             f"{power:.0%} power"
         )
     if row.unpaired:
-        parts.append(f"{row.unpaired} images tested on one model only are left out")
+        parts.append(f"{row.unpaired} images that were tested on one model only are excluded")
     return "; ".join(parts)

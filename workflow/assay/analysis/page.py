@@ -32,9 +32,10 @@ TEMPLATES = Path(__file__).parent / "templates"
 TITLE = "Which printed robustness numbers hold?"
 LEDE = (
     "assay repeats published robustness evaluations of image classifiers, with the published "
-    "attacks and with stronger ones. It stores the prediction for every image under every attack; "
-    "each accuracy is counted from those. Square brackets hold 95 % Wilson intervals. A verdict "
-    "says whether the evaluation itself can be trusted."
+    "attacks and with stronger ones. It stores the prediction for every image under every attack "
+    "and computes each accuracy from these predictions. Square brackets after an accuracy hold its "
+    "95 % Wilson interval. The verdict on an evaluation shows whether its accuracies can be "
+    "trusted."
 )
 FIGURE_FORMATS = {"SVG": "svg", "PDF": "pdf"}
 # What a report can be rendered from again lies beside it.
@@ -42,7 +43,7 @@ KEPT = (".parquet", ".json", ".npz")
 # Tables of every study that are too long to be shown.
 LINKED = {
     "accuracy": "Accuracy of every classifier under every attack",
-    "cochran": "Cochran's Q: does any classifier have another accuracy?",
+    "cochran": "Cochran's Q: do all classifiers have the same accuracy?",
     "between_splits": "Pairs of classifiers, by tests that account for the splits",
     "resampled_t": "Corrected resampled t-test across splits",
 }

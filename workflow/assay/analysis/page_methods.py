@@ -17,6 +17,13 @@ ORIGINS = {
     "saliency": "Saliency maps",
     "analysis": "Analysis",
 }
+# What an attack needs of its classifier, as readers know it.
+ACCESS = {
+    "gradients": "white-box",
+    "scores": "score-based",
+    "decisions": "decision-based",
+    "nothing": "none",
+}
 GROUPS = {"datasets": "Data", "models": "Classifiers", "attacks": "Attacks"}
 # What digests are of, and where the ids of their parts have titles.
 _DIGESTS = {
@@ -36,7 +43,7 @@ def attacks_table(files: StudyFiles) -> Table:
             [
                 files.title("attacks", name),
                 norm_title(entry["norm"]),
-                files.study["access"][name],
+                ACCESS.get(files.study["access"][name], files.study["access"][name]),
                 *(
                     "–" if spent is None else f"{spent[kind]:,.0f}"
                     for kind in ("backwards", "forwards")
@@ -46,10 +53,10 @@ def attacks_table(files: StudyFiles) -> Table:
         )
     return Table.of(
         f"{files.id}-attacks",
-        "The attacks and what they cost",
-        "Access is what an attack needs of the classifier. Passes are spent on one image at the "
-        "most expensive budget: means over images, of the classifier that took most. An attack "
-        "stops early for an image that it has already changed to a wrong class.",
+        "Attacks and their cost",
+        "Access: what an attack needs to know of the classifier. Passes: mean per image at the "
+        "most expensive budget, for the classifier that needed most of them. An attack stops early "
+        "on an image that is already misclassified.",
         ["Attack", "Norm", "Access", "Gradient passes", "Forward passes", "Source"],
         rows,
     )
@@ -59,7 +66,7 @@ def costs_table(files: StudyFiles) -> Table | None:
     """What the jobs cost; None where a report was written before costs were."""
     if not (files.folder / "statistics/costs.md").is_file():
         return None
-    return written(files, f"{files.id}-costs", "statistics/costs", "What the jobs cost")
+    return written(files, f"{files.id}-costs", "statistics/costs", "Cost of the jobs")
 
 
 def methods(files: StudyFiles) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -21,8 +21,8 @@ from assay.analysis.rows import PLACE
 from assay.analysis.style import attack_title, measured, number, short_table, text_of
 
 BARS = (
-    "Bars run from 0 to 1: the tick is the pooled accuracy, the band its 95 % interval. "
-    "Classifiers that share a letter in a column do not differ significantly; that does not mean "
+    "Each bar runs from 0 to 1. Its tick marks the pooled accuracy, its band the 95 % interval. "
+    "Classifiers that share a letter in a column do not differ significantly. This does not mean "
     "that they are equal."
 )
 
@@ -38,7 +38,7 @@ def headline(files: StudyFiles) -> list[dict[str, Any]]:
         where = files.place(*place) or files.title("datasets", place[0])
         table = _headline_of(files, rows)
         table["id"] = f"table-{files.id}-headline" + (f"-{number_of + 1}" if number_of else "")
-        table["title"] = f"{where}: accuracy of each classifier, and whether to trust it"
+        table["title"] = f"{where}: accuracy of each classifier and verdict on its evaluation"
         table["caption"] = "" if number_of else f"{words} {BARS}"
         if is_earlier(rows).any():
             table["caption"] += f" {EARLIER_WORDS}"
@@ -164,9 +164,10 @@ def ledger(files: StudyFiles, summary: str) -> dict[str, Any]:
         "counts": [(verdict, int(counts[verdict])) for verdict in order if verdict in counts],
         "verdicts": [verdict for verdict in order if (verdicts == verdict).any()],
         "summary": summary,
-        "caption": "Rows that were not run stay. Square brackets hold the 95 % Wilson interval of "
-        "an accuracy and the range over splits of any other number; the difference is this run "
-        f"minus print.{' ' + EARLIER_WORDS if marked.any() else ''}",
+        "caption": "Printed values that were not run are listed too. Square brackets hold the "
+        "95 % Wilson interval of an accuracy, or the range over splits of any other number. The "
+        "difference is this run minus the printed value."
+        f"{' ' + EARLIER_WORDS if marked.any() else ''}",
         "links": files.links("ledger"),
     }
 

@@ -24,9 +24,9 @@ from assay.analysis.style import number, text_of
 STATUS_ORDER = {"fail": 0, "flag": 1, "weak": 2, "pass": 3}
 VERDICT_WORDS = {
     "sound": "every check passes",
-    "under-powered": "a check cannot tell, because the scale or the attack's budget is too small",
-    "suspect": "a check raises a flag",
-    "broken": "a check fails",
+    "under-powered": "a check is inconclusive: the scale or the attack's budget is too small",
+    "suspect": "a check found a reason for doubt",
+    "broken": "a check failed",
 }
 HEADLINE_FAMILY, EXPLORATORY = "headline", "exploratory"
 
@@ -58,7 +58,11 @@ def _ranking(files: StudyFiles) -> Table:
         ]
         for row in frame.itertuples()
     ]
-    words = " The second letter is McNemar's of the pooled splits." if len(letters) > 1 else ""
+    words = (
+        " The second letter is from McNemar's test on the pooled splits."
+        if len(letters) > 1
+        else ""
+    )
     if "method" in frame and len(frame):
         words += f" Tests: {', '.join(dict.fromkeys(frame['method'].dropna()))}."
     return _placed(
@@ -66,10 +70,10 @@ def _ranking(files: StudyFiles) -> Table:
         frame,
         f"table-{files.id}-ranking",
         "Ranking with significance groups",
-        "Classifiers by accuracy under the attacks of the headline; the files hold every attack. "
-        "Ranks and letters hold within one attack, data set and split or pool of splits. "
-        "Classifiers that share a letter are not significantly different; that does not mean that "
-        f"they are equal.{words}",
+        "Classifiers ranked by accuracy under the attacks of the headline. The linked files have "
+        "all attacks. Ranks and letters apply within one attack, data set and split (or the pooled "
+        "splits). Classifiers that share a letter do not differ significantly. This does not mean "
+        f"that they are equal.{words}",
         ["Attack", "Rank", "Classifier", "Accuracy", *letters, "n"],
         rows,
         files.links("statistics/ranking"),
@@ -124,11 +128,11 @@ def _mcnemar(
         frame,
         anchor,
         "McNemar's test for each pair of classifiers" + _family_title(frame),
-        f"{len(rows)} of {total} tests: those of the headline's attacks; the files hold all. The "
-        "difference is accuracy A minus accuracy B on the same images. "
-        f"{_correction_words(families)} Not significant (n.s.) does not mean equal: the last "
-        "column is the smallest true difference that the exact test finds with 80 % power at its "
-        "corrected level. A dash: so few images can show no difference at all.",
+        f"{len(rows)} of {total} tests: those under the attacks of the headline. The linked files "
+        "have all tests. The difference is accuracy A minus accuracy B on the same images. "
+        f"{_correction_words(families)} Not significant (n.s.) does not mean equal. The last "
+        "column is the smallest true difference that the exact test detects with 80 % power at its "
+        "corrected level. A dash: with so few images, no difference can be significant.",
         [
             "Attack", "A", "B", "n", "Difference", "Only A right", "Only B right", "Exact p",
             "Mid-p", *_corrected_names(families), "Significant", "Smallest detectable",
@@ -164,9 +168,10 @@ def _between_splits(
         frame,
         anchor,
         "Differences between classifiers, tested across splits" + _family_title(frame),
-        f"{len(rows)} of {total} tests: those of the headline's attacks; the files hold all. The "
-        "difference is accuracy A minus accuracy B; brackets hold its interval by the method named "
-        f"in the row, which allows for the spread over splits. {_correction_words(families)}",
+        f"{len(rows)} of {total} tests: those under the attacks of the headline. The linked files "
+        "have all tests. The difference is accuracy A minus accuracy B. Brackets hold its interval "
+        "by the method of the row, which accounts for the spread over splits. "
+        f"{_correction_words(families)}",
         [
             "Attack", "A", "B", "Method", "Splits", "Difference", "p", *_corrected_names(families),
             "Significant",
@@ -187,10 +192,10 @@ def _corrected_names(families: bool) -> list[str]:
 
 def _correction_words(families: bool) -> str:
     if not families:
-        return "Holm's correction runs over all tests of the data set."
+        return "Holm's correction is over all tests of the data set."
     return (
-        "Holm p is corrected within the headline's family of tests; q is the false discovery rate "
-        "(Benjamini and Hochberg) of an exploratory test; a test in no family has neither."
+        "Holm p is corrected within the headline's family of tests. q is the false discovery rate "
+        "(Benjamini and Hochberg) of an exploratory test. A test in no family has neither."
     )
 
 
@@ -233,8 +238,8 @@ def evaluation_card(files: StudyFiles) -> dict[str, Any]:
     return {
         "id": f"table-{files.id}-verdicts",
         "title": "Can each evaluation be trusted? One verdict per classifier and norm",
-        "caption": "A verdict speaks of the evaluation, not of the classifier. Below a verdict "
-        "stand the checks that decided it.",
+        "caption": "A verdict is about the evaluation, not about the classifier. The checks that "
+        "decided a verdict are listed below it.",
         "legend": list(VERDICT_WORDS.items()),
         "columns": list(titles),
         "rows": rows,
@@ -269,8 +274,8 @@ def checks_table(files: StudyFiles) -> Table:
         frame,
         f"table-{files.id}-checks",
         "Automatic checks of the evaluation",
-        f"{len(rows)} checks: {told}; doubtful ones first. Weak: the scale or the budget is too "
-        "small for the check to tell. Passing all checks does not prove that no stronger attack "
+        f"{len(rows)} checks: {told}. Doubtful findings come first. Weak: the scale or the budget "
+        "is too small for a conclusion. Passing all checks does not prove that no stronger attack "
         "exists.",
         ["Classifier", *(["Norm"] if norms else []), "Status", "Check", "Finding"],
         rows,

@@ -234,7 +234,7 @@ def _training(files: StudyFiles) -> list[str]:
         return []
     least, most = updates.idxmin(), updates.idxmax()
     return [
-        f"Training effort differs: from {updates[least]:,.0f} updates "
+        f"Training effort differs: from {updates[least]:,.0f} weight updates "
         f"({files.title('models', least)}) to {updates[most]:,.0f} ({files.title('models', most)})."
     ]
 
@@ -250,8 +250,8 @@ def _smaller(
     over = f" {_range(every['attacks'])}" if "attacks" in every else ""
     values = every.set_index("model")["pooled"]
     return [
-        f"Under all{over} attacks ({_radius(norm, epsilon)}), on the images that every one of them "
-        f"saw ({_counts(every)}), {_told(files, values)}."
+        f"Under the worst case over all{over} attacks ({_radius(norm, epsilon)}), on the images "
+        f"that were tested with each of them ({_counts(every)}), {_told(files, values)}."
     ]
 
 
@@ -285,7 +285,7 @@ def _published_sentence(
         words = _worst_words(worst.loc[models]).replace("Under", "under", 1)
         named = _extremes(old, 2)
         then = _joined([f"{new[model]:.3f}" for model in named])
-        same = {1: "it has", 2: "they have"}.get(len(models), "the same two have")
+        same = {1: "it is", 2: "they are"}.get(len(models), "those of these two are")
         return [
             f"Under {attack_title(files.study, attack)}, at {_radius(norm, epsilon)} "
             f"({_counts(published.loc[models])}), {_told(files, old, 2)}; {words} "
@@ -335,7 +335,7 @@ def _verdicts(files: StudyFiles) -> str:
         return "No evaluation of the headline was checked."
     counts = rows["verdict"].value_counts()
     if set(counts.index) == {"sound"}:
-        return f"The evaluation passes every check in all {len(rows)} cases (classifier and norm)."
+        return f"All {len(rows)} evaluations (classifier and norm) pass every check."
     order = [word for word in VERDICTS if word in counts]
     verbs = ["is" if counts[word] == 1 else "are" for word in order]
     told = _joined(

@@ -38,7 +38,7 @@ def pointing_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     tidy, hits = _measured(spec, models, inputs)
     if tidy.empty:
         raise ConfigError(
-            "no saliency map of images with known lesions",
+            "there is no saliency map of images with known lesions",
             where=f"table '{spec.get('title', spec.get('kind'))}' of the study",
             remedy="put a data set with masks, such as phantom, and these models into the grid",
         )
@@ -72,15 +72,17 @@ def pointing_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         filter(
             None,
             [
-                "Pointing game: does the largest value of a smoothed map lie inside the lesion, "
-                "whose mask is known (in brackets Wilson's 95 % interval); and the share of the "
-                "map that lies inside. A map without relation to the lesion would have the "
-                "lesion's share of the image in both.",
+                "Peak in the lesion (pointing game): how often the largest value of the smoothed "
+                "map lies inside the known mask of the lesion. Brackets hold Wilson's 95 % "
+                "interval. Share in the lesion: the share of the map's sum inside the mask. A map "
+                "without relation to the lesion is expected to have the lesion's share of the "
+                "image in both.",
                 _wrong_sentence(tidy, study),
-                "Difference to the network beside it on the same images, with its 95 % interval; "
-                "McNemar's exact test with Holm's correction over this table.",
+                "Difference: this network minus the network in the column Compared with, on the "
+                "same images, with its 95 % interval. Holm p: McNemar's exact test with Holm's "
+                "correction over this table.",
                 _verdict_sentence(tidy),
-                "First split of each scheme.",
+                "Only the first split of each scheme is shown.",
                 effort_sentence(inputs.effort, shown, study),
             ],
         )
@@ -164,13 +166,13 @@ def _difference(row: Any) -> str:
 def _wrong_sentence(tidy: pd.DataFrame, study: Study) -> str:
     """What the maps of attacked images explain."""
     attacked = tidy[tidy.epsilon > 0].drop_duplicates([*PLACE, "model", "epsilon"])
-    said = "A map explains the decided class."
+    said = "A map explains the predicted class."
     if attacked.empty:
         return said
     name = (study.get("saliency") or {}).get("attack", "")
     attack = title_of(study, "attacks", name) if name else "the attack"
     wrong, total = int(attacked.wrong.sum()), int(attacked.n.sum())
-    return f"{said} After {attack} that is a wrong class for {wrong} of {total} decisions."
+    return f"{said} After {attack}, it is a wrong class in {wrong} of {total} predictions."
 
 
 def _verdict_sentence(tidy: pd.DataFrame) -> str:
@@ -181,5 +183,8 @@ def _verdict_sentence(tidy: pd.DataFrame) -> str:
     shown = known.holm_p <= ALPHA
     more, fewer = (int((shown & (known.difference * sign > 0)).sum()) for sign in (1, -1))
     rest = len(known) - more - fewer
-    said = f"Of {len(known)} comparisons {more} find more peaks in the lesion and {fewer} fewer"
-    return f"{said}; {rest} cannot tell." if rest else f"{said}."
+    said = (
+        f"Of {len(known)} comparisons, {more} show significantly more peaks in the lesion and "
+        f"{fewer} significantly fewer"
+    )
+    return f"{said}; {rest} {'is' if rest == 1 else 'are'} inconclusive." if rest else f"{said}."

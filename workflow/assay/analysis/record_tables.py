@@ -71,7 +71,8 @@ def defects_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     )
     named = [f"{title_of(study, 'attacks', p['corrected'])}: {p['defect']}." for p in spec["pairs"]]
     legend = (
-        "Points explained: accuracy as published minus corrected, times 100. p: McNemar's exact "
+        "Points explained: accuracy under the attack as published minus accuracy under the "
+        "corrected attack, in percentage points. p: McNemar's exact "
         f"test between the two attacks, not corrected for multiplicity. {' '.join(named)}"
     )
     return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs, tidy))
@@ -100,9 +101,9 @@ def ledger_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         }
     )
     legend = (
-        "Every printed number beside this run's; rows that were not run stay. Brackets hold the "
-        "95 % Wilson interval of an accuracy and the range over splits of any other number; the "
-        "difference is this run minus print."
+        "Every printed number beside this run's, including those that were not run. Brackets hold "
+        "the 95 % Wilson interval of an accuracy, or the range over splits of any other number. "
+        "The difference is this run minus the printed value."
     )
     return Table(display, tidy, caption_of(spec, legend, study, inputs))
 
@@ -123,10 +124,10 @@ def checks_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         }
     )
     legend = (
-        "What the automatic checks of each evaluation found. In one norm, one failure makes the "
-        "evaluation of a model broken, else one flag makes it suspect, else one weak result (the "
-        "scale or the budget cannot tell) makes it under-powered. Passing all of them does not "
-        "prove that no stronger attack exists."
+        "Findings of the automatic checks of each evaluation. The evaluation of a model in a norm "
+        "is broken if one check fails. Otherwise it is suspect if one check raises a flag. "
+        "Otherwise it is under-powered if one check is weak (the scale or the budget is too small "
+        "for a conclusion). Passing all checks does not prove that no stronger attack exists."
     )
     return Table(placed(display, rows, study), tidy, caption_of(spec, legend, study, inputs, tidy))
 
@@ -153,10 +154,10 @@ def cost_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         }
     )
     legend = (
-        "Means over splits. Passes are those of one image: summed over the attacks and budgets of "
-        "a suite, on average per attack and budget, and of the attack and budget that takes most. "
-        "Weight updates are epochs times batches of a model's own training. Images per second are "
-        "perturbed images that were evaluated. Time and memory are those of the machine of this "
-        "run, which ran other jobs at the same time."
+        "Means over splits. Passes are counted per image: the sum over the attacks and budgets of "
+        "a suite, the mean per attack and budget, and the largest of an attack and budget. Weight "
+        "updates: epochs times batches of the model's own training. Images per second: perturbed "
+        "images that were evaluated. Time and memory were measured on the machine of this run, "
+        "which ran other jobs at the same time."
     )
     return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs, tidy))

@@ -67,11 +67,11 @@ def selection_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     tidy = pd.DataFrame(rows)
     display = _display(tidy, study, inputs) if rows else pd.DataFrame({"Attack": []})
     legend = (
-        "Candidates: models whose accuracy on unperturbed images is not significantly below the "
-        "best one's. In brackets the accuracy on all unperturbed test images and under the attack. "
-        "Only models with a sound evaluation in the norm of the attack are called the most robust. "
-        "Behind the smallest model stands how it compares with the most robust one; of equally "
-        "small models the more robust one is named."
+        "Candidates are the models whose accuracy on unperturbed images is not significantly below "
+        "that of the best model. Brackets hold the accuracy on all unperturbed test images and the "
+        "accuracy under the attack. Only a model with a sound evaluation in the norm of the attack "
+        "is called the most robust. The text after the smallest model compares it with the most "
+        "robust one. Of equally small models, the table names the more robust one."
     )
     seen = pd.concat(shown, ignore_index=True) if shown else tidy
     effort = effort_sentence(inputs.effort, seen, study) if shown else ""

@@ -55,9 +55,9 @@ def significance_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Tabl
     })  # fmt: skip
     display = placed(display, tidy, study)
     legend = (
-        f"McNemar's exact and mid-p test on the same images. {FAMILIES} Beside n.s. stands the "
-        "smallest true difference that the exact test would find with 80 % power at the level that "
-        "the correction left for it; none, where so few images can show no difference."
+        f"McNemar's exact and mid-p test on the same images. {FAMILIES} After n.s., the table "
+        "gives the smallest true difference that the exact test detects with 80 % power at its "
+        "corrected level. None detectable: with so few images, no difference can be significant."
     )
     return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy))
 
@@ -87,11 +87,11 @@ def ranking_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
             )
         display.append(row)
     legend = (
-        "Accuracy on the n images that all models were tested on, and significance group: models "
-        "that share a letter do not differ significantly. With several splits the test accounts "
-        "for the splits (bootstrap of splits and images, or corrected resampled t-test), else it "
-        "is McNemar's. Where McNemar's test on the pooled splits gives other letters, they stand "
-        f"in brackets. {FAMILIES}"
+        "Accuracy on the n images that all models were tested on, and the significance group. "
+        "Models that share a letter do not differ significantly. With several splits, the test "
+        "accounts for the splits (bootstrap of splits and images, or corrected resampled t-test). "
+        "With one split, it is McNemar's test. Brackets hold the letters of McNemar's test on the "
+        f"pooled splits where these are different. {FAMILIES}"
     )
     # Fewer than two models leave nothing to rank.
     display = pd.DataFrame(display or {"Attack": []})
@@ -119,7 +119,10 @@ def cochran_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
             "BH q": tidy.bh_q.map(p_text),
         }
     )
-    legend = f"Cochran's Q test that all models have one accuracy on the same images. {FAMILIES}"
+    legend = (
+        "Cochran's Q tests whether all models have the same accuracy on the same images. "
+        f"{FAMILIES}"
+    )
     return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs, tidy))
 
 

@@ -85,8 +85,9 @@ def complexity_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     said = [
         _order_sentence(tidy, models, study),
         *_twin_sentences(tidy, cells, models, study, inputs),
-        "In brackets behind a size its rank, 1 the smallest. Depth: weighted layers between image "
-        "and logits; FLOPs: multiplications and additions of a decision on one image.",
+        "Brackets after a size hold its rank (1: smallest). Depth: number of weighted layers "
+        "between image and logits. FLOPs: multiplications and additions for the prediction on one "
+        "image.",
         spread_words(tidy, "Mean"),
         bold_words(tidy, margin_of(inputs), title, "accuracy"),
     ]
@@ -155,9 +156,8 @@ def _twin_sentences(
             if (model, *cell) in rows.index and (twin, *cell) in rows.index
         ]
         said.append(
-            f"{names[0]} and {names[1]} are the same network; what differs: "
-            f"{', '.join(differs) or 'nothing that is recorded'}. They show what training alone "
-            f"changes: accuracy {', '.join(changes)}."
+            f"{names[0]} and {names[1]} have the same architecture. Recorded differences of their "
+            f"training: {', '.join(differs) or 'none'}. Accuracy of the two: {', '.join(changes)}."
         )
     return said
 
@@ -198,13 +198,14 @@ def trend_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         "What else differs": tidy.other_differences.replace("", "nothing that is recorded"),
     })  # fmt: skip
     said = [
-        "Spearman's rank correlation of size and accuracy within a split, averaged over splits; in "
-        "brackets its 95 % interval with Nadeau and Bengio's variance. p: permutation test that "
-        "deals the sizes out to the networks anew; least p: the smallest that so few networks "
-        "allow. Holm's correction over the rows of this table whose accuracies differ.",
+        "Spearman's rank correlation of size and accuracy within a split, averaged over splits. "
+        "Brackets hold its 95 % interval with Nadeau and Bengio's variance. p: permutation test "
+        "that permutes the sizes of the networks. Least p: the smallest p-value that this number "
+        "of networks allows. Holm p: Holm's correction over the rows of this table whose "
+        "accuracies differ.",
         _power_sentence(tidy),
         f"A verdict needs a Holm p of at most {ALPHA:g}, an interval without 0 and a sound "
-        f"evaluation of every network; else: {CANNOT_TELL}.",
+        f"evaluation of every network. Otherwise it is: {CANNOT_TELL}.",
         _unsound_sentence(tidy, study, inputs),
     ]
     if len(families) > 1:
@@ -242,7 +243,7 @@ def _power_sentence(tidy: pd.DataFrame) -> str:
         return ""
     return (
         f"With {tests} rows and a least p of {p_text(least)}, no row of this table can reach a "
-        "verdict: more networks would be needed."
+        "verdict. A verdict needs more networks."
     )
 
 
@@ -254,7 +255,7 @@ def _unsound_sentence(tidy: pd.DataFrame, study: Study, inputs: AnalysisInputs) 
         + ", ".join(title_of(study, "models", model) for model in row.unsound.split(", "))
         for row in found.itertuples()
     ]
-    return f"Not soundly evaluated: {'; '.join(dict.fromkeys(parts))}." if parts else ""
+    return f"Without a sound evaluation: {'; '.join(dict.fromkeys(parts))}." if parts else ""
 
 
 def _shown_models(tidy: pd.DataFrame, models: list[str], inputs: AnalysisInputs) -> pd.DataFrame:

@@ -22,8 +22,9 @@ from assay.analysis.table_parts import (
 
 FAMILIES = (
     "Holm p: Holm's correction over the headline's comparisons of a data set and split scheme. q: "
-    "Benjamini and Hochberg's false discovery rate over all other tests. Attacks as published, "
-    "controls, and cells in which all classifiers are right on all images or on none have neither."
+    "Benjamini and Hochberg's false discovery rate over all other tests. Neither is "
+    "given for attacks as published, for controls, and where all classifiers are right on all "
+    "images or on none."
 )
 
 
@@ -31,7 +32,7 @@ def conclusions(tests: pd.DataFrame, otherwise: pd.Series) -> np.ndarray:
     """What each test of a pair lets one say; `otherwise` where its family does not reject it."""
     better = np.where(tests.difference > 0, "A better", "B better")
     words = np.where(tests.significant, better, otherwise)
-    return np.where(tests.family == NO_FAMILY, "not judged", words)
+    return np.where(tests.family == NO_FAMILY, "no conclusion", words)
 
 
 def between_splits_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:

@@ -13,13 +13,16 @@ from assay.attacks.catalogue import catalogue_rows
 def main(arguments: list[str] | None = None) -> None:
     """Writes the catalogue to standard output.
 
-    Gradient passes are those of one image that stays unbroken, per view and epsilon; a minimal-norm
-    attack serves all epsilons with them.
+    Gradient passes: those on one image on which the attack does not succeed, per view and epsilon.
+    A minimal-norm attack needs them once for all epsilons.
     """
     parser = argparse.ArgumentParser(prog="python -m assay.attacks", description=main.__doc__)
     parser.add_argument("--list", action="store_true", required=True, help="list all attacks")
     parser.add_argument(
-        "--format", default="simple", choices=["simple", "github", "tsv"], help="of the table"
+        "--format",
+        default="simple",
+        choices=["simple", "github", "tsv"],
+        help="format of the table (default: simple)",
     )
     chosen = parser.parse_args(arguments)
     sys.stdout.write(

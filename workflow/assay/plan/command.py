@@ -1,5 +1,5 @@
-"""``assay plan``: what a run will cost, told before anything runs. ``assay render``: a report made
-again from the outcomes that are kept with it.
+"""``assay plan``: estimates what a run will cost. ``assay render``: makes a report again from the
+outcomes that are kept with it.
 """
 
 from __future__ import annotations
@@ -35,20 +35,26 @@ def main(arguments: list[str] | None = None) -> int:
         prog="assay", description="Plan a run, or make a report again from its kept outcomes."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    plan = commands.add_parser("plan", help="jobs, hours and disk of a run, before anything runs")
-    plan.add_argument("--scale", help="instead of the one in config/config.yaml")
-    plan.add_argument("--studies", help="instead of those in config/config.yaml, with commas")
-    plan.add_argument("--parallel", type=int, default=1, help="jobs at a time (GPUs, or cores)")
-    plan.add_argument("--dearest", type=int, default=_DEAREST, help="how many jobs to list")
+    plan = commands.add_parser("plan", help="estimate jobs, hours and disk space of a run")
+    plan.add_argument("--scale", help="scale (default: that of config/config.yaml)")
+    plan.add_argument(
+        "--studies", help="studies, separated by commas (default: those of config/config.yaml)"
+    )
+    plan.add_argument(
+        "--parallel", type=int, default=1, help="number of jobs at a time (GPUs or cores)"
+    )
+    plan.add_argument(
+        "--dearest", type=int, default=_DEAREST, help="number of most expensive jobs to list"
+    )
     plan.add_argument(
         "--record",
         action="store_true",
-        help=f"write what the jobs below results/ cost into {COSTS} and plan with that",
+        help=f"write the cost of the finished jobs in results/ to {COSTS} and use it",
     )
     plan.add_argument(
         "--check",
         action="store_true",
-        help="also tell how well the jobs below results/ could have been foretold from each other",
+        help="also compare the cost of finished jobs in results/ with its estimate from the others",
     )
     _add_render(commands)
     chosen = parser.parse_args(arguments)
@@ -64,25 +70,26 @@ def main(arguments: list[str] | None = None) -> int:
 def _add_render(commands: argparse._SubParsersAction) -> None:
     render = commands.add_parser(
         "render",
-        help="write tables, figures and page again from kept outcomes",
+        help="write tables, figures and page again from the kept outcomes",
         description=(
             "Writes the tables, statistics, figures and page of a report from the outcomes that "
             "are kept in its folder (outcomes.parquet, records.json, measurements.npz). It trains "
             "no network, runs no attack, and needs neither data sets nor PyTorch. Titles, columns "
-            "and layout follow today's config/; models, attacks and settings are those of the run. "
-            "Rows that earlier code computed have 'earlier' in the column 'code'."
+            "and layout follow the current config/. Models, attacks and settings are those of the "
+            "run. Rows computed by an earlier version of the code have 'earlier' in the column "
+            "'code'."
         ),
     )
-    render.add_argument("--scale", help="the report's scale, instead of that in config/config.yaml")
+    render.add_argument("--scale", help="scale of the report (default: that of config/config.yaml)")
     render.add_argument(
         "--study", action="append", default=[], metavar="STUDY",
-        help="a study to render; give it again for more (default: all that are kept)",
+        help="a study to render; repeat the option for more (default: all kept studies)",
     )  # fmt: skip
     render.add_argument(
-        "--kept", type=Path, help="folder that holds a folder for each study (report/SCALE)"
+        "--kept", type=Path, help="folder with a folder for each study (default: report/SCALE)"
     )
     render.add_argument(
-        "--out", type=Path, help="folder to write to, instead of the one that holds the outcomes"
+        "--out", type=Path, help="folder to write to (default: the folder of the outcomes)"
     )
 
 
@@ -116,16 +123,16 @@ def _plan(chosen: argparse.Namespace) -> str:
 def _told(found: Forecast, parallel: int, dearest: int) -> Iterable[str]:
     rows = [(rule, total, done) for rule, (total, done) in found.jobs.items()]
     rows.append(("all", *(sum(row[place] for row in rows) for place in (1, 2))))
-    yield tabulate(rows, headers=["rule", "jobs", "files there"])
+    yield tabulate(rows, headers=["rule", "jobs", "finished"])
     yield ""
     for rule, what in (("train_model", "Training"), ("run_suite", "Attacks")):
         yield f"{what}: {_hours(job for job in found.costs if job.rule == rule)}"
-    yield f"Together: {_clock(found.seconds)}, {_parallel(found, parallel)}"
-    yield f"Rests on {found.records} recorded jobs ({', '.join(found.devices) or 'none'})"
+    yield f"Total: {_clock(found.seconds)}, {_parallel(found, parallel)}"
+    yield f"Estimated from {found.records} recorded jobs ({', '.join(found.devices) or 'none'})"
     shares = _shares(found.costs)
-    yield f"Hours by what they rest on: {shares}" if shares else "No job has been recorded yet"
+    yield f"Hours by source of the estimate: {shares}" if shares else "No job is recorded yet"
     if found.assumed:
-        yield f"Not counted yet, taken for 10,000 images: {', '.join(found.assumed)}"
+        yield f"Number of images not known, 10,000 assumed: {', '.join(found.assumed)}"
     disk = ", ".join(f"{what} {_size(size)}" for what, size in found.bytes.items())
     yield f"Disk: {_size(sum(found.bytes.values()))} ({disk})"
     if dearest:
@@ -141,24 +148,26 @@ def _told(found: Forecast, parallel: int, dearest: int) -> Iterable[str]:
             for job in found.costs[:dearest]
         ]
         yield ""
-        yield "The dearest jobs"
-        yield tabulate(rows, headers=["time", "job", "model", "data set", "split", "rests on"])
+        yield "The most expensive jobs"
+        yield tabulate(
+            rows, headers=["time", "job", "model", "data set", "split", "estimated from"]
+        )
 
 
 def _checked(found: pd.DataFrame) -> Iterable[str]:
-    """How well jobs that ran were foretold by those of other data sets, models and suites."""
+    """How well the cost of finished jobs is estimated from other data sets, models and suites."""
     yield ""
     known = found.dropna(subset=["expected"])
     if known.empty:
-        yield "Nothing that ran can be foretold from anything else that ran"
+        yield "No finished job can be estimated from the others"
         return
     ratio = known["expected"] / known["seconds"]
     within = ((ratio > 0.5) & (ratio < 2)).mean()
     total, expected = known["seconds"].sum(), known["expected"].sum()
     yield (
-        f"Foretold from the others, {len(known)} jobs that ran: {_clock(expected)} expected, "
-        f"{_clock(total)} taken ({expected / total:.2f} x); {within:.0%} of the jobs within a "
-        f"factor of 2, the middle one at {ratio.median():.2f} x"
+        f"{len(known)} finished jobs, each estimated from the others: {_clock(expected)} "
+        f"estimated, {_clock(total)} measured (ratio {expected / total:.2f}). {within:.0%} of the "
+        f"jobs are within a factor of 2; the median ratio is {ratio.median():.2f}"
     )
 
 
@@ -172,7 +181,8 @@ def _hours(jobs: Iterable[Job]) -> str:
 
 def _parallel(found: Forecast, jobs: int) -> str:
     longest = max((job.seconds for job in found.costs if job.seconds > 0), default=0.0)
-    return f"about {_clock(max(found.seconds / jobs, longest))} with {jobs} at a time"
+    plural = f"{jobs} job{'s' if jobs != 1 else ''}"
+    return f"about {_clock(max(found.seconds / jobs, longest))} with {plural} at a time"
 
 
 def _shares(costs: Iterable[Job]) -> str:

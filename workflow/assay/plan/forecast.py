@@ -333,7 +333,9 @@ def read_costs(path: Path) -> list[Record]:
     wanted = [field.name for field in fields(Record)]
     if missing := [name for name in wanted if name not in table]:
         raise ConfigError(
-            f"there is no column '{missing[0]}'", where=path, remedy="write it anew: --record"
+            f"there is no column '{missing[0]}'",
+            where=path,
+            remedy="write the file again with --record",
         )
     return [Record(**row) for row in table[wanted].to_dict("records")]
 

@@ -32,7 +32,7 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
     for part in parts:
         grid = [rest for block in grid for rest in _without(block, part)]
     if not grid:
-        raise ConfigError("it leaves nothing of the study's grid", where=place)
+        raise ConfigError("it removes the whole grid of the study", where=place)
     suites = configuration.catalogue["suites"]
     kept = {suite for block in grid for suite in block["suites"]}
     ran, every = (

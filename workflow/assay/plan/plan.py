@@ -549,7 +549,7 @@ def _splits(scheme_name: str, dataset: str, configuration: Configuration, where:
     known = {"patient": patient.get("id"), "patient_safe": patient.get("safe")}
     if not known.get(scheme.get("group"), True):
         raise ConfigError(
-            f"data set '{dataset}' knows no patients, so '{scheme_name}' cannot group by them",
+            f"data set '{dataset}' has no patient ids, so '{scheme_name}' cannot group by patient",
             where=f"{where}: grid.splits",
             remedy="use a scheme with 'group: duplicate', or give the data set a patient rule",
         )
@@ -583,7 +583,7 @@ def _check_names(study: Tree, configuration: Configuration, where: str) -> None:
             place = f"config/catalogue/models.yaml: {model}.weights_from"
             if configuration.entry("models", owner, place).get("weights_from"):
                 raise ConfigError(
-                    f"'{owner}' itself borrows its weights",
+                    f"'{owner}' itself uses the weights of another model",
                     where=place,
                     remedy="name the model that is trained",
                 )
@@ -617,11 +617,11 @@ def _check_start(model: str, configuration: Configuration) -> None:
             raise ConfigError(
                 f"{' starts from '.join([*seen, first])}",
                 where=place,
-                remedy="let one of them start at random (starts_from: null)",
+                remedy="give one of them random initial weights (starts_from: null)",
             )
         if entry["implementation"] != models[seen[-1]]["implementation"]:
             raise ConfigError(
-                f"'{first}' is another network ({entry['implementation']})",
+                f"'{first}' has another implementation ({entry['implementation']})",
                 where=place,
                 remedy="name an entry of the same implementation",
             )

@@ -195,7 +195,7 @@ def _kept_studies(kept: Path, scale: str) -> list[str]:
     found = [name for name in found if name in known]
     if not found:
         raise AssayError(
-            f"no study is kept there: there is no file */{FILES[0]}",
+            f"no kept study found: there is no file */{FILES[0]}",
             where=kept,
             remedy=f"run a study (snakemake --cores all --config scale={scale}), or name another "
             "--scale",
@@ -217,12 +217,12 @@ def _check_kept(folder: Path, study: str, scale: str) -> None:
 def told(result: Rendered) -> Iterable[str]:
     """What the command says at its end, line by line."""
     for line in result.left_out:
-        yield f"left out  {line}"
+        yield f"skipped   {line}"
     for study, count in result.earlier.items():
         if count:
             yield (
-                f"{study}: {count} rows of statistics/accuracy.csv were computed with earlier code "
-                "(column 'code'); run the study again to bring them up to date"
+                f"{study}: {count} rows of statistics/accuracy.csv were computed by an earlier "
+                "version of the code (column 'code'); run the study again to update them"
             )
     yield f"rendered  {', '.join(result.studies)}"
     yield f"page      {result.page}"

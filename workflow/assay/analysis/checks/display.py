@@ -71,7 +71,7 @@ def _faults(rows: pd.DataFrame, figure, status: str, sentences) -> pd.DataFrame:
 def _twice(rows: pd.DataFrame) -> pd.DataFrame:
     again = rows[rows.duplicated([*PLACE, "model", *CELL])]
     sentences = [
-        f"{{attack}} at {at(epsilon)} stands twice for {{model}}." for epsilon in again.epsilon
+        f"{{attack}} at {at(epsilon)} appears twice for {{model}}." for epsilon in again.epsilon
     ]
     return _faults(again, 1.0, FAIL, sentences)
 
@@ -81,8 +81,8 @@ def _above_own_clean(rows: pd.DataFrame) -> pd.DataFrame:
     above = rows[rows.norm.isin(BALLS) & (gap > TOLERANCE)]
     gap = gap[above.index]
     sentences = [
-        f"{{attack}} at {at(epsilon)} leaves {points(g)} more than the clean accuracy of the same "
-        "images of {model}."
+        f"Under {{attack}} at {at(epsilon)}, the accuracy of {{model}} is {points(g)} above its "
+        "clean accuracy on the same images."
         for epsilon, g in zip(above.epsilon, gap, strict=True)
     ]
     return _faults(above, gap, FAIL, sentences)
@@ -98,9 +98,10 @@ def _above_shown_clean(rows: pd.DataFrame, status: str) -> pd.DataFrame:
     other_images = (rows.clean - beside).abs() > TOLERANCE
     above = rows[rows.norm.isin(BALLS) & other_images & (rows.pooled - beside > TOLERANCE)]
     sentences = [
-        f"{percent(row.pooled)} under {{attack}} at {at(row.epsilon)} stands above a clean "
-        f"accuracy of {percent(beside[row.Index])} for {{model}}, which other images gave; on its "
-        f"own {row.samples} images clean accuracy is {percent(row.clean)}."
+        f"The accuracy of {{model}} under {{attack}} at {at(row.epsilon)} is "
+        f"{percent(row.pooled)}. The clean accuracy shown with it is {percent(beside[row.Index])}, "
+        f"but on other images. On the same {row.samples} images, the clean accuracy is "
+        f"{percent(row.clean)}."
         for row in above.itertuples()
     ]
     return _faults(above, (rows.pooled - beside)[above.index], status, sentences)
@@ -120,8 +121,8 @@ def _above_members(rows: pd.DataFrame) -> pd.DataFrame:
         joined = worst.merge(least, on=keys, how="inner")
         bad = joined[joined.pooled - joined.least > TOLERANCE]
         sentences = [
-            f"{{attack}} at {at(row.epsilon)} leaves {percent(row.pooled)} of {{model}}, but one "
-            f"of its attacks leaves {percent(row.least)}."
+            f"{{attack}} at {at(row.epsilon)}: the accuracy of {{model}} is "
+            f"{percent(row.pooled)}, but {percent(row.least)} under one of these attacks."
             for row in bad.itertuples()
         ]
         found.append(_faults(bad, bad.pooled - bad.least, FAIL, sentences))

@@ -75,7 +75,7 @@ def _cut(scaled: Mapping[str, Sequence]) -> str:
         for path, (here, whole) in scaled.items()
         if isinstance(here, int | float) and isinstance(whole, int | float) and here < whole
     ]
-    return f"The scale cut its {', its '.join(lowered)}." if lowered else ""
+    return f"The scale reduces its {', its '.join(lowered)}." if lowered else ""
 
 
 class Evaluated:

@@ -29,10 +29,7 @@ def importance_check(frame: pd.DataFrame, least: float) -> Finding | None:
     if ess.min() < 0 or ess.max() > 1 + 1e-6:
         raise ValueError("an effective sample size is a share of the samples, in [0, 1]")
     median = float(np.median(ess))
-    sentence = (
-        f"On the median image, {percent(median)} of the importance samples count towards the "
-        "likelihood."
-    )
+    sentence = f"The median effective sample size is {percent(median)} of the importance samples."
     if median >= least:
         return Finding(median, PASS, sentence)
-    return Finding(median, FLAG, f"{sentence} The decision rests on a few samples.")
+    return Finding(median, FLAG, f"{sentence} The prediction depends on a few samples.")

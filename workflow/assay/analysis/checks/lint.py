@@ -50,7 +50,9 @@ def zero_gradients(run: Evaluated, norm: str) -> Finding | None:
         vanished += np.nansum(zeros[chosen])
         total += np.nansum(passes[chosen])
     if not total:
-        return Finding(0.0, PASS, "The worst case leaves no image whose gradients could vanish.")
+        return Finding(
+            0.0, PASS, "The worst case fools every image, so no gradients remain to be checked."
+        )
     share = float(vanished / total)
     status = PASS
     if share > run.limits["zero_gradient_flag"]:
@@ -67,8 +69,10 @@ def replays(run: Evaluated, norm: str) -> Finding | None:
         return None
     share = float(right.replay_share.mean())
     status = FLAG if share > run.limits["replay_flips"] else PASS
-    which = "unperturbed" if norm == "clean" else "naturally perturbed"
-    sentence = f"Right predictions of {which} images change in {percent(share)} of repetitions."
+    which = "unperturbed" if norm == "clean" else "corrupted"
+    sentence = (
+        f"Right predictions on {which} images change in {percent(share)} of repeated evaluations."
+    )
     return Finding(share, status, sentence)
 
 
@@ -78,7 +82,7 @@ def lint(run: Evaluated, norm: str) -> Finding:
     _, first = numbered(*(rows[name] for name in EVALUATION))
     twice = len(rows) - len(first)
     if twice:
-        faults.append(f"{twice} {'row stands' if twice == 1 else 'rows stand'} twice")
+        faults.append(f"{twice} {'row appears' if twice == 1 else 'rows appear'} twice")
     if norm in BALLS:
         faults += _impossible(run, norm)
     if faults:
@@ -90,7 +94,9 @@ def lint(run: Evaluated, norm: str) -> Finding:
             f"{percent(missing)} of the evaluations that ran on the other models are missing for "
             "this one.",
         )  # fmt: skip
-    sentence = "No row stands twice, and every evaluation that ran on the other models ran here."
+    sentence = (
+        "No row appears twice, and every evaluation that ran on the other models ran on this one."
+    )
     return Finding(0.0, PASS, sentence)
 
 
@@ -100,7 +106,7 @@ def _impossible(run: Evaluated, norm: str) -> list[str]:
     wrong = rows.clean_prediction.to_numpy() != rows.label.to_numpy()
     kept = int((wrong & ~rows.broken.to_numpy(bool)).sum())
     if kept:
-        faults.append(f"{kept} images are misclassified when clean but count as robust")
+        faults.append(f"{kept} images are misclassified without perturbation but count as robust")
     for _, columns in run.sweeps(norm):
         for epsilon, column in columns.items():
             gain, _ = paired(run.clean, run.broken[:, column], run.images)

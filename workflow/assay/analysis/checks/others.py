@@ -32,7 +32,9 @@ def gradient_free(run: Evaluated, norm: str) -> Finding | None:
 def noise(run: Evaluated, norm: str) -> Finding | None:
     """D24: a natural change or noise inside a ball must not fool what a gradient cannot."""
     cells = run.cells
-    return _missed(run, norm, (cells.norm == "severity") | cells.noise, "natural changes and noise")
+    return _missed(
+        run, norm, (cells.norm == "severity") | cells.noise, "common corruptions and noise"
+    )
 
 
 def _missed(run: Evaluated, norm: str, others: pd.Series, what: str) -> Finding | None:
@@ -58,7 +60,7 @@ def _missed(run: Evaluated, norm: str, others: pd.Series, what: str) -> Finding 
             found += _suspicions(run, theirs[both], known[both], run.images[both], words)
     if not found:
         return None
-    passed = f"Within no radius do {what} fool images that gradient attacks miss."
+    passed = f"At every radius, gradient attacks fool nearly all images that {what} fool."
     return decide(found, run.limits, passed, FLAG)
 
 

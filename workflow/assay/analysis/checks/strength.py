@@ -90,7 +90,7 @@ def monotone(run: Evaluated, norm: str) -> Finding | None:
             found += _not_clean(run, columns.iloc[0])
     if not compared:
         return None
-    passed = "Accuracy falls, or stays, as the radius grows."
+    passed = "Accuracy does not rise significantly as the radius grows."
     return decide(found, run.limits, passed, FLAG)
 
 
@@ -117,7 +117,11 @@ def _not_clean(run: Evaluated, column: int) -> list[Suspicion]:
     pairs = ((run.clean, zero), (zero, run.clean))
     tests = [paired(*pair, run.images) for pair in pairs]
     return [
-        Suspicion(gap, p, f"At radius 0, {title} is {points(gap)} off the clean accuracy")
+        Suspicion(
+            gap,
+            p,
+            f"At radius 0, accuracy under {title} and clean accuracy differ by {points(gap)}",
+        )
         for gap, p in tests
     ]
 
@@ -135,13 +139,13 @@ def severity(run: Evaluated, norm: str) -> Finding | None:
             continue
         gap, p = paired(run.broken[:, mild], run.broken[:, severe], run.images)
         sentence = (
-            f"{run.cells.title[severe]} leaves {points(gap)} more accuracy at severity "
-            f"{columns.index[-1]:g} than at {columns.index[0]:g}"
+            f"Under {run.cells.title[severe]}, accuracy at severity {columns.index[-1]:g} is "
+            f"{points(gap)} higher than at severity {columns.index[0]:g}"
         )
         found.append(Suspicion(gap, p, sentence))
     if not found:
         return None
-    passed = "No perturbation leaves more accuracy at its largest severity than at its smallest."
+    passed = "No corruption gives higher accuracy at its largest severity than at its smallest."
     return decide(found, run.limits, passed, FLAG)
 
 
@@ -167,11 +171,11 @@ def reaches_chance(run: Evaluated, norm: str) -> Finding | None:
         return Finding(
             clean, WEAK,
             f"On {len(right)} images, clean accuracy ({percent(clean)}) is not significantly above "
-            f"chance ({percent(chance)}): nothing is left to attack.",
+            f"chance ({percent(chance)}), so no attack can be assessed.",
         )  # fmt: skip
-    worst = f"The worst case at {at(largest)}, the largest radius, leaves {percent(share)}"
+    worst = f"At the largest radius, {at(largest)}, worst-case accuracy is {percent(share)}"
     if not cells.gradient.any():
-        sentence = f"No attack in this norm follows the gradient. {worst}."
+        sentence = f"No attack in this norm uses the gradient. {worst}."
         return Finding(share, WEAK, sentence)
     p = exceeds(int(left.sum()), images, chance)
     if p >= level:
@@ -181,7 +185,9 @@ def reaches_chance(run: Evaluated, norm: str) -> Finding | None:
     gradient = last[last.gradient]
     cut = "" if gradient.empty or (gradient.cut == "").any() else gradient.cut.iloc[0]
     if largest >= EVERY_IMAGE.get(norm, np.inf) and not cut and len(gradient):
-        return Finding(share, FLAG, f"{above} This ball holds every image: the gradient misleads.")
+        return Finding(
+            share, FLAG, f"{above} This ball holds every image, so the gradient misleads."
+        )
     return Finding(share, WEAK, f"{above} {cut or 'No larger radius was run.'}")
 
 

@@ -129,16 +129,16 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     text = (
         f"Accuracy of {names_of(study, 'models', shown)} against the radius of "
         f"{names_of(study, 'attacks', attacks)}, on {names_of(study, 'datasets', datasets)}. "
-        "Markers stand at the radii that were run. "
+        "Markers show the radii that were run. "
     )
     if (rows["epsilon"] == 0).any():
         text += (
-            "At ε = 0 stands the accuracy on the same images, unperturbed, so that every curve is "
-            "of one set of images. "
+            "The value at ε = 0 is the accuracy on the same images without perturbation, so each "
+            "curve uses one set of images. "
         )
     text += (
-        "Robust accuracy is at most this curve. The bands, 95 % Wilson intervals of the pooled "
-        "accuracy, show sampling error only."
+        "Robust accuracy is at most this curve. The bands are 95 % Wilson intervals of the pooled "
+        "accuracy. They show sampling error only."
     )
     text += undrawn_in_words(
         at_places(run, places)["epsilon"], rows["epsilon"]
@@ -150,7 +150,7 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         text += f" Not run: {names_of(study, 'attacks', missing)}."
     gone = [name for name in spec.get("models", ()) if name not in shown]
     if gone:
-        text += f" Without such an evaluation: {names_of(study, 'models', gone)}."
+        text += f" Without an evaluation under these attacks: {names_of(study, 'models', gone)}."
     return Caption(text + left_out_in_words(spec), _counts(panels, study), datasets, shown)
 
 
@@ -174,7 +174,7 @@ def _members_in_words(panels: list[_Panel]) -> str:
     if not rows:
         return ""
     count = span(pd.concat(rows)["attacks"].astype(int))
-    by_radius = ", not the same number at every radius" if " to " in count else ""
+    by_radius = " (the number differs between radii)" if " to " in count else ""
     return (
         f" In a worst case, an image counts as right only if none of {plural(count, 'attack')} on "
         f"the same images succeeded{by_radius}."
@@ -189,8 +189,8 @@ def _printed_in_words(panels: list[_Panel], study: Study) -> str:
     rows = pd.concat([panel.printed for panel in with_print])
     attacks = names_of(study, "attacks", dict.fromkeys(panel.attack for panel in with_print))
     text = (
-        " Dashed grey lines with the same hollow markers are the numbers that the paper prints for "
-        f"{attacks}, beside the run of that attack. In the ledger, the verdicts on these "
+        " Dashed grey lines with hollow markers of the same shape are the numbers that the paper "
+        f"prints for {attacks}. In the ledger, the verdicts on these "
         f"{len(rows)} printed numbers are: "
         f"{verdicts_in_words(rows['verdict'])}."
     )
@@ -206,8 +206,8 @@ def _printed_in_words(panels: list[_Panel], study: Study) -> str:
     )
     if others:
         text += (
-            f" Pale dashes beside {names_of(study, 'models', others)}: printed of another network "
-            "or data set, so the difference says nothing about the paper."
+            f" Pale dashed lines beside {names_of(study, 'models', others)} are printed numbers of "
+            "another network or data set, so the difference says nothing about the paper."
         )
     return text
 
@@ -230,7 +230,7 @@ def _panels(spec: Spec, study: Study, inputs: AnalysisInputs) -> list[_Panel]:
                 printed = _printed(spec, study, inputs, (dataset, scheme), attack, rows)
                 panels.append(_Panel(dataset, scheme, attack, rows, printed))
     if not panels:
-        raise nothing_to_draw(spec, f"no outcomes of {spec['attacks']} at these radii")
+        raise nothing_to_draw(spec, f"there are no outcomes of {spec['attacks']} at these radii")
     return panels
 
 

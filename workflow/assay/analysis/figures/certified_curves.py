@@ -102,21 +102,21 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     text = (
         f"{names_of(study, 'models', models)} on {names_of(study, 'datasets', datasets)}. Dashed: "
         "the share of images whose certified L2 radius (equation 2.7) is at least the radius. "
-        f"Solid: the accuracy that {attack} leaves. "
+        f"Solid: the accuracy under {attack}. "
     )
     if all(curve.same for curve in curves):
-        text += "Both are of the same images. "
+        text += "Both lines are from the same images. "
     else:
         text += (
-            "They are of different numbers of images, so that a solid line may lie below its "
-            "dashed one by chance. "
+            "The lines are from different numbers of images, so a solid line may lie below its "
+            "dashed line by chance. "
         )
     text += (
-        "At radius 0 the dashed line is the share of images for which the certificate's own "
-        "search finds the true class closest; it may lie below the accuracy at radius 0, which "
-        "counts the model's predictions. The certificate holds only if that search found the "
-        "closest image of every other class, which no search can promise: where a solid line falls "
-        "below the dashed one of the same images, it did not."
+        "At radius 0, the dashed line is the share of images for which the search of the "
+        "certificate finds the true class to be closest. It may lie below the accuracy at radius "
+        "0, which counts the model's predictions. The certificate holds only if the search found "
+        "the closest image of every other class, and no search can guarantee this. Where a solid "
+        "line falls below the dashed line of the same images, the search did not find it."
     )
     run = inputs.accuracy[
         (inputs.accuracy["attack"] == spec["attack"]) & inputs.accuracy["model"].isin(models)
@@ -151,7 +151,9 @@ def _panels(
                 same = len(radii) == attacked["n"].max()
                 panels.setdefault(place, {})[model] = _Curve(radii, attacked, same)
     if not panels:
-        raise nothing_to_draw(spec, f"no certified radii of {spec['models']} beside an attack")
+        raise nothing_to_draw(
+            spec, f"there are no certified radii of {spec['models']} with outcomes of the attack"
+        )
     return panels
 
 
@@ -176,8 +178,8 @@ def _of_same_images(
 def alternative(spec: Spec, study: Study) -> str:
     return (
         f"Line charts of {names_of(study, 'models', spec['models'])}: the share of images with at "
-        "least a certified L2 radius, dashed, below the accuracy that "
-        f"{attack_title(study, spec['attack'])} leaves at that radius."
+        "least a certified L2 radius (dashed) and the accuracy under "
+        f"{attack_title(study, spec['attack'])} at that radius (solid)."
     )
 
 

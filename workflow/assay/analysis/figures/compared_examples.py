@@ -82,16 +82,16 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         "and at the largest where none does."
     )
     text += (
-        " Under each image stand the prediction of that model, ✓ right, ✗ wrong, and the "
-        f"{grid.unit} length of the change. Misclassified: {counts}. An image that its model "
-        "misclassifies unperturbed is not changed. The images were chosen by class, not at random: "
-        "no rate can be read from them."
+        " Below each image are the prediction of that model (✓ right, ✗ wrong) and the "
+        f"{grid.unit} norm of the perturbation. Misclassified: {counts}. An image that its model "
+        "misclassifies unperturbed is not changed. The images were chosen by class, not at random, "
+        "so they do not show a misclassification rate."
     )
     missing = [name for name in spec["models"] if name not in grid.models]
     if missing:
         text += (
-            f" Not shown: {names_of(study, 'models', missing)}, of which no pictures of these "
-            "images are stored."
+            f" Not shown: {names_of(study, 'models', missing)} (no pictures of these images are "
+            "stored)."
         )
     return Caption(text + left_out_in_words(spec), image_counts(columns), [dataset], grid.models)
 
@@ -102,7 +102,7 @@ class _Grid:
     def __init__(self, spec: Spec, study: Study, inputs: AnalysisInputs):
         found = _most_models(spec, inputs)
         if not found:
-            raise nothing_to_draw(spec, f"no stored examples of {spec['attack']}")
+            raise nothing_to_draw(spec, f"there are no stored examples of {spec['attack']}")
         self.models, attack = list(found), spec["attack"]
         key, first = next(iter(found.values()))
         self.place = key[:2]
@@ -111,7 +111,7 @@ class _Grid:
         )
         seen = np.flatnonzero(np.isin(first["samples"], list(common)))
         if not len(seen):
-            raise nothing_to_draw(spec, f"no image that {attack} was run on against all models")
+            raise nothing_to_draw(spec, f"no image was attacked by {attack} on all models")
         chosen = seen[one_of_each(first["labels"][seen], spec.get("rows", 6))]
         samples, self.labels = first["samples"][chosen], first["labels"][chosen]
         clean = first["clean/images"][chosen].astype(np.float32)
@@ -152,7 +152,7 @@ def alternative(spec: Spec, study: Study) -> str:
     return (
         f"Grid of images: unperturbed in the top row, below it after "
         f"{attack_title(study, spec['attack'])} against {names_of(study, 'models', spec['models'])}"
-        ", one row per model, with the prediction and the length of the change under each."
+        ", one row per model, with the prediction and the norm of the perturbation below each."
     )
 
 

@@ -98,8 +98,8 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         f"{radius_in_words(found, spec)}, in two dimensions by t-SNE. Points have the colour of "
         "their true class. Areas have the colour of the class that the network predicts for most "
         f"of the {NEIGHBOURS} nearest points. This shows the points, not the network's decision "
-        "boundary: t-SNE keeps neighbours, but neither distances nor directions, and is fitted "
-        f"for each network separately.{missing_in_words(found, spec, study, inputs)}",
+        "boundary. t-SNE preserves neighbours, but not distances or directions. It is fitted for "
+        f"each network separately.{missing_in_words(found, spec, study, inputs)}",
         f"n = {count} images; 1 split",
         [dataset],
         models,

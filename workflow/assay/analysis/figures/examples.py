@@ -61,10 +61,10 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         f"({title_of(study, 'datasets', grid.key[0])}, split {grid.key[1]}), under "
         f"{attack_title(study, spec['attack'])} against {title_of(study, 'models', grid.key[2])}. "
         f"The {radius_label(inputs, spec['attack'])} grows from left to right. The true class "
-        "stands at the left, the prediction under each image: ✓ right, ✗ wrong. At the largest "
+        "is at the left. The prediction is below each image (✓ right, ✗ wrong). At the largest "
         f"radius, ε = {radius_text(grid.epsilons[-1])}, the model misclassifies "
         f"{wrong[:, -1].sum()} of these {len(wrong)} images. They were chosen by class, not at "
-        "random: no rate can be read from them.",
+        "random, so they do not show a misclassification rate.",
         image_counts(len(grid.labels)),
         [grid.key[0]],
         [grid.key[2]],
@@ -107,7 +107,7 @@ def alternative(spec: Spec, study: Study) -> str:
     return (
         f"Grid of images under {attack_title(study, spec['attack'])} against "
         f"{title_of(study, 'models', spec['model'])}: one row per image, the radius grows from "
-        "left to right, and the prediction stands under each image."
+        "left to right, and the prediction is below each image."
     )
 
 

@@ -67,8 +67,8 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         f"First two principal components of the {features.shape[1]}-dimensional latent features "
         f"of {title_of(study, 'models', spec['model'])} on {len(labels):,} test images of "
         f"{title_of(study, 'datasets', key[0])}, split {key[1]}{sample}. Components are fitted to "
-        "these images. Distance in two components is not distance in the latent space: "
-        "overlapping classes may still be separable.",
+        "these images. Distances in two components are not distances in the latent space: classes "
+        "that overlap here may still be separable.",
         f"n = {len(labels):,} test images; 1 split",
         [key[0]],
         [key[2]],
@@ -78,7 +78,7 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
 def _features(spec: Spec, inputs: AnalysisInputs) -> tuple[tuple, np.ndarray, np.ndarray]:
     keys = sorted(key for key in inputs.features if key[2] == spec["model"])
     if not keys:
-        raise nothing_to_draw(spec, f"no latent features of {spec['model']}")
+        raise nothing_to_draw(spec, f"there are no latent features of {spec['model']}")
     with np.load(inputs.features[keys[0]]) as stored:
         return keys[0], stored["features"].astype(np.float64), stored["labels"]
 

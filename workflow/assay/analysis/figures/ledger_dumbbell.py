@@ -122,30 +122,30 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     printed, rows = _accuracies(inputs.ledger), _drawn(inputs.ledger)
     measured = len(_measured(inputs.ledger))
     text = (
-        "Each printed accuracy (hollow) joined to that of this run (filled) with its 95 % Wilson "
-        "interval. Green circle: reproduced. Orange diamond: differs. The number at the right is "
-        f"this run minus print. {len(rows)} printed accuracies are drawn: "
+        "A line joins each printed accuracy (hollow) to that of this run (filled, with its 95 % "
+        "Wilson interval). Green circle: reproduced. Orange diamond: differs. The number at the "
+        f"right is this run minus the printed value. {len(rows)} printed accuracies are drawn: "
         f"{verdicts_in_words(rows['verdict'])}."
     )
     if not rows["verdict"].isin(COMPARED).all():
         text += (
-            " Pale squares are not comparable: the ledger says why, and their distance from the "
-            "print says nothing about the paper."
+            " Pale squares are not comparable. The ledger gives the reason. Their distance from "
+            "the printed value says nothing about the paper."
         )
     if measured > len(rows):
         text += (
             f" {measured - len(rows)} more that are not comparable do not fit into "
-            f"{TALLEST:g} inches; they stand in the ledger."
+            f"{TALLEST:g} inches; the ledger lists them."
             if rows["verdict"].isin(COMPARED).sum() == printed["verdict"].isin(COMPARED).sum()
-            else f" {measured - len(rows)} more do not fit into {TALLEST:g} inches; they stand in "
-            "the ledger."
+            else f" {measured - len(rows)} more do not fit into {TALLEST:g} inches; the ledger "
+            "lists them."
         )
     others = len(inputs.ledger) - len(printed)
     text += (
         f" Not drawn: {len(printed) - measured or 'no'} printed accuracies without a number of "
         f"this run, and {others or 'no'} printed values of other kinds (counts, settings, training "
         "curves)."
-        " The rule in the configuration decides what is reproduced, not this picture."
+        " The rule in the configuration decides which values are reproduced."
     )
     n = rows["n"].dropna().astype(int)
     return Caption(text, f"n = {span(n)} test images" if len(n) else "n as in the ledger")

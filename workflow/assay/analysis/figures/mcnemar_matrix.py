@@ -114,19 +114,19 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         f"Each pair of models on the same images of {names_of(study, 'datasets', datasets)}: the "
         "accuracy of the first model (row) minus that of the second (column), in points. Bold, "
         f"coloured and with {MARK}: significant at 5 % in McNemar's exact test{corrected} "
-        f"({int(table['significant'].astype(bool).sum())} of {len(table)} pairs); green where the "
-        "first model is better, orange where the second is. A white cell does not show that two "
-        "models are equal: with so few images only large differences are found."
+        f"({int(table['significant'].astype(bool).sum())} of {len(table)} pairs). Green: the first "
+        "model is better. Orange: the second is better. A white cell does not show that two models "
+        "are equal: with so few images, the test detects only large differences."
     )
     if not set(table["family"]) <= set(FAMILIES):
         text += (
-            " Grey numbers are of no family of tests: the attack is kept for the record, or all "
-            "models are equally right."
+            " Grey numbers are in no family of tests: the attack is one as published or a control, "
+            "or the models are right on all images or on none."
         )
     if others:
         text += (
-            f" {plural(others, 'more panel')} would not fit into {TALLEST:g} inches: the table of "
-            "McNemar's tests has them."
+            f" {plural(others, 'more panel')} would not fit into {TALLEST:g} inches. The table of "
+            "McNemar's tests has these results."
         )
     splits = list(dict.fromkeys(table["split"]))
     where = "pooled over splits" if splits == ["pooled"] else f"split {listed(splits)}"

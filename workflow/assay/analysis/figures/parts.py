@@ -82,7 +82,7 @@ def nothing_to_draw(spec: Spec, what: str) -> ConfigError:
     return ConfigError(
         what,
         where=f"figure '{spec.get('title', spec.get('kind'))}' of the study",
-        remedy="name something that the study's grid runs",
+        remedy="name data sets, models and attacks that the study's grid runs",
     )
 
 
@@ -225,15 +225,15 @@ def other_splits_in_words(
     if not others:
         return ""
     return (
-        f" Split: {listed([scheme_title(study, name) for name in drawn])}. Also run, and not "
-        f"drawn: {listed([scheme_title(study, name) for name in others])}."
+        f" Split: {listed([scheme_title(study, name) for name in drawn])}. Also run, but not "
+        f"shown: {listed([scheme_title(study, name) for name in others])}."
     )
 
 
 def left_out_in_words(spec: Spec) -> str:
     """A sentence on the models of the entry that the scale leaves out; empty if there are none."""
     titles = spec.get("left_out", ())
-    return f" Left out at this scale: {listed(titles)}." if titles else ""
+    return f" Excluded at this scale: {listed(titles)}." if titles else ""
 
 
 def short_name(name: str, width: int = 9) -> str:
@@ -276,7 +276,7 @@ def undrawn_in_words(run: Iterable[float], drawn: Iterable[float]) -> str:
     rest = run[(run > 0) & ~among(run, drawn)]
     if not len(rest):
         return ""
-    return f" Also run, and not drawn: ε = {listed([radius_text(e) for e in rest])}."
+    return f" Also run, but not shown: ε = {listed([radius_text(e) for e in rest])}."
 
 
 # --- images -----------------------------------------------------------------------------------

@@ -82,14 +82,14 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     return Caption(
         f"{images_in_words(grid.labels, len(grid.classes))} "
         f"({title_of(study, 'datasets', grid.key[0])}, split {grid.key[1]}), each unperturbed "
-        f"(upper row) and after {attack_title(study, spec['attack'])} at {at} (lower row), and "
-        f"what {title_of(study, 'models', grid.key[2])} makes of them. Columns: the best "
-        "reconstruction that each class's generator found, and below it the log-likelihood, minus "
-        "the squared error minus the prior's share; the frame marks the largest. Under the image "
-        "stands the prediction by majority vote, ✓ right, ✗ wrong. After the attack "
-        f"{wrong} of the {len(grid.labels)} images are misclassified. The reconstructions come "
-        "from one more search, which for a randomised model may end elsewhere. The images were "
-        "chosen by class, not at random.",
+        f"(upper row) and after {attack_title(study, spec['attack'])} at {at} (lower row), with "
+        f"reconstructions by {title_of(study, 'models', grid.key[2])}. Columns: the best "
+        "reconstruction by the generator of each class, and below it the log-likelihood (minus the "
+        "squared error minus the prior term). The frame marks the largest. The prediction by "
+        "majority vote is below the image (✓ right, ✗ wrong). After the attack, "
+        f"{wrong} of the {len(grid.labels)} images are misclassified. The reconstructions are from "
+        "a separate search, which may have another result if the model is randomised. The images "
+        "were chosen by class, not at random.",
         image_counts(len(grid.labels)),
         [grid.key[0]],
         [grid.key[2]],
@@ -119,14 +119,16 @@ def _explained(spec: Spec, inputs: AnalysisInputs) -> tuple[tuple, dict[str, np.
             with np.load(inputs.explained[key]) as stored:
                 if f"{spec['attack']}/images" in stored:
                     return key, dict(stored)
-    raise nothing_to_draw(spec, f"no reconstructions of {spec['model']} under {spec['attack']}")
+    raise nothing_to_draw(
+        spec, f"there are no reconstructions of {spec['model']} under {spec['attack']}"
+    )
 
 
 def alternative(spec: Spec, study: Study) -> str:
     return (
         "Grid of images before and after "
-        f"{attack_title(study, spec['attack'])}, each beside the reconstructions that "
-        f"{title_of(study, 'models', spec['model'])} makes of it, one column per class."
+        f"{attack_title(study, spec['attack'])}, each beside its reconstructions by "
+        f"{title_of(study, 'models', spec['model'])}, one column per class."
     )
 
 

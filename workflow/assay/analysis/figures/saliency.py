@@ -96,12 +96,13 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         f"{images_in_words(labels[:count], len(classes))} "
         f"({title_of(study, 'datasets', dataset)}, split {split}), unperturbed and after "
         f"{title_of(study, 'attacks', study['saliency']['attack'])} at "
-        f"{radius_in_words(found, spec)}, and what each pixel contributes to the prediction of "
-        f"{names_of(study, 'models', models)}: the magnitude of its contribution to the logit of "
-        "the predicted class, smoothed, each map scaled by its own maximum. After an attack the "
-        "predicted class may be the wrong one. Under each image stands the prediction, ✓ right, ✗ "
-        "wrong; at the left the true class. Illustrations: a map that looks sensible proves "
-        f"nothing.{missing_in_words(found, spec, study, inputs)}",
+        f"{radius_in_words(found, spec)}, with saliency maps of "
+        f"{names_of(study, 'models', models)}. A map shows the magnitude of each pixel's "
+        "contribution to the logit of the predicted class, smoothed and scaled by the maximum of "
+        "the map. After an attack, the predicted class may be wrong. The prediction is below each "
+        "image (✓ right, ✗ wrong), the true class is at the left. The maps are illustrations: a "
+        "plausible map is no evidence that the network uses these pixels correctly."
+        f"{missing_in_words(found, spec, study, inputs)}",
         image_counts(count),
         [dataset],
         models,
@@ -110,8 +111,8 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
 
 def alternative(spec: Spec, study: Study) -> str:
     return (
-        "Grid of images, unperturbed and attacked, each beside two heat maps of the pixels that "
-        f"decide the prediction, for {names_of(study, 'models', spec['models'])}."
+        "Grid of images, unperturbed and attacked, each beside two heat maps of the pixels' "
+        f"contributions to the prediction, for {names_of(study, 'models', spec['models'])}."
     )
 
 

@@ -51,7 +51,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
         for part in _history_parts(histories)
     ]
     if not panels:
-        raise nothing_to_draw(spec, f"no training history of {spec['models']}")
+        raise nothing_to_draw(spec, f"there is no training history of {spec['models']}")
     reported = _reported_curves(spec, study, inputs)
     where = places_in_words({(dataset, scheme) for dataset, scheme, _ in trainings}, study)
     columns = min(3, len(panels))
@@ -120,7 +120,7 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     printed = {model for model, _ in _reported_curves(spec, study, inputs)}
     if any(name in printed and compared(study, scheme) for _, scheme, name in trainings):
         batch = _batch_of(in_file(inputs.reported, spec))
-        text += " Grey dots: the paper's own curve, digitised"
+        text += " Grey dots: the digitised curve of the paper"
         text += f", its sums over a batch divided by {batch}." if batch > 1 else "."
     facts = [f for (_, _, name), f in inputs.facts.items() if name in models]
     sizes = [
