@@ -30,8 +30,8 @@ from assay.models.latent import (
     sample,
 )
 
-# Codes that a CPU decodes at once: their feature maps stay in its cache. Of six hundred, each takes a
-# tenth longer.
+# Codes that a CPU decodes at once: their feature maps stay in its cache. Of six hundred, each takes
+# a tenth longer.
 CODES_AT_ONCE = 100
 
 
