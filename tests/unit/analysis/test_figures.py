@@ -166,7 +166,7 @@ def test_printed_curves_stand_beside_the_run_of_the_same_attack_alone(study, inp
     for axes in draw_figure(study["figures"]["curves_pgd"], study, inputs).axes:
         assert not dashed(axes)
     text = caption(study["figures"]["figure7"], study, inputs)
-    assert "the paper prints for FGSM (as published), beside the run of that attack" in text
+    assert "the paper prints for FGSM (as published). In the ledger, the verdicts" in text
     assert "prints no number for FGSM." in text
 
 
@@ -192,7 +192,7 @@ def test_a_printed_curve_of_a_substitute_is_pale_and_declared(study, inputs):
     assert "as printed, of another network or data set" in legend
     text = caption(spec, replaced, inputs)
     assert "ResNet18 (text) substitutes for ResNet18." in text
-    assert "beside ResNet18 (text): printed of another network or data set" in text
+    assert "beside ResNet18 (text) are printed numbers of another network or data set" in text
     assert "another network" not in caption(spec, study, inputs)
 
 
@@ -579,7 +579,7 @@ def test_certified_radii_are_those_of_the_images_that_the_attack_saw(study, inpu
     before, after = (dashed(draw_figure(spec, study, run).axes[0])[0] for run in (inputs, one))
     assert list(before.get_ydata()) == list(after.get_ydata())
     text = caption(spec, study, one)
-    assert "Both are of the same images." in text
+    assert "Both lines are from the same images." in text
     assert "n = 24 certified images, n = 24 test images" in text
 
 
@@ -639,9 +639,9 @@ def test_maps_are_of_the_split_on_which_most_models_have_some(study, inputs, nam
     # Among equals the study's own scheme comes first, whatever the alphabet says.
     files = mapped_at(inputs, {"a_0": MODELS, "kfold_0": MODELS})
     one = changed(inputs, saliency=files)
-    assert "split a_0" in caption(spec, study, one)
-    wanted = {**study, "reported": {**study["reported"], "splits": "kfold"}}
-    assert "split kfold_0" in caption(spec, wanted, one)
+    for scheme in ("a", "kfold"):
+        wanted = {**study, "reported": {**study["reported"], "splits": scheme}}
+        assert f"split {scheme}_0" in caption(spec, wanted, one)
 
 
 @pytest.mark.parametrize("name", ["looked_at", "regions"])
@@ -667,7 +667,7 @@ def test_maps_are_shown_at_the_entry_s_radius(study, inputs):
         at = {**spec, "epsilon": epsilon}
         figure = draw_figure(at, study, inputs)
         assert f"attacked, ε = {epsilon:g}" in texts_of(figure)
-        assert f"at ε = {epsilon:g}, and" in caption(at, study, inputs)
+        assert f"at ε = {epsilon:g}, with" in caption(at, study, inputs)
         stored = np.load(inputs.saliency[factory.DATASET, "kfold_0", MODELS[0]])
         shown = [image.get_array() for image in figure.axes[0].images]
         assert any(np.allclose(image, stored["images"][version, 0, 0]) for image in shown)

@@ -362,6 +362,13 @@ def test_sizes_stand_beside_their_rank_and_the_trend_says_how_sure_it_is(inputs)
     assert by["parameters", "pgd_linf"] == 0, "equal sizes have no order"
 
 
+def test_accuracies_of_leaked_images_are_proportions_however_their_weights_are_rounded(inputs):
+    tidy = build_table("leaked", SPECS["leaked"], inputs.study, inputs).tidy
+    accuracies = tidy[["accuracy_leaked", "accuracy_unleaked"]].to_numpy()
+    assert accuracies.max() == 1
+    assert np.isfinite(tidy[["low", "high", "p"]].to_numpy()).all()
+
+
 def test_the_pointing_game_counts_images_with_a_lesion(inputs):
     tidy = build_table("pointing", SPECS["pointing"], inputs.study, inputs).tidy
     assert set(tidy.n) == {30}

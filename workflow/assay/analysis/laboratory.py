@@ -189,7 +189,8 @@ def _compared(table: pd.DataFrame, reading: str) -> dict[str, float] | None:
     share = weight[stratum] / counts[side, stratum]  # of each image in its side's accuracy
     right = table.right.to_numpy(float)
     means = _means(right, stratum, side, counts)
-    accuracy = [float((share * right)[side == k].sum()) for k in (0, 1)]
+    # Rounded weights may sum to more than 1, and an interval exists for proportions only.
+    accuracy = [min(float((share * right)[side == k].sum()), 1.0) for k in (0, 1)]
     worth = [1 / float((share[side == k] ** 2).sum()) for k in (0, 1)]
     sign = np.where(leaked, 1.0, -1.0)
     residual = sign * share * (right - means[side, stratum])
