@@ -704,7 +704,7 @@ def test_a_table_with_an_attacked_accuracy_above_the_clean_one_of_other_images_i
             ("resnet8", "", "worst case linf", "linf", 0.01, 600, 0.9, 0.953),
             "under one of these attacks",
         ),
-        (("resnet8", "strong", "all strong", "linf", 0.004, 600, 0.81, 0.953), "one of its"),
+        (("resnet8", "strong", "all strong", "linf", 0.004, 600, 0.81, 0.953), "under one of"),
         (GOOD[1], "appears twice"),
         (("cbr", "strong", "pgd", "linf", 0.004, 150, 0.7, 0.943), "tested on 150 images"),
     ],

@@ -166,7 +166,7 @@ def test_printed_curves_stand_beside_the_run_of_the_same_attack_alone(study, inp
     for axes in draw_figure(study["figures"]["curves_pgd"], study, inputs).axes:
         assert not dashed(axes)
     text = caption(study["figures"]["figure7"], study, inputs)
-    assert "the paper prints for FGSM (as published), beside the run of that attack" in text
+    assert "the paper prints for FGSM (as published). In the ledger" in text
     assert "prints no number for FGSM." in text
 
 
@@ -192,7 +192,7 @@ def test_a_printed_curve_of_a_substitute_is_pale_and_declared(study, inputs):
     assert "as printed, of another network or data set" in legend
     text = caption(spec, replaced, inputs)
     assert "ResNet18 (text) substitutes for ResNet18." in text
-    assert "beside ResNet18 (text): printed of another network or data set" in text
+    assert "beside ResNet18 (text) are printed numbers of another network or data set" in text
     assert "another network" not in caption(spec, study, inputs)
 
 
