@@ -406,7 +406,7 @@ def test_the_start_of_a_training_is_trained_although_no_grid_names_it():
     ("starts", "message"),
     [
         ({"cnn": "cnn_adv_linf"}, "cnn starts from cnn_adv_linf starts from cnn"),
-        ({"cnn_adv_l2": "eabs"}, "'eabs' is another network .*of the same implementation"),
+        ({"cnn_adv_l2": "eabs"}, "'eabs' has another implementation .*of the same implementation"),
         ({"cnn_adv_l2": "cn"}, r"starts_from: there is no model 'cn'; did you mean 'cnn'"),
     ],
 )
