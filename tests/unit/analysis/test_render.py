@@ -152,7 +152,7 @@ def test_rows_of_earlier_code_are_marked_one_by_one(kept, tmp_path, monkeypatch)
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ("none", "no study is kept there"),
+        ("none", "no kept study found"),
         ("lost", "records.json: the file is missing"),
         ("torn", "outcomes.parquet: cannot be read"),
         ("study", "there is no study 'milner2024'"),
