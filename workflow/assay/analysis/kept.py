@@ -18,7 +18,6 @@ from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-import pandas as pd
 
 from assay.analysis import thumbnails
 from assay.foundation.errors import AssayError
@@ -265,11 +264,11 @@ def _measurements(manifest: Tree, study: Tree) -> dict[str, np.ndarray]:
             if not path or not Path(path).is_file():
                 continue
             if path.endswith(".parquet"):
-                table = pd.read_parquet(path)
-                shown = {name: table[name].to_numpy() for name in table}
-            else:
-                with np.load(path) as stored:
-                    shown = thumbnails.shown(kind, item, stored, study)
+                # Columns may have gaps, which arrays have not.
+                found[f"{path}:bytes"] = np.frombuffer(Path(path).read_bytes(), np.uint8)
+                continue
+            with np.load(path) as stored:
+                shown = thumbnails.shown(kind, item, stored, study)
             found |= {f"{path}:{name}": array for name, array in thumbnails.packed(shown).items()}
     return found
 
@@ -299,11 +298,10 @@ class _Unpacked:
             else:
                 names = self._members[wanted]
                 packed = {name: self._arrays[f"{wanted}:{name}"] for name in names}
-                arrays = thumbnails.unpacked(packed)
                 if wanted.endswith(".parquet"):
-                    pd.DataFrame(arrays).to_parquet(target)
+                    target.write_bytes(packed["bytes"].tobytes())
                 else:
-                    np.savez(target, **arrays)
+                    np.savez(target, **thumbnails.unpacked(packed))
             self._paths[wanted] = str(target)
         return self._paths[wanted]
 

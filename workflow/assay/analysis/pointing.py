@@ -104,13 +104,15 @@ def _measured(
             if "lesion_share" not in stored:
                 continue
             known = ~np.isnan(stored["lesion_share"])
-            wrong = stored["predictions"][:, known] != stored["labels"][known]
+            # Maps are made of the first images alone, predictions of all.
+            first = np.flatnonzero(known)
+            wrong = stored["predictions"][:, first] != stored["labels"][first]
             for version, epsilon in enumerate(stored["epsilons"]):
                 for method in METHODS:
                     hit = stored[f"pointing/{method}"][version, known]
                     place = (dataset, split.rpartition("_")[0], float(epsilon), method)
                     hits[(*place, model)] = pd.Series(
-                        hit.astype(bool), index=stored["samples"][known]
+                        hit.astype(bool), index=stored["samples"][first]
                     )
                     rows.append(
                         {
