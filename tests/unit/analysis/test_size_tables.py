@@ -240,7 +240,7 @@ def test_every_cell_of_the_laboratory_says_its_images_and_splits(laboratory):
     assert table.display["By image"].str.endswith("(n = 120, 3 splits)").all()
     assert table.display["Patients together"].str.endswith("(n = 40, 1 split)").all()
     assert "10 random splits" not in table.caption
-    assert "a single split: Newcombe's interval" in table.caption
+    assert "If a scheme has a single split, the interval is Newcombe's" in table.caption
     assert re.search(r"Of 4 tests of a difference between schemes, 0 show that", table.caption)
 
 
@@ -265,7 +265,7 @@ def test_the_table_of_leaked_images_counts_what_it_shows(laboratory):
     }}  # fmt: skip
     table = build_table("leaked", LAB, study, laboratory)
     assert "patients by number alone" in set(table.display["Shared with training"])
-    assert "Patients by number alone: the coarser reading" in table.caption
+    assert "Patients by number alone: a coarser identification" in table.caption
 
 
 def test_a_measure_of_the_safe_reading_has_its_own_row_and_title(inputs):
@@ -277,7 +277,7 @@ def test_a_measure_of_the_safe_reading_has_its_own_row_and_title(inputs):
     table = build_table("leakage", {}, study, doctored)
     assert table.display["What"].iloc[-1] == "patients by number alone"
     assert set(table.display["What"]) >= {"images", "identical pixels", "patients"}
-    assert "the coarser reading" in table.caption
+    assert "a coarser identification" in table.caption
 
 
 def test_pointing_is_compared_on_the_same_images_with_interval_and_test(inputs):
@@ -304,7 +304,5 @@ def test_pointing_is_compared_on_the_same_images_with_interval_and_test(inputs):
 def test_pointing_says_that_a_map_explains_the_decided_class(inputs):
     table = build_table("pointing", {"models": NAMES}, inputs.study, inputs)
     tidy = table.tidy[table.tidy.epsilon > 0].drop_duplicates(["model", "epsilon"])
-    assert (
-        f"that is a wrong class for {tidy.wrong.sum()} of {tidy.n.sum()} decisions" in table.caption
-    )
+    assert f"is a wrong class in {tidy.wrong.sum()} of {tidy.n.sum()} predictions" in table.caption
     assert "A map explains the predicted class" in table.caption
