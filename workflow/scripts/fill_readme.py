@@ -30,7 +30,7 @@ def headline(folder: Path, figure: str, study: dict) -> str:
         study: the study, as :func:`study_of` gives it.
     """
     from assay.analysis.page_study import StudyFiles
-    from assay.analysis.page_words import brief, facts, short_name
+    from assay.analysis.page_words import brief, earlier_code, facts, short_name
 
     files = StudyFiles(study, folder.parent)
     place = f"report/{folder.parent.name}/{folder.name}"
@@ -40,7 +40,8 @@ def headline(folder: Path, figure: str, study: dict) -> str:
     table = (folder / "headline.md").read_text(encoding="utf-8").strip()
     caption = (folder / "figures" / f"{figure}.txt").read_text(encoding="utf-8").strip()
     title = study["figures"][figure]["title"]
-    said = []
+    # In the README's table no row can be marked by itself: one sentence says it of all.
+    said = [f"{sentence.partition('; ')[0]}.\n" for sentence in earlier_code(files)]
     for heading, sentences in brief(files):
         said += [f"**{heading}**\n"] if heading else []
         said += [f"- {sentence}" for sentence in sentences]

@@ -45,7 +45,7 @@ def banner(name: str, studies: Iterable[StudyFiles]) -> dict[str, Any]:
         "description": facts.get("description", ""),
         "warning": SUBSTITUTES,
         "substitutes": list(dict.fromkeys(line for study in trees for line in substitutes(study))),
-        "earlier": [line for files in studies for line in _earlier(files)],
+        "earlier": [line for files in studies for line in earlier_code(files)],
     }
 
 
@@ -59,7 +59,7 @@ def substitutes(study: Tree) -> list[str]:
     ]
 
 
-def _earlier(files: StudyFiles) -> list[str]:
+def earlier_code(files: StudyFiles) -> list[str]:
     earlier, total = files.earlier()
     if not earlier:
         return []
