@@ -124,7 +124,7 @@ def test_a_table_that_knows_no_clean_accuracy_gives_curves_without_a_start(study
     one = changed(inputs, accuracy=inputs.accuracy.drop(columns="clean"))
     line = solid(draw_figure(study["figures"]["figure7"], study, one).axes[0])[0]
     assert line.get_xdata()[0] > 0
-    assert "At ε = 0" not in caption(study["figures"]["figure7"], study, one)
+    assert "The value at ε = 0" not in caption(study["figures"]["figure7"], study, one)
 
 
 def test_the_caption_says_n_of_each_attack_where_they_differ(study, inputs):
