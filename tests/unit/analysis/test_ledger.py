@@ -349,7 +349,7 @@ def test_numbers_of_several_split_schemes_are_compared_with_the_one_that_the_stu
     silent = {**study(), "reported": words}
     got = judge(both, silent)
     assert got.verdict == "not comparable"
-    assert "run with kfold and kfold_patient, of which reported.splits" in got.reason
+    assert "run with several split schemes (kfold and kfold_patient)" in got.reason
     first, second = (
         {**study(), "reported": {**study()["reported"], "splits": scheme}}
         for scheme in ("kfold", "kfold_patient")
@@ -475,7 +475,7 @@ def test_distances_stand_beside_the_print_but_are_not_judged():
     )
     row = ledger(printed_row, cell(0, 0, 0), thesis_study(), distances=distances).iloc[0]
     assert (row.verdict, row.reproduced, row.n) == ("not comparable", 1.7, 200)
-    assert "closest broken image of ddn" in row.reason
+    assert "closest misclassified image under ddn" in row.reason
     row = ledger(printed_row, cell(0, 0, 0), thesis_study()).iloc[0]
     assert row.verdict == "not run"
 

@@ -240,7 +240,7 @@ def test_every_cell_of_the_laboratory_says_its_images_and_splits(laboratory):
     assert table.display["By image"].str.endswith("(n = 120, 3 splits)").all()
     assert table.display["Patients together"].str.endswith("(n = 40, 1 split)").all()
     assert "10 random splits" not in table.caption
-    assert "If a scheme has a single split, the interval is Newcombe's" in table.caption
+    assert "has a single split, the interval is Newcombe's" in table.caption
     assert re.search(r"Of 4 tests of a difference between schemes, 0 show that", table.caption)
 
 
@@ -304,5 +304,7 @@ def test_pointing_is_compared_on_the_same_images_with_interval_and_test(inputs):
 def test_pointing_says_that_a_map_explains_the_decided_class(inputs):
     table = build_table("pointing", {"models": NAMES}, inputs.study, inputs)
     tidy = table.tidy[table.tidy.epsilon > 0].drop_duplicates(["model", "epsilon"])
-    assert f"is a wrong class in {tidy.wrong.sum()} of {tidy.n.sum()} predictions" in table.caption
+    assert (
+        f"it is a wrong class in {tidy.wrong.sum()} of {tidy.n.sum()} predictions" in table.caption
+    )
     assert "A map explains the predicted class" in table.caption
