@@ -496,13 +496,13 @@ def test_a_model_that_is_left_out_takes_its_columns_and_pictures_along():
 def test_a_part_of_the_grid_that_is_left_out_leaves_the_rest_of_its_block():
     configuration = thesis("workstation")
     whole = make_plan(configuration).studies["ju2021_eabs"].cells
-    part = {"datasets": ["mnist"], "models": ["eabs", "abs"], "suites": ["adaptive_l2"]}
+    part = {"datasets": ["mnist"], "models": ["eabs", "abs"], "suites": ["thesis_l2"]}
     configuration.scale["leave_out"]["parts"] = [part]
     study = make_plan(configuration).studies["ju2021_eabs"]
     gone = [
         cell
         for cell in whole
-        if cell.dataset == "mnist" and cell.model in part["models"] and cell.suite == "adaptive_l2"
+        if cell.dataset == "mnist" and cell.model in part["models"] and cell.suite == "thesis_l2"
     ]
     assert len(gone) == 2
     assert set(study.cells) == set(whole) - set(gone)

@@ -48,6 +48,12 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
         part: {name: rest for name, spec in study[part].items() if (rest := _rest(spec, lost))}
         for part in ("tables", "figures")
     }
+    unseen = _pairs(study["grid"], suites) - _pairs(grid, suites)
+    shown["figures"] = {
+        name: rest
+        for name, spec in shown["figures"].items()
+        if (rest := _without_unseen(spec, unseen))
+    }
     models = configuration.catalogue["models"]
     for name, spec in shown["figures"].items():
         # A figure says whom it does not show.
@@ -100,6 +106,28 @@ def _without(block: Tree, part: Mapping[str, list[str]]) -> list[Tree]:
         if not block[kind]:
             break
     return rest
+
+
+def _pairs(grid: Iterable[Tree], suites: Mapping[str, Tree]) -> set[tuple[str, str]]:
+    """The models of a grid with the attacks that run on them."""
+    return {
+        (model, attack)
+        for block in grid
+        for model in block["models"]
+        for suite in block["suites"]
+        for attack in attacks_of(suite, suites)
+    }
+
+
+def _without_unseen(figure: Tree, unseen: set[tuple[str, str]]) -> Tree | None:
+    """A figure of one attack without the models that it does not run on; None if none is left."""
+    attack = figure.get("attack")
+    if (figure.get("model"), attack) in unseen:
+        return None
+    if attack is None or "models" not in figure:
+        return figure
+    models = [model for model in figure["models"] if (model, attack) not in unseen]
+    return {**figure, "models": models} if models else None
 
 
 def _named(grid: list[Tree], kind: str) -> set[str]:
