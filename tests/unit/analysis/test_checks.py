@@ -691,7 +691,10 @@ def test_a_table_with_an_attacked_accuracy_above_the_clean_one_of_other_images_i
     assert got.status.tolist() == ["fail"]
     assert got.norm.tolist() == ["linf"]
     assert got.figure.item() == pytest.approx(0.014)
-    words = "96.7 % under Square at ε = 0.004 stands above a clean accuracy of 95.3 % for ResNet-8"
+    words = (
+        "The accuracy of ResNet-8 under Square at ε = 0.004 is 96.7 %. "
+        "The clean accuracy shown with it is 95.3 %"
+    )
     assert got.sentence.item().startswith(words)
     assert lint_display(rows, says_n=True).status.tolist() == ["flag"]
 

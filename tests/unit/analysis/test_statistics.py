@@ -112,7 +112,7 @@ def test_models_are_paired_on_the_images_that_both_were_tested_on():
     test = mcnemar(pd.concat([rows({"a": long}), rows({"b": short})])).iloc[0]
     assert (test.n, test.both_right, test.only_a_right, test.only_b_right) == (9, 6, 3, 0)
     assert test.accuracy_a == 1.0
-    assert "3 images tested on one model only" in test.note
+    assert "3 images that were tested on one model only are excluded" in test.note
 
 
 def test_pairs_match_by_image_and_not_by_row_order():
@@ -150,7 +150,7 @@ def test_beside_every_nonsignificant_result_stands_what_would_have_been_found():
     weak = tests[~tests.significant & (tests.family != "")]
     assert len(weak)
     words = (
-        r"n\.s\.; at Holm's level of [\d.]+, a true difference of 0\.\d+ would be found with 80%"
+        r"n\.s\.; at Holm's level of [\d.]+, a true difference of 0\.\d+ would be detected with 80%"
     )
     assert weak.note.str.contains(words).all()
     assert (weak.minimum_detectable_difference > weak.difference.abs()).all()

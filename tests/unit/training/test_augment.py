@@ -162,7 +162,7 @@ def test_a_training_sees_the_augmentations_that_the_configuration_names(tmp_path
         ("[flip]", r"mine\.training\.augment\.0: 'flip' is not of type 'object'; expected: a name"),
         ("[{name: flop}]", r"augment\.0\.name: 'flop' is not allowed; did you mean 'flip'"),
         ("[{pixels: 2}]", r"augment\.0: the key 'name' is missing"),
-        ("[{name: shift}]", r"augment\.0: the key 'pixels' is missing; it says: how far"),
+        ("[{name: shift}]", r"augment\.0: the key 'pixels' is missing; it says: largest shift"),
         ("[{name: shift, pixel: 2}]", r"augment\.0: unknown key 'pixel'; did you mean 'pixels'"),
         ("[{name: flip, pixels: 2}]", r"augment\.0: 'pixels' is not allowed"),
     ],
