@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from assay.analysis.ledger import COLUMNS as LEDGER
 from assay.analysis.page import render_page
 from assay.foundation.files import write_json, write_text
 
@@ -37,7 +38,7 @@ def page(tmp_path_factory):
     keys = ["dataset", "scheme", "split", "attack", "epsilon"]
     frames = {
         "headline": [CELL],
-        "ledger": pd.DataFrame(columns=["verdict", "reason"]),
+        "ledger": pd.DataFrame(columns=list(LEDGER)),
         "checks": pd.DataFrame(columns=["dataset", "scheme", "model", "status"]),
         "statistics/accuracy": [CELL],
         "statistics/mcnemar": pd.DataFrame(columns=keys),
