@@ -167,14 +167,14 @@ def test_the_advice_to_take_the_smallest_stands_under_both_orders(inputs):
         "depth": {(DATASET, name): 1 + (name != others[0]) for name in NAMES},
     }
     table, row = chosen(inputs, sizes=sizes)
-    assert (row.smallest, row.smallest_advice) == (best, "the most robust")
+    assert (row.smallest, row.smallest_advice) == (best, "the highest")
     assert row.smallest_by_depth == others[0]
     assert row.smallest_by_depth_advice == "no significant difference"
     worse = inputs.mcnemar.assign(significant=inputs.mcnemar.attack == "pgd_linf")
     table, row = chosen(inputs, sizes=sizes, mcnemar=worse)
     assert row.smallest_by_depth_advice == "significantly less robust"
     shown = table.display.iloc[0]
-    assert shown["Smallest by parameters"].endswith(": the most robust")
+    assert shown["Smallest by parameters"].endswith(": the highest")
     assert shown["Smallest by depth"].endswith(": significantly less robust")
 
 
@@ -194,6 +194,25 @@ def test_of_equally_small_models_the_more_robust_one_is_named(inputs):
     sizes = {order: {(DATASET, name): 1 for name in NAMES} for order in ("parameters", "depth")}
     _, row = chosen(inputs, sizes=sizes)
     assert row.smallest == row.smallest_by_depth == row.most_robust
+
+
+def test_models_that_are_equally_robust_are_named_together(inputs):
+    rows = inputs.accuracy.assign(
+        pooled=inputs.accuracy.pooled.where(inputs.accuracy.attack == "clean", 0.5)
+    )
+    table, row = chosen(inputs, accuracy=rows)
+    assert {row.most_robust, *row.tied.split(", ")} == set(NAMES)
+    assert row.smallest_by_depth_advice == "the highest"
+    assert "tied with" in table.display["Most robust of them"].item()
+
+
+def test_choice_shows_the_clean_accuracy_of_the_attacked_images(inputs):
+    clean = inputs.accuracy.attack == "clean"
+    rows = inputs.accuracy.assign(clean=inputs.accuracy.clean.where(clean, 0.123))
+    table, row = chosen(inputs, accuracy=rows)
+    assert "(0.123, " in table.display["Most robust of them"].item()
+    assert "(0.123, " in table.display["Smallest by depth"].item()
+    assert row.most_robust_clean > 0.9
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ from assay.analysis.table_parts import (
 # Orders of size, and what readers see.
 ORDERS = {"parameters": "parameters", "depth": "depth"}
 BEST, WORSE, SIMILAR, NOT_COMPARED = (
-    "the most robust", "significantly less robust", "no significant difference", "not compared",
+    "the highest", "significantly less robust", "no significant difference", "not compared",
 )  # fmt: skip
 NONE_SOUND = "none: no sound evaluation"
 
@@ -38,9 +38,9 @@ NONE_SOUND = "none: no sound evaluation"
 def selection_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """Among the models that are not significantly worse unperturbed: most robust and smallest.
 
-    All models of the headline are candidates where the entry names none. A model is called the
-    most robust only if its evaluation is sound in the norm of the attack. The smallest is named by
-    each of :data:`ORDERS`, since networks that are small by one are not by the other.
+    All models of the headline are candidates where the entry names none. The most robust has the
+    highest accuracy of those whose evaluation is sound in the norm of the attack. The smallest is
+    named by each of :data:`ORDERS`, since networks that are small by one are not by the other.
     """
     wanted = spec.get("models") or study.get("headline", {}).get("models")
     models = models_of({"models": wanted} if wanted else {}, inputs)
@@ -68,10 +68,12 @@ def selection_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     display = _display(tidy, study, inputs) if rows else pd.DataFrame({"Attack": []})
     legend = (
         "Candidates are the models whose accuracy on unperturbed images is not significantly below "
-        "that of the best model. Brackets hold the accuracy on all unperturbed test images and the "
-        "accuracy under the attack. Only a model with a sound evaluation in the norm of the attack "
-        "is called the most robust. The text after the smallest model compares it with the most "
-        "robust one. Of equally small models, the table names the more robust one."
+        "that of the best model on all test images. Brackets hold the accuracy on the attacked "
+        "images without the attack and under it. The most robust model has the highest accuracy "
+        "under the attack among the models with a sound evaluation in its norm. The next column "
+        "lists the models that do not differ from it significantly. The text after the smallest "
+        "model compares it with the most robust one. Of equally small models, the table names the "
+        "more robust one."
     )
     seen = pd.concat(shown, ignore_index=True) if shown else tidy
     effort = effort_sentence(inputs.effort, seen, study) if shown else ""
@@ -91,6 +93,7 @@ def _row(
     there = [model for model in left if model in found.index]
     sound = [model for model in there if found.verdict[model] == "sound"]
     strongest = found.pooled[sound].idxmax() if sound else None
+    tied = [name for name in sound if found.pooled[name] == found.pooled[strongest]]
     tests = _at(inputs.mcnemar, place)
     worse = _beaten(strongest, tests, *cell, inputs) if strongest else set()
     compared = _partners(strongest, tests, *cell) if strongest else set()
@@ -102,7 +105,9 @@ def _row(
         "candidates": ", ".join(there),
         "not_sound": ", ".join(model for model in there if model not in sound),
         "most_robust": strongest,
+        "tied": ", ".join(name for name in tied if name != strongest),
         "most_robust_clean": clean.get(strongest, np.nan),
+        "most_robust_clean_same": found.clean.get(strongest, np.nan),
         "most_robust_accuracy": found.pooled.get(strongest, np.nan),
         "as_robust": ", ".join(
             model for model in sound if model != strongest and model in compared - worse
@@ -114,10 +119,11 @@ def _row(
         row |= {
             prefix: smallest,
             f"{prefix}_clean": clean.get(smallest, np.nan),
+            f"{prefix}_clean_same": found.clean.get(smallest, np.nan),
             f"{prefix}_accuracy": found.pooled.get(smallest, np.nan),
             f"{prefix}_advice": (
                 None if smallest is None or strongest is None
-                else BEST if smallest == strongest
+                else BEST if smallest in tied
                 else WORSE if smallest in worse
                 else SIMILAR if smallest in compared
                 else NOT_COMPARED
@@ -146,8 +152,13 @@ def _display(tidy: pd.DataFrame, study: Study, inputs: AnalysisInputs) -> pd.Dat
         return [
             (NONE_SOUND if prefix == "most_robust" else "–")
             if row[prefix] is None or pd.isna(row[prefix])
-            else f"{title_of(study, 'models', row[prefix])} ({row[f'{prefix}_clean']:.3f}, "
+            else f"{title_of(study, 'models', row[prefix])} ({row[f'{prefix}_clean_same']:.3f}, "
             f"{row[f'{prefix}_accuracy']:.3f})"
+            + (
+                f", tied with {titles(row['tied'])}"
+                if prefix == "most_robust" and row["tied"]
+                else ""
+            )
             + (f": {advice}" if (advice := row.get(f"{prefix}_advice")) else "")
             for row in tidy.to_dict("records")
         ]
