@@ -251,7 +251,7 @@ def test_a_clock_that_was_set_back_is_named_and_costs_at_most_work(finished):
 def test_a_gpu_that_is_not_there_is_told_at_the_start_of_a_job(finished):
     (finished.folder / OUTCOME).unlink()
     run = finished.snakemake("--config", "scale=smoke", "device=cuda:7", "--", OUTCOME, check=False)
-    complains(run, "error:", "device 'cuda:7' was promised but")
+    complains(run, "error:", "device 'cuda:7' was requested but")
 
 
 def test_a_second_run_in_the_same_folder_is_refused_and_the_first_ends_well(finished):

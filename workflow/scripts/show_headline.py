@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-STUDIES = Path(__file__).resolve().parents[2] / "config/studies"
+CONFIG = Path(__file__).resolve().parents[2] / "config"
 
 
 def main(folder: Path) -> str:
@@ -21,15 +21,24 @@ def main(folder: Path) -> str:
 
     from assay.analysis.page import headline_text
 
+    def read(path: Path) -> dict:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+    titles = {
+        kind: {
+            name: entry["title"] for name, entry in read(CONFIG / f"catalogue/{kind}.yaml").items()
+        }
+        for kind in ("datasets", "splits", "models")
+    }
     lines = []
     for headline in sorted(folder.glob("*/headline.csv")):
         name = headline.parent.name
-        study = STUDIES / f"{name}.yaml"
+        study = CONFIG / f"studies/{name}.yaml"
         if study.is_file():
-            name = f"{yaml.safe_load(study.read_text(encoding='utf-8'))['title']}: {name}"
+            name = f"{read(study)['title']}: {name}"
         lines += [
             f"{name} (scale {folder.name})",
-            headline_text(pd.read_csv(headline)),
+            headline_text(pd.read_csv(headline), {"titles": titles}),
             "",
         ]
     lines += [f"report            {(folder / 'index.html').resolve().as_uri()}"]

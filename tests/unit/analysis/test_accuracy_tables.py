@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from factory import outcomes, study
 
+from assay.analysis import table_cells
 from assay.analysis.accuracy import accuracy, several_members, strongest, worst_case
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import keyed
@@ -112,6 +113,22 @@ def test_no_attacked_accuracy_stands_beside_a_clean_accuracy_of_other_images(inp
         assert column[3] <= column[2]
         assert column[5] <= column[4]
     assert not shown.bold.iloc[[2, 4]].any(axis=None), "a repeated accuracy is not marked again"
+
+
+@pytest.mark.parametrize("kind", ["accuracy", "headline"])
+def test_a_table_that_misleads_says_so_in_its_caption(inputs, kind, monkeypatch):
+    spec = {"cells": CELLS, "models": MODELS}
+    assert "Caution" not in build_table(kind, spec, inputs.study, inputs).caption
+
+    def one_for_all(rows, cells):
+        (every,) = image_sets(rows[rows.attack == "clean"], cells[:1])
+        every.cells = list(cells)
+        return [every]
+
+    monkeypatch.setattr(table_cells, "image_sets", one_for_all)
+    caption = build_table(kind, spec, inputs.study, inputs).caption
+    assert "Caution: The accuracy of GBZ (Bayes' rule) under square at ε = 0.03 is" in caption
+    assert "but on other images. On the same 60 images, the clean accuracy is 100 %." in caption
 
 
 def test_where_all_share_their_images_nothing_is_repeated(inputs):

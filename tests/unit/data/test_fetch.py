@@ -122,7 +122,7 @@ def test_a_server_that_hangs_up_at_once_each_time_ends_in_one_clear_line(tmp_pat
 def test_wrong_bytes_are_refused_and_removed(tmp_path, server):
     server.files["data.bin"] = b"!" + DATA[1:]
     wanted = file(server.url("data.bin"))
-    with pytest.raises(DownloadError, match="sent another file than sha256:"):
+    with pytest.raises(DownloadError, match="sent a different file than sha256:"):
         fetch(wanted, mirror=None, cache=tmp_path)
     assert leftovers(tmp_path) == []
     server.files["data.bin"] = DATA

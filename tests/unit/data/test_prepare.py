@@ -101,7 +101,7 @@ def test_an_archive_packed_anew_is_known_by_its_content(tmp_path):
         assert second.digest == first.digest
         server.files["pets.zip"] = other[:-30]
         (tmp_path / "cache/pets.zip").unlink()
-        with pytest.raises(DownloadError, match="sent another file than content:"):
+        with pytest.raises(DownloadError, match="sent a different file than content:"):
             make("pets", again, tmp_path, target="third")
     assert not (tmp_path / "third").exists()
     assert not (tmp_path / "cache/pets.zip").exists()
@@ -333,7 +333,7 @@ def test_deep_images_are_refused_instead_of_clipped(tmp_path, folder):
 
 def test_an_image_that_claims_to_be_huge_is_not_decoded(tmp_path, folder, monkeypatch):
     monkeypatch.setattr("assay.data.decode.MAX_PIXELS", 60)
-    with pytest.raises(DataError, match="claims to be 8×8"):
+    with pytest.raises(DataError, match="has 8×8 pixels"):
         make("mine", folder_entry(folder), tmp_path)
 
 
@@ -356,7 +356,7 @@ def test_missing_and_empty_folders_are_told(tmp_path, folder):
     with pytest.raises(DataError, match=r"'settings\.folder'"):
         make("mine", folder_entry(tmp_path / "nowhere"), tmp_path)
     (folder / "empty").mkdir()
-    with pytest.raises(DataError, match="empty: holds no images"):
+    with pytest.raises(DataError, match="empty: contains no images"):
         make("mine", folder_entry(folder), tmp_path)
     with pytest.raises(DataError, match="has 0 sub-folders"):
         make("mine", folder_entry(folder / "empty"), tmp_path)

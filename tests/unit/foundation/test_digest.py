@@ -35,6 +35,28 @@ def test_comments_docstrings_and_layout_do_not_change_a_digest(package):
     assert digest.code_digest("assay.foundation.outcomes") == before
 
 
+def test_the_words_of_an_error_do_not_change_a_digest_and_its_condition_does(package):
+    before = digest.code_digest("assay.foundation.outcomes")
+    file = package / "foundation/outcomes.py"
+    edited(file, 'f"unknown norms {', 'f"there are no norms {')
+    edited(file, "finished chunks are kept", "finished chunks stay")
+    assert digest.code_digest("assay.foundation.outcomes") == before
+    edited(file, "raise OutcomeError(str(error)", "raise ValueError(str(error)")
+    assert digest.code_digest("assay.foundation.outcomes") != before
+
+
+def test_the_words_of_a_log_do_not_change_a_digest(package, tmp_path):
+    def of(line):
+        script = tmp_path / "script.py"
+        script.write_text(f"import logging\n\nlog = logging.getLogger()\n{line}\n")
+        digest.forget()
+        return digest.code_digest(script)
+
+    assert of("log.info('5 images')") == of("log.info('five images')")
+    assert of("log.info('%d', 5)") != of("log.info('%d', 6)")
+    assert of("print('5 images')") != of("print('five images')")
+
+
 def test_a_changed_line_in_an_imported_module_changes_the_digest_of_what_imports_it(package):
     outcomes = digest.code_digest("assay.foundation.outcomes")
     registry = digest.code_digest("assay.foundation.registry")

@@ -156,7 +156,7 @@ def test_a_device_that_is_named_is_shared(two_gpus, jobs):
     assert select_device("cuda:0") == torch.device("cuda:0")
     assert select_device("cpu") == torch.device("cpu")
     assert not leases._held
-    with pytest.raises(ConfigError, match="'cuda:2' was promised but 2 GPUs are visible"):
+    with pytest.raises(ConfigError, match="'cuda:2' was requested but 2 GPUs are visible"):
         select_device("cuda:2")
 
 
@@ -173,7 +173,7 @@ def test_the_cpu_is_taken_by_all_where_there_is_no_gpu(monkeypatch, nothing_held
     for name in ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS"):
         monkeypatch.delenv(name, raising=False)
     assert select_device("auto") == torch.device("cpu")
-    with pytest.raises(ConfigError, match="'cuda' was promised but 0 GPUs are visible"):
+    with pytest.raises(ConfigError, match="'cuda' was requested but 0 GPUs are visible"):
         select_device("cuda")
     assert not leases._held
 

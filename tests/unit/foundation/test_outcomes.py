@@ -76,7 +76,7 @@ def test_scores_are_one_block_of_numbers_wherever_they_come_from(tmp_path):
         (rows().drop(columns="view"), "columns missing: .'view'"),
         (rows(extra=1), "unknown: .'extra'"),
         (rows(norm="l7"), "unknown norms"),
-        (rows(sample=0), "stands twice"),
+        (rows(sample=0), "occurs twice"),
         (rows(label="cat"), "label"),
     ],
 )

@@ -76,7 +76,7 @@ def test_images_of_any_size_and_channels_fit(which, shape):
 
 
 def test_small_images_vanish_in_valid_convolutions_and_the_error_names_the_twin():
-    with pytest.raises(ModelError, match=r"96x96 pixels vanish.*217.*cbr_larget_same"):
+    with pytest.raises(ModelError, match=r"96x96 pixels are too small.*217.*cbr_larget_same"):
         CBRLargeT(classes=2, shape=(1, 96, 96))
     assert CBRLargeT(classes=2, shape=(1, 217, 217)).features(torch.rand(2, 1, 217, 217)).shape == (
         2,

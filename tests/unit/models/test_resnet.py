@@ -54,7 +54,7 @@ def test_only_named_layers_train():
 
 
 def test_a_layer_that_does_not_exist_is_refused_with_those_that_do():
-    with pytest.raises(ModelError, match=r"'conv' names no layer.*conv1, bn1, layer1"):
+    with pytest.raises(ModelError, match=r"'conv' matches no layer.*conv1, bn1, layer1"):
         ResNet18(classes=2, shape=SHAPE, trainable=["conv", "fc"])
 
 

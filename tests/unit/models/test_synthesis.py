@@ -266,7 +266,7 @@ def test_without_the_encoder_the_search_begins_at_a_candidate(images):
     begun = made.search(images).codes[:, :, 0]
     pool = made._pool._codes
     assert torch.cdist(begun.flatten(0, 1), pool).min(dim=1).values.max() < 1e-5
-    with pytest.raises(ModelError, match="no code to begin at"):
+    with pytest.raises(ModelError, match="no initial latent code"):
         model(start_at_encoder=False, candidates=0)
 
 

@@ -95,8 +95,8 @@ def test_it_raises_the_loss_of_every_image(model, batch):
     ("settings", "message"),
     [
         ({"norm": "l1", "epsilon": 0.1}, "'l1' is not a norm.*use linf or l2"),
-        ({"norm": "linf", "epsilon": 0.0}, "epsilon 0.0 and 10 steps move no image"),
-        ({"norm": "linf", "epsilon": 0.1, "steps": 0}, "0 steps move no image"),
+        ({"norm": "linf", "epsilon": 0.0}, "epsilon 0.0 and 10 steps leave every image unchanged"),
+        ({"norm": "linf", "epsilon": 0.1, "steps": 0}, "0 steps leave every image unchanged"),
         ({"norm": "linf"}, "epsilon"),
         ({"norm": "linf", "epsilon": 0.1, "radius": 1}, "radius"),
     ],

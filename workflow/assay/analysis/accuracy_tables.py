@@ -8,14 +8,17 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis.accuracy import ALL_ATTACKS, BALLS, WORST, is_strongest, is_union
+from assay.analysis.checks import FAIL, lint_display
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
 from assay.analysis.style import NORMS, title_of
 from assay.analysis.table_cells import (
     Cell,
+    Column,
     bold_words,
     columns_of,
     count_text,
+    displayed,
     entries_of,
     image_sets,
 )
@@ -61,10 +64,11 @@ def accuracy_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     def title(attack: str, epsilon: float) -> str:
         return cell_title(study, inputs, attack, epsilon)
 
-    lines = []
+    lines, cautions = [], []
     for place in places_of(tidy):
         here = tidy[(tidy.dataset == place[0]) & (tidy.scheme == place[1])]
         columns = columns_of(here, cells, title)
+        cautions.append(_cautions(columns, here, study))
         entries = {model: entries_of(columns, (*place, model), here) for model in models}
         for column in columns:
             head = {**place_columns(place, tidy, study), "Attack": column.title}
@@ -75,7 +79,7 @@ def accuracy_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     display, bold = filled(lines, tidy, accuracy_text)
     legend = " ".join(
         filter(None, [spread_words(tidy, "Mean"), bold_words(tidy, margin_of(inputs), title,
-                                                              "accuracy")])
+                                                              "accuracy"), *cautions])
     )  # fmt: skip
     return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy), bold)
 
@@ -95,6 +99,7 @@ def headline_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
 
     groups = image_sets(tidy, cells)
     columns = columns_of(tidy, cells, title)
+    cautions = _cautions(columns, tidy, study)
     # One group whose models differ in n says it once a line.
     once = len(groups) == 1 and len(groups[0].counts) > 1
     lines = []
@@ -117,10 +122,26 @@ def headline_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
                 "Evaluation: the verdict of the checks on the accuracies of this norm.",
                 bold_words(tidy, margin_of(inputs), title),
                 _effort_words(tidy, study, inputs),
+                cautions,
             ],
         )
     )
     return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy), bold)
+
+
+def _cautions(columns: Sequence[Column], rows: pd.DataFrame, study: Study) -> str:
+    """What the display of these rows would make a reader believe, but must not (D41).
+
+    A sound report has none: rows on different images are displayed apart.
+    """
+    shown, says_n = displayed(columns, rows)
+    titles = {
+        kind: {name: title_of(study, kind, name) for name in set(rows[column])}
+        for kind, column in (("attacks", "attack"), ("models", "model"))
+    }
+    found = lint_display(shown, titles, says_n)
+    failed = found[found.status == FAIL]
+    return "Caution: " + " ".join(failed.sentence) if len(failed) else ""
 
 
 def _with_worst_cases(

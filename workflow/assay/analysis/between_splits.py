@@ -13,7 +13,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from assay.analysis.families import ALPHA, HEADLINE, Families, corrected
 from assay.analysis.intervals import bonett_price
@@ -312,7 +312,7 @@ def _weights(
     starts = np.cumsum([0, *sizes[:-1]])
     images, row = np.unique(block.sample, return_inverse=True)
     stretch = np.sqrt(splits / (splits - 1)) * (
-        stats.t.isf((1 - LEVEL) / 2, splits - 1) / stats.norm.isf((1 - LEVEL) / 2)
+        scipy.stats.t.isf((1 - LEVEL) / 2, splits - 1) / scipy.stats.norm.isf((1 - LEVEL) / 2)
     )
     at_once = max(1, _AT_ONCE // len(row))
     for begin in range(0, count, at_once):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats import contingency_tables
 
 from assay.analysis.families import ALPHA, Families, corrected
 from assay.analysis.paired import CELL, Paired
@@ -28,6 +27,8 @@ def cochran_q(
         (Benjamini and Hochberg's, within the exploratory tests), significant. Where all models
         agree on every image nothing speaks against equality: q = 0, p = 1.
     """
+    from statsmodels.stats import contingency_tables
+
     pairs, families = Paired.of(outcomes).pooled(), families or Families()
     family = families.of_tests(pairs, np.arange(len(pairs.cells)))
     rows = []

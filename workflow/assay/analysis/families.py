@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from statsmodels.stats.multitest import multipletests
+import scipy
 
 from assay.analysis.paired import CELL, Paired
 
@@ -189,6 +188,8 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
 
 
 def _adjusted(p: np.ndarray, method: str) -> np.ndarray:
+    from statsmodels.stats.multitest import multipletests
+
     p = np.asarray(p, float)
     adjusted = np.full(p.shape, np.nan)
     known = np.isfinite(p)
@@ -215,7 +216,7 @@ def holm_levels(p: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
     levels = np.full(p.shape, np.nan)
     known = np.isfinite(p)
     rejected = int((holm(p)[known] < alpha).sum())
-    before = np.minimum(stats.rankdata(p[known], method="min") - 1, rejected)
+    before = np.minimum(scipy.stats.rankdata(p[known], method="min") - 1, rejected)
     levels[known] = alpha / (known.sum() - before)
     return levels
 

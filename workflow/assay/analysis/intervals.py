@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
+import scipy
 
 
 def wilson(k, n, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
@@ -22,6 +21,8 @@ def wilson(k, n, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         >>> [round(float(limit), 4) for limit in wilson(8, 10)]
         [0.4902, 0.9433]
     """
+    from statsmodels.stats.proportion import proportion_confint
+
     k, n = np.asarray(k, float), np.asarray(n, float)
     n = np.where(n > 0, n, np.nan)
     low, high = proportion_confint(k, n, 1 - level, method="wilson")
@@ -33,5 +34,5 @@ def bonett_price(only_a, only_b, n, level: float = 0.95) -> tuple[np.ndarray, np
     """Bonett and Price's adjusted Wald interval of a paired difference (2012)."""
     first, second = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
     centre = first - second
-    half = stats.norm.isf((1 - level) / 2) * np.sqrt((first + second - centre**2) / (n + 2))
+    half = scipy.stats.norm.isf((1 - level) / 2) * np.sqrt((first + second - centre**2) / (n + 2))
     return np.maximum(centre - half, -1.0), np.minimum(centre + half, 1.0)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+import scipy
 
 from assay.analysis.statistics import Paired, holm
 
@@ -44,7 +44,7 @@ def newcombe(
         >>> [round(limit, 4) for limit in newcombe(56 / 70, 70, 48 / 80, 80)]
         [0.0524, 0.3339]
     """
-    z = float(stats.norm.isf((1 - level) / 2))
+    z = float(scipy.stats.norm.isf((1 - level) / 2))
     return _newcombe(first, n_first, second, n_second, z)
 
 
@@ -82,8 +82,8 @@ def newcombe_p(first: float, n_first: float, second: float, n_second: float) -> 
 
     largest = 40.0
     if low(largest) > 0:
-        return float(2 * stats.norm.sf(largest))
-    return float(2 * stats.norm.sf(optimize.brentq(low, 0.0, largest)))
+        return float(2 * scipy.stats.norm.sf(largest))
+    return float(2 * scipy.stats.norm.sf(scipy.optimize.brentq(low, 0.0, largest)))
 
 
 def leaked_differences(
@@ -372,12 +372,12 @@ def _between(
         freedom = variance**2 / sum(
             own**2 / count for own, count in zip(variances, degrees, strict=True)
         )
-        half = stats.t.isf((1 - LEVEL) / 2, freedom) * deviation
+        half = scipy.stats.t.isf((1 - LEVEL) / 2, freedom) * deviation
         return found | {
             "method": RESAMPLED,
             "low": max(found["difference"] - half, -1.0),
             "high": min(found["difference"] + half, 1.0),
-            "p": float(2 * stats.t.sf(abs(found["difference"]) / deviation, freedom)),
+            "p": float(2 * scipy.stats.t.sf(abs(found["difference"]) / deviation, freedom)),
         }
     # Repeated splits test an image several times: distinct images count.
     counts = [part["sample"].nunique() for part in pair]
@@ -407,11 +407,11 @@ def _common(
     if count < 2 or variance <= 0:
         return found
     deviation = np.sqrt(variance)
-    half = stats.t.isf((1 - LEVEL) / 2, count - 1) * deviation
+    half = scipy.stats.t.isf((1 - LEVEL) / 2, count - 1) * deviation
     return found | {
         "common_low": max(mean - half, -1.0),
         "common_high": min(mean + half, 1.0),
-        "common_p": float(2 * stats.t.sf(abs(mean) / deviation, count - 1)),
+        "common_p": float(2 * scipy.stats.t.sf(abs(mean) / deviation, count - 1)),
     }
 
 

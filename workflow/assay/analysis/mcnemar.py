@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special, stats
-from statsmodels.stats import contingency_tables
+import scipy
 
 from assay.analysis.families import ALPHA, EXPLORATORY, NO_FAMILY, Families, corrected
 from assay.analysis.intervals import bonett_price
@@ -21,6 +20,8 @@ POWER = 0.8
 @cache
 def exact_p(b: int, c: int) -> float:
     """Two-sided exact (conditional) p-value of McNemar's test for `b` and `c` discordant pairs."""
+    from statsmodels.stats import contingency_tables
+
     if b + c == 0:
         return 1.0
     return float(contingency_tables.mcnemar([[0, b], [c, 0]], exact=True).pvalue)
@@ -32,7 +33,7 @@ def mid_p(b: int, c: int) -> float:
     Source: Fagerland, Lydersen and Laake 2013, BMC Medical Research Methodology 13:91, with
     their rule for b = c.
     """
-    mass = float(stats.binom.pmf(b, b + c, 0.5))
+    mass = float(scipy.stats.binom.pmf(b, b + c, 0.5))
     if b == c:
         return 1.0 - 0.5 * mass if b else 1.0
     return exact_p(b, c) - mass
@@ -73,19 +74,21 @@ def _detectable(n: int, psi: float, alpha: float, power: float) -> float:
     fewest = int(1 - np.log2(alpha)) + 1  # discordant pairs, all on one side, for p < alpha
     if n < fewest:
         return float("nan")
-    one_sided = float(special.betaincinv(fewest, n - fewest + 1, power))
+    one_sided = float(scipy.special.betaincinv(fewest, n - fewest + 1, power))
     if one_sided >= psi:
         return one_sided
-    low, high = stats.binom.ppf([1e-9, 1 - 1e-9], n, psi)
+    low, high = scipy.stats.binom.ppf([1e-9, 1 - 1e-9], n, psi)
     discordant = np.arange(low, high + 1, dtype=int)
-    weight = stats.binom.pmf(discordant, n, psi)
+    weight = scipy.stats.binom.pmf(discordant, n, psi)
     # The most pairs on one side that are not significant yet.
-    most = stats.binom.isf(alpha / 2, discordant, 0.5)
+    most = scipy.stats.binom.isf(alpha / 2, discordant, 0.5)
 
     def missed(difference: float) -> float:
-        return power - weight @ special.bdtrc(most, discordant, (psi + difference) / (2 * psi))
+        return power - weight @ scipy.special.bdtrc(
+            most, discordant, (psi + difference) / (2 * psi)
+        )
 
-    return float(optimize.brentq(missed, 0, psi, xtol=1e-6))
+    return float(scipy.optimize.brentq(missed, 0, psi, xtol=1e-6))
 
 
 def mcnemar(

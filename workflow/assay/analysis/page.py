@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from assay.analysis.page_study import CHECKED, StudyFiles, Tree, norm_title
 from assay.analysis.page_tests import checks_table, evaluation_card, significance
 from assay.analysis.page_words import banner, brief, citation, facts, ledger_summary, short_name
 from assay.analysis.rows import PLACE, several_schemes
-from assay.analysis.style import radius_text
+from assay.analysis.style import title_of
 from assay.foundation.files import write_text
 from assay.foundation.provenance import provenance
 
@@ -179,11 +180,12 @@ def _slug(text: str) -> str:
     return re.sub(r"\W+", "-", text.lower())
 
 
-def headline_text(headline: pd.DataFrame) -> str:
+def headline_text(headline: pd.DataFrame, study: Mapping[str, Any] | None = None) -> str:
     """The headline table for a terminal.
 
     Args:
         headline: the frame of headline.csv.
+        study: ``titles`` by kind (``datasets``, ``splits``, ``models``) and id.
 
     Returns:
         A table per data set and split scheme with a column per classifier: the verdicts on its
@@ -196,13 +198,19 @@ def headline_text(headline: pd.DataFrame) -> str:
     for (dataset, scheme), rows in headline.groupby(PLACE, sort=False):
         models = list(dict.fromkeys(rows["model"]))
         table = _terminal_verdicts(rows, models)
-        for (attack, epsilon), cells in rows.groupby(["attack", "epsilon"], sort=False):
+        for column, cells in rows.groupby("column", sort=False):
             cells = cells.set_index("model")
-            name = attack if attack == "clean" else f"{attack} {radius_text(epsilon)}"
-            table.append([name, *(_terminal_cell(cells, model) for model in models)])
-        headers = [f"{dataset}, {scheme}" if several else dataset, *models]
+            table.append([column, *(_terminal_cell(cells, model) for model in models)])
+        place = [title_of(study or {}, "datasets", dataset)]
+        place += [title_of(study or {}, "splits", scheme)] if several else []
+        names = [title_of(study or {}, "models", model) for model in models]
+        headers = [_wrapped(", ".join(place), 30), *(_wrapped(name, 16) for name in names)]
         texts.append(tabulate(table, headers, tablefmt="simple", disable_numparse=True))
     return "\n\n".join(texts)
+
+
+def _wrapped(text: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(text, width))
 
 
 def _terminal_verdicts(rows: pd.DataFrame, models: list[str]) -> list[list[str]]:

@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from assay.analysis.families import ALPHA, Families, corrected
 from assay.analysis.paired import CELL, Paired
@@ -61,7 +61,11 @@ def nadeau_bengio(
     deviation = np.sqrt((1 / count + share) * np.where(equal, np.nan, variance))
     t = np.where(equal & np.isclose(mean, 0), 0 * share, mean / deviation)
     df = np.asarray(count) - 1
-    return t, 2 * stats.t.sf(np.abs(t), df), stats.t.isf((1 - level) / 2, df) * deviation
+    return (
+        t,
+        2 * scipy.stats.t.sf(np.abs(t), df),
+        scipy.stats.t.isf((1 - level) / 2, df) * deviation,
+    )
 
 
 def split_interval(values, test_share: float, level: float = 0.95) -> tuple[float, float]:

@@ -54,12 +54,15 @@ class Column(NamedTuple):
         cells: the first of them that a model has is shown.
         clean: show the accuracy on the same images without the attack.
         counted: n stands in each cell.
+        beside: the cells whose clean accuracy is displayed with this column, in order; none where
+            the whole table has one clean accuracy for each model, or none at all.
     """
 
     title: str
     cells: tuple[Cell, ...]
     clean: bool = False
     counted: bool = False
+    beside: tuple[Cell, ...] = ()
 
 
 class Shown(NamedTuple):
@@ -200,7 +203,11 @@ def columns_of(
         text = ""
         if len(groups) > 1 and len(counts) == 1:
             text = count_text(*next(iter(counts)), several=len(shown) > 1)
-        own = [Column(title(*cell) + text, (cell,), counted=counted) for cell in group.cells]
+        beside = tuple(group.cells) if len(groups) > 1 else ()
+        own = [
+            Column(title(*cell) + text, (cell,), counted=counted, beside=beside)
+            for cell in group.cells
+        ]
         if len(groups) > 1 and group.images and not any(name == CLEAN for name, _ in group.cells):
             head = f"Clean, same images{text}"
             if any(column.title == head for column in columns):
@@ -228,3 +235,33 @@ def entries_of(
         key = next((key for key in keys if key in known), keys[0])
         entries[column.title] = Shown(key, column.clean, column.counted and counted)
     return entries
+
+
+def displayed(columns: Sequence[Column], rows: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+    """What a reader of a table sees, for :func:`assay.analysis.checks.lint_display`.
+
+    Args:
+        columns: the table's columns (or lines).
+        rows: the accuracy rows that it shows.
+
+    Returns:
+        The rows with ``clean_shown``, the clean accuracy that is displayed with each, NaN where the
+        table has one for all; and whether every cell says its number of images.
+    """
+    units = [*PLACE, "model"]
+    beside = {cell: column.beside for column in columns for cell in column.cells}
+    clean = {
+        (*unit, attack, epsilon): value
+        for *unit, attack, epsilon, value in rows[
+            [*units, "attack", "epsilon", "clean"]
+        ].itertuples(index=False, name=None)
+    }
+    shown = [
+        next((clean[key] for cell in beside.get((attack, epsilon), ())
+              if (key := (*unit, *cell)) in clean), np.nan)
+        for *unit, attack, epsilon in rows[[*units, "attack", "epsilon"]].itertuples(
+            index=False, name=None
+        )
+    ]  # fmt: skip
+    says_n = all(column.counted or "(n = " in column.title for column in columns)
+    return rows.assign(clean_shown=shown), says_n

@@ -216,7 +216,7 @@ def place_columns(place: Sequence[str], rows: pd.DataFrame, study: Study) -> dic
     if rows.dataset.nunique() > 1:
         columns["Data set"] = title_of(study, "datasets", dataset)
     if several_schemes(rows):
-        columns["Split scheme"] = scheme
+        columns["Split scheme"] = title_of(study, "splits", scheme)
     return columns
 
 

@@ -8,7 +8,7 @@ from math import factorial
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from assay.analysis.statistics import ALPHA, CELL, Paired, holm
 
@@ -104,16 +104,16 @@ def _trend(
     accuracies: np.ndarray, size: np.ndarray, share: float, level: float
 ) -> tuple[float, float, float, float, float]:
     """Mean correlation, interval, p and the smallest possible p, of (splits, models) accuracies."""
-    ranks = stats.rankdata(accuracies, axis=1)
-    correlations = _correlations(ranks, stats.rankdata(size))
+    ranks = scipy.stats.rankdata(accuracies, axis=1)
+    correlations = _correlations(ranks, scipy.stats.rankdata(size))
     mean, count = float(correlations.mean()), len(correlations)
     low = high = np.nan
     if count > 1:
         share = 0.0 if np.isnan(share) else share
         deviation = np.sqrt((1 / count + share) * correlations.var(ddof=1))
-        half = stats.t.isf((1 - level) / 2, count - 1) * deviation
+        half = scipy.stats.t.isf((1 - level) / 2, count - 1) * deviation
         low, high = max(mean - half, -1.0), min(mean + half, 1.0)
-    dealt = _relabellings(stats.rankdata(size))
+    dealt = _relabellings(scipy.stats.rankdata(size))
     means = np.array([_correlations(ranks, other).mean() for other in dealt])
     p = float(np.mean(np.abs(means) >= abs(mean) - 1e-12))
     best = float(np.mean(np.abs(means) >= np.abs(means).max() - 1e-12))

@@ -76,15 +76,21 @@ class APGD(Attack):
         check_norm(self.norm, "APGD")
         check_loss(self.loss, targeted=self.targets is not None)
         if LOSSES[self.loss] is None:
-            raise bad_setting("loss", f"'{self.loss}' tells no progress", "use a loss on logits")
+            raise bad_setting(
+                "loss",
+                f"'{self.loss}' does not measure progress: it is not a function of the logits",
+                "use a loss on logits",
+            )
         if self.steps < 1:
-            raise bad_setting("steps", f"{self.steps} steps go nowhere", "use at least 1")
+            raise bad_setting("steps", f"{self.steps} steps are too few", "use at least 1")
         if self.restarts < 1:
-            raise bad_setting("restarts", f"{self.restarts} runs do nothing", "use at least 1")
+            raise bad_setting("restarts", f"{self.restarts} restarts are too few", "use at least 1")
         if self.targets is not None and self.targets < 1:
             raise bad_setting("targets", f"{self.targets} classes", "use at least 1, or null")
         if not 0 < self.rho <= 1:
-            raise bad_setting("rho", f"{self.rho} is no share of steps", "use 0 < rho <= 1")
+            raise bad_setting(
+                "rho", f"{self.rho} is not a fraction of the steps", "use 0 < rho <= 1"
+            )
 
     @property
     def gradient_passes(self) -> int:

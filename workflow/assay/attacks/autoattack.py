@@ -60,7 +60,7 @@ class AutoAttack(Ensemble):
             )
         for name in ("steps", "targets", "queries", "expectation"):
             if getattr(self, name) < 1:
-                raise bad_setting(name, f"{getattr(self, name)} does nothing", "use at least 1")
+                raise bad_setting(name, f"{getattr(self, name)} is too few", "use at least 1")
 
     @property
     def members(self) -> Mapping[str, Attack]:

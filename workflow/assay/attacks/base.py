@@ -815,7 +815,9 @@ def check_norm(norm: str, name: str, known: Sequence[str] = ("linf", "l2")) -> N
 def check_target(target: str) -> None:
     """Raises AttackError unless `target` is a rule that names a target."""
     if target not in TARGETS:
-        raise bad_setting("target", f"'{target}' names no target", f"use {', '.join(TARGETS)}")
+        raise bad_setting(
+            "target", f"'{target}' is not a target class rule", f"use {', '.join(TARGETS)}"
+        )
 
 
 def bad_setting(name: str, what: str, remedy: str | None = None) -> AttackError:
@@ -841,7 +843,8 @@ def confine(proposal: Tensor, origin: Tensor, epsilon: float, norm: str) -> tupl
     """
     if proposal.shape != origin.shape:
         raise AttackError(
-            f"the search proposed {tuple(proposal.shape)} instead of {tuple(origin.shape)}",
+            f"the attack returned images of shape {tuple(proposal.shape)}, "
+            f"not {tuple(origin.shape)}",
             where="attack",
         )
     usable = proposal.isfinite().flatten(1).all(dim=1)
@@ -930,5 +933,5 @@ def usable_input(
         if not 0 <= epsilon < float("inf"):
             raise wrong("epsilons", f"{epsilon} is not a budget", "use finite numbers >= 0")
     if replays < 1:
-        raise wrong("replays", f"{replays} replays decide nothing")
+        raise wrong("replays", f"{replays} replays are too few")
     return images.to(victim.device, torch.float32), labels.to(victim.device, torch.int64)

@@ -67,12 +67,14 @@ class Boundary(MinimalNorm):
     def __post_init__(self) -> None:
         check_target(self.target)
         if self.steps < 1:
-            raise bad_setting("steps", f"{self.steps} steps go nowhere", "use at least 1")
+            raise bad_setting("steps", f"{self.steps} steps are too few", "use at least 1")
         if not 0 < self.source_step < 1:
-            raise bad_setting("source_step", f"{self.source_step} is no step", "use (0, 1)")
+            raise bad_setting("source_step", f"{self.source_step} is not a step size", "use (0, 1)")
         if self.step_adaptation <= 1:
             raise bad_setting(
-                "step_adaptation", f"{self.step_adaptation} adapts nothing", "use more than 1"
+                "step_adaptation",
+                f"{self.step_adaptation} does not change the step size",
+                "use more than 1",
             )
         if self.directions < 0:
             raise bad_setting("directions", f"{self.directions} draws", "use 0 or more")

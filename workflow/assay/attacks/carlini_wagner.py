@@ -74,12 +74,15 @@ class CarliniWagner(MinimalNorm):
         check_target(self.target)
         for name in ("binary_steps", "steps"):
             if getattr(self, name) < 1:
-                raise bad_setting(name, f"{getattr(self, name)} is no search", "use at least 1")
+                raise bad_setting(name, f"{getattr(self, name)} is too few", "use at least 1")
         for name in ("rate", "initial_weight"):
             if getattr(self, name) <= 0:
                 raise bad_setting(name, f"{getattr(self, name)} is not positive")
         if self.confidence < 0:
-            raise bad_setting("confidence", "a negative one is content with unbroken images")
+            raise bad_setting(
+                "confidence",
+                "a negative one accepts images that are not misclassified",
+            )
 
     @property
     def gradient_passes(self) -> int:

@@ -50,11 +50,13 @@ class DDN(MinimalNorm):
     def __post_init__(self) -> None:
         check_target(self.target)
         if self.steps < 1:
-            raise bad_setting("steps", f"{self.steps} steps go nowhere", "use at least 1")
+            raise bad_setting("steps", f"{self.steps} steps are too few", "use at least 1")
         if not 0 < self.gamma < 1:
-            raise bad_setting("gamma", f"{self.gamma} is no change of radius", "use (0, 1)")
+            raise bad_setting(
+                "gamma", f"{self.gamma} is not a relative change of the radius", "use (0, 1)"
+            )
         if self.initial_norm <= 0:
-            raise bad_setting("initial_norm", "a radius is positive")
+            raise bad_setting("initial_norm", "the radius must be positive")
 
     @property
     def gradient_passes(self) -> int:

@@ -57,13 +57,13 @@ class DeepFool(MinimalNorm):
     def __post_init__(self) -> None:
         check_norm(self.norm, "DeepFool")
         if self.steps < 1:
-            raise bad_setting("steps", f"{self.steps} steps go nowhere", "use at least 1")
+            raise bad_setting("steps", f"{self.steps} steps are too few", "use at least 1")
         if self.candidates < 2:
             raise bad_setting(
                 "candidates", f"{self.candidates} classes have no boundary", "use at least 2"
             )
         if self.overshoot < 0:
-            raise bad_setting("overshoot", f"{self.overshoot} stops short", "use at least 0")
+            raise bad_setting("overshoot", f"{self.overshoot} is negative", "use at least 0")
         if self.final_steps < 0:
             raise bad_setting("final_steps", f"{self.final_steps} steps", "use at least 0")
 

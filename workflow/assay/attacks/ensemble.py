@@ -102,4 +102,4 @@ class Ensemble(Attack):
         return result
 
     def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
-        raise AssertionError("an ensemble's members search, not the ensemble")
+        raise AssertionError("the members of an ensemble run, not the ensemble itself")

@@ -85,13 +85,17 @@ class EstimatedPGD(Attack):
                 "estimator", f"'{self.estimator}' is unknown", f"use {' or '.join(ESTIMATORS)}"
             )
         if self.queries < 2 or self.queries % 2:
-            raise bad_setting("queries", f"{self.queries} are no pairs", "use an even number")
+            raise bad_setting(
+                "queries",
+                f"{self.queries} queries cannot be split into pairs",
+                "use an even number",
+            )
         if self.steps < 1:
-            raise bad_setting("steps", f"{self.steps} steps go nowhere", "use at least 1")
+            raise bad_setting("steps", f"{self.steps} steps are too few", "use at least 1")
         if (self.relative_step if self.step is None else self.step) <= 0:
-            raise bad_setting("step", "a step has a positive length")
+            raise bad_setting("step", "the step size must be positive")
         if not 0 < self.smoothing < 0.5:
-            raise bad_setting("smoothing", f"{self.smoothing} is no distance", "use (0, 0.5)")
+            raise bad_setting("smoothing", f"{self.smoothing} is not a distance", "use (0, 0.5)")
 
     def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
         length = self.relative_step * epsilon / self.steps if self.step is None else self.step

@@ -80,17 +80,19 @@ class FAB(MinimalNorm):
     def __post_init__(self) -> None:
         check_norm(self.norm, "FAB")
         if self.steps < 1:
-            raise bad_setting("steps", f"{self.steps} steps go nowhere", "use at least 1")
+            raise bad_setting("steps", f"{self.steps} steps are too few", "use at least 1")
         if self.restarts < 1:
-            raise bad_setting("restarts", f"{self.restarts} runs do nothing", "use at least 1")
+            raise bad_setting("restarts", f"{self.restarts} restarts are too few", "use at least 1")
         if self.targets is not None and self.targets < 1:
             raise bad_setting("targets", f"{self.targets} classes", "use at least 1, or null")
         if not 0 <= self.alpha_max <= 1:
-            raise bad_setting("alpha_max", f"{self.alpha_max} is no weight", "use 0 … 1")
+            raise bad_setting("alpha_max", f"{self.alpha_max} is not a weight", "use 0 … 1")
         if self.eta < 1:
-            raise bad_setting("eta", f"{self.eta} stops before the edge", "use at least 1")
+            raise bad_setting(
+                "eta", f"{self.eta} ends before the decision boundary", "use at least 1"
+            )
         if not 0 < self.beta < 1:
-            raise bad_setting("beta", f"{self.beta} is no step back", "use 0 < beta < 1")
+            raise bad_setting("beta", f"{self.beta} is not a backward step", "use 0 < beta < 1")
 
     @property
     def gradient_passes(self) -> int:

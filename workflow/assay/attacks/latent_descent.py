@@ -44,9 +44,9 @@ class LatentDescent(Attack):
     def __post_init__(self) -> None:
         check_norm(self.norm, "latent descent")
         if self.steps < 1:
-            raise bad_setting("steps", f"{self.steps} steps go nowhere", "use at least 1")
+            raise bad_setting("steps", f"{self.steps} steps are too few", "use at least 1")
         if self.relative_step <= 0:
-            raise bad_setting("relative_step", "a step has a positive length")
+            raise bad_setting("relative_step", "the step size must be positive")
 
     def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
         length = self.relative_step * epsilon / self.steps

@@ -58,7 +58,7 @@ class LBFGS(MinimalNorm):
         check_target(self.target)
         for name in ("binary_steps", "steps"):
             if getattr(self, name) < 1:
-                raise bad_setting(name, f"{getattr(self, name)} is no search", "use at least 1")
+                raise bad_setting(name, f"{getattr(self, name)} is too few", "use at least 1")
         if self.initial_weight <= 0:
             raise bad_setting("initial_weight", f"{self.initial_weight} is not positive")
 

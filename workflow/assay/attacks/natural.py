@@ -99,7 +99,7 @@ class Graded(Natural):
             if not fitting:
                 raise bad_setting(
                     "levels",
-                    f"{type(self).__name__} knows no level {level}",
+                    f"{type(self).__name__} has no level {level}",
                     f"use {self.parameters} number(s) from {low:g} to {high:g} per severity",
                 )
         if not levels:
@@ -113,7 +113,7 @@ class Graded(Natural):
         """
         if severity != int(severity) or not 1 <= severity <= len(self.levels):
             raise AttackError(
-                f"{severity} is no severity of {type(self).__name__}",
+                f"{severity} is not a severity of {type(self).__name__}",
                 where="argument 'epsilons'",
                 remedy=f"use whole numbers from 1 to {len(self.levels)}",
             )

@@ -82,12 +82,12 @@ class OnePixel(Attack):
         if self.generations < 0:
             raise _setting("generations", "a negative number", ("0 or more",))
         if not 0 <= self.crossover <= 1:
-            raise _setting("crossover", f"{self.crossover} is no probability", ("0 … 1",))
+            raise _setting("crossover", f"{self.crossover} is not a probability", ("0 … 1",))
 
     def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
         if epsilon != int(epsilon):
             raise AttackError(
-                f"{epsilon} is no number of pixels",
+                f"{epsilon} is not a number of pixels",
                 where="argument 'epsilons'",
                 remedy="use whole numbers",
             )

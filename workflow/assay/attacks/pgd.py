@@ -87,7 +87,7 @@ class PGD(Attack):
         if self.steps < (0 if self.random_start else 1):
             raise bad_setting(
                 "steps",
-                f"{self.steps} steps go nowhere",
+                f"{self.steps} steps are too few",
                 "use at least 1, or 0 with random_start: true",
             )
         if self.restarts < 1 or (self.restarts > 1 and not self.random_start):
@@ -97,7 +97,7 @@ class PGD(Attack):
                 "use at least 1, and more only with random_start: true",
             )
         if (self.relative_step if self.step is None else self.step) <= 0:
-            raise bad_setting("step", "a step has a positive length")
+            raise bad_setting("step", "the step size must be positive")
 
     @property
     def gradient_passes(self) -> int:

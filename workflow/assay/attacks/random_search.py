@@ -57,7 +57,9 @@ class GaussianNoiseSearch(MinimalNorm):
         if self.deviations < 1:
             raise bad_setting("deviations", f"{self.deviations} of them", "use at least 1")
         if self.largest <= 0:
-            raise bad_setting("largest", f"{self.largest} is no deviation", "use more than 0")
+            raise bad_setting(
+                "largest", f"{self.largest} is not a standard deviation", "use more than 0"
+            )
 
     def _closest(self, probe: Probe) -> Tensor:
         found = probe.images.clone()

@@ -67,11 +67,11 @@ class Square(Attack):
         check_target(self.target)
         check_norm(self.norm, "Square")
         if self.queries < 1:
-            raise bad_setting("queries", f"{self.queries} queries find nothing", "use at least 1")
+            raise bad_setting("queries", f"{self.queries} queries are too few", "use at least 1")
         if self.restarts < 1:
             raise bad_setting("restarts", f"{self.restarts} runs", "use at least 1")
         if not 0 < self.p_init <= 1:
-            raise bad_setting("p_init", f"{self.p_init} is no share", "use (0, 1]")
+            raise bad_setting("p_init", f"{self.p_init} is not a fraction", "use (0, 1]")
 
     def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
         rows = torch.arange(len(probe.images), device=probe.images.device)

@@ -30,7 +30,7 @@ def eot(view: View, draws: int) -> View:
         AttackError: `draws` is below 1.
     """
     if draws < 1:
-        raise AttackError(f"{draws} draws average nothing", where="argument 'draws'")
+        raise AttackError(f"{draws} EOT samples are too few", where="argument 'draws'")
     if view.deterministic:
         return view
     return dataclasses.replace(view, draws=view.draws * draws, passes=view.passes * draws)
@@ -50,7 +50,7 @@ def average_logits(view: View, draws: int) -> View:
         AttackError: `draws` is below 1.
     """
     if draws < 1:
-        raise AttackError(f"{draws} draws average nothing", where="argument 'draws'")
+        raise AttackError(f"{draws} EOT samples are too few", where="argument 'draws'")
 
     def logits(images: Tensor, generator: torch.Generator) -> Tensor:
         each = view.logits(images.repeat(draws, 1, 1, 1), generator)

@@ -71,7 +71,7 @@ class Archive:
         except _DAMAGE as error:
             raise _damaged(self.path, f"entry '{name}': {error}") from error
         if len(data) != self.sizes[name]:
-            raise _damaged(self.path, f"entry '{name}' is cut short")
+            raise _damaged(self.path, f"entry '{name}' is truncated")
         return data
 
     def _refuse_if_hostile(self, name: str, link: bool) -> None:

@@ -91,7 +91,7 @@ def new_images(folder: Path, count: int, shape: Sequence[int]) -> np.memmap:
             full disk would kill the process instead of raising.
     """
     if not count:
-        raise DataError("holds no images", where=folder)
+        raise DataError("contains no images", where=folder)
     path, full = folder / IMAGES, (count, *map(int, shape))
     header = {"descr": "|u1", "fortran_order": False, "shape": full}
     with path.open("wb") as handle:

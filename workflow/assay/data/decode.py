@@ -62,7 +62,7 @@ def _decode(
         with Image.open(io.BytesIO(data)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(
-                    f"claims to be {image.width}×{image.height} pixels, more than is decoded",
+                    f"has {image.width}×{image.height} pixels, more than the limit",
                     where=where,
                     remedy="reduce the image or remove the file",
                 )

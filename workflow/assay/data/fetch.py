@@ -113,7 +113,7 @@ def _download(
                 continue
             if _identify(arrived, [copy], content) is None:
                 arrived.unlink()
-                failures.append(f"{url}: sent another file than {_expected([copy])}")
+                failures.append(f"{url}: sent a different file than {_expected([copy])}")
                 continue
             arrived.replace(kept)
             return copy
@@ -135,7 +135,7 @@ def _retrieve(url: str, kept: Path, copy: Mapping[str, Any]) -> Path:
             downloader=ResumingDownloader(kept.with_name(f"{kept.name}.part")),
         )
     except ValueError as error:  # pooch's word for a wrong digest; it has removed the file
-        raise DownloadError(f"sent another file than {_expected([copy])}", where=url) from error
+        raise DownloadError(f"sent a different file than {_expected([copy])}", where=url) from error
     return arriving
 
 
@@ -198,7 +198,7 @@ class ResumingDownloader:
             # A server that knows no ranges answers 200 and sends everything again.
             start = have if answer.status_code == requests.codes.partial_content else 0
             if start and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-                raise _BrokenOff("the server sent another range than asked for")
+                raise _BrokenOff("the server sent a different byte range than requested")
             length = answer.headers.get("Content-Length")
             total = start + int(length) if length else None
             with (
@@ -211,7 +211,7 @@ class ResumingDownloader:
                     out.write(chunk)
                     bar.update(len(chunk))
         if total is not None and self._have() < total:
-            raise _BrokenOff(f"it broke off after {self._have():,} of {total:,} bytes")
+            raise _BrokenOff(f"the connection broke off after {self._have():,} of {total:,} bytes")
 
 
 class _BrokenOff(Exception):
@@ -276,7 +276,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, requests.Timeout):
         return "the server does not answer in time"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection broke off again and again"
+        return "the connection broke off repeatedly"
     if isinstance(error, requests.ConnectionError):
         return "it cannot be reached; is there a network?"
     return str(error)

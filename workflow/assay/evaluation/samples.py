@@ -35,5 +35,5 @@ def evaluated_samples(
     table = pd.read_parquet(split)
     test = table.loc[table["part"] == "test", "sample"].to_numpy()
     if not len(test):
-        raise DataError("holds no test image", where=split)
+        raise DataError("contains no test image", where=split)
     return subsample(test, data.labels, n, seed=seed_for(seed, "evaluated", *names))

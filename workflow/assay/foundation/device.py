@@ -46,7 +46,7 @@ def select_device(preference: str = "auto") -> torch.device:
         ) from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(
-            f"device '{preference}' was promised but {torch.cuda.device_count()} GPUs are visible",
+            f"device '{preference}' was requested but {torch.cuda.device_count()} GPUs are visible",
             where="config key 'device'",
             remedy="use auto or cpu, or ask for a machine with a GPU",
         )

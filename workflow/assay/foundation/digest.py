@@ -1,8 +1,9 @@
-"""Digests of code: what a number depends on, blind to comments, docstrings and layout.
+"""Digests of code: what a number depends on, blind to comments, docstrings, layout and messages.
 
 Snakemake watches a rule's script but not what the script imports. Each rule therefore carries the
 digest of its script and of every ``assay`` module that the script reaches, as a parameter: a
-changed line reruns exactly what depends on it and a changed comment reruns nothing.
+changed line reruns exactly what depends on it. A changed comment, error message or log message
+reruns nothing.
 """
 
 from __future__ import annotations
@@ -125,15 +126,36 @@ def _imported(file: Path) -> Iterator[Path]:
 
 @cache
 def _normalised(file: Path) -> str:
-    tree = parsed(file)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = body[0] if body else None
-            if (
-                isinstance(first, ast.Expr)
-                and isinstance(first.value, ast.Constant)
-                and isinstance(first.value.value, str)
-            ):
-                node.body = body[1:] or [ast.Pass()]
+    tree = _WithoutWords().visit(parsed(file))
     return ast.dump(tree, annotate_fields=False, include_attributes=False)
+
+
+class _WithoutWords(ast.NodeTransformer):
+    """Takes out docstrings, and the texts of errors that are raised and of messages to a log."""
+
+    LOGGERS = ("log", "warnings")
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+            return self.generic_visit(node)
+        if isinstance(node, ast.Raise) or self._logs(node):
+            return _WithoutTexts().visit(node)
+        return self.generic_visit(node)
+
+    def _logs(self, node: ast.AST) -> bool:
+        return (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id in self.LOGGERS
+        )
+
+
+class _WithoutTexts(ast.NodeTransformer):
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        return ast.Constant("") if isinstance(node.value, str) else node
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.Constant:
+        return ast.Constant("")

@@ -109,7 +109,7 @@ def to_table(frame: pd.DataFrame, *, where: object = "outcomes") -> pa.Table:
     if frame.duplicated(
         ["dataset", "split", "model", "suite", "attack", "epsilon", "sample"]
     ).any():
-        raise OutcomeError("the same sample stands twice under one attack and epsilon", where=where)
+        raise OutcomeError("a sample occurs twice under one attack and epsilon", where=where)
     try:
         return pa.Table.from_pandas(
             frame[list(OUTCOME_COLUMNS)], schema=SCHEMA, preserve_index=False

@@ -42,7 +42,8 @@ class CBRLargeT(Classifier):
         if padding == "valid" and min(self.shape[1:]) < SMALLEST:
             height, width = self.shape[1:]
             raise ModelError(
-                f"images of {height}x{width} pixels vanish: valid convolutions need {SMALLEST}",
+                f"images of {height}x{width} pixels are too small: without padding the "
+                f"convolutions need {SMALLEST}",
                 where="settings.padding",
                 remedy="use 'padding: same' (cbr_larget_same), or larger images",
             )

@@ -35,7 +35,7 @@ def pretrained_weights(
         return fetch(published, mirror=mirror, cache=cache).path
     except DownloadError as error:
         raise ModelError(
-            f"published weights are wanted but cannot be had ({error.what})",
+            f"the published weights are not available ({error.what})",
             where=error.where,
             remedy=f"{error.remedy}, or use the entry '{published['instead']}', "
             "which starts at random",

@@ -22,5 +22,5 @@ def read_published(path: Path) -> dict[str, Tensor]:
         raise ModelError(
             f"the published weights cannot be read ({error})",
             where=path,
-            remedy="remove the file; it is then looked for in the mirror, or downloaded",
+            remedy="remove the file; it is then read from the mirror or downloaded",
         ) from error

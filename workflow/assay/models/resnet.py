@@ -121,7 +121,7 @@ class ResNet18(Classifier):
         for prefix in prefixes:
             if not any(_within(name, prefix) for name, _ in self.network.named_parameters()):
                 raise ModelError(
-                    f"'{prefix}' names no layer",
+                    f"'{prefix}' matches no layer",
                     where="settings.trainable",
                     remedy=f"use all, or a list out of {', '.join(parts)}",
                 )

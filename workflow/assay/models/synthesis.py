@@ -139,7 +139,9 @@ class AnalysisBySynthesis(Classifier):
             if value < 0:
                 raise ModelError(f"{value} is negative", where=f"settings.{key}")
         if not candidates and not start_at_encoder:
-            raise ModelError("there is no code to begin at", where="settings.candidates")
+            raise ModelError(
+                "0 candidates: the search has no initial latent code", where="settings.candidates"
+            )
         self.start_at_encoder = start_at_encoder
         self.adversarial, self.discriminative = adversarial, discriminative
         self.variational = self.stochastic = variational

@@ -57,7 +57,7 @@ class Adversary:
             )  # fmt: skip
         if made.epsilon <= 0 or made.steps < 1:
             raise TrainingError(
-                f"epsilon {made.epsilon} and {made.steps} steps move no image",
+                f"epsilon {made.epsilon} and {made.steps} steps leave every image unchanged",
                 where="training.adversary",
             )
         return made

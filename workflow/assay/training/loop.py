@@ -418,7 +418,7 @@ class _Training:
         numbers = {name: value.item() for name, value in totals.items()}
         if not math.isfinite(numbers.get("total", 0.0)):
             raise TrainingError(
-                f"the loss is no longer a number in epoch {self.at.epoch} "
+                f"the loss is NaN or infinite in epoch {self.at.epoch} "
                 f"at learning rate {self._learning_rate(self.at.epoch):g}",
                 where="/".join(self.names),
                 remedy="lower training.learning_rate in config/catalogue/models.yaml",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from assay.analysis.statistics import holm
 from assay.analysis.style import radius_text
@@ -109,7 +109,7 @@ def paired(fewer: np.ndarray, more: np.ndarray, images: np.ndarray) -> tuple[flo
     # Rows of one image are not independent: they count as often as there are distinct images.
     share = distinct_share(images[both])
     against, for_it = int(np.floor(lost * share)), int(np.ceil(gained * share))
-    p = stats.binom.sf(against - 1, against + for_it, 0.5)
+    p = scipy.stats.binom.sf(against - 1, against + for_it, 0.5)
     return (lost - gained) / int(both.sum()), float(p)
 
 
@@ -125,7 +125,7 @@ def exceeds(count: int, images: np.ndarray, share: float) -> float:
         return 1.0
     trials = len(np.unique(images))
     hits = int(np.floor(count * trials / len(images)))
-    return float(stats.binom.sf(hits - 1, trials, share))
+    return float(scipy.stats.binom.sf(hits - 1, trials, share))
 
 
 def percent(share: float) -> str:

@@ -57,7 +57,7 @@ def read(request: Request) -> Collected:
             samples = samples[large].reset_index(drop=True)
             if samples.empty:
                 raise DataError(
-                    f"holds no image of at least {settings['smallest']} pixels a side",
+                    f"contains no image of at least {settings['smallest']} pixels a side",
                     where=fetched.path,
                     remedy=f"lower {request.key('smallest')}",
                 )
@@ -105,7 +105,7 @@ def _list(archive: Archive, pattern: re.Pattern, request: Request) -> pd.DataFra
         )
     if not rows:
         raise DataError(
-            "holds no image that the pattern names",
+            "contains no image that matches the pattern",
             where=archive.path,
             remedy=f"correct {request.key('pattern')}",
         )

@@ -87,7 +87,7 @@ def _list(folder: Path, classes: list[str]) -> pd.DataFrame:
         )
         if not files:
             raise DataError(
-                "holds no images",
+                "contains no images",
                 where=folder / name,
                 remedy=f"known are {', '.join(sorted(SUFFIXES))}; remove the folder if it is none "
                 "of the classes",
