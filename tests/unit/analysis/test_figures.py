@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -288,6 +289,28 @@ def test_training_curves_show_every_part_every_split_and_their_mean(study, input
     assert np.allclose(
         thick[0].get_ydata(), np.mean([line.get_ydata() for line in thin[:2]], axis=0)
     )
+
+
+def test_titles_of_training_curves_do_not_overlap_where_there_are_several_split_schemes(
+    study, inputs
+):
+    history = {
+        (dataset, split.replace("kfold", scheme), model): frame
+        for (dataset, split, model), frame in inputs.history.items()
+        for scheme in ("kfold", "random_millner")
+    }
+    titles = {**study["titles"], "splits": dict.fromkeys(("kfold", "random_millner"), "Long " * 20)}
+    both = SimpleNamespace(history=history, reported=inputs.reported, facts=inputs.facts)
+    figure = draw_figure(study["figures"]["figure3"], {**study, "titles": titles}, both)
+    figure.draw_without_rendering()
+    panels = [axes for axes in figure.axes if axes.axison]
+    assert len(panels) == 2 * 5
+    heads = [block._suptitle for block in figure.subfigs]
+    words = [axes.title for axes in panels] + [axes._left_title for axes in panels] + heads
+    boxes = [text.get_window_extent() for text in words if text.get_text()]
+    assert len(boxes) == len(panels) + 2
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 for box in boxes)
 
 
 def test_a_training_of_one_epoch_is_a_visible_point(study, inputs):

@@ -7,6 +7,7 @@ import pytest
 from factory import MODELS, study, write_run
 
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.page_cells import read_markdown_table
 from assay.analysis.table_files import LONG_TABLE, to_latex, write_table
 from assay.analysis.table_parts import Table, met_at_places, p_text
 from assay.analysis.tables import ANALYSES, TABLES, analysis_table, build_table
@@ -203,12 +204,14 @@ def test_budgets_match_in_spite_of_rounding_noise(inputs):
 
 
 def test_markup_is_escaped_and_bold_in_both_formats(tmp_path):
-    frame = pd.DataFrame({"a_b": ["50 % | x_1", "plain"]})
-    bold = pd.DataFrame({"a_b": [False, True]})
+    frame = pd.DataFrame({"a_b": ["50 % | x_1", "plain"], "q(z|x)": ["", "x"]})
+    bold = pd.DataFrame({"a_b": [False, True], "q(z|x)": False})
     table = Table(frame, frame, "R&D ± 1", bold)
     _, markdown, latex = write_table(table, tmp_path / "t")
     assert r"50 % \| x_1" in markdown.read_text()
-    assert "**plain**" in markdown.read_text()
+    names, rows, _ = read_markdown_table(markdown.read_text())
+    assert names == ["a_b", "q(z|x)"]
+    assert rows == [["50 % | x_1", ""], ["**plain**", "x"]]
     text = latex.read_text()
     assert r"a\_b" in text
     assert r"50 \% | x\_1" in text

@@ -36,10 +36,14 @@ def write_csv(frame: pd.DataFrame, path: Path | str) -> None:
 
 def to_markdown(table: Table) -> str:
     """The table and its caption in GitHub's Markdown."""
-    frame = table.display.map(lambda text: str(text).replace("|", r"\|"))
+    frame = table.display.map(_cell).rename(columns=_cell)
     if table.bold is not None:
-        frame = frame.mask(table.bold, "**" + frame + "**")
+        frame = frame.mask(table.bold.to_numpy(), "**" + frame + "**")
     return f"{frame.to_markdown(index=False, disable_numparse=True)}\n\n{table.caption}\n"
+
+
+def _cell(text: object) -> str:
+    return str(text).replace("|", r"\|")
 
 
 def to_latex(table: Table, label: str) -> str:

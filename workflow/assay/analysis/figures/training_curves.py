@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
@@ -35,6 +36,9 @@ PART_TITLES = {
     "classification": "Classification",
     "accuracy": "Accuracy",
 }
+# Inches: a row of panels, the title of a block, the legend.
+PANEL, TITLE, LEGEND = 1.95, 0.3, 0.35
+COLUMNS = 3
 SIDES = {
     "train": (Look("#0072b2", "o"), "-", "training"),
     "val": (Look("#d55e00", "s"), "--", "validation"),
@@ -43,40 +47,39 @@ SIDES = {
 
 @styled
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
-    """Losses by part and accuracy over epochs; splits thin, their mean thick, the paper's grey."""
-    trainings = _trainings(spec["models"], inputs)
-    panels = [
-        (place, model, part, histories)
-        for (*place, model), histories in trainings.items()
-        for part in _history_parts(histories)
-    ]
-    if not panels:
+    """Losses by part and accuracy over epochs; splits thin, their mean thick, the paper's grey.
+
+    Each network of each data set and split scheme has its own block of panels, with its title above
+    where there are several.
+    """
+    trainings = {
+        unit: histories
+        for unit, histories in _trainings(spec["models"], inputs).items()
+        if _history_parts(histories)
+    }
+    if not trainings:
         raise nothing_to_draw(spec, f"there is no training history of {spec['models']}")
     reported = _reported_curves(spec, study, inputs)
     where = places_in_words({(dataset, scheme) for dataset, scheme, _ in trainings}, study)
-    columns = min(3, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = Figure((WIDTH, 0.35 + 1.95 * rows), layout="constrained")
+    several = len({model for *_, model in trainings}) > 1
+    heights = [
+        (TITLE if len(trainings) > 1 else 0) + PANEL * -(-len(_history_parts(histories)) // COLUMNS)
+        for histories in trainings.values()
+    ]
+    figure = Figure((WIDTH, LEGEND + sum(heights)), layout="constrained")
     figure.get_layout_engine().set(wspace=0.08)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    blocks = figure.subfigures(len(trainings), 1, height_ratios=heights, squeeze=False).ravel()
     printed = False
-    for axes, (place, model, part, histories) in zip(grid, panels, strict=False):
-        for side in SIDES:
-            known = reported.get((model, f"{side}_{part}"))
-            known = known if compared(study, place[1]) else None
-            printed |= known is not None
-            _curves(axes, side, f"{side}_{part}", histories, known)
-        title = [title_of(study, "models", model)] if len(spec["models"]) > 1 else []
-        title = [*where(*place), *title]
-        prefix = f"{', '.join(title)}: " if title else ""
-        axes.set_title(prefix + PART_TITLES.get(part, part.replace("_", " ").capitalize()))
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("accuracy" if part == "accuracy" else "nats per image")
-        left, right = axes.get_xlim()
-        axes.set_xlim(min(left, -0.5 + axes.dataLim.x0), max(right, 0.5 + axes.dataLim.x1))
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
-    for axes in grid[len(panels) :]:
-        axes.set_axis_off()
+    for block, ((*place, model), histories) in zip(blocks, trainings.items(), strict=True):
+        names = [*where(*place), *([title_of(study, "models", model)] if several else [])]
+        if names:
+            block.suptitle(textwrap.fill(", ".join(names), 90), fontsize="medium")
+        known = {
+            column: curve
+            for (name, column), curve in reported.items()
+            if name == model and compared(study, place[1])
+        }
+        printed |= _block(block, histories, known)
     handles = [
         Line2D([], [], ls=line, color=look.colour, lw=1.8, label=name)
         for look, line, name in SIDES.values()
@@ -91,6 +94,28 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
         ]  # fmt: skip
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     return figure
+
+
+def _block(block: SubFigure, histories: list[pd.DataFrame], known: dict[str, pd.Series]) -> bool:
+    """Draws one network's panels; says whether any has a printed curve."""
+    parts = _history_parts(histories)
+    columns = min(COLUMNS, len(parts))
+    grid = block.subplots(-(-len(parts) // columns), columns, squeeze=False).ravel()
+    printed = False
+    for axes, part in zip(grid, parts, strict=False):
+        for side in SIDES:
+            column = f"{side}_{part}"
+            printed |= column in known
+            _curves(axes, side, column, histories, known.get(column))
+        axes.set_title(PART_TITLES.get(part, part.replace("_", " ").capitalize()))
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("accuracy" if part == "accuracy" else "nats per image")
+        left, right = axes.get_xlim()
+        axes.set_xlim(min(left, -0.5 + axes.dataLim.x0), max(right, 0.5 + axes.dataLim.x1))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, min_n_ticks=1))
+    for axes in grid[len(parts) :]:
+        axes.set_axis_off()
+    return printed
 
 
 def _curves(
