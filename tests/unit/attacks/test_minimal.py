@@ -161,6 +161,27 @@ def test_the_ball_is_not_left_when_an_image_is_asked_again():
     assert 0 < result.broken.float().mean() < 1
 
 
+def test_no_network_is_given_an_empty_batch():
+    """Where the ball allows nothing farther no image is left, and some networks need one."""
+    inner = noisy(0.05)
+
+    def logits(images, generator):
+        assert len(images)
+        return inner.logits(images, generator)
+
+    victim = Victim(
+        logits=logits, classes=2, shape=SHAPE, device="cpu", stochastic=True, log_px=lambda images, generator: logits(images, generator).sum(dim=1),
+        draws=lambda images, n, generator: logits(images, generator).expand(n, -1, -1),
+    )  # fmt: skip
+    _, result = distances(DDN(steps=5), victim, budget=1e-3, replays=3)
+    assert not result.broken.all()
+    before = victim.forwards
+    assert victim.logits(IMAGES[:0], generator()).shape == (0, 2)
+    assert victim.draws(IMAGES[:0], 3, generator()).shape == (3, 0, 2)
+    assert victim.log_px(IMAGES[:0], generator()).shape == (0,)
+    assert victim.forwards == before
+
+
 def test_a_search_of_a_given_distribution_keeps_its_own_image_on_a_randomised_victim():
     class MovedBack(GaussianNoiseSearch):
         refines = True

@@ -148,6 +148,8 @@ class Victim:
 
     def draws(self, images: Tensor, n: int, generator: torch.Generator) -> Tensor:
         """n independent decisions on (B, C, H, W) images: (n, B, K) logits, without gradient."""
+        if not len(images):
+            return images.new_zeros((n, 0, self.classes))  # not every network takes an empty batch
         if self._draws is None:
             return torch.stack([self.logits(images, generator) for _ in range(n)])
         pieces = []
@@ -162,7 +164,7 @@ class Victim:
 
     def log_px(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """log p(x) in nats of (B, C, H, W) images: (B,), NaN if the model has none."""
-        if self._log_px is None:
+        if self._log_px is None or not len(images):
             return torch.full((len(images),), torch.nan, device=images.device)
         with torch.inference_mode():
             pieces = [self._log_px(piece, generator) for piece in images.split(self.max_batch)]
@@ -171,6 +173,8 @@ class Victim:
 
     def forward(self, view: View, images: Tensor, generator: torch.Generator) -> Tensor:
         """What `view` says about (B, C, H, W) images: (B, K) logits, without gradient."""
+        if not len(images):
+            return images.new_zeros((0, self.classes))
         with torch.inference_mode():
             pieces = [
                 _over_draws(self._look(view, piece, generator), view.draws)
