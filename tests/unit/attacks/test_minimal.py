@@ -170,8 +170,9 @@ def test_no_network_is_given_an_empty_batch():
         return inner.logits(images, generator)
 
     victim = Victim(
-        logits=logits, classes=2, shape=SHAPE, device="cpu", stochastic=True, log_px=lambda images, generator: logits(images, generator).sum(dim=1),
+        logits=logits, classes=2, shape=SHAPE, device="cpu", stochastic=True,
         draws=lambda images, n, generator: logits(images, generator).expand(n, -1, -1),
+        log_px=lambda images, generator: logits(images, generator).sum(dim=1),
     )  # fmt: skip
     _, result = distances(DDN(steps=5), victim, budget=1e-3, replays=3)
     assert not result.broken.all()
