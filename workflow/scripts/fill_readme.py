@@ -6,6 +6,7 @@ in config/.
 """
 
 import argparse
+import re
 from pathlib import Path
 
 START, END = "<!-- headline -->", "<!-- /headline -->"
@@ -37,7 +38,7 @@ def headline(folder: Path, figure: str, study: dict) -> str:
     known = dict(facts(files))
     data = next(known.pop(name) for name in list(known) if name.startswith("data set"))
     counts = "; ".join(f"{name}: {value}" for name, value in known.items())
-    table = (folder / "headline.md").read_text(encoding="utf-8").strip()
+    table = first_screen((folder / "headline.md").read_text(encoding="utf-8"), study)
     caption = (folder / "figures" / f"{figure}.txt").read_text(encoding="utf-8").strip()
     title = study["figures"][figure]["title"]
     # In the README's table no row can be marked by itself: one sentence says it of all.
@@ -55,6 +56,41 @@ def headline(folder: Path, figure: str, study: dict) -> str:
         f"[Ledger: every printed number beside this run's]({place}/ledger.csv). "
         f"[All tables and figures]({place}).\n"
     )
+
+
+def first_screen(text: str, study: dict) -> str:
+    """The headline table for a narrow page: a row for each attack, a column for each classifier.
+
+    Of several split schemes it shows the one that the study compares with print.
+
+    Args:
+        text: Markdown of ``headline.md``.
+        study: the study; ``titles`` and ``reported``.
+    """
+    import pandas as pd
+
+    from assay.analysis.page_cells import read_markdown_table
+    from assay.analysis.table_files import cell_markdown
+
+    names, rows, words = read_markdown_table(text)
+    table = pd.DataFrame(rows, columns=names)
+    if "Split scheme" in table:
+        scheme = study["titles"]["splits"][study["reported"]["splits"]]
+        table = table[table["Split scheme"] == scheme].drop(columns="Split scheme")
+        words = f"Splits: {scheme}. {words}"
+    table = table.set_index("Model").T
+    titles, lines = [], []
+    for title, cells in zip(table.index, table.to_numpy(), strict=True):
+        counts = {found[0] for cell in cells if (found := re.search(r" \(n = .*?\)", cell))}
+        if len(counts) == 1:
+            title += counts.pop()
+            cells = [re.sub(r" \(n = .*?\)", "", cell) for cell in cells]
+        titles.append(title)
+        lines.append(cells)
+    shown = pd.DataFrame(lines, columns=table.columns)
+    shown.insert(0, "", titles)
+    shown = shown.map(cell_markdown).rename(columns=cell_markdown)
+    return f"{shown.to_markdown(index=False, disable_numparse=True)}\n\n{words}"
 
 
 def filled(readme: str, text: str) -> str:

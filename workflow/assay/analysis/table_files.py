@@ -36,13 +36,14 @@ def write_csv(frame: pd.DataFrame, path: Path | str) -> None:
 
 def to_markdown(table: Table) -> str:
     """The table and its caption in GitHub's Markdown."""
-    frame = table.display.map(_cell).rename(columns=_cell)
+    frame = table.display.map(cell_markdown).rename(columns=cell_markdown)
     if table.bold is not None:
         frame = frame.mask(table.bold.to_numpy(), "**" + frame + "**")
     return f"{frame.to_markdown(index=False, disable_numparse=True)}\n\n{table.caption}\n"
 
 
-def _cell(text: object) -> str:
+def cell_markdown(text: object) -> str:
+    """The text of a cell in a Markdown table."""
     return str(text).replace("|", r"\|")
 
 
