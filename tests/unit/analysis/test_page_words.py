@@ -148,6 +148,14 @@ def test_of_many_classifiers_the_best_and_the_worst_are_named(files):
         sentences[0] == "On 1,000 unperturbed test images in 5 splits, the accuracy ranges from "
         "0.940 for Model 4 to 0.900 for Model 0."
     )
+    tied = [{**row, "pooled": min(row["pooled"], 0.93)} for row in many]
+    sentences = told(files(tied, headline=("clean",), study={"titles": titles}))
+    assert "from 0.930 for Model 3 and Model 4 to 0.900 for Model 0." in sentences[0]
+    equal = [{**row, "pooled": 0.93} for row in many]
+    sentences = told(files(equal, headline=("clean",), study={"titles": titles}))
+    assert sentences[0].endswith(
+        "the accuracy is 0.930 for Model 0, Model 1, Model 2, Model 3 and Model 4."
+    )
 
 
 def test_data_sets_are_told_apart_by_their_titles(files):

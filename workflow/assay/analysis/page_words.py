@@ -285,7 +285,8 @@ def _published_sentence(
         words = _worst_words(worst.loc[models]).replace("Under", "under", 1)
         named = _extremes(old, 2)
         then = _joined([f"{new[model]:.3f}" for model in named])
-        same = {1: "it is", 2: "they are"}.get(len(models), "those of these two are")
+        both = _joined([files.title("models", model) for model in named])
+        same = {1: "it is", 2: "they are"}.get(len(models), f"those of {both} are")
         return [
             f"Under {attack_title(files.study, attack)}, at {_radius(norm, epsilon)} "
             f"({_counts(published.loc[models])}), {_told(files, old, 2)}; {words} "
@@ -303,7 +304,18 @@ def _told(files: StudyFiles, values: pd.Series, listed: int = LISTED) -> str:
         return f"the accuracy is {named[0]}"
     if len(chosen) == len(values):
         return f"the accuracies are {_joined(named)}"
-    return f"the accuracy ranges from {named[0]} to {named[-1]}"
+    # Models whose accuracies print alike are named together.
+    printed = values.round(3)
+    ends = [
+        f"{printed[model]:.3f} for "
+        + _joined(
+            [files.title("models", name) for name in printed.index[printed == printed[model]]]
+        )
+        for model in chosen
+    ]
+    if ends[0] == ends[1]:
+        return f"the accuracy is {ends[0]}"
+    return f"the accuracy ranges from {ends[0]} to {ends[1]}"
 
 
 def _extremes(values: pd.Series, listed: int) -> list[str]:
