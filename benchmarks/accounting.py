@@ -1,14 +1,13 @@
-"""Two ways to charge a contender for a row of the speed table, and what may be said of the result.
+"""Two ways to count the cost of a library in a row of the speed table, and the claims they allow.
 
-As called: each contender is called as its users call it. assay's call decides the clean images,
-searches, and judges what it found; a library's call does what that library does, and no pass is
-added to it.
+As called: each library is called as its users call it. assay's call predicts the clean images,
+searches, and evaluates its result. The call of another library runs as it is. No pass is added.
 
-Same work: the clean decision is known to all, so assay's call is given it, and every contender ends
-with the decision on what it found. A call that does not tell that by itself gets one pass over its
+Same work: the predictions on the clean images are given to assay's call as an input. Every call
+ends with predictions on its result. A call that does not compute them gets one more pass over its
 images.
 
-This module imports no library.
+This module imports no attack library.
 """
 
 from __future__ import annotations
@@ -42,20 +41,21 @@ def accounts(
     labels: Tensor,
     radius: float,
 ) -> dict[str, dict[str, Run]]:
-    """The contenders' runs under both accountings.
+    """The runs of assay and of the other libraries under both accountings.
 
     Args:
-        attack: assay's.
-        victim: what it attacks.
-        module: the same network, as the libraries and the judging pass take it.
-        rivals: by name; a true attribute ``tells`` says that a call knows what it broke.
-        images: (N, C, H, W), all that are attacked; a run may get the first ones only.
+        attack: the attack of assay.
+        victim: the classifier that assay attacks.
+        module: the same network as a module, for the other libraries and for the evaluation pass.
+        rivals: the calls of the other libraries by name. The attribute ``tells`` is true if a call
+            computes which images are misclassified.
+        images: (N, C, H, W), all attacked images. A run may receive only the first ones.
         labels: (N,).
-        radius: of the attack's ball.
+        radius: radius of the attack's ball.
 
     Returns:
-        ``as_called`` and ``same_work``, each from a name to its run. Where a rival is charged alike
-        in both, it is the same object.
+        ``as_called`` and ``same_work``. Each maps a name to its run. A library with the same cost
+        under both accountings has the same object in both.
     """
     known = judge(victim, images, labels, torch.Generator(), replays=1)
 
@@ -77,7 +77,7 @@ def accounts(
 
 
 def judged(module: nn.Module, run: Run) -> Run:
-    """The run, and one pass over what it found."""
+    """The run, followed by one pass over its result."""
 
     def with_verdict(x: Tensor, y: Tensor) -> Tensor:
         found = run(x, y)
@@ -96,9 +96,10 @@ def timed(
     labels: Tensor,
     rounds: int,
 ) -> dict[str, dict[str, list[float]]]:
-    """Seconds by accounting and name, round by round, all interleaved; ``bare`` by its names.
+    """Seconds by accounting and name, one value per round. All runs are interleaved.
 
-    A run that both accountings share is timed once and stands in both.
+    ``bare`` holds the seconds of the bare passes by name. A run that both accountings share is
+    timed once. Its times are listed under both.
     """
     calls = {}
     for accounting, contenders in runs.items():
@@ -122,16 +123,16 @@ def timed(
 
 
 def gain(row: dict, accounting: str, threads: str, expected: Iterable[str]) -> float | None:
-    """assay's speed over that of the strongest contender: the median of the rounds' ratios.
+    """The speed of assay over that of the fastest library: the median of the ratios per round.
 
     Args:
-        row: of attacks.json.
+        row: a row of attacks.json.
         accounting: ``as_called`` or ``same_work``.
         threads: ``1`` or ``2``.
-        expected: the libraries that a claim about the strongest contender has to have met.
+        expected: the libraries that must be measured before a claim about the fastest one.
 
     Returns:
-        None where it was not measured, or where a library that has the attack was not there.
+        None if this was not measured, or if a library that has the attack was not measured.
     """
     seconds = row["runs"].get(threads, {}).get(accounting, {})
     if OURS not in seconds or set(expected) - set(row["profiles"]):
@@ -140,7 +141,10 @@ def gain(row: dict, accounting: str, threads: str, expected: Iterable[str]) -> f
 
 
 def strongest_gain(seconds: Mapping[str, list[float]]) -> float | None:
-    """The median of the rounds' ratios of the fastest rival's time and assay's; None: no rival."""
+    """Time of the fastest library over that of assay: the median of the ratios per round.
+
+    None without another library.
+    """
     rivals = {name: values for name, values in seconds.items() if name != OURS}
     if not rivals:
         return None
@@ -149,7 +153,7 @@ def strongest_gain(seconds: Mapping[str, list[float]]) -> float | None:
 
 
 def over_floor(row: dict, name: str, threads: str) -> float | None:
-    """Time under the same work over that of the bare passes which the contender made."""
+    """Time under the same work over the time of the bare passes that the library made."""
     run = row["runs"].get(threads, {})
     if name not in run.get(SAME_WORK, {}):
         return None
@@ -164,7 +168,12 @@ def over_floor(row: dict, name: str, threads: str) -> float | None:
 
 
 def as_strong(row: dict) -> bool:
-    """The bars of tests/oracle: half a point of images, or 1.02 of the median distance."""
+    """Whether assay has the strength that tests/oracle requires.
+
+    Fixed budgets: at most half a percentage point fewer misclassified images than the best library.
+    Minimal norms: at least as many misclassified images, and a median distance of at most 1.02
+    times that of the closest library.
+    """
     found = {name: one for name, one in row["profiles"].items() if "error" not in one}
     ours = found.pop(OURS)
     most = max(one["broken"] for one in found.values())
@@ -176,9 +185,9 @@ def as_strong(row: dict) -> bool:
 
 
 def met(row: dict, expected: Iterable[str]) -> bool | None:
-    """Whether a row keeps its bar under both accountings and with one and two threads.
+    """Whether a row reaches its bar under both accountings, with one thread and with two.
 
-    None where one of them was not measured against everybody: then nothing is claimed.
+    None if one of these was not measured against all libraries. Then no claim is made.
     """
     expected = list(expected)
     gains = [gain(row, kind, threads, expected) for kind in ACCOUNTINGS for threads in THREADS]

@@ -1,7 +1,7 @@
 """How each public attack library is called, and what that call computes.
 
-A contender is a call ``(images, labels) -> images`` that describes itself. Every call starts from
-the same seed.
+A `Contender` is a call ``(images, labels) -> images`` with a description of what it computes. Every
+call starts from the same seed.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class Contender:
 
     Attributes:
         run: ``(images, labels) -> images``, each (N, C, H, W) in [0, 1].
-        computes: what the call does, for a reader who wants to know what was timed.
-        tells: whether the call says by itself which images are broken, so that nobody has to ask
-            the network again.
+        computes: what the call computes. Readers see from it what was timed.
+        tells: whether the call itself computes which images are misclassified. If so, no further
+            pass is needed.
     """
 
     run: Run
@@ -53,7 +53,7 @@ class Contender:
 
 
 def versions() -> str:
-    """The libraries with their versions, for a sentence."""
+    """The libraries with their versions, as a part of a sentence."""
     return ", ".join(f"{name} {version(package)}" for name, package in NAMES.items())
 
 
@@ -68,21 +68,22 @@ def seeded(run: Run) -> Run:
 
 def by_torchattacks(attack: Run) -> Contender:
     return Contender(
-        seeded(attack), "the whole batch at once; returns the images of its search, no verdict"
+        seeded(attack),
+        "the whole batch at once; returns the images of its search, without predictions",
     )
 
 
 def by_autoattack_code(run: Run) -> Contender:
-    """The single attacks of pyautoattack, and torchattacks' copies of them."""
+    """The single attacks of pyautoattack, and the copies of them in torchattacks."""
     return Contender(
         seeded(run),
-        "decides the clean images in a pass of its own and attacks the right ones at once; returns "
-        "images, no verdict",
+        "predicts the clean images in a separate pass and attacks the correctly classified ones at "
+        "once; returns images, without predictions",
     )
 
 
 def by_foolbox(model: nn.Module, attack: foolbox.Attack, epsilon: float | None) -> Contender:
-    """`epsilon` None: the closest broken image."""
+    """`epsilon` None: the closest misclassified image."""
     wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
     logging.getLogger("root").setLevel(logging.ERROR)
 
@@ -93,8 +94,8 @@ def by_foolbox(model: nn.Module, attack: foolbox.Attack, epsilon: float | None) 
 
     return Contender(
         seeded(run),
-        "the whole batch at once, through EagerPy; ends with a pass over what it found and returns "
-        "the verdict",
+        "the whole batch at once, through EagerPy; ends with a pass over its result and returns "
+        "which images are misclassified",
         tells=True,
     )
 
@@ -119,7 +120,7 @@ def by_art(model: nn.Module, build: Callable[[PyTorchClassifier], object]) -> Co
     return Contender(
         seeded(run),
         f"NumPy arrays in and out, {BATCH} images at a time where the attack has batches; returns "
-        "images, no verdict",
+        "images, without predictions",
     )
 
 
@@ -127,15 +128,18 @@ def by_adv_lib(run: Run) -> Contender:
     """`run` is one of adv-lib's functions with its budget."""
     return Contender(
         seeded(run),
-        "the whole batch at once; judges each iterate in the pass that also gives its gradient "
-        "(never the last move of PGD and DDN) and returns a wrong one, or the image itself where "
-        "none was",
+        "the whole batch at once; evaluates each iterate in the pass that also gives its gradient "
+        "(never the result of the last step of PGD and DDN) and returns a misclassified iterate, "
+        "or the clean image if there is none",
         tells=True,
     )
 
 
 def by_secml(model: nn.Module, build: Callable[[], Callable]) -> Contender:
-    """`build` makes a native attack of secml-torch; DDN's constraint remembers its last batch."""
+    """`build` makes a native attack of secml-torch.
+
+    Each run builds the attack again, because the constraint of DDN keeps its last batch.
+    """
     wrapped = BasePyTorchClassifier(model)
 
     def run(x: Tensor, y: Tensor) -> Tensor:
@@ -146,6 +150,6 @@ def by_secml(model: nn.Module, build: Callable[[], Callable]) -> Contender:
     return Contender(
         seeded(run),
         "secml-torch's own (native) search on the whole batch, from a DataLoader to a DataLoader; "
-        "returns the images of greatest loss (PGD, never the last move) or the closest wrong ones "
-        "(DDN), no verdict",
+        "returns the images with the highest loss (PGD, never the result of the last step) or the "
+        "closest misclassified ones (DDN), without predictions",
     )

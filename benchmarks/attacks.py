@@ -1,11 +1,13 @@
-"""assay's attacks against public libraries: one run, equal budgets, contenders interleaved.
+"""assay's attacks against public libraries: equal budgets, one run, libraries interleaved.
 
-What a contender spends and reaches (passes, memory, broken images) is told by a process of its own;
-then all contenders of a row take turns in one process, under both accountings (see `accounting`),
-beside bare passes through the same network, with one thread and with two. Measured rows are kept in
-attacks.json; `--only` measures some anew, `--draw` measures nothing, and the section of the README
-is drawn from whatever is there. MNIST is read from the mirror that the environment variable
-ASSAY_DATA names; without one, scikit-learn's digits stand in.
+A separate process per library measures its passes, its memory and its misclassified images. Then
+all libraries of a row run in turn in one process, together with bare passes through the same
+network. They run under both accountings (see `accounting`), with one thread and with two.
+
+attacks.json keeps the measured rows. `--only` measures some rows again. `--draw` measures nothing.
+The section of the README is written from the rows in attacks.json. MNIST is read from the mirror
+that the environment variable ASSAY_DATA names. Without a mirror, scikit-learn's digits are the
+substitute.
 
     PYTHONPATH=workflow python benchmarks/attacks.py [--only pgd_linf_128 ddn] [--threads 1 2]
 """
@@ -48,11 +50,11 @@ BARE = 8
 
 
 class Contest:
-    """A row with its network, its images and everybody who is to attack them.
+    """A row with its network, its images and the runs of all libraries.
 
     Args:
         row: the comparison.
-        quick: a small network after one epoch, to try the rows.
+        quick: whether to test the rows with a small network after one epoch.
     """
 
     def __init__(self, row: Row, quick: bool):
@@ -71,7 +73,7 @@ class Contest:
         self.victim.forwards = 0
 
     def profile(self, name: str) -> dict:
-        """One run of the same work: passes, memory, what it reaches; an error is a result, too."""
+        """One run of the same work: passes, memory and success. An error is also a result."""
         try:
             with counted(self.module) as passes, peak_memory() as memory:
                 began = time.perf_counter()
@@ -96,12 +98,12 @@ class Contest:
         }
 
     def seconds(self, names: list[str], passes: int, rounds: int) -> dict[str, dict]:
-        """Round by round, under both accountings, and of bare passes: see `accounting.timed`."""
+        """Seconds per round, under both accountings and of bare passes: see `accounting.timed`."""
         bare = self._bare(passes)
         return timed(self.runs, names, bare, self.images, self.labels, rounds)
 
     def _bare(self, passes: int) -> dict[str, Callable[[], None]]:
-        """Some passes of a batch of this row's images through the victim's own view."""
+        """`passes` passes of a batch of this row's images through the victim's own view."""
         (view,) = self.victim.views.values()
         batch = self.victim.max_batch
         x, y = self.images[:batch], self.labels[:batch]
@@ -121,7 +123,7 @@ class Contest:
 
 
 def network(name: str, x: Tensor, y: Tensor, quick: bool) -> nn.Module:
-    """A trained network; kept for the other processes and for the next run."""
+    """A trained network. A file keeps it for the other processes and for the next run."""
     settings = NETWORKS[name] if not quick else {**NETWORKS[name], "epochs": 1, "width": 4}
     if quick:
         x, y = x[:2000], y[:2000]
@@ -137,7 +139,7 @@ def network(name: str, x: Tensor, y: Tensor, quick: bool) -> nn.Module:
 
 @contextmanager
 def counted(model: nn.Sequential) -> Iterator[dict[str, int]]:
-    """Counts the images that pass through `model` and back; libraries may call single layers."""
+    """Counts images in forward and backward passes of `model`. Libraries may call single layers."""
     passes = {"forwards": 0, "backwards": 0}
 
     def backward(gradient: Tensor) -> None:
@@ -156,7 +158,7 @@ def counted(model: nn.Sequential) -> Iterator[dict[str, int]]:
 
 
 def profile(key: str, name: str, quick: bool, threads: int) -> dict:
-    """What one contender spends and reaches, for a process of its own."""
+    """Passes, memory and success of one library. Each call runs in a separate process."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(threads)
     return Contest(table_rows(quick)[key], quick).profile(name)
@@ -207,9 +209,11 @@ def main() -> None:
     everything = list(table_rows(False))
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", nargs="+", choices=everything, default=everything)
-    parser.add_argument("--missing", action="store_true", help="go on: what attacks.json lacks")
-    parser.add_argument("--quick", action="store_true", help="try the rows, keep nothing")
-    parser.add_argument("--draw", action="store_true", help="measure nothing, draw the table")
+    parser.add_argument(
+        "--missing", action="store_true", help="measure only what attacks.json lacks"
+    )
+    parser.add_argument("--quick", action="store_true", help="test the rows, keep nothing")
+    parser.add_argument("--draw", action="store_true", help="measure nothing, write the table")
     parser.add_argument("--threads", type=int, nargs="+", choices=(1, 2), default=[1, 2])
     arguments = parser.parse_args()
     rows = json.loads(RESULTS.read_text("utf-8")) if RESULTS.is_file() else {}

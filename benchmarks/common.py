@@ -1,4 +1,4 @@
-"""What the benchmarks share: fair timing, real images, a section of the README."""
+"""Shared functions of the benchmarks: interleaved timing, MNIST, sections of the README."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ MEBIBYTE = 2**20
 def interleaved(
     contenders: Mapping[str, Callable[[], object]], rounds: int, *, warm_up: bool = True
 ) -> dict[str, list[float]]:
-    """Seconds that each contender takes, round by round.
+    """Seconds of each run, one value per round.
 
-    All contenders run in every round, in turning order, so that a machine that grows slower or
-    faster meanwhile treats them alike.
+    Every round contains all runs, and their order rotates. A change in the speed of the machine
+    then affects all runs alike.
     """
     names = list(contenders)
     if warm_up:
@@ -44,13 +44,13 @@ def interleaved(
 
 
 def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> float:
-    """The median over rounds of the two contenders' ratio within a round."""
+    """The ratio of two runs within a round: the median over rounds."""
     return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
 
 
 @contextmanager
 def peak_memory() -> Iterator[dict[str, float]]:
-    """``megabytes``: MiB that the process grew by at most, looked at a hundred times a second."""
+    """``megabytes``: the largest growth of the process in MiB, sampled 100 times per second."""
     gc.collect()
     process, done, memory = psutil.Process(), threading.Event(), {}
     before = process.memory_info().rss
@@ -71,7 +71,7 @@ def peak_memory() -> Iterator[dict[str, float]]:
 
 
 def machine() -> str:
-    """One line on what the numbers were measured with."""
+    """One line: the threads, the processor and the versions used for a measurement."""
     return (
         f"{torch.get_num_threads()} CPU threads ({platform.machine()}), "
         f"Python {platform.python_version()}, torch {torch.__version__.partition('+')[0]}"
@@ -81,7 +81,7 @@ def machine() -> str:
 def mnist(part: str = "train") -> tuple[np.ndarray, np.ndarray] | None:
     """MNIST from the mirror that ``ASSAY_DATA`` names: images (N, 1, 28, 28) uint8 and labels.
 
-    None where there is no mirror.
+    None without a mirror.
     """
     folder = Path(os.environ.get("ASSAY_DATA", "")) / "mnist"
     stem = {"train": "train", "test": "t10k"}[part]
@@ -95,7 +95,7 @@ def mnist(part: str = "train") -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def write_section(marker: str, markdown: str) -> None:
-    """Puts a section between ``<!-- marker -->`` and ``<!-- /marker -->`` of the README."""
+    """Writes a section between ``<!-- marker -->`` and ``<!-- /marker -->`` of the README."""
     opening, closing = f"<!-- {marker} -->", f"<!-- /{marker} -->"
     text = README.read_text("utf-8") if README.exists() else "# Benchmarks\n"
     section = f"{opening}\n{markdown.strip()}\n{closing}"

@@ -1,4 +1,4 @@
-"""The rows of the speed table: an attack of assay, the libraries' own, one budget, the bar."""
+"""The rows of the speed table: an attack in assay and in other libraries, a budget, a bar."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Row:
     """One comparison.
 
     Attributes:
-        title: what the table calls it, with the budget.
-        network: ``standard`` or ``robust``. Fixed budgets are spent on the robust one, where most
-            images survive: an early stop is worth little there, a fast pass is.
+        title: the name of the row in the table, with the budget.
+        network: ``standard`` or ``robust``. Fixed budgets use the robust network. There most images
+            stay correctly classified, so a fast pass saves more time than an early stop.
         norm: ``linf`` or ``l2``.
         epsilon: radius, or None for minimal-norm attacks.
-        attack: assay's.
-        rivals: from a network to the libraries' runs.
-        images: attacked at once.
-        rounds: in which every contender runs once; a single one is the run of its own process.
-        bar: images/s against the fastest library, at least, under both accountings.
-        floor: time over that of the bare passes, at most, where the bar says one.
+        attack: the attack of assay.
+        rivals: makes the runs of the other libraries for a network.
+        images: number of images that are attacked at once.
+        rounds: number of rounds. Every library runs once per round.
+        bar: the lowest accepted ratio of images/s to the fastest library, under both accountings.
+        floor: the highest accepted ratio of time to the time of the bare passes, or None.
     """
 
     title: str
@@ -67,12 +67,12 @@ def _single(name: str, build: Callable[[nn.Module], Contender]):
 
 
 def _without(name: str, build: Callable[[nn.Module], dict[str, Contender]]):
-    """A library less, where it would run for hours."""
+    """All libraries except one that would run for hours."""
     return lambda model: {key: run for key, run in build(model).items() if key != name}
 
 
 def table_rows(quick: bool) -> dict[str, Row]:
-    """All rows by name; `quick` tries them with a budget that measures nothing."""
+    """All rows by name. `quick` tests them with budgets that are too small for a measurement."""
 
     def amount(full: int, small: int) -> int:
         return small if quick else full

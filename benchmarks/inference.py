@@ -1,13 +1,14 @@
 """Inference of ABS: all classes and images in one pass, against a loop over the classes.
 
-The loops decide as the public ABS code does, at equal settings: 8,000 cached candidates of each
-class, then 49 updates of Adam with one decoder after the other. They differ in how candidates are
-compared with an image (`LOOPS`): by subtraction, as an earlier version of that code has it, or by
-one matrix product, ||x||^2 - 2 x.g + ||g||^2, as its newest version does. Ratios are against the
-fastest of them. That code's own files are no part of this project.
-Contenders are interleaved in one run; memory is that of a process of its own. MNIST is
-read from the mirror that the environment variable ASSAY_DATA names; else scikit-learn's digits
-stand in.
+The loops predict as the public ABS code does, at equal settings: 8,000 cached candidates of each
+class, then 49 updates of Adam with one decoder after the other. They differ in how they compare
+candidates with an image (`LOOPS`). An earlier version of that code subtracts. Its newest version
+computes one matrix product, ||x||^2 - 2 x.g + ||g||^2. Ratios are against the fastest loop. This
+project contains no file of that code.
+
+All implementations are interleaved in one run. Memory is measured in separate processes. MNIST is
+read from the mirror that the environment variable ASSAY_DATA names. Without a mirror,
+scikit-learn's digits are the substitute.
 
     PYTHONPATH=workflow python benchmarks/inference.py [--rounds 3] [--images 100] [--threads 2]
 """
@@ -78,14 +79,14 @@ def trained(x: Tensor, y: Tensor) -> dict[str, Tensor]:
 
 
 class ClassLoop:
-    """The same decision by a loop over ten separate decoders.
+    """The same prediction by a loop over ten separate decoders.
 
     Args:
-        model: brings settings and weights.
-        product: compare candidates by a matrix product, without subtracting any; else by
-            subtraction, whose squares are summed one axis after the other.
-        piece: images that are compared with all candidates at a time; None: all.
-        weights: the decoders' weights take gradients, too, and codes are clipped by a mask.
+        model: the model with the settings and weights.
+        product: whether a matrix product compares the candidates. Otherwise each candidate is
+            subtracted, and the squares are summed one axis after the other.
+        piece: number of images that are compared with all candidates at a time. None: all.
+        weights: whether the weights of the decoders also get gradients and a mask clips the codes.
     """
 
     def __init__(self, model: AnalysisBySynthesis, product: bool, piece: int | None, weights: bool):
@@ -158,7 +159,7 @@ class ClassLoop:
 
 
 def _single(model: AnalysisBySynthesis, k: int) -> nn.Module:
-    """Class k's decoder as a network of its own, layer by layer as in the public code."""
+    """The decoder of class k as a separate network, layer by layer as in the public code."""
     alone = abs_model(classes=1).decoders
     for layer in alone.layers:
         if isinstance(layer, nn.ELU):
@@ -173,7 +174,7 @@ def _single(model: AnalysisBySynthesis, k: int) -> nn.Module:
 
 
 def passes(model: AnalysisBySynthesis, x: Tensor) -> None:
-    """Exactly the passes of the search without the early end, with nothing around them."""
+    """Exactly the passes of the search without the early end, without any other work."""
     codes = torch.zeros(len(x), model.classes, model.latent_dim)
     for _ in range(model.steps):
         leaf = codes.clone().requires_grad_()
@@ -188,7 +189,7 @@ def passes(model: AnalysisBySynthesis, x: Tensor) -> None:
 
 
 def grown(state: dict[str, Tensor], images: Tensor, threads: int, contender: str) -> float:
-    """MiB that a process grows by at most while it builds its candidates and decides."""
+    """The largest growth of a process in MiB while it builds its candidates and predicts."""
     torch.set_num_threads(threads)
     model = abs_model(state, stop_early=False)
     with peak_memory() as memory:
@@ -205,7 +206,7 @@ def seconds_of(run: Callable[[], object]) -> float:
 
 
 def growth(state: dict[str, Tensor], x: Tensor) -> str:
-    """How the cost of a decision grows, as a table."""
+    """How the cost of a prediction grows, as a table."""
     rows = []
     for name, cases in {
         "classes": [{"classes": k} for k in (2, 5, 10, 20)],
@@ -225,7 +226,7 @@ def growth(state: dict[str, Tensor], x: Tensor) -> str:
                     f"{1000 * later / len(x):.0f}",
                 ]
             )
-    return table(["what grows", "to", "seconds until the first decision", "ms per image"], rows)
+    return table(["what grows", "to", "seconds until the first prediction", "ms per image"], rows)
 
 
 def main() -> None:
@@ -279,22 +280,23 @@ def main() -> None:
     right = [(said == truth).float().mean() for said in decisions]
     alike = [loop(x).argmax(dim=1) == decisions[0][: len(x)] for loop in loops.values()]
     same = min(float(rows.float().mean()) for rows in alike)
-    header = ["batch", "contender", "s per image", "steps", "time / bare", "× fastest loop", "MiB"]
+    header = ["batch", "implementation", "s per image", "steps", "time / bare"]
+    header += ["× fastest loop", "MiB"]
     write_section(
         "inference",
         f"""## Inference of ABS
 
 The networks of the public ABS code (latent 8, ten classes, 8,000 candidates, 49 updates), trained
 here for {EPOCHS} epochs on {len(train_x):,} images of {what} ({training:.0f} s). {machine()};
-{options.rounds} rounds, contenders interleaved, medians. *Steps* is the mean over images,
-*time / bare* divides by the time of exactly the passes without an early end (49 forward and
-backward, one forward, the matrix product with the candidates); *MiB* is how far a process grew,
-candidates included, while it decides on {len(x)} images. The loops are written here after the
-public ABS code, whose own files are no part of this project. That code's newest version compares
-all candidates with an image by one matrix product; an earlier one subtracted them, eight images at
-a time. The ratio is against the fastest of the loops. All decide like assay on at least {same:.1%}
-of {len(x)} images.
-With and without the early end {equal:.1%} of {len(compared):,} decisions are equal (accuracy
+{options.rounds} rounds, implementations interleaved, medians. *Steps* is the mean over images.
+*Time / bare* divides the time by that of exactly the passes without an early end (49 forward and
+backward, one forward, the matrix product with the candidates). *MiB* is the largest growth of a
+process while it builds its candidates and predicts {len(x)} images. The loops are written after the
+public ABS code. This project contains no file of that code. Its newest version compares all
+candidates with an image by one matrix product. An earlier version subtracted them, eight images at
+a time. The ratio is against the fastest loop. All loops make the same prediction as assay on at
+least {same:.1%} of {len(x)} images.
+With and without the early end {equal:.1%} of {len(compared):,} predictions are equal (accuracy
 {right[0]:.3f} without, {right[1]:.3f} with).
 
 {table(header, rows)}

@@ -1,8 +1,8 @@
 """Public attack libraries behind one call: ``(images, labels) -> images``, at a given budget.
 
-A function per attack; it returns the libraries that have the attack. Minimal-norm attacks return
-the closest broken image found, or the image itself. secml-torch also wraps Foolbox and adv-lib;
-those are called directly, and of secml-torch the attacks of its own.
+Each function is an attack and returns the libraries that have it. Minimal-norm attacks return the
+closest misclassified image found, or the clean image. secml-torch also wraps Foolbox and adv-lib.
+Those two are called directly. Of secml-torch, only its native attacks are called.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ POPULATION, GENERATIONS = 399, 10
 
 
 def fgsm(model: nn.Module, epsilon: float) -> dict[str, Contender]:
-    """adv-lib has none: one step of its PGD judges the image before the step and returns that."""
+    """adv-lib has none. One step of its PGD evaluates and returns the image before the step."""
     return {
         "torchattacks": by_torchattacks(torchattacks.FGSM(model, eps=epsilon)),
         "foolbox": by_foolbox(
@@ -125,7 +125,7 @@ def pgd(
 
 
 def deepfool(model: nn.Module, norm: str, *, steps: int) -> dict[str, Contender]:
-    """ART's keeps to one image at a time; it is left to tests."""
+    """torchattacks and ART have L2 only. torchattacks attacks one image at a time."""
     advlib = by_adv_lib(partial(adv.df, model, steps=steps, norm=NUMBER[norm]))
     if norm == "linf":
         attack = foolbox.attacks.LinfDeepFoolAttack(steps=steps)
@@ -144,7 +144,7 @@ def deepfool(model: nn.Module, norm: str, *, steps: int) -> dict[str, Contender]
 def carlini_wagner(
     model: nn.Module, *, binary_steps: int, steps: int, step: float, constant: float
 ) -> dict[str, Contender]:
-    """Foolbox's is `foolbox_carlini_wagner`, with the images themselves where it found nothing."""
+    """Foolbox's is `foolbox_carlini_wagner`, with the clean images where it found nothing."""
     found_by_foolbox = foolbox_carlini_wagner(
         model, binary_steps=binary_steps, steps=steps, step=step, constant=constant
     )
@@ -183,7 +183,10 @@ def carlini_wagner(
 def foolbox_carlini_wagner(
     model: nn.Module, *, binary_steps: int, steps: int, step: float, constant: float
 ) -> Contender:
-    """It returns black images where it found nothing, and counts those that are wrong as broken."""
+    """Foolbox's C&W returns black images where it found nothing.
+
+    If the network misclassifies a black image, Foolbox counts it as a success.
+    """
     return by_foolbox(
         model,
         foolbox.attacks.L2CarliniWagnerAttack(
@@ -205,7 +208,10 @@ def ddn(model: nn.Module, *, steps: int) -> dict[str, Contender]:
 
 
 def boundary(model: nn.Module, *, steps: int) -> dict[str, Contender]:
-    """Foolbox also spends 51 queries on a start; ART counts up to 40 queries as one step."""
+    """Foolbox also searches for a start: the line search takes up to 51 queries per image.
+
+    ART counts up to 40 queries as one step.
+    """
     return {
         "foolbox": by_foolbox(model, foolbox.attacks.BoundaryAttack(steps=steps), None),
         "ART": by_art(
@@ -226,7 +232,7 @@ def square(
     rescale: bool = False,
     seed: int = SEED,
 ) -> dict[str, Contender]:
-    """ART's always rescales the schedule, and asks several times for what it knows."""
+    """ART always rescales the schedule, and it repeats queries with known results."""
     name = PYAUTOATTACK_NORM[norm]
     return {
         "pyautoattack": by_autoattack_code(
@@ -331,9 +337,9 @@ def apgd_targeted(
 def fab(
     model: nn.Module, norm: str, epsilon: float, *, steps: int, targets: int | None
 ) -> dict[str, Contender]:
-    """`targets` None: untargeted. `epsilon` is the ball that ends an image's search.
+    """`targets` None: untargeted. Success within `epsilon` ends the search for an image.
 
-    adv-lib's goes on to the closest image: it knows no such ball.
+    adv-lib has no such radius. It continues to search for the closest image.
     """
     name = PYAUTOATTACK_NORM[norm]
     return {
@@ -376,7 +382,7 @@ def fab(
 def fab_closest(
     model: nn.Module, norm: str, *, steps: int, targets: int | None
 ) -> dict[str, Contender]:
-    """pyautoattack's FAB without a budget, where `perturb` leaves out targets after a success."""
+    """pyautoattack's FAB without a budget. Its `perturb` skips targets after a success."""
     attack = FABAttack_PT(
         model, norm=PYAUTOATTACK_NORM[norm], n_iter=steps, seed=SEED, device="cpu"
     )
@@ -406,7 +412,7 @@ def autoattack(
     attacks: list[str] | None = None,
     batch: int = BATCH,
 ) -> Contender:
-    """pyautoattack's standard version, or some of its parts, at a budget that may be shortened."""
+    """pyautoattack's standard version, or some of its attacks. The budget can be reduced."""
     ensemble = AutoAttack(model, norm=PYAUTOATTACK_NORM[norm], eps=epsilon, seed=SEED)
     for member in (ensemble.apgd, ensemble.apgd_targeted):
         # The check points, too, follow from the number of steps, but only in its constructor.
@@ -423,7 +429,7 @@ def autoattack(
 
     return Contender(
         seeded(run),
-        f"{batch} images at once; a pass over the clean images and one after each of the parts",
+        f"{batch} images at once; a pass over the clean images and one after each attack",
         tells=True,
     )
 

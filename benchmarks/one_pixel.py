@@ -1,7 +1,8 @@
-"""The one-pixel attack against public libraries: equal budgets, one run, contenders interleaved.
+"""The one-pixel attack against public libraries: equal budgets, one run, libraries interleaved.
 
-Under both accountings (see `accounting`), with one thread and with two. MNIST is read from the
-mirror that the environment variable ASSAY_DATA names; without one, scikit-learn's digits stand in.
+All runs are timed under both accountings (see `accounting`), with one thread and with two. MNIST is
+read from the mirror that the environment variable ASSAY_DATA names. Without a mirror,
+scikit-learn's digits are the substitute.
 
     PYTHONPATH=workflow python benchmarks/one_pixel.py [--rounds 5] [--images 8] [--threads 1 2]
 """
@@ -30,7 +31,7 @@ from assay.attacks.victim import Victim
 def measure(
     model: nn.Module, x: Tensor, y: Tensor, rounds: int, threads: list[int]
 ) -> list[list[str]]:
-    """A row per library: images/s, forward passes, images broken, time against the others."""
+    """A row per library: images/s, forward passes, misclassified images, ratios of time."""
     victim = Victim.from_module(model, classes=10, shape=(1, 28, 28), max_batch=BATCH)
     # The libraries' settings: best1bin, weight drawn from (0.5, 1), every gene from the mutant.
     attack = OnePixel(
@@ -70,7 +71,10 @@ def measure(
 
 
 def _against(seconds: dict[int, dict]) -> list[str]:
-    """assay's ratios to the faster rival, by accounting, and to the bare passes; by thread."""
+    """Ratios of assay to the fastest library, per accounting, and to the bare passes.
+
+    Each cell has one value per number of threads.
+    """
     cells = []
     for account in ACCOUNTINGS:
         found = [strongest_gain(each[account]) for each in seconds.values()]
@@ -81,7 +85,7 @@ def _against(seconds: dict[int, dict]) -> list[str]:
 
 @contextmanager
 def counted(model: nn.Sequential) -> Iterator[Callable[[], int]]:
-    """Counts the images that pass through `model`; a library may call its layers one by one."""
+    """Counts images in forward passes of `model`. A library may call its layers one by one."""
     seen: list[int] = []
     hook = model[-1].register_forward_hook(lambda layer, given, logits: seen.append(len(logits)))
     try:
@@ -91,7 +95,7 @@ def counted(model: nn.Sequential) -> Iterator[Callable[[], int]]:
 
 
 def bare(victim: Victim, x: Tensor, forwards: int) -> Callable[[], None]:
-    """The forward passes that the attack needed, in full batches, with nothing around them."""
+    """The forward passes that the attack made, in full batches, without any other work."""
     (view,) = victim.views.values()
     batch, generator = x[torch.arange(BATCH) % len(x)], torch.Generator()
 
@@ -106,7 +110,7 @@ def bare(victim: Victim, x: Tensor, forwards: int) -> Callable[[], None]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=8, help="to be attacked")
+    parser.add_argument("--images", type=int, default=8, help="number of images to attack")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--epochs", type=int, default=2)
     arguments = parser.parse_args()
@@ -128,22 +132,22 @@ def main() -> None:
         for row in measure(model, test_x[chosen], test_y[chosen], *budget)
     ]
     header = ["images", "library", "images/s as called", "images/s, same work"]
-    header += ["passes per image", "broken"]
+    header += ["passes per image", "misclassified"]
     header += ["× fastest as called", "× fastest, same work", "time / bare passes"]
     threads = " / ".join(str(number) for number in arguments.threads)
     text = (
         "## One-pixel attack\n\n"
         f"SmallCNN (clean accuracy {right.float().mean():.3f}) on {source}, {arguments.images} "
-        "test images that it gets right: the first ones, which stand for all, and those it is "
-        "least certain of, on which success shows; "
-        f"batches of {BATCH}; {machine()}. Equal population ({POPULATION}), "
-        f"generations ({GENERATIONS}), mutation (best1bin, weight drawn from 0.5 to 1) and success "
-        f"criterion (misclassified, which ends an image's search). {arguments.rounds} rounds, "
-        "contenders interleaved, under the two accountings of the attacks above; numbers with a "
-        f"stroke are for {threads} threads; images/s is the median, ratios are medians of the "
-        "rounds' ratios. *Time / bare passes* divides by the time of exactly the forward passes "
-        "that the "
-        "attack made, through the same function in full batches, with nothing around them. "
+        "correctly classified test images per set. The first ones represent all such images. The "
+        "least certain ones have the smallest margin, so that attacks can succeed. "
+        f"Batches of {BATCH}; {machine()}. Equal population ({POPULATION}), "
+        f"generations ({GENERATIONS}), mutation (best1bin, weight sampled from 0.5 to 1) and "
+        "success criterion (a misclassification ends the search for an image). "
+        f"{arguments.rounds} rounds, libraries interleaved. The two accountings are those of the "
+        f"section on attacks. Numbers with a slash are for {threads} threads. Images/s is the "
+        "median, ratios are medians of the ratios per round. *Time / bare passes* divides the time "
+        "by that of exactly the forward passes that the attack made, through the same function in "
+        "full batches, without any other work. "
         f"{versions()}.\n\n"
         f"{table(header, rows)}\n"
     )

@@ -1,4 +1,4 @@
-"""The speed table of the README, from attacks.json."""
+"""The speed table of the README, written from attacks.json."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from victims import SmallCNN
 
 NONE = "–"
 HEADER = ["attack", "library", "images/s as called", "images/s, same work"]
-HEADER += ["forward", "backward", "MiB", "broken", "time / floor"]
+HEADER += ["forward", "backward", "MiB", "misclassified", "time / floor"]
 HEADER += ["× fastest as called", "× fastest, same work", "bar", "met"]
 
 
 def both(values: list[float | None], form: str) -> str:
-    """One thread's value and two threads'."""
+    """The value with one thread and the value with two."""
     if not any(values):
         return NONE
     return " / ".join(NONE if value is None else format(value, form) for value in values)
@@ -29,11 +29,11 @@ def speed(row: dict, name: str, accounting: str, threads: str) -> float | None:
 
 
 def drawn(row: dict, expected: list[str]) -> list[list[str]]:
-    """The table's lines for a row: assay first, then the libraries by their speed.
+    """The lines of a row in the table: assay first, then the libraries from the fastest on.
 
     Args:
-        row: of attacks.json.
-        expected: all libraries that have the attack; without one of them nothing is claimed.
+        row: a row of attacks.json.
+        expected: all libraries that have the attack. If one is missing, no claim is made.
     """
     found = {name: one for name, one in row["profiles"].items() if "error" not in one}
     fastest_first = sorted(
@@ -79,7 +79,7 @@ def _bar(row: dict) -> str:
 
 
 def described(expected: dict[str, dict]) -> str:
-    """What each library's call computes, once per text."""
+    """A table of what the call of each library computes. Each text is listed once."""
     texts: dict[tuple[str, str], list[str]] = {}
     for key, contenders in expected.items():
         for name, contender in contenders.items():
@@ -89,7 +89,7 @@ def described(expected: dict[str, dict]) -> str:
 
 
 def write(rows: dict[str, dict]) -> None:
-    """The section of the README, from the rows that were measured."""
+    """Writes the section of the README from the measured rows."""
     today, model = table_rows(False), SmallCNN().eval()
     expected = {key: row.rivals(model) for key, row in today.items()}
     kept = [key for key in today if key in rows]
@@ -100,43 +100,50 @@ def write(rows: dict[str, dict]) -> None:
         f"""
 ## Attacks
 
-SmallCNN on {rows[kept[0]]["source"]}, the first test images that it gets right: fixed budgets
-(L∞ 0.3, L2 2) against an adversarially trained one, where most images survive, minimal norms
-against a standard one. Equal budgets, all contenders of a row interleaved in one process;
-images/s is the median, ratios are medians of the rounds' ratios, against the fastest library.
-A library four times slower than that one ran once, in a process of its own, and has no speed here.
+SmallCNN on {rows[kept[0]]["source"]}, the first test images that it classifies correctly. Fixed
+budgets (L∞ 0.3, L2 2) are for an adversarially trained network, where most images stay correctly
+classified. Minimal norms are for a standard network. Budgets are equal. In rows with several
+rounds, all libraries run interleaved in one process. AutoAttack with 250 images has one round: each
+library ran once. Images/s is the median, ratios are medians of the ratios per round, against the
+fastest library. A library more than four times slower than that one ran once, in a separate
+process, and has no speed here.
 
-Each contender is charged in two ways. *As called*: the call as its users make it. assay's
-decides the clean images, searches and judges what it found; a library's does what the second table
-says. *Same work*: the clean decision is known to all, and each ends with the decision on what it
-found, by a pass of its own where the call does not tell. Every pair of numbers is one thread / two
-threads; {NONE} was not measured. Where a library that has the attack was not measured, there is no
-ratio and no verdict: earlier rows did not know adv-lib and secml-torch.
+The cost of each library is counted in two ways (accountings). *As called* is the call as users make
+it. The call of assay predicts the clean images, searches and evaluates its result. The second table
+describes the calls of the other libraries. *Same work*: the predictions on the clean images are
+given, and each call ends with predictions on its result. A call that does not compute them gets one
+more pass. Every pair of numbers is one thread / two threads; {NONE} was not measured. If a library
+that has the attack was not measured, the row has no ratio, and *met* is empty ({NONE}). Earlier
+rows do not contain adv-lib and secml-torch.
 
-*Forward* and *backward* are passes per image and *MiB* is how far a process of its own grew, under
-the same work; *broken* counts images, for minimal norms with the median distance (infinite without
-success); *time / floor* divides the same work by the time of exactly the passes that the contender
-made, through the same network with frozen parameters in assay's batches, with nothing around them.
-*Met* asks for the bar under both accountings and with one and two threads, and for equal strength:
-broken images within half a point, a median distance of at most 1.02 times the closest library's.
-Foolbox's Boundary also spends 51 queries per image on a start. ART's C&W is left out for its time.
+*Forward*, *backward* and *MiB* are measured under the same work. The first two are passes per
+image; *MiB* is the growth of a separate process. *Misclassified* counts images, for minimal norms
+with the median distance (infinite without success). *Time / floor* divides the time of the same
+work by the time of exactly the passes that the library made, through the same network with frozen
+parameters in assay's batches, without any other work.
+
+*Met* requires the bar under both accountings, with one thread and with two, and equal strength.
+Fixed budgets: at most half a percentage point fewer misclassified images than the best library.
+Minimal norms: at least as many misclassified images as the best library, and a median distance of
+at most 1.02 times that of the closest library. Foolbox's Boundary also searches for a start: the
+line search takes up to 51 queries per image. ART's C&W is excluded because of its run time.
 
 {" ".join(runs)}
 
 {table(HEADER, body)}
 
-What a library's call computes, besides the passes of its search:
+What the call of a library computes, in addition to the passes of its search:
 
 {described(expected)}
 
-secml-torch also calls Foolbox and adv-lib; those stand in the table by themselves. adv-lib has no
-FGSM. It imports visdom, whose installation fails here (`ModuleNotFoundError: No module named
-'pkg_resources'`, in the build of its source package); adv-lib needs it for plots only, and
-secml-torch puts an empty module in its place.
+secml-torch also calls Foolbox and adv-lib. The benchmark calls both directly. adv-lib has no FGSM.
+adv-lib imports visdom, and the installation of visdom fails here (`ModuleNotFoundError: No module
+named 'pkg_resources'`, in the build of its source package). adv-lib needs visdom for plots only.
+secml-torch substitutes an empty module for it.
 """,
     )
 
 
 def _made(run: dict) -> str:
-    load = "" if "load" not in run else f", load {run['load']} on {run['cores']} cores"
+    load = "" if "load" not in run else f", load average {run['load']} on {run['cores']} cores"
     return f"{run['date']}: {run['machine']}{load}; {run['libraries']}."

@@ -1,7 +1,7 @@
-"""The training loop beside the bare passes and beside the usual ImageFolder loop, in one run.
+"""The training loop against the bare passes and against the usual ImageFolder loop, in one run.
 
-Real Medical MNIST files are read from the mirror that the environment variable ASSAY_DATA names;
-without one, the synthetic phantom stands in, saved as JPEG.
+Real Medical MNIST files are read from the mirror that the environment variable ASSAY_DATA names.
+Without a mirror, the synthetic phantom, saved as JPEG, is the substitute.
 
     PYTHONPATH=workflow python benchmarks/training.py [--rounds 5] [--images 768] [--threads 2]
 """
@@ -42,7 +42,7 @@ def catalogue(name: str) -> dict:
 
 
 def extract(folder: Path, count: int) -> str:
-    """Writes `count` JPEG files, `<class>/<file>`, below `folder`; returns what they are."""
+    """Writes `count` JPEG files, `<class>/<file>`, below `folder`. Returns a name for them."""
     archive = Path(os.environ.get("ASSAY_DATA", "")) / ARCHIVE
     if archive.is_file():
         with zipfile.ZipFile(archive) as files:
@@ -78,7 +78,7 @@ def decoded(folder: Path) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 class Race:
-    """One network, trained for an epoch by three loops; no validation in any of them."""
+    """One network, trained for an epoch by three loops, without validation."""
 
     def __init__(self, name: str, folder: Path):
         self.name, self.folder = name, folder
@@ -96,7 +96,7 @@ class Race:
         return model, torch.optim.Adam(model.parameters(), lr=rate, fused=True)
 
     def bare(self) -> Callable[[], None]:
-        """Forward, backward and update on float tensors that lie in memory, batch by batch."""
+        """Forward, backward and update on float tensors in memory, batch by batch."""
         size, join = self.recipe["batch_size"], RECIPES[self.recipe["recipe"]]
         batches = [
             (
@@ -118,7 +118,7 @@ class Race:
         return epoch
 
     def assay(self) -> Callable[[], None]:
-        """An epoch of `train`: shuffled bytes, bookkeeping; its own clock is kept."""
+        """An epoch of `train`: shuffled bytes, bookkeeping. Its own record of seconds is kept."""
         settings = {**self.recipe, "epochs": 1}
         everything = np.arange(len(self.labels))
 
@@ -139,7 +139,7 @@ class Race:
         return epoch
 
     def image_folder(self) -> Callable[[], None]:
-        """The usual loop: files decoded anew each epoch by two workers, losses read each step."""
+        """The usual loop: two workers decode all files each epoch, and each step reads the loss."""
         files = ImageFolder(str(self.folder), transform=Compose([Grayscale(), ToTensor()]))
         loader = DataLoader(
             files, batch_size=self.recipe["batch_size"], shuffle=True, num_workers=2
@@ -161,7 +161,7 @@ class Race:
         return epoch
 
     def run(self, rounds: int) -> list[list[str]]:
-        """Rows of the table; adversarial training is beside as many bare steps as it takes."""
+        """Rows of the table. Adversarial training is compared with equally many bare steps."""
         steps = 1 + (self.recipe.get("adversary") or {}).get("steps", 0)
         loops = {"bare": self.bare(), "assay": self.assay(), "folder": self.image_folder()}
         if steps > 1:
@@ -188,7 +188,7 @@ class Race:
         ]
 
     def checkpoint_seconds(self) -> float:
-        """What a run of two images costs beyond its step: in essence, one checkpoint."""
+        """Seconds of a run on two images without its step: mostly those of one checkpoint."""
         with tempfile.TemporaryDirectory() as work:
             start = time.perf_counter()
             result = train(
@@ -226,10 +226,10 @@ def main() -> None:
 {what}, {arguments.images} images an epoch (ResNet18; GBZ three times,
 ResNet-20 half, adversarial training a quarter as many), batches of 64 (ResNet-20: 32), no
 validation; {machine()}.
-The loops ran interleaved, {arguments.rounds} rounds; images/s is the median, the ratio is the
-median of the rounds' ratios; that of adversarial training is divided by its inner steps and one.
-The bare passes and the usual loop keep torch's layout of memory; assay's channels are innermost.
-A checkpoint is due once a minute; building the network and writing one takes
+The loops ran interleaved, {arguments.rounds} rounds. Images/s is the median, the ratio is the
+median of the ratios per round. The ratio of adversarial training is divided by its number of inner
+steps plus one. The bare passes and the usual loop keep the memory layout of torch. assay stores
+channels last. A checkpoint is due once a minute. Building the network and writing one takes
 {", ".join(checkpoints)}.
 
 {table(["network", "loop", "images/s", "time / bare"], rows)}

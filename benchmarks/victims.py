@@ -1,4 +1,4 @@
-"""What benchmarks and tests/oracle attack: real images and networks trained on them."""
+"""Real images, and networks trained on them, for the benchmarks and for tests/oracle."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class SmallCNN(nn.Sequential):
 
     Args:
         classes: K.
-        width: channels of the first convolution; all layers scale with it. TRADES has 32.
+        width: channels of the first convolution. All layers scale with it. TRADES has 32.
     """
 
     def __init__(self, classes: int = 10, width: int = 32):
@@ -48,7 +48,7 @@ class SmallCNN(nn.Sequential):
 
 
 def mnist_tensors(part: str, count: int | None = None) -> tuple[Tensor, Tensor] | None:
-    """The first MNIST images (N, 1, 28, 28) in [0, 1] and labels; None where there is no mirror."""
+    """The first MNIST images (N, 1, 28, 28) in [0, 1] and labels. None without a mirror."""
     found = mnist(part)
     if found is None:
         return None
@@ -57,7 +57,7 @@ def mnist_tensors(part: str, count: int | None = None) -> tuple[Tensor, Tensor] 
 
 
 def images_and_labels() -> tuple[Tensor, Tensor, Tensor, Tensor, str]:
-    """Training and test images (N, 1, 28, 28) in [0, 1], labels, and what they are."""
+    """Training and test images (N, 1, 28, 28) in [0, 1], labels, and a name for them."""
     train, test = mnist_tensors("train", 12_000), mnist_tensors("test", 2000)
     if train is not None and test is not None:
         return *train, *test, "MNIST"
@@ -68,7 +68,7 @@ def images_and_labels() -> tuple[Tensor, Tensor, Tensor, Tensor, str]:
 
 
 def pneumonia_tensors(part: str) -> tuple[Tensor, Tensor] | None:
-    """PneumoniaMNIST images (N, 1, 28, 28) in [0, 1] and labels 0 or 1; None without a mirror."""
+    """PneumoniaMNIST images (N, 1, 28, 28) in [0, 1] and labels 0 or 1. None without a mirror."""
     file = Path(os.environ.get("ASSAY_DATA", ""), "medmnist", "pneumoniamnist.npz")
     if not file.is_file():
         return None
@@ -86,11 +86,11 @@ def trained(
     width: int = 32,
     epsilon: float = 0.0,
 ) -> SmallCNN:
-    """A SmallCNN after a short training, the same for the same input.
+    """A SmallCNN after a short training. Equal input gives an equal network.
 
-    Adam under a one-cycle learning rate, no dropout. With an epsilon, each update follows one
+    Adam with a one-cycle learning rate, no dropout. With an epsilon, each update follows one
     signed gradient step of 1.25 epsilon from a uniform start in the L-infinity ball (fast
-    adversarial training, Wong, Rice, Kolter 2020, arXiv:2001.03994), which grows over the first
+    adversarial training, Wong, Rice, Kolter 2020, arXiv:2001.03994). The ball grows over the first
     40 % of the updates.
     """
     updates = epochs * -(-len(x) // BATCH)
