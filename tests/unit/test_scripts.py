@@ -291,7 +291,15 @@ def test_the_readme_is_filled_from_a_report_and_from_nothing_else(tmp_path):
     headline = pd.read_csv(folder / "headline.csv")
     headline.loc[headline.attack == "clean", "pooled"] = 0.123
     headline.to_csv(folder / "headline.csv", index=False)
-    (folder / "headline.md").write_text("| Model | Clean |\n")
+    scheme = "Cross-validation, stratified, identical images together"
+    lines = [
+        "| Split scheme | Model | Clean | FGSM |",
+        "|:--|:--|:--|:--|",
+        f"| {scheme} | A (x\\|y) | 0.9 (n = 5) | 1 (n = 2) |",
+        f"| {scheme} | B | **1.0** (n = 5) | not run |",
+        "| Another | B | 0.777 (n = 9) | 0.5 (n = 1) |",
+    ]
+    (folder / "headline.md").write_text("\n".join(lines) + "\n\nThe legend.\n")
     (folder / "figures/figure7.txt").write_text("A caption. Scale workstation.\n")
     ledger = pd.read_csv(folder / "ledger.csv")
     ledger["verdict"] = ["reproduced", "differs", "not run"] + ["not run"] * (len(ledger) - 3)
@@ -303,10 +311,15 @@ def test_the_readme_is_filled_from_a_report_and_from_nothing_else(tmp_path):
         script["headline"](folder, "figure7", script["study_of"](folder)),
     )
     assert "old" not in text
-    assert "| Model | Clean |" in text
+    table = [line.split(" | ") for line in text.splitlines() if line.startswith("|")]
+    table = [[cell.strip("| ").strip() for cell in line] for line in table]
+    assert table[0] == ["", "A (x\\|y)", "B"]
+    assert table[2:] == [["Clean (n = 5)", "0.9", "**1.0**"], ["FGSM (n = 2)", "1", "not run"]]
+    assert "0.777" not in text
+    assert f"Splits: {scheme}. The legend." in text
     assert "0.123" in text
     assert "A caption. Scale workstation." in text
-    for fact in ("Medical MNIST", "Millner et al. 2024", "splits: 5", "seed: 1",
+    for fact in ("Medical MNIST", "Millner et al. 2024", "splits: 3 to 5", "seed: 1",
                  "scale: workstation"):  # fmt: skip
         assert fact in text
     said = f"{len(ledger)} printed results: 1 reproduced, 1 differs, {len(ledger) - 2} not run."
