@@ -657,14 +657,16 @@ def test_maps_are_of_the_split_on_which_most_models_have_some(study, inputs, nam
     spec = study["figures"][name]
     files = mapped_at(inputs, {"a_0": MODELS[:1], "kfold_0": MODELS})
     text = caption(spec, study, changed(inputs, saliency=files))
-    assert "split kfold_0" in text
+    assert "split 0 of “a”" not in text
     assert "Not shown" not in text
     # Among equals the study's own scheme comes first, whatever the alphabet says.
     files = mapped_at(inputs, {"a_0": MODELS, "kfold_0": MODELS})
     one = changed(inputs, saliency=files)
+    titles = study["titles"].get("splits", {})
     for scheme in ("a", "kfold"):
         wanted = {**study, "reported": {**study["reported"], "splits": scheme}}
-        assert f"split {scheme}_0" in caption(spec, wanted, one)
+        title = titles.get(scheme, scheme)
+        assert f"split 0 of “{title}”" in caption(spec, wanted, one)
 
 
 @pytest.mark.parametrize("name", ["looked_at", "regions"])

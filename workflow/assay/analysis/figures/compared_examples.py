@@ -24,6 +24,7 @@ from assay.analysis.figures.parts import (
     one_of_each,
     picture,
     prediction_below,
+    split_words,
     styled,
     wrapped,
 )
@@ -70,8 +71,9 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     )
     text = (
         f"{images_in_words(grid.labels, len(grid.classes))} "
-        f"({title_of(study, 'datasets', dataset)}, split {split}). Top row: unperturbed, with the "
-        f"true class. Below: the same images after {attack_title(study, spec['attack'])} against "
+        f"({title_of(study, 'datasets', dataset)}, {split_words(study, split)}). "
+        "Top row: unperturbed, with the true class. "
+        f"Below: the same images after {attack_title(study, spec['attack'])} against "
         f"{names_of(study, 'models', grid.models)}"
     )
     text += (

@@ -16,6 +16,7 @@ from assay.analysis.figures.parts import (
     Study,
     classes_of,
     names_of,
+    split_words,
     styled,
     wrapped,
 )
@@ -93,7 +94,7 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     models = [one.key[2] for one in found]
     return Caption(
         f"Features of {count} of {len(stored['labels'])} test images "
-        f"({title_of(study, 'datasets', dataset)}, split {split}) in "
+        f"({title_of(study, 'datasets', dataset)}, {split_words(study, split)}) in "
         f"{names_of(study, 'models', models)}, unperturbed and after {attack} at "
         f"{radius_in_words(found, spec)}, in two dimensions by t-SNE. Points have the colour of "
         "their true class. Areas have the colour of the class that the network predicts for most "

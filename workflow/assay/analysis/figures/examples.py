@@ -23,6 +23,7 @@ from assay.analysis.figures.parts import (
     prediction_below,
     radius_label,
     row_label,
+    split_words,
     styled,
 )
 from assay.analysis.figures.stored import attacked, radii_shown, stored_examples
@@ -58,7 +59,7 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     wrong = grid.predictions != grid.labels[:, None]
     return Caption(
         f"{images_in_words(grid.labels, len(grid.classes))} "
-        f"({title_of(study, 'datasets', grid.key[0])}, split {grid.key[1]}), under "
+        f"({title_of(study, 'datasets', grid.key[0])}, {split_words(study, grid.key[1])}), under "
         f"{attack_title(study, spec['attack'])} against {title_of(study, 'models', grid.key[2])}. "
         f"The {radius_label(inputs, spec['attack'])} grows from left to right. The true class "
         "is at the left. The prediction is below each image (✓ right, ✗ wrong). At the largest "

@@ -14,6 +14,7 @@ from assay.analysis.figures.parts import (
     Study,
     classes_of,
     nothing_to_draw,
+    split_words,
     styled,
 )
 from assay.analysis.inputs import AnalysisInputs
@@ -66,9 +67,9 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     return Caption(
         f"First two principal components of the {features.shape[1]}-dimensional latent features "
         f"of {title_of(study, 'models', spec['model'])} on {len(labels):,} test images of "
-        f"{title_of(study, 'datasets', key[0])}, split {key[1]}{sample}. Components are fitted to "
-        "these images. Distances in two components are not distances in the latent space: classes "
-        "that overlap here may still be separable.",
+        f"{title_of(study, 'datasets', key[0])}, {split_words(study, key[1])}{sample}. "
+        "Components are fitted to these images. Distances in two components are not distances in "
+        "the latent space: classes that overlap here may still be separable.",
         f"n = {len(labels):,} test images; 1 split",
         [key[0]],
         [key[2]],

@@ -169,6 +169,17 @@ def verdicts_in_words(verdicts: pd.Series) -> str:
     return listed([f"{n} {words.get(v, v) if n > 1 else v}" for v, n in counts.items()])
 
 
+def split_words(study: Study, split: str) -> str:
+    """A split in words.
+
+    Example:
+        >>> split_words({"titles": {"splits": {"kfold": "Cross-validation"}}}, "kfold_0")
+        'split 0 of “Cross-validation”'
+    """
+    scheme, _, index = split.rpartition("_")
+    return f"split {index} of “{scheme_title(study, scheme)}”"
+
+
 def places_in_words(places: set[tuple[str, str]], study: Study) -> Callable[[str, str], list[str]]:
     """A function that names a data set and a split scheme, as far as there are several."""
     datasets = {dataset for dataset, _ in places}

@@ -22,6 +22,7 @@ from assay.analysis.figures.parts import (
     prediction_below,
     row_label,
     short_name,
+    split_words,
     styled,
 )
 from assay.analysis.inputs import AnalysisInputs
@@ -81,15 +82,15 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         at += f" to {radius_text(radii[-1])}"
     return Caption(
         f"{images_in_words(grid.labels, len(grid.classes))} "
-        f"({title_of(study, 'datasets', grid.key[0])}, split {grid.key[1]}), each unperturbed "
-        f"(upper row) and after {attack_title(study, spec['attack'])} at {at} (lower row), with "
-        f"reconstructions by {title_of(study, 'models', grid.key[2])}. Columns: the best "
-        "reconstruction by the generator of each class, and below it the log-likelihood (minus the "
-        "squared error minus the prior term). The frame marks the largest. The prediction by "
-        "majority vote is below the image (✓ right, ✗ wrong). After the attack, "
-        f"{wrong} of the {len(grid.labels)} images are misclassified. The reconstructions are from "
-        "a separate search, which may have another result if the model is randomised. The images "
-        "were chosen by class, not at random.",
+        f"({title_of(study, 'datasets', grid.key[0])}, {split_words(study, grid.key[1])}), "
+        f"each unperturbed (upper row) and after {attack_title(study, spec['attack'])} at {at} "
+        f"(lower row), with reconstructions by {title_of(study, 'models', grid.key[2])}. "
+        "Columns: the best reconstruction by the generator of each class, and below it the "
+        "log-likelihood (minus the squared error minus the prior term). The frame marks "
+        "the largest. The prediction by majority vote is below the image (✓ right, ✗ wrong). "
+        f"After the attack, {wrong} of the {len(grid.labels)} images are misclassified. "
+        "The reconstructions are from a separate search, which may have another result if the model is randomised. "
+        "The images were chosen by class, not at random.",
         image_counts(len(grid.labels)),
         [grid.key[0]],
         [grid.key[2]],

@@ -26,6 +26,7 @@ from assay.analysis.figures.parts import (
     prediction_below,
     row_label,
     short_name,
+    split_words,
     styled,
     wrapped,
 )
@@ -94,8 +95,8 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     models = [one.key[2] for one in found]
     return Caption(
         f"{images_in_words(labels[:count], len(classes))} "
-        f"({title_of(study, 'datasets', dataset)}, split {split}), unperturbed and after "
-        f"{title_of(study, 'attacks', study['saliency']['attack'])} at "
+        f"({title_of(study, 'datasets', dataset)}, {split_words(study, split)}), "
+        f"unperturbed and after {title_of(study, 'attacks', study['saliency']['attack'])} at "
         f"{radius_in_words(found, spec)}, with saliency maps of "
         f"{names_of(study, 'models', models)}. A map shows the magnitude of each pixel's "
         "contribution to the logit of the predicted class, smoothed and scaled by the maximum of "
