@@ -89,7 +89,8 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         "log-likelihood (minus the squared error minus the prior term). The frame marks "
         "the largest. The prediction by majority vote is below the image (✓ right, ✗ wrong). "
         f"After the attack, {wrong} of the {len(grid.labels)} images are misclassified. "
-        "The reconstructions are from a separate search, which may have another result if the model is randomised. "
+        "The reconstructions are from a separate search, which may have another result if the "
+        "model is randomised. "
         "The images were chosen by class, not at random.",
         image_counts(len(grid.labels)),
         [grid.key[0]],
