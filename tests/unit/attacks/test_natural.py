@@ -118,7 +118,7 @@ def test_noise_has_the_stated_deviation_and_one_draw_serves_all():
 
 @pytest.mark.parametrize("severity", [6, 1.5])
 def test_a_severity_that_does_not_exist_is_refused(grey, severity):
-    with pytest.raises(AttackError, match="no severity of ContrastStandard; use whole numbers"):
+    with pytest.raises(AttackError, match="not a severity of ContrastStandard; use whole numbers"):
         perturbed(ContrastStandard(), grey, [severity])
 
 
