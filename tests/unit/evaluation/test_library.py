@@ -62,7 +62,7 @@ def test_an_attack_added_changes_no_other_attacks_rows():
         ({"labels": LABELS[:5]}, "argument 'labels'"),
         ({"epsilons": [-0.1]}, "argument 'epsilons'"),
         ({"epsilons": []}, "argument 'epsilons'"),
-        ({"model": nn.Sequential(nn.Flatten(), nn.Dropout())}, "module"),
+        ({"model": nn.Sequential(nn.Flatten(), nn.Dropout())}, "argument 'model'"),
         ({"model": nn.Identity()}, "argument 'model'"),
         ({"model": nn.Sequential(nn.Flatten(), Nan := nn.Linear(36, 4)).eval()}, "victim"),
     ],

@@ -52,6 +52,7 @@ _FORWARDS, _BACKWARDS, _ZERO_GRADIENTS, _NON_FINITE, _SATURATED = range(5)
 # A proposal is nearly broken if this share of its replays was wrong: it may be proposed again, so
 # often at most.
 NEARLY, _ATTEMPTS = 0.25, 8
+NORM_NAMES = {"linf": "L-infinity", "l2": "L2", "l0": "L0"}
 TARGETS = ("none", "runner_up", "least_likely")
 
 
@@ -586,6 +587,7 @@ class Attack(ABC):
                 images are not finite.
         """
         images, labels = usable_input(victim, images, labels, epsilons, replays)
+        usable_radius(self.norm, epsilons, victim.shape)
         if clean is None:
             clean = judge(victim, images, labels, generator, replays=replays)
         if not clean.finite.all():
@@ -935,3 +937,37 @@ def usable_input(
     if replays < 1:
         raise wrong("replays", f"{replays} replays are too few")
     return images.to(victim.device, torch.float32), labels.to(victim.device, torch.int64)
+
+
+def usable_radius(
+    norm: str,
+    epsilons: Sequence[float],
+    shape: tuple[int, int, int],
+    where: str = "argument 'epsilons'",
+) -> None:
+    """Raises AttackError where a ball of images (C, H, W) in [0, 1] has no such radius.
+
+    A larger radius than the cube's own holds every image: somebody meant another unit.
+    """
+    channels, height, width = shape
+    widest, what = {
+        "linf": (1.0, "the range of a pixel"),
+        "l2": (
+            math.sqrt(channels * height * width),
+            f"the diagonal of {channels}x{height}x{width}",
+        ),
+        "l0": (height * width, f"the number of pixels of {height}x{width}"),
+    }.get(norm, (math.inf, ""))
+    for epsilon in epsilons:
+        if epsilon > widest:
+            pixels = f"write '{epsilon:g}/255'" if norm == "linf" and epsilon <= 255 else None
+            raise AttackError(
+                f"{epsilon:g} is no {NORM_NAMES[norm]} radius of images in [0, 1]: "
+                f"it exceeds {widest:g}, {what}",
+                where=where,
+                remedy=pixels or "use the unit of images in [0, 1]",
+            )
+        if norm == "l0" and epsilon != int(epsilon):
+            raise AttackError(
+                f"{epsilon:g} is no number of pixels", where=where, remedy="use a whole number"
+            )

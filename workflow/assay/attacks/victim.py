@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from assay.attacks.decision import Decision, ModuleDecision, as_decision, logits_of
 from assay.foundation.errors import AttackError
-
-Decision = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,8 @@ class View:
 
     Attributes:
         logits: ``(images (B, C, H, W) in [0, 1], generator) -> (B, K)``, differentiable in the
-            images. A generative model gives log p(x, y) or log p(y | x), whose argmax decides.
+            images; a function of images alone and a torch module become one. A generative model
+            gives log p(x, y) or log p(y | x), whose argmax decides.
         training_loss: ``(images, labels (B,), generator) -> (B,)``, the loss that the model was
             trained with, per image, or None. Only attacks that copy a publication use it.
         passes: network passes that one evaluation costs, e.g. the draws of an expectation that
@@ -45,18 +45,21 @@ class View:
     reconstructions: Decision | None = None
     deterministic: bool = False
 
+    def __post_init__(self):
+        object.__setattr__(self, "logits", as_decision(self.logits, "view 'logits'"))
+
 
 class Victim:
     """A classifier under attack. It counts the image passes that are spent on it.
 
     Args:
         logits: the true decision, ``(images (B, C, H, W) in [0, 1], generator) -> (B, K)``;
-            preprocessing happens inside.
+            preprocessing happens inside. A function of images alone and a torch module become one.
         classes: K, at least 2.
         shape: (C, H, W) of an image.
         device: where images have to be, and generators too.
-        views: what an adversary may differentiate, by name, the defence's own forward pass first.
-            None: the decision itself, as the view ``model``.
+        views: what an adversary may differentiate, by name, the defence's own forward pass first:
+            a `View`, a function or a module each. None: the decision itself, as ``model``.
         stochastic: whether two calls of `logits` on one image may differ.
         draws: ``(images, n, generator) -> (n, B, K)``, n independent decisions, for a model that
             can make them for less than n calls of `logits`.
@@ -65,6 +68,7 @@ class Victim:
 
     Attributes:
         forwards, backwards: image passes since the start, each view's weighted by its `passes`.
+        logits_type: the type of the logits that the model returned last; all are used as float32.
 
     Example:
         >>> victim = Victim.from_module(
@@ -97,10 +101,14 @@ class Victim:
             raise AttackError("no view to search on", where="victim 'views'", remedy="pass None")
         self.classes, self.shape, self.device = classes, tuple(shape), torch.device(device)
         self.stochastic = stochastic
-        self._logits, self._draws, self._log_px = logits, draws, log_px
+        self._logits = as_decision(logits, "victim 'logits'", self.device)
+        self._draws, self._log_px = draws, log_px
         self.max_batch = max_batch or suitable_batch(self.device)
-        self.views = dict(views) if views is not None else {"model": self.decision}
+        self.views = {name: as_view(view) for name, view in (views or {}).items()}
+        if views is None:
+            self.views = {"model": self.decision}
         self.has_log_px = log_px is not None
+        self.logits_type = torch.float32
         self.forwards = self.backwards = 0
 
     @classmethod
@@ -126,7 +134,7 @@ class Victim:
                 "the model is in training mode", where="module", remedy="call .eval() first"
             )
         return cls(
-            logits=_frozen(module, torch.device(device)),
+            logits=ModuleDecision(module, torch.device(device)),
             classes=classes,
             shape=shape,
             device=device,
@@ -153,9 +161,9 @@ class Victim:
         if self._draws is None:
             return torch.stack([self.logits(images, generator) for _ in range(n)])
         pieces = []
-        with torch.inference_mode():
+        with torch.no_grad():
             for piece in images.split(self.max_batch):
-                drawn = self._draws(piece, n, generator)
+                drawn = self._draws(piece.clone(), n, generator).float()
                 if drawn.shape != (n, len(piece), self.classes):
                     raise _wrong_shape("draws", drawn, (n, len(piece), self.classes))
                 pieces.append(drawn)
@@ -166,8 +174,8 @@ class Victim:
         """log p(x) in nats of (B, C, H, W) images: (B,), NaN if the model has none."""
         if self._log_px is None or not len(images):
             return torch.full((len(images),), torch.nan, device=images.device)
-        with torch.inference_mode():
-            pieces = [self._log_px(piece, generator) for piece in images.split(self.max_batch)]
+        with torch.no_grad():
+            pieces = [self._log_px(p.clone(), generator) for p in images.split(self.max_batch)]
         self.forwards += len(images)
         return torch.cat(pieces)
 
@@ -175,13 +183,12 @@ class Victim:
         """What `view` says about (B, C, H, W) images: (B, K) logits, without gradient."""
         if not len(images):
             return images.new_zeros((0, self.classes))
-        with torch.inference_mode():
+        with torch.no_grad():  # inference mode would forbid a search at test time its own gradients
             pieces = [
                 _over_draws(self._look(view, piece, generator), view.draws)
                 for piece in images.split(self._piece(view, len(images)))
             ]
         self.forwards += view.passes * len(images)
-        # Joined outside inference mode, the result is an ordinary tensor that may be written to.
         return torch.cat(pieces)
 
     def gradient(
@@ -217,7 +224,7 @@ class Victim:
             with torch.enable_grad():
                 leaf = piece.detach().requires_grad_()
                 if loss is None:
-                    value = view.training_loss(leaf, truth[0], generator)
+                    value = view.training_loss(leaf.clone(), truth[0], generator).float()
                 else:
                     said = self._look(view, leaf, generator)
                     value = loss(said, *(part.repeat(view.draws) for part in truth))
@@ -295,9 +302,9 @@ class Victim:
                 where="victim",
                 remedy="use this attack on generative models with one reconstruction per class",
             )
-        with torch.inference_mode():
+        with torch.no_grad():
             size = self._piece(view, len(images))
-            pieces = [view.reconstructions(p, generator) for p in images.split(size)]
+            pieces = [view.reconstructions(p.clone(), generator) for p in images.split(size)]
         self.forwards += view.passes * len(images)
         return torch.cat(pieces).clamp(0.0, 1.0)
 
@@ -307,15 +314,18 @@ class Victim:
         return max(1, math.ceil(n / math.ceil(n / most))) if n else 1
 
     def _look(self, view: View, images: Tensor, generator: torch.Generator) -> Tensor:
-        """(draws * B, K) logits, draw by draw."""
-        if view.draws > 1:
-            images = images.repeat(view.draws, 1, 1, 1)
-        return self._checked(view.logits(images, generator), len(images))
+        """(draws * B, K) float32 logits, draw by draw, of a copy that the model may write to."""
+        images = images.clone() if view.draws == 1 else images.repeat(view.draws, 1, 1, 1)
+        logits = logits_of(view.logits(images, generator))
+        if logits.shape != (len(images), self.classes):
+            raise _wrong_shape("logits", logits, (len(images), self.classes))
+        self.logits_type = logits.dtype
+        return logits.to(self.device, torch.float32)
 
-    def _checked(self, logits: Tensor, n: int) -> Tensor:
-        if logits.shape != (n, self.classes):
-            raise _wrong_shape("logits", logits, (n, self.classes))
-        return logits
+
+def as_view(given: View | nn.Module | Callable) -> View:
+    """`given` as a view: itself, or the view through a module or a function of images."""
+    return given if isinstance(given, View) else View(given)
 
 
 def suitable_batch(device: torch.device) -> int:
@@ -333,22 +343,6 @@ def _over_draws(logits: Tensor, draws: int) -> Tensor:
         return logits
     log_scores = logits.log_softmax(dim=1).unflatten(0, (draws, -1))
     return log_scores.logsumexp(dim=0) - math.log(draws)
-
-
-def _frozen(module: nn.Module, device: torch.device) -> Decision:
-    """`module` as a function of images alone: its parameters take part in no graph."""
-    if isinstance(module, torch.jit.ScriptModule):
-        return lambda images, generator: module(images)
-    named = dict(module.named_parameters()) | dict(module.named_buffers())
-    state = {name: tensor.detach().to(device) for name, tensor in named.items()}
-    if device.type == "cpu":
-        # Convolutions then keep the channels innermost: measured 1.3 to 1.6 times as fast. `to`
-        # sets the strides of a grey image's filters too, where `contiguous` returns them as is.
-        state = {
-            name: tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
-            for name, tensor in state.items()
-        }
-    return lambda images, generator: torch.func.functional_call(module, state, (images,))
 
 
 def _wrong_shape(what: str, found: Tensor, expected: tuple[int, ...]) -> AttackError:

@@ -1,7 +1,7 @@
 """Combinators: from a view of a defence to the view that an adaptive adversary uses.
 
-Each takes a `View` and returns one, so that they nest: ``eot(bpda(view, surrogate), 20)``. Whatever
-an adversary looks through, the true decision judges.
+Each takes a `View`, a module or a function and returns a `View`, so that they nest:
+``eot(bpda(view, surrogate), 20)``. Whatever an adversary looks through, the true decision judges.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from assay.attacks.victim import Decision, View
+from assay.attacks.decision import Decision, as_decision, logits_of
+from assay.attacks.torch_state import seeded
+from assay.attacks.victim import View, as_view
 from assay.foundation.errors import AttackError
 
 
-def eot(view: View, draws: int) -> View:
+def eot(view: View | Decision, draws: int) -> View:
     """Expectation over transformation: loss and gradient are means over independent draws.
 
     Athalye et al. 2018, arXiv:1707.07397. All draws of an image go through the network in one
@@ -23,28 +25,29 @@ def eot(view: View, draws: int) -> View:
     A deterministic view is returned as it is, since its draws are equal.
 
     Args:
-        view: a view whose looks differ.
-        draws: looks per image, at least 1; a look costs as many passes.
+        view: a view (or module, or function) whose evaluations of one image differ.
+        draws: EOT samples per evaluation, at least 1; each costs the passes of the view.
 
     Raises:
         AttackError: `draws` is below 1.
     """
     if draws < 1:
         raise AttackError(f"{draws} EOT samples are too few", where="argument 'draws'")
+    view = as_view(view)
     if view.deterministic:
         return view
     return dataclasses.replace(view, draws=view.draws * draws, passes=view.passes * draws)
 
 
-def average_logits(view: View, draws: int) -> View:
+def average_logits(view: View | Decision, draws: int) -> View:
     """The mean of the logits over independent draws, then one loss of it.
 
     For the margin this is `eot` as long as the second class is the same in all draws; for a loss
     that saturates it keeps the draws apart less than `eot` does.
 
     Args:
-        view: a view whose looks differ.
-        draws: looks per image, at least 1; a look costs as many passes.
+        view: a view (or module, or function) whose evaluations of one image differ.
+        draws: EOT samples per evaluation, at least 1; each costs the passes of the view.
 
     Raises:
         AttackError: `draws` is below 1.
@@ -52,8 +55,10 @@ def average_logits(view: View, draws: int) -> View:
     if draws < 1:
         raise AttackError(f"{draws} EOT samples are too few", where="argument 'draws'")
 
+    view = as_view(view)
+
     def logits(images: Tensor, generator: torch.Generator) -> Tensor:
-        each = view.logits(images.repeat(draws, 1, 1, 1), generator)
+        each = logits_of(view.logits(images.repeat(draws, 1, 1, 1), generator))
         return each.unflatten(0, (draws, -1)).mean(dim=0)
 
     if view.deterministic:
@@ -61,31 +66,41 @@ def average_logits(view: View, draws: int) -> View:
     return dataclasses.replace(view, logits=logits, passes=view.passes * draws)
 
 
-def bpda(view: View, backward: Decision) -> View:
+def bpda(view: View | Decision, backward: View | Decision) -> View:
     """Forward through the view, backward through a differentiable stand-in.
 
     Athalye, Carlini, Wagner 2018, arXiv:1802.00420. The logits are exactly the view's; their
     gradient is that of `backward` at the same images.
 
     Args:
-        view: a view with a useless gradient (a quantiser, a search, a purifier).
-        backward: ``(images (B, C, H, W), generator) -> (B, K)`` with a useful one, such as the
-            network without its preprocessing.
+        view: a view (or module, or function) with a useless gradient: a quantiser, a search, a
+            purifier.
+        backward: a view (or module, or function) with a useful one, such as the network without
+            its preprocessing.
+
+    Example:
+        >>> network = torch.nn.Flatten().eval()
+        >>> rounded = torch.nn.Sequential(torch.nn.Hardshrink(0.5), network).eval()
+        >>> view = bpda(rounded, network)
+        >>> view.logits(torch.tensor([[[[0.4, 0.6]]]]), torch.Generator())
+        tensor([[0.0000, 0.6000]])
     """
+    view, backward = as_view(view), as_decision(backward, "argument 'backward'")
 
     def logits(images: Tensor, generator: torch.Generator) -> Tensor:
         with torch.no_grad():
-            said = view.logits(images, generator)
+            said = logits_of(view.logits(images.detach().clone(), generator))
         if not torch.is_grad_enabled():
             return said
-        surrogate = backward(images, generator)
+        surrogate = logits_of(backward(images, generator))
+        said = said.to(surrogate.device, surrogate.dtype)
         return surrogate + (said - surrogate).detach()
 
     # The stand-in may be random.
     return dataclasses.replace(view, logits=logits, passes=view.passes + 1, deterministic=False)
 
 
-def freeze(view: View, seed: int = 0) -> View:
+def freeze(view: View | Decision, seed: int = 0) -> View:
     """The view with its randomness fixed: each look draws the same numbers again.
 
     What falls under one fixed draw and stands under the decision was protected by chance alone. The
@@ -93,12 +108,14 @@ def freeze(view: View, seed: int = 0) -> View:
     and the batch its size.
 
     Args:
-        view: a view whose looks differ.
-        seed: of the fixed draw.
+        view: a view (or module, or function) whose evaluations of one image differ.
+        seed: of the fixed draw, of the generator that is passed in and of torch's global ones.
     """
+    view = as_view(view)
 
     def logits(images: Tensor, generator: torch.Generator) -> Tensor:
         fixed = torch.Generator(device=generator.device).manual_seed(seed)
-        return view.logits(images, fixed)
+        with seeded(seed, images.device):
+            return view.logits(images, fixed)
 
     return dataclasses.replace(view, logits=logits)

@@ -2,54 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+import dataclasses
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from assay.attacks.base import Attack, judge, usable_input
+from assay.attacks.base import Attack, judge, usable_input, usable_radius
 from assay.attacks.clean import Clean
-from assay.attacks.victim import Victim
+from assay.attacks.decision import Decision, ModuleDecision, as_decision
+from assay.attacks.torch_state import own_state, seeded
+from assay.attacks.victim import Victim, View
+from assay.evaluation.inspection import (
+    IMAGES,
+    Finding,
+    Inspection,
+    inspect_victim,
+    is_probabilities,
+    network_behind,
+    one_line,
+    verdict,
+)
 from assay.evaluation.suite import outcome_rows
-from assay.foundation.errors import AttackError
+from assay.foundation.errors import AssayError, AttackError
+from assay.foundation.numbers import number
 from assay.foundation.progress import progress
 from assay.foundation.seeds import seed_for
+from assay.models.base import Classifier
+
+Epsilon = float | str
+# Shares of zero gradients on images that no attack fools, as in the check D08.
+_ZERO_FLAG, _ZERO_FAIL = 0.01, 0.5
+# Unperturbed images from which on an accuracy of chance is told.
+_ENOUGH = 10
 
 
 def evaluate(
-    model: nn.Module | Victim,
-    images: Tensor,
-    labels: Tensor,
+    model: nn.Module | Victim | Decision,
+    images: Tensor | np.ndarray,
+    labels: Tensor | np.ndarray | Sequence[int],
     attacks: Mapping[str, Attack],
-    epsilons: Sequence[float] | Mapping[str, Sequence[float]],
+    epsilons: Epsilon | Sequence[Epsilon] | Mapping[str, Epsilon | Sequence[Epsilon]],
     *,
     name: str = "model",
     chunk: int = 256,
     replays: int = 20,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Attacks a model with several attacks, with a progress bar.
+    """Measures a model, then attacks it with several attacks, with a progress bar.
+
+    Before any attack the model is inspected on a few images: whether a gradient reaches them and
+    agrees with finite differences, whether the model is random, returns logits, and treats each
+    image alone. A random module is evaluated as such; the input of a final softmax is attacked
+    instead of its output. What a reader of the numbers should know is printed, a line each, and
+    returned in ``attrs["audit"]``.
 
     Args:
         model: a module in evaluation mode, images (B, C, H, W) in [0, 1] to logits (B, K), with
-            preprocessing inside; or a `Victim`, which a randomised or test-time defence needs.
-        images: (N, C, H, W) float in [0, 1].
+            preprocessing inside; a function that does the same; or a `Victim`, with views for a
+            defence that has no useful gradient of its own.
+        images: (N, C, H, W) float in [0, 1]; they stay as they are.
         labels: (N,) classes.
         attacks: by the name that the rows will have.
-        epsilons: budgets for all attacks, or by attack, in the unit of the attack's norm.
+        epsilons: budgets for all attacks, or by attack, in the unit of the attack's norm; a number
+            or a text such as ``"8/255"``.
         name: what the rows call the model.
         chunk: images that are attacked together.
         replays: independent decisions that judge a randomised model.
-        seed: of all randomness; the rows depend on it and on `chunk`, not on `attacks`' order.
+        seed: of all randomness, torch's, NumPy's and Python's global generators included; the rows
+            depend on it and on `chunk`, not on `attacks`' order. The global generators are given
+            back as they were.
 
     Returns:
         One row per attack, epsilon and image, in the columns of `results/README.md`; the decisions
-        on the unperturbed images are the attack ``clean``.
+        on the unperturbed images are the attack ``clean``. ``attrs["audit"]`` is a dict with
+        ``verdict`` (sound, suspect, broken), ``findings`` (dicts with check, status, what and
+        remedy), ``stochastic``, ``passes`` (image passes of the inspection) and its measurements.
 
     Raises:
-        AttackError: an argument is unusable; the message names it.
+        AttackError: an argument is unusable, or contradicts what was measured; the message names
+            it.
 
     Example:
         >>> from assay.attacks.fgsm import FGSM
@@ -59,36 +97,70 @@ def evaluate(
         ...     torch.rand(3, 1, 2, 2),
         ...     torch.tensor([0, 1, 0]),
         ...     {"fgsm": FGSM()},
-        ...     [0.1, 0.3],
+        ...     ["8/255", 0.3],
         ... )
-        >>> len(rows), list(rows.attack.unique())
-        (9, ['clean', 'fgsm'])
+        >>> len(rows), list(rows.attack.unique()), rows.attrs["audit"]["verdict"]
+        (9, ['clean', 'fgsm'], 'sound')
     """
-    victim = model if isinstance(model, Victim) else _victim(model, images)
-    budgets = {a: epsilons[a] if isinstance(epsilons, Mapping) else epsilons for a in attacks}
+    budgets = _usable_budgets(attacks, epsilons)
+    findings = []
+    if budgets.pop("clean", None) and not isinstance(attacks["clean"], Clean):
+        findings.append(_RESERVED)
+    attacks = {name: attack for name, attack in attacks.items() if name in budgets}
+    for what, count in (("chunk", chunk), ("replays", replays)):
+        if not isinstance(count, int | np.integer) or count < 1:
+            raise _wrong(what, f"{count!r} is not a whole number above 0")
+    with own_state():
+        pixels, truth = _usable_arrays(images, labels)
+        victim, inspection, changed = _opened(model, pixels, seed)
+        usable_input(victim, pixels, truth, [0.0], replays)
+        for attack, radii in budgets.items():
+            usable_radius(
+                attacks[attack].norm, radii, victim.shape, f"argument 'epsilons' ({attack})"
+            )
+        outcomes = _attacked(
+            victim, pixels, truth, attacks, budgets, name, int(chunk), int(replays), seed
+        )
+    findings += [*changed, *inspection.findings(), *_after(outcomes, attacks, victim)]
+    for finding in findings:
+        sys.stderr.write(f"{name}: {finding.status}: {finding}\n")
+    outcomes.attrs["audit"] = audit(inspection, findings)
+    return outcomes
+
+
+def audit(inspection: Inspection, findings: Sequence[Finding]) -> dict[str, Any]:
+    """What ``attrs["audit"]`` holds: plain values, ready for JSON."""
+    told = [{**vars(finding)} for finding in findings]
+    return {"verdict": verdict(list(findings)), "findings": told, **inspection.facts()}
+
+
+def _attacked(
+    victim: Victim,
+    images: Tensor,
+    labels: Tensor,
+    attacks: Mapping[str, Attack],
+    budgets: Mapping[str, Sequence[float]],
+    name: str,
+    chunk: int,
+    replays: int,
+    seed: int,
+) -> pd.DataFrame:
     work = {"clean": (Clean(), [0.0]), **{a: (attacks[a], budgets[a]) for a in attacks}}
     frames = []
-
-    def generator(what: str, start: int) -> torch.Generator:
-        drawn = torch.Generator(device=victim.device)
-        return drawn.manual_seed(seed_for("library", seed, what, start))
-
     with progress(total=len(work) * len(images), desc=name, unit="image") as bar:
         for start in range(0, len(images), chunk):
             piece = slice(start, start + chunk)
             pixels, truth = usable_input(victim, images[piece], labels[piece], [0.0], replays)
-            clean = judge(victim, pixels, truth, generator("decision", start), replays=replays)
+            clean = None
             for attack_name, (attack, radii) in work.items():
                 bar.set_postfix_str(attack_name)
-                result = attack(
-                    victim,
-                    pixels,
-                    truth,
-                    radii,
-                    generator(attack_name, start),
-                    replays=replays,
-                    clean=clean,
-                )
+                if clean is None:
+                    with _randomness(victim, seed, "decision", start) as generator:
+                        clean = judge(victim, pixels, truth, generator, replays=replays)
+                with _randomness(victim, seed, attack_name, start) as generator:
+                    result = attack(
+                        victim, pixels, truth, radii, generator, replays=replays, clean=clean
+                    )
                 names = {
                     "dataset": "images",
                     "split": "given_0",
@@ -109,21 +181,249 @@ def evaluate(
     )
 
 
-def _victim(module: nn.Module, images: Tensor) -> Victim:
-    """The victim that a deterministic module is, on its own device."""
-    if images.ndim != 4 or not len(images):
+def _opened(model: Any, images: Tensor, seed: int) -> tuple[Victim, Inspection, list[Finding]]:
+    """The victim that a model is, what was measured of it, and what was changed for it."""
+    few = images[torch.linspace(0, len(images) - 1, IMAGES).round().long()]
+    if isinstance(model, Classifier):
+        model = model.victim(images.device)
+    if isinstance(model, Victim):
+        usable_input(model, few, torch.zeros(len(few), dtype=torch.int64), [0.0], 1)
+        return model, inspect_victim(model, few.to(model.device), seed=seed), []
+    decision, classes, findings = _measured_decision(model, images, seed)
+    device = getattr(decision, "device", None) or images.device
+    options = {"classes": classes, "shape": tuple(images.shape[1:]), "device": device}
+    victim = Victim(logits=decision, **options)
+    inspection = inspect_victim(victim, few.to(device), seed=seed, declared=False)
+    if inspection.stochastic:
+        victim = Victim(logits=decision, stochastic=True, **options)
+    (gradient,) = inspection.gradients.values()
+    if gradient.is_right or gradient.flat > 0.5:
+        return victim, inspection, findings
+    views = dict(victim.views)
+    around = network_behind(victim, few.to(device), seed=seed)
+    if gradient.failed:  # attacks meet a gradient of zero then
+        views["model"] = View(lambda images, generator: decision(images.detach(), generator))
+    if around is not None:
+        findings.append(_AROUND)
+        views["bpda"] = around
+        if gradient.failed or gradient.zero == 1.0:
+            del views["model"]
+    victim = Victim(logits=decision, stochastic=inspection.stochastic, views=views, **options)
+    if around is not None:
+        inspection = inspect_victim(victim, few.to(device), seed=seed, declared=False)
+    return victim, inspection, findings
+
+
+def _measured_decision(
+    model: Any, images: Tensor, seed: int
+) -> tuple[Decision, int, list[Finding]]:
+    """A module or function as a decision that does what the module itself does; its classes K."""
+    given = model
+    if isinstance(model, nn.Module):
+        # Numbers that the module draws from a generator of its own begin anew with each call.
+        given = _structure_of(model)
+    decision = as_decision(given, "argument 'model'")
+    device = getattr(decision, "device", None) or images.device
+    sample = images[:16].to(device)
+
+    def said(function: Decision) -> Tensor:
+        with seeded(seed, device), torch.no_grad():
+            return function(sample.clone(), torch.Generator(device=device).manual_seed(seed))
+
+    findings, failed, logits, own = [], None, None, None
+    if isinstance(decision, ModuleDecision):
+        with suppress(Exception):  # what cannot be copied, or fails here, is judged below
+            own, changes = said(decision.itself)
+    try:
+        logits = said(decision)
+    except AssayError:
+        raise
+    except Exception as error:
+        failed = error
+    if own is not None and (changes or not _alike(own, logits)):
+        decision, logits = dataclasses.replace(decision, device=device, episodic=True), own
+        findings += [_EPISODIC] if changes else []
+    if logits is None:
         raise AttackError(
-            f"shape {tuple(images.shape)} is not (N, C, H, W)", where="argument 'images'"
-        )
-    device = next((tensor.device for tensor in module.parameters()), torch.device("cpu"))
-    with torch.inference_mode():
-        said = module(images[:1].to(device, torch.float32))
-    if said.ndim != 2:
-        raise AttackError(
-            f"the model returned {tuple(said.shape)} for one image, not (1, K)",
+            f"the model fails on images of shape {tuple(sample.shape)} ({one_line(failed)})",
             where="argument 'model'",
-            remedy="return logits of shape (B, K)",
-        )
-    return Victim.from_module(
-        module, classes=said.shape[1], shape=tuple(images.shape[1:]), device=device
+            remedy="it gets float images (B, C, H, W) in [0, 1]; resize and normalise inside it",
+        ) from failed
+    classes = _usable_shape(logits, len(sample))
+    probabilities = logits.is_floating_point() and is_probabilities(logits)
+    if probabilities and isinstance(decision, ModuleDecision):
+        decision = dataclasses.replace(decision, softmax=True)
+        findings.append(_SOFTMAX)
+    return decision, classes, findings
+
+
+_EPISODIC = Finding(
+    "weights", "note",
+    "the model changes its own weights or buffers while it predicts",
+    "each batch begins with the weights that were passed in",
+)  # fmt: skip
+_AROUND = Finding(
+    "gradient", "note",
+    "the model's own gradient is of no use; attacks differentiate around it, through the network "
+    "that it calls in the end (BPDA)",
+    "pass a Victim with views of your own for a stronger attack",
+)  # fmt: skip
+_RESERVED = Finding(
+    "attacks", "suspect",
+    "the attack called 'clean' was not run: this name means the unperturbed images",
+    "rename it",
+)  # fmt: skip
+_SOFTMAX = Finding(
+    "output", "note",
+    "the model returns probabilities; the logits before its softmax, or their logarithm, are used",
+    "return logits to be sure which numbers are attacked",
+)  # fmt: skip
+
+
+def _structure_of(module: nn.Module) -> nn.Module:
+    """A copy of a module that shares its weights; the module where it cannot be copied."""
+    shared = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    try:
+        return copy.deepcopy(module, shared)
+    except Exception:  # any attribute may refuse: a lock, a file, a compiled part
+        return module
+
+
+def _alike(own: Tensor, frozen: Tensor | None) -> bool:
+    return (
+        frozen is not None
+        and own.shape == frozen.shape
+        and torch.allclose(own, frozen, rtol=1e-3, atol=1e-4, equal_nan=True)
     )
+
+
+@contextmanager
+def _randomness(victim: Victim, seed: int, what: str, start: int) -> Iterator[torch.Generator]:
+    """A generator for one piece of work, the global ones seeded alike."""
+    number = seed_for("library", seed, what, start)
+    with seeded(number, victim.device):
+        yield torch.Generator(device=victim.device).manual_seed(number)
+
+
+def _after(
+    outcomes: pd.DataFrame, attacks: Mapping[str, Attack], victim: Victim
+) -> Iterator[Finding]:
+    """What the rows themselves say against their numbers."""
+    clean = outcomes[outcomes.attack == "clean"]
+    right, n = int((~clean.broken).sum()), len(clean)
+    if n >= _ENOUGH and right * victim.classes <= n:
+        yield Finding(
+            "accuracy", "suspect",
+            f"{right} of {n} unperturbed images are right, no more than by chance",
+            "check the labels' order, the images' range and the normalisation inside the model",
+        )  # fmt: skip
+    searched = [name for name, attack in attacks.items() if attack.uses_gradient]
+    left = outcomes[outcomes.attack.isin(searched) & ~outcomes.broken & (outcomes.backwards > 0)]
+    zeros = left.zero_gradients.sum() / left.backwards.sum() if len(left) else 0.0
+    if zeros > _ZERO_FLAG:
+        yield Finding(
+            "zero gradients", "broken" if zeros > _ZERO_FAIL else "suspect",
+            f"{zeros:.0%} of the gradients were zero on images that kept their class",
+            "attack it with 'square' too, and with bpda views where a part has no gradient",
+        )  # fmt: skip
+    single = all(view.draws == 1 for view in victim.views.values())
+    draws = [attacks[name].draws for name in searched]
+    if victim.stochastic and single and draws and max(draws) == 1:
+        yield Finding(
+            "expectation", "suspect",
+            "every attack follows the gradient of a single draw of a random model",
+            "attack it with draws=20 too, e.g. attack_named('pgd_linf', draws=20)",
+        )  # fmt: skip
+
+
+def _usable_arrays(images: Any, labels: Any) -> tuple[Tensor, Tensor]:
+    """Copies of images (N, C, H, W) and labels (N,) as tensors, or an error that says which."""
+    if isinstance(images, np.ndarray):
+        if images.dtype.kind not in "fiub":
+            raise _wrong("images", f"an array of {images.dtype} holds no images")
+        images = torch.from_numpy(np.ascontiguousarray(images))
+    if not isinstance(images, Tensor):
+        raise _wrong(
+            "images", f"a {type(images).__name__} is no tensor",
+            "pass a float tensor (N, C, H, W) in [0, 1], e.g. torch.stack(images)",
+        )  # fmt: skip
+    if images.ndim != 4 or not len(images):
+        remedy = "add a dimension: images[None]" if images.ndim == 3 else None
+        raise _wrong("images", f"shape {tuple(images.shape)} is not (N, C, H, W)", remedy)
+    if images.shape[1] > 4 and images.shape[3] <= 4:
+        raise _wrong(
+            "images", f"shape {tuple(images.shape)} has its channels last",
+            "pass images.permute(0, 3, 1, 2)",
+        )  # fmt: skip
+    if not isinstance(labels, Tensor):
+        try:
+            labels = torch.as_tensor(np.asarray(labels))
+        except (TypeError, ValueError) as error:
+            raise _wrong(
+                "labels", "they are no numbers", "pass one class 0, 1, ... each"
+            ) from error
+    if labels.shape == (len(images), labels.shape[-1] if labels.ndim else 0) and labels.ndim == 2:
+        raise _wrong(
+            "labels", f"shape {tuple(labels.shape)} is not one class per image",
+            "pass labels.argmax(1) of one-hot rows",
+        )  # fmt: skip
+    if labels.shape != (len(images),):
+        raise _wrong("labels", f"shape {tuple(labels.shape)} for {len(images)} images")
+    return images.detach().clone(), labels.detach().clone()
+
+
+def _usable_budgets(attacks: Any, epsilons: Any) -> dict[str, list[float]]:
+    """The budgets of each attack as numbers, or an error that names the argument."""
+    if not isinstance(attacks, Mapping) or not attacks:
+        raise _wrong(
+            "attacks", f"a {type(attacks).__name__} is no mapping from names to attacks",
+            "pass for example {'pgd': PGD()}",
+        )  # fmt: skip
+    for name, attack in attacks.items():
+        if not isinstance(attack, Attack):
+            what = getattr(attack, "__name__", None) or repr(attack)
+            remedy = f"pass {what}()" if isinstance(attack, type) else "see attack_named"
+            raise _wrong("attacks", f"'{name}': {what} is no attack", remedy)
+    if isinstance(epsilons, Mapping):
+        for name in epsilons:
+            if name not in attacks:
+                raise _wrong(
+                    "epsilons", f"there is no attack '{name}'", f"use {', '.join(attacks)}"
+                )
+        for name in attacks:
+            if name not in epsilons:
+                raise _wrong("epsilons", f"no budget is given for '{name}'", f"add '{name}': [...]")
+    budgets = {}
+    for name in attacks:
+        given = epsilons[name] if isinstance(epsilons, Mapping) else epsilons
+        several = not isinstance(given, str) and np.ndim(given) == 1
+        if isinstance(given, Sequence | np.ndarray | Tensor) and not len(given if several else "x"):
+            raise _wrong("epsilons", "no budget is given")
+        budgets[name] = [
+            number(value, "argument 'epsilons'", AttackError)
+            for value in (given if several else [given])
+        ]
+        if not budgets[name]:
+            raise _wrong("epsilons", "no budget is given")
+        if min(budgets[name]) < 0:
+            raise _wrong("epsilons", f"{min(budgets[name])} is not a budget", "use numbers >= 0")
+    return budgets
+
+
+def _usable_shape(said: Tensor, n: int) -> int:
+    """K of logits (n, K), or an error that says what the model returned instead."""
+    if said.ndim == 1 or said.shape == (n, 1):
+        raise _wrong(
+            "model", f"it returned one number per image, {tuple(said.shape)}",
+            "return two logits, e.g. torch.stack([torch.zeros_like(z), z], dim=1)",
+        )  # fmt: skip
+    if said.ndim != 2 or len(said) != n or said.is_complex():
+        raise _wrong(
+            "model", f"it returned {said.dtype} {tuple(said.shape)} for {n} images",
+            f"return logits ({n}, K)",
+        )  # fmt: skip
+    return said.shape[1]
+
+
+def _wrong(argument: str, what: str, remedy: str | None = None) -> AttackError:
+    return AttackError(what, where=f"argument '{argument}'", remedy=remedy)

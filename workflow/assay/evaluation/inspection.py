@@ -1,0 +1,490 @@
+"""Measures a victim before any attack: is it what it says it is, and can its gradient be used?
+
+A few images are evaluated together, again in another order, and alone; the gradient of every view
+is compared with finite differences. This costs some tens of calls on small batches, about 300
+image passes for a plain network, and tells a sound evaluation from one that flatters: no gradient,
+a wrong gradient, undeclared randomness, probabilities for logits, results that depend on the batch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
+
+from assay.attacks.decision import ModuleDecision, logits_of
+from assay.attacks.torch_state import drawn_state, own_state, seeded
+from assay.attacks.victim import Victim, View
+from assay.attacks.views import bpda
+from assay.foundation.errors import AttackError
+from assay.foundation.seeds import seed_for
+
+# Images that are evaluated together. A prediction that flips in 5 % of the cases differs between
+# two evaluations in 9.5 %; of 64 images one at least does so in 99.8 % of the tries.
+IMAGES = 64
+# Images that are evaluated alone, images whose gradient is checked, random directions of each.
+ALONE, CHECKED, DIRECTIONS = 8, 8, 2
+# Half widths of the finite differences: one that follows a curve, one that sees beyond a step.
+STEPS = (1e-3, 1e-2)
+# Two evaluations differ if any logit does by more than this share of the logits' deviation: five
+# times what other orders of summation change in networks of 100 layers, in float32.
+TOLERANCE = 1e-3
+# A derivative is right if it is off by at most half; it helps if the logits rise along its sign by
+# a tenth of what it promises. A view is so if this share of the images is.
+WRONG_BY, HELPS_BY, SHARE = 0.5, 0.1, 0.75
+
+# Types whose rounding shows in the logits, and how much coarser they are.
+COARSE = {"bfloat16": 20.0, "float16": 5.0}
+_BPDA = (
+    "pass a Victim with a second view, e.g. views={'own': model, 'bpda': bpda(model, network)}, "
+    "and attack it with 'square' too"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a user should know before believing a number.
+
+    Attributes:
+        check: what was measured, e.g. ``gradient``.
+        status: ``broken`` and ``suspect`` decide the verdict; ``note`` does not.
+        what: the finding, a sentence without full stop.
+        remedy: what to do about it.
+    """
+
+    check: str
+    status: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.what}; {self.remedy}"
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """A view's derivatives against finite differences, as shares of the images that were checked.
+
+    Attributes:
+        right: off by at most half, at one of the two step sizes at least.
+        helpful: the logits rise along the gradient's sign.
+        zero: the gradient vanishes although the logits change.
+        flat: neither the gradient nor the logits change.
+        failed: why the view cannot be differentiated; empty if it can.
+        compared: whether finite differences could be taken: not of numbers that no seed repeats.
+    """
+
+    right: float = 0.0
+    helpful: float = 0.0
+    zero: float = 0.0
+    flat: float = 0.0
+    failed: str = ""
+    compared: bool = True
+
+    @property
+    def is_right(self) -> bool:
+        """Whether an attack can follow it on most images."""
+        return self.right >= SHARE * (1 - self.flat) and self.flat <= 1 - SHARE
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was measured of a victim.
+
+    Attributes:
+        stochastic: whether two evaluations of one image differ, or random numbers were drawn.
+        flips: share of predictions that differ between two evaluations.
+        repeatable: whether the same seed gives the same logits again.
+        batch_dependent: whether an image's logits depend on the images beside it.
+        searches: whether the model differentiates while it predicts.
+        output: ``logits``, ``probabilities``, ``log-probabilities`` or ``decisions`` (one-hot).
+        precision: the type that the model returns, e.g. ``float32``.
+        gradients: by view.
+        images: images that were evaluated; passes: image passes forward and backward.
+    """
+
+    stochastic: bool
+    flips: float
+    repeatable: bool
+    batch_dependent: bool
+    searches: bool
+    output: str
+    precision: str
+    gradients: Mapping[str, GradientCheck]
+    images: int
+    passes: int
+
+    def findings(self) -> list[Finding]:
+        """What follows from the measurements."""
+        return list(_findings(self))
+
+    def facts(self) -> dict[str, Any]:
+        """The measurements, ready for JSON."""
+        return dataclasses.asdict(self) | {
+            "gradients": {name: dataclasses.asdict(g) for name, g in self.gradients.items()}
+        }
+
+
+def inspect_victim(
+    victim: Victim, images: Tensor, *, seed: int = 0, declared: bool = True
+) -> Inspection:
+    """Measures a victim on a few images.
+
+    Args:
+        victim: what will be attacked.
+        images: (N, C, H, W) float in [0, 1], on the victim's device; at most `IMAGES` of them,
+            evenly spaced, are used.
+        seed: of the randomness that the victim is given, and of the directions.
+        declared: whether somebody has said that the victim is stochastic, or is not.
+
+    Raises:
+        AttackError: the logits are not finite, or the victim declares what the measurement
+            contradicts: `stochastic`, independent `draws`, a view's `deterministic`.
+
+    Example:
+        >>> victim = Victim.from_module(
+        ...     torch.nn.Flatten().eval(), classes=4, shape=(1, 2, 2), device="cpu"
+        ... )
+        >>> found = inspect_victim(victim, torch.rand(8, 1, 2, 2))
+        >>> found.stochastic, found.gradients["model"].right, found.findings()
+        (False, 1.0, [])
+    """
+    places = torch.linspace(0, len(images) - 1, min(len(images), IMAGES), device=images.device)
+    images = images[places.round().long()]
+    with own_state():
+        return _Inspector(victim, images, seed_for("inspection", seed), declared).result()
+
+
+def network_behind(victim: Victim, images: Tensor, *, seed: int = 0) -> View | None:
+    """The view that differentiates around a defence: BPDA to the network that it calls in the end.
+
+    While the victim evaluates `images`, every torch module is watched, also one that only a closure
+    knows. What was given images and made the very predictions of the victim is the network behind
+    it. It is taken if the victim's own logits rise along its gradient's sign.
+
+    Args:
+        victim: whose own gradient is of no use.
+        images: (N, C, H, W) float in [0, 1], on the victim's device.
+        seed: as in :func:`inspect_victim`.
+
+    Returns:
+        The view, or None: there is no such network, or its gradient does not help.
+    """
+    seen: list[tuple[nn.Module, Tensor]] = []
+
+    def watch(module: nn.Module, given: tuple, said: Any) -> None:
+        if given and isinstance(given[0], Tensor) and given[0].shape[1:] == images.shape[1:]:
+            with suppress(AttackError):
+                seen.append((module, logits_of(said).detach()))
+
+    few, found = images[: min(CHECKED, len(images))], None
+    inspector = _Inspector(victim, images, seed_for("inspection", seed), False)
+    with own_state():
+        handle = register_module_forward_hook(watch)
+        try:
+            said = inspector.evaluated(few, inspector.seed)
+        finally:
+            handle.remove()
+        # The last one to return is the whole model; from there inwards.
+        for module, own in seen[-2::-1]:
+            if own.shape != said.shape or not torch.equal(own.argmax(1), said.argmax(1)):
+                continue
+            with suppress(AttackError):
+                network = ModuleDecision(module, victim.device, softmax=is_probabilities(own))
+                view = bpda(victim.decision, network)
+                if inspector.gradient(view, victim.stochastic, True).helpful >= SHARE:
+                    found = view
+                    break
+    return found
+
+
+def verdict(findings: list[Finding]) -> str:
+    """``broken``, ``suspect`` or ``sound``: the worst status among findings."""
+    statuses = {finding.status for finding in findings}
+    return next((word for word in ("broken", "suspect") if word in statuses), "sound")
+
+
+class _Inspector:
+    def __init__(self, victim: Victim, images: Tensor, seed: int, declared: bool):
+        self.victim, self.images, self.seed, self.declared = victim, images, seed, declared
+        self.drew = False
+
+    def result(self) -> Inspection:
+        victim, before = self.victim, self.victim.forwards + self.victim.backwards
+        with _differentiating() as differentiated:
+            together = self.evaluated(self.images, self.seed)
+        if not together.isfinite().all():
+            bad = int((~together.isfinite().all(dim=1)).sum())
+            raise AttackError(
+                f"the logits of {bad} of {len(together)} unperturbed images are not finite",
+                where="victim",
+                remedy="check the model's weights and its input range",
+            )
+        searches = differentiated.called
+        again = self.evaluated(self.images.roll(1, 0), self.seed + 1).roll(-1, 0)
+        flips = float((together.argmax(1) != again.argmax(1)).float().mean())
+        random, repeatable, dependent = self.drew, True, False
+        if not self.equal(together, again):
+            repeatable = self.equal(together, self.evaluated(self.images, self.seed))
+            if not repeatable or not self.equal(
+                together, self.evaluated(self.images, self.seed + 1)
+            ):
+                random = True
+            else:
+                dependent = True
+        if not random:
+            dependent = dependent or self.depends_on_the_batch(together)
+        self.check_declarations(random, not self.equal(together, again))
+        return Inspection(
+            stochastic=random,
+            flips=flips,
+            repeatable=repeatable,
+            batch_dependent=dependent,
+            searches=searches,
+            output=_output(together),
+            precision=str(victim.logits_type).removeprefix("torch."),
+            gradients={
+                name: self.gradient(view, random, repeatable) for name, view in victim.views.items()
+            },
+            images=len(self.images),
+            passes=victim.forwards + victim.backwards - before,
+        )
+
+    def equal(self, first: Tensor, second: Tensor, scale: Tensor | None = None) -> bool:
+        """Whether logits (n, K) are equal but for rounding, measured by their deviation."""
+        if scale is None:
+            scale = _deviation(first)
+        coarse = COARSE.get(str(self.victim.logits_type).removeprefix("torch."), 1.0)
+        return bool((first - second).abs().amax() <= TOLERANCE * coarse * scale)
+
+    def evaluated(self, images: Tensor, seed: int) -> Tensor:
+        """The decision's logits, all generators seeded."""
+        with self.seeded(seed) as generator:
+            before = drawn_state(self.victim.device, generator)
+            logits = self.victim.logits(images, generator)
+            self.drew = self.drew or before != drawn_state(self.victim.device, generator)
+        return logits
+
+    @contextmanager
+    def seeded(self, seed: int) -> Iterator[torch.Generator]:
+        generator = torch.Generator(device=self.victim.device).manual_seed(seed)
+        with seeded(seed, self.victim.device):
+            yield generator
+
+    def depends_on_the_batch(self, together: Tensor) -> bool:
+        if len(self.images) == 1:
+            return False
+        rows = torch.linspace(0, len(self.images) - 1, min(ALONE, len(self.images)))
+        rows = rows.round().long().tolist()
+        alone = [self.evaluated(self.images[row : row + 1], self.seed) for row in rows]
+        return not self.equal(together[rows], torch.cat(alone), _deviation(together))
+
+    def check_declarations(self, random: bool, differs: bool) -> None:
+        """Raises AttackError where the victim says of itself what was measured otherwise."""
+        victim = self.victim
+        if self.declared and differs and random and not victim.stochastic:
+            raise AttackError(
+                "it is declared deterministic, but two evaluations of the same images differ",
+                where="victim 'stochastic'",
+                remedy="pass stochastic=True, or make its randomness come from a fixed seed",
+            )
+        if self.declared and victim.stochastic and not random:
+            raise AttackError(
+                f"it is declared stochastic, but two evaluations of {len(self.images)} images are "
+                "equal and no random number was drawn",
+                where="victim 'stochastic'",
+                remedy="leave stochastic out",
+            )
+        few = self.images[: min(4, len(self.images))]
+        if victim.stochastic and differs:
+            with self.seeded(self.seed) as generator:
+                drawn = victim.draws(few, 4, generator)
+            if all(self.equal(drawn[0], other) for other in drawn[1:]):
+                raise AttackError(
+                    "all draws of an image are equal, although its evaluations differ",
+                    where="victim 'draws'",
+                    remedy="draw each decision independently",
+                )
+        for name, view in victim.views.items() if self.declared else ():
+            if view.deterministic and random and differs:
+                looks = []
+                for seed in (self.seed, self.seed + 1):
+                    with self.seeded(seed) as generator:
+                        looks.append(victim.forward(view, few, generator))
+                if not self.equal(*looks):
+                    raise AttackError(
+                        "it is declared deterministic, but two evaluations of it differ",
+                        where=f"view '{name}'",
+                        remedy="leave deterministic out",
+                    )
+
+    def gradient(self, view: View, random: bool, repeatable: bool) -> GradientCheck:
+        """Derivatives of random mixtures of the logits against finite differences."""
+        victim = self.victim
+        view = dataclasses.replace(view, draws=1, passes=max(1, view.passes // view.draws))
+        # Away from the bounds, where a clipped image would not follow a step.
+        origin = 0.05 + 0.9 * self.images[: min(CHECKED, len(self.images))]
+        n, device = len(origin), origin.device
+        numbers = torch.Generator().manual_seed(self.seed)
+        mix = torch.randn((n, victim.classes), generator=numbers).to(device)
+        mix -= mix.mean(dim=1, keepdim=True)
+
+        def mixed(logits: Tensor, rows: Tensor) -> Tensor:
+            return (logits * mix[rows]).sum(dim=1)
+
+        rows = torch.arange(n, device=device)
+        try:
+            with self.seeded(self.seed) as generator:
+                _, logits, gradient = victim.gradient(view, origin, rows, mixed, generator)
+        except AttackError:
+            raise
+        except Exception as error:
+            return GradientCheck(failed=one_line(error), compared=False)
+        signs = torch.randint(2, (DIRECTIONS + 1, *origin.shape), generator=numbers)
+        ways = (2.0 * signs - 1).to(device)
+        ways[-1] = torch.where(gradient == 0, ways[-1], gradient.sign())
+        promised = (gradient * ways).flatten(2).double().sum(dim=2)
+        points = torch.stack([sign * step * ways for step in STEPS for sign in (1, -1)])
+        moved = (origin + points).flatten(0, 1)  # (4 * ways, n, ...)
+        if random and repeatable:
+            found = []  # the same random numbers for each batch of n
+            for batch in moved:
+                with self.seeded(self.seed) as generator:
+                    found.append(mixed(victim.forward(view, batch, generator), rows))
+            found = torch.stack(found)
+        elif random:
+            return GradientCheck(compared=False)
+        else:
+            with self.seeded(self.seed) as generator:
+                said = victim.forward(view, moved.flatten(0, 1), generator)
+            found = mixed(said, rows.repeat(len(moved))).view(len(moved), n)
+        found = found.double().view(len(STEPS), 2, len(ways), n)
+        steps = torch.tensor(STEPS, device=device, dtype=torch.double)[:, None, None]
+        measured = (found[:, 0] - found[:, 1]) / (2 * steps)  # (steps, ways, n)
+        # What single precision rounds away.
+        size = (logits * mix).abs().sum(dim=1).double()
+        noise = 2e-7 * size.clamp_min(1e-30) / steps[:, 0]
+        off, length = (measured - promised).norm(dim=1), measured.norm(dim=1)
+        own = promised.norm(dim=0)
+        still = (length <= noise).all(dim=0)
+        flat = still & (own <= noise[0])
+        right = (off <= WRONG_BY * torch.maximum(length, own) + noise).any(dim=0)
+        zero = (own <= 1e-3 * length.amax(dim=0)) & ~flat
+        right &= ~flat & ~zero
+        helpful = (measured[-1, -1] >= HELPS_BY * promised[-1]) & (promised[-1] > 0)
+
+        def share(which: Tensor) -> float:
+            return round(float(which.float().mean()), 3)
+
+        return GradientCheck(share(right), share(helpful), share(zero), share(flat))
+
+
+@contextmanager
+def _differentiating() -> Iterator[mock.Mock]:
+    """Notices whether anybody runs a backward pass: all of torch's ways go through one function."""
+    engine = torch.autograd._engine_run_backward
+    with mock.patch.object(torch.autograd, "_engine_run_backward", wraps=engine) as watched:
+        yield watched
+
+
+def _deviation(logits: Tensor) -> Tensor:
+    return (logits - logits.mean(dim=1, keepdim=True)).std().clamp_min(1e-12)
+
+
+def _output(logits: Tensor) -> str:
+    """What kind of numbers rows (n, K) are."""
+    if is_probabilities(logits):
+        return "decisions" if bool(((logits == 0) | (logits == 1)).all()) else "probabilities"
+    total = logits.logsumexp(dim=1)
+    if bool((logits <= 1e-6).all()) and bool((total.abs() < 1e-3).all()):
+        return "log-probabilities"
+    return "logits"
+
+
+def is_probabilities(said: Tensor) -> bool:
+    """Whether the rows (n, K) lie in [0, 1] and sum to 1."""
+    inside = bool(((said >= 0) & (said <= 1 + 1e-4)).all())
+    return inside and bool(((said.float().sum(dim=1) - 1).abs() < 5e-3).all())
+
+
+def _findings(found: Inspection) -> Iterator[Finding]:
+    if found.output == "decisions":
+        yield Finding(
+            "output", "suspect", "the model returns one-hot decisions, not logits",
+            "return the logits that the decision is made of",
+        )  # fmt: skip
+    elif found.output == "probabilities":
+        yield Finding(
+            "output", "suspect",
+            "the model returns probabilities, whose gradient vanishes where it is confident",
+            "return logits: leave the softmax out",
+        )  # fmt: skip
+    if found.stochastic:
+        share = f"{found.flips:.0%} of {found.images} predictions differ between two evaluations"
+        yield Finding(
+            "randomness", "note", f"the model is random: {share}",
+            "success is a wrong prediction in most of the repeated evaluations",
+        )  # fmt: skip
+    if not found.repeatable:
+        yield Finding(
+            "randomness", "note",
+            "no seed repeats its random numbers, so no seed repeats this table",
+            "draw them from the generator that is passed in, or from torch's global one",
+        )  # fmt: skip
+    if found.batch_dependent:
+        yield Finding(
+            "batch", "suspect", "an image's logits depend on the images that are evaluated with it",
+            "make the model treat each image alone, e.g. without statistics of the batch",
+        )  # fmt: skip
+    if found.searches:
+        yield Finding(
+            "search", "note", "the model runs an optimisation while it predicts",
+            "the numbers hold for attacks through it; see the finding on its gradient",
+        )  # fmt: skip
+    if found.precision in COARSE:
+        yield Finding(
+            "precision", "note", f"the logits are rounded to {found.precision}",
+            "evaluate the model in float32 to see what the rounding hides",
+        )  # fmt: skip
+    yield from _gradient_findings(found)
+
+
+def _gradient_findings(found: Inspection) -> Iterator[Finding]:
+    """None where one view has a right gradient, or one of several views has a helpful one."""
+    checks = found.gradients
+    if any(check.is_right for check in checks.values()):
+        return
+    if len(checks) > 1 and any(check.helpful >= SHARE for check in checks.values()):
+        return
+    name, check = next(iter(checks.items()))
+    which = "the gradient" if len(checks) == 1 else f"no view's gradient (the first: '{name}')"
+    if check.failed:
+        status, what = "broken", f"{which} cannot be computed: {check.failed}"
+    elif not check.compared:
+        status, what = "suspect", f"{which} cannot be checked, since no seed repeats its numbers"
+    elif check.zero >= SHARE:
+        status, what = "broken", "the logits change with the image, but no gradient reaches it"
+    elif check.flat > 1 - SHARE:
+        yield Finding(
+            "gradient", "suspect",
+            f"on {check.flat:.0%} of the images neither logits nor gradient change with the image",
+            "return logits before any clipping, rounding or saturation",
+        )  # fmt: skip
+        return
+    else:
+        zero = f" and vanishes on {check.zero:.0%}" if check.zero else ""
+        status = "suspect"
+        what = f"{which} agrees with finite differences on {check.right:.0%} of the images{zero}"
+    yield Finding("gradient", status, what, _BPDA)
+
+
+def one_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:160]}" if text else type(error).__name__
