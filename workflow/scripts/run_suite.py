@@ -43,6 +43,7 @@ def main(snakemake) -> None:
     made = job.made(config, attacks={attack["name"]: attack["code"] for attack in params.attacks})
     shared = getattr(snakemake.input, "shares", ())
     made["seconds"] = round(job.seconds + sum(read_json(path)["seconds"] for path in shared), 1)
+    made["audit"] = outcomes.attrs["audit"]
     write_arrays(examples, snakemake.output.examples, made)
     write_outcomes(outcomes, snakemake.output.outcomes, made)
 

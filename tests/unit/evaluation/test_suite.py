@@ -365,7 +365,7 @@ def test_suites_of_one_model_share_the_decisions_on_unperturbed_images(run, tmp_
     spent = run.victim.forwards
     other = {**IDS, "suite": "other"}
     shared, _ = run([CLEAN], ids=other, work=tmp_path / "other")
-    assert run.victim.forwards == spent - 40
+    assert run.victim.forwards == 0 < 40 <= spent
     alone, _ = run([CLEAN], ids=other, work=tmp_path / "elsewhere" / "other")
     pd.testing.assert_frame_equal(shared, alone)
     # What decides them makes them anew, and so does damage.

@@ -9,7 +9,7 @@ a wrong gradient, undeclared randomness, probabilities for logits, results that 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -133,7 +133,7 @@ class Inspection:
 
 
 def inspect_victim(
-    victim: Victim, images: Tensor, *, seed: int = 0, declared: bool = True
+    victim: Victim, images: Tensor, seed: int = 0, *, declared: bool = True
 ) -> Inspection:
     """Measures a victim on a few images.
 
@@ -205,10 +205,16 @@ def network_behind(victim: Victim, images: Tensor, *, seed: int = 0) -> View | N
     return found
 
 
-def verdict(findings: list[Finding]) -> str:
+def verdict(findings: Sequence[Finding]) -> str:
     """``broken``, ``suspect`` or ``sound``: the worst status among findings."""
     statuses = {finding.status for finding in findings}
     return next((word for word in ("broken", "suspect") if word in statuses), "sound")
+
+
+def audit(inspection: Inspection, findings: Sequence[Finding]) -> dict[str, Any]:
+    """What ``attrs["audit"]`` of outcome rows holds: plain values, ready for JSON."""
+    told = [{**vars(finding)} for finding in findings]
+    return {"verdict": verdict(findings), "findings": told, **inspection.facts()}
 
 
 class _Inspector:

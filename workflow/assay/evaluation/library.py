@@ -23,11 +23,11 @@ from assay.evaluation.inspection import (
     IMAGES,
     Finding,
     Inspection,
+    audit,
     inspect_victim,
     is_probabilities,
     network_behind,
     one_line,
-    verdict,
 )
 from assay.evaluation.suite import outcome_rows
 from assay.foundation.errors import AssayError, AttackError
@@ -126,12 +126,6 @@ def evaluate(
         sys.stderr.write(f"{name}: {finding.status}: {finding}\n")
     outcomes.attrs["audit"] = audit(inspection, findings)
     return outcomes
-
-
-def audit(inspection: Inspection, findings: Sequence[Finding]) -> dict[str, Any]:
-    """What ``attrs["audit"]`` holds: plain values, ready for JSON."""
-    told = [{**vars(finding)} for finding in findings]
-    return {"verdict": verdict(list(findings)), "findings": told, **inspection.facts()}
 
 
 def _attacked(

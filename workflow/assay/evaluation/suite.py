@@ -28,8 +28,9 @@ from assay.attacks.catalogue import make_attack
 from assay.attacks.ensemble import Ensemble
 from assay.attacks.victim import Victim
 from assay.data.splits import subsample
+from assay.evaluation.inspection import IMAGES, audit, inspect_victim
 from assay.foundation.errors import AttackError, OutcomeError
-from assay.foundation.files import atomic_path, digest_of
+from assay.foundation.files import atomic_path, digest_of, read_json, write_json
 from assay.foundation.outcomes import OUTCOME_COLUMNS, read_outcomes, write_outcomes
 from assay.foundation.progress import progress
 from assay.foundation.seeds import seed_for
@@ -85,10 +86,12 @@ def run_suite(
         ``<attack>/predictions`` (E, n) and ``<attack>/epsilons`` (E,). Where a cap keeps an attack
         from an example, its images there are NaN and its predictions -1.
         Of a share: the rows of its chunks, none where there are more shares than chunks.
+        ``attrs["audit"]`` of the rows says what was measured of the victim before the first attack,
+        see :func:`assay.evaluation.inspection.audit`.
 
     Raises:
-        AttackError: an attack cannot work on this victim or these images, or even a single image
-            does not fit into memory.
+        AttackError: an attack cannot work on this victim or these images, the victim is not what it
+            declares, or even a single image does not fit into memory.
     """
     indices = np.sort(np.asarray(indices, dtype=np.int64))
     if not len(indices):
@@ -135,6 +138,7 @@ def run_suite(
     if not frames:
         return pd.DataFrame(columns=list(OUTCOME_COLUMNS)), arrays
     outcomes = pd.concat(frames, ignore_index=True)
+    outcomes.attrs["audit"] = source.audit()
     if share is not None:
         return outcomes, arrays
     decided = outcomes.drop_duplicates("sample").set_index("sample")["clean_prediction"]
@@ -220,17 +224,37 @@ class _Source:
         It is kept for the model's other suites: a defence that searches at test time needs minutes.
         """
         if self._clean is None:
-            facts = {**self.ids, "suite": "", "key": self._key, "seed": self.seed}
-            sizes = {"chunk": self.chunk, "replays": self.replays, "of": self._indices.tolist()}
-            path = self._shared / f"clean_{digest_of({**facts, **sizes})}.safetensors"
+            path = self._path("clean", "safetensors")
             self._clean = self._kept(path)
             if self._clean is None:
+                self._inspect()
                 self._clean = self._decide()
                 with atomic_path(path) as temporary:
                     tensors = {name: value.cpu() for name, value in vars(self._clean).items()}
                     save_file(tensors, temporary)
         where = np.searchsorted(self._indices, rows)
         return self._clean.at(torch.from_numpy(where).to(self.victim.device))
+
+    def audit(self) -> dict[str, Any] | None:
+        """What was measured of the victim; None where that was before it was measured at all."""
+        path = self._path("inspection", "json")
+        return read_json(path) if path.exists() else None
+
+    def _inspect(self) -> None:
+        """Measures the victim once for all suites of the model, before anything else."""
+        few = self._indices[np.linspace(0, len(self._indices) - 1, IMAGES).round().astype(int)]
+        pixels, _ = self.batch(np.unique(few))
+        found = _within_memory(self.victim, inspect_victim, self.victim, pixels, self.seed)
+        findings = found.findings()
+        for finding in findings:
+            log.info("%s: %s: %s", self.ids["model"], finding.status, finding)
+        write_json(self._path("inspection", "json"), audit(found, findings))
+
+    def _path(self, what: str, suffix: str) -> Path:
+        """Beside the suites' folders: what all suites of a model share."""
+        facts = {**self.ids, "suite": "", "key": self._key, "seed": self.seed}
+        sizes = {"chunk": self.chunk, "replays": self.replays, "of": self._indices.tolist()}
+        return self._shared / f"{what}_{digest_of({**facts, **sizes})}.{suffix}"
 
     def _decide(self) -> Verdict:
         parts = []

@@ -62,7 +62,14 @@ def zero_gradients(run: Evaluated, norm: str) -> Finding | None:
 
 
 def replays(run: Evaluated, norm: str) -> Finding | None:
-    """D27: how often a right prediction flips by the model's own randomness."""
+    """D27: how often a right prediction flips by the model's own randomness.
+
+    It speaks of repeated evaluations alone: a deterministic model, of which none were made (a clean
+    image then takes one pass, and one for log p(x)), has no such row.
+    """
+    unperturbed = run.of("clean")
+    if len(unperturbed) and unperturbed.forwards.max() <= 2:
+        return None
     rows = run.of(norm)
     right = rows[~rows.broken.to_numpy(bool)]
     if right.empty:

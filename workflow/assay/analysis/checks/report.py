@@ -19,7 +19,7 @@ COLUMNS = ("dataset", "scheme", "model", "norm", "check", "figure", "status", "s
 # The columns of outcomes that are looked at here.
 NEEDED = (
     "dataset", "split", "model", "suite", "attack", "norm", "epsilon", "sample", "label",
-    "clean_prediction", "broken", "replay_share", "linf", "l2", "l0", "backwards",
+    "clean_prediction", "broken", "replay_share", "linf", "l2", "l0", "forwards", "backwards",
     "zero_gradients", "non_finite", "scores",
 )  # fmt: skip
 THRESHOLDS = {
