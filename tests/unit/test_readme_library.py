@@ -1,4 +1,4 @@
-"""The library use that the README and the page on attacks show runs as it stands."""
+"""The library use that the README and the pages on attacks show runs as it stands."""
 
 import re
 from pathlib import Path
@@ -6,6 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+
+from assay.attacks.pgd import PGD
+from assay.attacks.victim import Victim
+from assay.evaluation.library import evaluate
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "docs/attacks.md")
@@ -51,3 +55,62 @@ def test_the_lines_shown_run_as_they_stand_and_find_what_is_there(page, capfd):
 def test_the_library_use_takes_five_lines(page):
     lines = [line for line in library_lines(page).splitlines() if line.strip()]
     assert len(lines) == 5
+
+
+# --- a defence of one's own ---------------------------------------------------------------------
+
+VIEWS = "docs/attacks/generative.md"
+NETWORK = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10)).eval()
+
+
+class Noisy(nn.Module):
+    """Coarse grey levels, whose gradient is zero, of noisy images."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = NETWORK
+
+    def forward(self, images):
+        noisy = images + 0.1 * torch.randn_like(images)
+        return self.network((noisy * 15).round() / 15)
+
+
+def blocks():
+    """The page's blocks of Python: a victim of a module with views, and a function."""
+    text = (ROOT / VIEWS).read_text("utf-8")
+    return re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+
+def views_given():
+    images = torch.rand(12, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        labels = NETWORK(images).argmax(1)
+    attacks = {"pgd": PGD(steps=5)}
+    return {"images": images, "labels": labels, "attacks": attacks, "network": NETWORK,
+            "torch": torch}  # fmt: skip
+
+
+def test_the_victim_with_views_works_as_printed_and_finds_what_the_module_hides():
+    victim, _ = blocks()
+    names = {**views_given(), "defence": Noisy().eval()}
+    exec(compile(victim, VIEWS, "exec"), names)
+    rows = names["rows"]
+    assert rows.attrs["audit"]["stochastic"]
+    through_itself = Victim(
+        logits=names["defence"], classes=10, shape=(1, 28, 28), device="cpu", stochastic=True
+    )
+    alone = evaluate(through_itself, names["images"], names["labels"], names["attacks"], [8 / 255])
+    broken = [frame[frame.attack == "pgd"].broken.mean() for frame in (alone, rows)]
+    assert broken[0] + 0.3 < broken[1]
+    assert "bpda" in set(rows.view)
+
+
+def test_the_function_of_images_and_generator_works_as_printed():
+    _, function = blocks()
+    names = views_given()
+    exec(compile(function, VIEWS, "exec"), names)
+    victim = Victim(
+        logits=names["defence"], classes=10, shape=(1, 28, 28), device="cpu", stochastic=True
+    )
+    rows = evaluate(victim, names["images"], names["labels"], names["attacks"], [0.1])
+    assert rows[rows.attack == "pgd"].broken.mean() > 0.9

@@ -587,7 +587,8 @@ class Attack(ABC):
                 images are not finite.
         """
         images, labels = usable_input(victim, images, labels, epsilons, replays)
-        usable_radius(self.norm, epsilons, victim.shape)
+        if self.norm == "linf":  # of L2 searches, any large radius asks for the distance alone
+            usable_radius(self.norm, epsilons, victim.shape)
         if clean is None:
             clean = judge(victim, images, labels, generator, replays=replays)
         if not clean.finite.all():
