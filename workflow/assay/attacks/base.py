@@ -587,7 +587,8 @@ class Attack(ABC):
                 images are not finite.
         """
         images, labels = usable_input(victim, images, labels, epsilons, replays)
-        if self.norm == "linf":  # of L2 searches, any large radius asks for the distance alone
+        # Searches for the closest image are asked for their distance by any large radius.
+        if self.norm == "linf" and not self.reads_off:
             usable_radius(self.norm, epsilons, victim.shape)
         if clean is None:
             clean = judge(victim, images, labels, generator, replays=replays)
