@@ -306,7 +306,7 @@ def test_a_folder_gives_classes_by_name_and_patients_by_table(tmp_path, folder):
     (folder / "patients.csv").write_text("\n".join(["file,patient", *rows]))
     data = make("mine", folder_entry(folder, patients="patients.csv"), tmp_path)
     assert data.classes == ("ill", "well")
-    assert data.samples["patient"].tolist() == ["ill0", "ill0", "ill1", "well0", "well0", "well1"]
+    assert data.samples["patient"].tolist() == ["0", "0", "1", "2", "2", "3"]
     assert data.shape == (1, 8, 8)
 
 
@@ -332,7 +332,7 @@ def test_deep_images_are_refused_instead_of_clipped(tmp_path, folder):
 
 
 def test_an_image_that_claims_to_be_huge_is_not_decoded(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr("assay.data.decode.MAX_PIXELS", 60)
+    monkeypatch.setattr("assay.data.picture.MAX_PIXELS", 60)
     with pytest.raises(DataError, match="has 8×8 pixels"):
         make("mine", folder_entry(folder), tmp_path)
 
@@ -362,11 +362,20 @@ def test_missing_and_empty_folders_are_told(tmp_path, folder):
         make("mine", folder_entry(folder / "empty"), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["1.dcm", "scan.nii.gz", "deep/2.DCM"])
-def test_medical_formats_are_named_and_refused_with_the_remedy(folder, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("scan.nii.gz", "NIfTI"), ("deep/2.NII", "NIfTI"), ("1.npy", "NumPy"), ("1.mat", "MATLAB"),
+        ("1.nrrd", "NRRD"), ("photo.heic", "HEIC"), ("1.jp2", "JPEG 2000"), ("1.NEF", "camera raw"),
+        ("slide.svs", "a whole-slide image"),
+    ],
+)  # fmt: skip
+def test_formats_that_are_not_read_are_named_and_refused_with_the_remedy(
+    folder, tmp_path, name, what
+):
     (folder / "well" / name).parent.mkdir(exist_ok=True)
-    (folder / "well" / name).write_bytes(b"DICM")
-    with pytest.raises(DataError, match=rf"{name}: is of a medical format.*export it as 8-bit PNG"):
+    (folder / "well" / name).write_bytes(b"whatever")
+    with pytest.raises(DataError, match=rf"{name}: is {what}, which is not read; export it as PNG"):
         make("mine", folder_entry(folder), tmp_path)
 
 
