@@ -59,7 +59,7 @@ def test_a_modality_table_is_applied():
     data = dicom(GREY, ModalityLUTSequence=[table])
     window = Window.of({"level": 1000 + 3 * 128, "width": 3 * 256}, "window")
     assert np.abs(shown(data, window).astype(int) - GREY).max() <= 1
-    with pytest.raises(DataError, match="rescaled values; set 'settings.window'"):
+    with pytest.raises(DataError, match=r"rescaled values; set 'settings\.window'"):
         shown(data)
 
 
@@ -141,7 +141,7 @@ def test_a_missing_decoder_is_named_with_its_package(monkeypatch):
     with pytest.raises(DataError, match=r"compressed as JPEG-LS .*; install numpy and pyjpegls"):
         shown(data)
     data = dicom(GREY, syntax=uid.MPEG2MPML, data=b"video")
-    with pytest.raises(DataError, match="compressed as MPEG2 .*, which is not read"):
+    with pytest.raises(DataError, match=r"compressed as MPEG2 .*, which is not read"):
         shown(data)
 
 
@@ -198,8 +198,8 @@ def test_a_patient_that_a_file_does_not_name_is_an_error(export, tmp_path):
     ],
 )
 def test_a_wrong_tag_is_told(export, tmp_path, settings, message):
+    entry = folder_entry(export, **settings)
     with pytest.raises(ConfigError, match=message):
-        entry = folder_entry(export, **settings)
         prepare("mine", entry, tmp_path / "out", mirror=None, cache=tmp_path, seed=0)
 
 
