@@ -343,7 +343,7 @@ def test_an_image_that_claims_to_be_huge_is_not_decoded(tmp_path, folder, monkey
         ("file,patient\nill/0.png,a\n", r"no patient for 'ill/1\.png' \(5 such images\)"),
         ("name,patient\nill/0.png,a\n", "needs the columns file and patient"),
         ("file,patient\nill/0.png,a\nill/0.png,b\n", r"names 'ill/0\.png' twice"),
-        ("", "cannot be read as a CSV"),
+        ("", "has the columns none; it needs the columns file and patient"),
     ],
 )
 def test_a_wrong_table_of_patients_is_told(tmp_path, folder, table, message):

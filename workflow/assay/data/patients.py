@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import logging
 import unicodedata
@@ -95,9 +96,7 @@ def read_table(path: Path, files: Sequence[str], key: str) -> list[str]:
     Raises:
         DataError: it is no such table, or a file has no patient or two.
     """
-    table = _read_csv(path, key)
-    names, ids = table["file"].map(file_key), table["patient"].map(patient_id)
-    table = pd.DataFrame({"file": names, "patient": ids}).drop_duplicates()
+    table = pd.DataFrame(_read_csv(path, key), columns=["file", "patient"]).drop_duplicates()
     repeated = table.loc[table["file"].duplicated(), "file"]
     if len(repeated):
         raise DataError(
@@ -121,28 +120,36 @@ def read_table(path: Path, files: Sequence[str], key: str) -> list[str]:
     return [known[name] for name in files]
 
 
-def _read_csv(path: Path, key: str) -> pd.DataFrame:
-    """The table as text, with its column names trimmed and in lower case."""
+def _read_csv(path: Path, key: str) -> list[tuple[str, str]]:
+    """File and patient of every row, in the form in which they are compared."""
     try:
         data = path.read_bytes()
         wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
         text = data.decode("utf-16" if wide else "utf-8-sig")
-        head = text.split("\n", 1)[0]
-        separator = max(_SEPARATORS, key=head.count)
-        table = pd.read_csv(
-            io.StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False
+        separator = max(_SEPARATORS, key=text.split("\n", 1)[0].count)
+        lines = csv.reader(
+            io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
         )
-    except (OSError, ValueError) as error:
+        head, *rows = [line for line in lines if any(map(str.strip, line))] or [[]]
+    except (OSError, ValueError, csv.Error) as error:
         raise DataError(
             f"cannot be read as a CSV ({error})",
             where=path,
             remedy=f"save it as CSV in UTF-8, or correct {key}",
         ) from error
-    table.columns = [str(name).strip().lower() for name in table.columns]
-    if sorted(name for name in table.columns if name in ("file", "patient")) != ["file", "patient"]:
+    columns = [name.strip().lower() for name in head]
+    if columns.count("file") != 1 or columns.count("patient") != 1:
         raise DataError(
-            f"has the columns {', '.join(table.columns)}",
+            f"has the columns {', '.join(columns) or 'none'}",
             where=path,
-            remedy="it needs the columns file and patient",
+            remedy="it needs the columns file and patient, once each",
         )
-    return table.fillna("")
+    file, patient = columns.index("file"), columns.index("patient")
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(columns):
+            raise DataError(
+                f"has {len(row)} cells in row {number} under {len(columns)} columns",
+                where=path,
+                remedy="quote cells that hold the separator",
+            )
+    return [(file_key(row[file]), patient_id(row[patient])) for row in rows]
