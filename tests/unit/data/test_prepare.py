@@ -124,6 +124,69 @@ def test_a_bad_entry_is_named_and_leaves_nothing(tmp_path, change, message):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mirror"]
 
 
+def test_what_macos_adds_to_an_archive_is_none_of_its_images(tmp_path, caplog):
+    twins = {f"__MACOSX/{name.replace('/tom', '/._tom')}": b"\0\5\x16\7" for name in PETS}
+    entry, mirror = pets(tmp_path, {**PETS, **twins, "x/train/cat/.hidden/tom3.png": png(5)})
+    data = make("pets", entry, tmp_path, mirror=mirror)
+    assert len(data) == 4
+    assert data.metadata["left_out"] == [
+        {"why": "not of the pattern", "number": 1, "example": "x/README.txt"},
+        {"why": "hidden or of the system", "number": 6, "example": "__MACOSX/x/test/dog/rex1.png"},
+    ]
+    assert "left out are 1 not of the pattern ('x/README.txt'), 6 hidden" in caplog.text
+
+
+def test_the_content_of_an_archive_is_the_same_with_and_without_what_macos_adds(tmp_path):
+    digest = content_digest(
+        (name.removeprefix("x/"), data) for name, data in PETS.items() if ".png" in name
+    )
+    pets(tmp_path, {**PETS, "__MACOSX/x/train/cat/._tom1.png": b"\0\5\x16\7"})
+    entry = archive_entry(f"content:{digest}")
+    assert len(make("pets", entry, tmp_path, mirror=tmp_path / "mirror")) == 4
+
+
+def test_patients_of_paths_are_compared_in_one_form(tmp_path):
+    names = ["Zoe\u0308 ", "Zo\u00eb", "Ｚoë", "zoë"]
+    entries = {f"train/cat/{name}-{n}.png": png(n) for n, name in enumerate(names)}
+    entries["train/dog/rex-1.png"] = png(9)
+    pattern = r"train/(?P<class>\w+)/(?P<who>[^/]+)-\d\.png"
+    entry, mirror = pets(tmp_path, entries, pattern=pattern)
+    samples = make("pets", entry, tmp_path, mirror=mirror).samples
+    assert samples["patient"].nunique() == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pattern": "(cat"}, r"'settings\.pattern': is no regular expression"),
+        ({"pattern": r"(?P<who>\w+)\.png"}, "has no group 'class', which the label needs"),
+        ({"pattern": r"(?P<class>\w+)/.*"}, r"has no group 'who', which '\{class\}/\{who\}' needs"),
+        ({"size": "8"}, r"'settings\.size': '8' is no size"),
+        ({"smallest": "8"}, r"'settings\.smallest': '8' is no number of pixels"),
+        ({"window": {"level": 1}}, r"'settings\.window': .* is no window"),
+    ],
+)
+def test_an_impossible_setting_of_an_archive_is_told_by_its_key(tmp_path, settings, message):
+    entry, mirror = pets(tmp_path, **settings)
+    with pytest.raises(ConfigError, match=message):
+        make("pets", entry, tmp_path, mirror=mirror)
+
+
+@pytest.mark.parametrize("key", ["classes", "shape", "files"])
+def test_an_archive_without_classes_shape_or_file_is_told(tmp_path, key):
+    entry, mirror = pets(tmp_path)
+    entry[key] = None
+    with pytest.raises(ConfigError, match="needs 'classes', 'shape' and one file in 'files'"):
+        make("pets", entry, tmp_path, mirror=mirror)
+
+
+def test_an_entry_without_a_patient_is_told_where_others_have_one(tmp_path):
+    pattern = r"(?P<split>train|test)/(?P<class>\w+)/(?P<who>rex)?[a-z]*\d*\.png"
+    entry, mirror = pets(tmp_path, pattern=pattern)
+    with pytest.raises(DataError, match=r"tom1\.png' has no patient: '\{class\}/\{who\}' is empty"):
+        make("pets", entry, tmp_path, mirror=mirror)
+
+
 def test_images_of_other_sizes_are_resized_when_a_size_is_set(tmp_path):
     entries = {**PETS, "x/train/cat/big1.png": png(9, (30, 20), "RGB")}
     entry, mirror = pets(tmp_path, entries, size=[8, 8])

@@ -117,11 +117,11 @@ def _pattern(request: Request) -> re.Pattern:
         raise ConfigError(
             f"is no regular expression ({error})", where=key, remedy="correct it"
         ) from error
-    wanted = {"class": "the class"}
+    wanted = {}
     for template in (request.patient_template, request.safe_template):
         fields = Formatter().parse(template or "")
         wanted |= {field: f"'{template}'" for _, field, _, _ in fields if field is not None}
-    for group, what in wanted.items():
+    for group, what in {**wanted, "class": "the label"}.items():
         if group not in pattern.groupindex:
             raise ConfigError(
                 f"has no group '{group}', which {what} needs",
