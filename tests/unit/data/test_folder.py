@@ -1,15 +1,17 @@
 """A user's folder: what counts as an image, and what is said of the rest."""
 
 import os
+import re
 import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
-from data_factory import catalogue, dicom, encoded, folder_of, png
+from data_factory import ROOT, catalogue, dicom, encoded, folder_of, png
 from PIL import Image
 
 from assay.data.dataset import load
+from assay.data.kinds.image_folder import SETTINGS
 from assay.data.prepare import prepare
 from assay.foundation.errors import AssayError, ConfigError, DataError
 
@@ -205,6 +207,19 @@ def test_an_impossible_setting_is_told_by_its_key_and_no_image_is_blamed(folder,
     with pytest.raises((ConfigError, DataError), match=message) as caught:
         make(folder, **settings)
     assert ".png" not in str(caught.value).replace("give", "")
+
+
+def test_the_documentation_lists_every_setting_with_its_default():
+    page = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    table = page.split("| setting | default |")[1].split("\n\n")[0]
+    rows = dict(re.findall(r"^\| `(\w+)` \| `?(\w+)`? \|", table, re.MULTILINE))
+    words = {None: "null", 1: "1"}
+    assert rows == {key: words[value] for key, value in SETTINGS.items()} | {"folder": "none"}
+
+
+def test_the_folder_itself_is_not_recorded(folder):
+    make(folder)
+    assert str(folder.parent).encode() not in (folder.parent / "out/dataset.json").read_bytes()
 
 
 # --- patients ---

@@ -183,7 +183,9 @@ def test_an_archive_without_classes_shape_or_file_is_told(tmp_path, key):
 def test_an_entry_without_a_patient_is_told_where_others_have_one(tmp_path):
     pattern = r"(?P<split>train|test)/(?P<class>\w+)/(?P<who>rex)?[a-z]*\d*\.png"
     entry, mirror = pets(tmp_path, pattern=pattern)
-    with pytest.raises(DataError, match=r"tom1\.png' has no patient: '\{class\}/\{who\}' is empty"):
+    with pytest.raises(
+        DataError, match=r"tom1\.png' has no patient: a group of '\{class\}/\{who\}' is empty"
+    ):
         make("pets", entry, tmp_path, mirror=mirror)
 
 

@@ -192,10 +192,11 @@ def _patient(
     """A template filled in, as ids are compared; null without a template."""
     if not template:
         return None
-    needed = [field for _, field, _, _ in Formatter().parse(template) if field]
-    if any(not (groups[field] or "").strip() for field in needed):
+    needed = [groups[field] for _, field, _, _ in Formatter().parse(template) if field]
+    # A group may match nothing on purpose; one that takes no part would join all such images.
+    if None in needed or not "".join(needed).strip():
         raise DataError(
-            f"entry '{name}' has no patient: '{template}' is empty",
+            f"entry '{name}' has no patient: a group of '{template}' is empty",
             where=f"data set '{request.name}'",
             remedy=f"correct {request.key('pattern')} or 'patient.id'",
         )
