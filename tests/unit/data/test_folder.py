@@ -185,6 +185,14 @@ def test_one_class_is_no_data_set(tmp_path):
         make(folder_of(tmp_path / "images", {"only/1.png": png(0)}))
 
 
+def test_parts_of_a_publisher_are_no_classes_unless_the_entry_says_so(tmp_path):
+    files = {f"{part}/{n}.png": png(n) for n, part in enumerate(["train", "Val", "test"])}
+    root = folder_of(tmp_path / "images", files)
+    with pytest.raises(DataError, match="has the sub-folders Val, test, train, which are no class"):
+        make(root)
+    assert len(make(root, classes=["train", "Val", "test"])) == 3
+
+
 # --- settings ---
 
 
@@ -297,6 +305,14 @@ def test_a_placeholder_is_no_patient(folder, unknown):
     rows = [f"{file},P{number}" for number, file in enumerate(FILES)]
     rows[2], rows[4] = f"{FILES[2]},{unknown}", f"{FILES[4]},{unknown}"
     with pytest.raises(DataError, match=r"no patient for 'ill/2\.png' \(2 such images\)"):
+        patients(folder, "file,patient\n" + "\n".join(rows))
+
+
+def test_a_table_of_other_paths_is_told_with_one_of_them(folder):
+    rows = [f"C:\\\\data\\\\{file},P1" for file in FILES]
+    with pytest.raises(
+        DataError, match=r"\(6 such images\), but names 6 other files \('C://data//ill"
+    ):
         patients(folder, "file,patient\n" + "\n".join(rows))
 
 

@@ -106,17 +106,16 @@ def read_table(path: Path, files: Sequence[str], key: str) -> list[str]:
         )
     known = dict(zip(table["file"], table["patient"], strict=True))
     missing = [name for name in files if known.get(name, "").lower() in _UNKNOWN]
+    others = sorted(set(known) - set(files))
     if missing:
+        apart = f", but names {len(others)} other files ('{others[0]}')" if others else ""
         raise DataError(
-            f"has no patient for '{missing[0]}' ({len(missing)} such images)",
+            f"has no patient for '{missing[0]}' ({len(missing)} such images){apart}",
             where=path,
             remedy="add a row per image: its path below the folder, and the patient",
         )
-    strangers = sorted(set(known) - set(files))
-    if strangers:
-        log.warning(
-            "%s: %d rows are of no image that is read: '%s'", path, len(strangers), strangers[0]
-        )
+    if others:
+        log.warning("%s: %d rows are of no image that is read: '%s'", path, len(others), others[0])
     return [known[name] for name in files]
 
 

@@ -63,6 +63,8 @@ NOT_READ = {
     ".ndpi": "a whole-slide image", ".svs": "a whole-slide image",
 }  # fmt: skip
 
+_PARTS = {"dev", "test", "testing", "train", "training", "val", "valid", "validation"}
+
 
 def read(request: Request) -> Collected:
     """Decodes every image file, ordered by class and name."""
@@ -229,6 +231,13 @@ def _classes(request: Request, walk: _Walk, table: Path | None) -> dict[str, Pat
             f"has {len(wanted)} sub-folders",
             where=walk.folder,
             remedy="make one sub-folder of images per class, at least two",
+        )
+    if not named and _PARTS.issuperset(name.lower() for name in wanted):
+        raise DataError(
+            f"has the sub-folders {', '.join(wanted)}, which are no classes",
+            where=walk.folder,
+            remedy="make one sub-folder per class, the images of all parts together; a scheme of "
+            "config/catalogue/splits.yaml divides them",
         )
     place = {name: path for path, name in folders.items()}
     for name in wanted:
