@@ -1,18 +1,20 @@
 """DICOM files: the values that a scanner meant, one picture each, and nothing of the header."""
 
+import io
 import json
 
 import numpy as np
 import pytest
 from data_factory import catalogue, dicom, encoded, folder_of, png
 from PIL import Image
-from pydicom import Dataset, uid
+from pydicom import Dataset, dcmread, uid
 
 from assay.data.dataset import load
 from assay.data.decode import Decoding, decode, decode_image
 from assay.data.prepare import prepare
 from assay.data.window import Window
 from assay.foundation.errors import ConfigError, DataError
+from assay.foundation.outcomes import SCHEMA
 
 GREY = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
 CT = np.linspace(-1000, 1000, 64).reshape(8, 8).astype(np.int16)
@@ -125,11 +127,20 @@ def test_a_report_among_the_images_and_a_file_that_is_cut_short_are_named():
 
 
 def test_compressed_pictures_are_read_where_a_decoder_is_there():
-    assert (shown(dicom(GREY, syntax=uid.JPEG2000Lossless, data=jpeg2000(GREY))) == GREY).all()
-
-
-def jpeg2000(pixels):
-    return encoded(Image.fromarray(pixels), "JPEG2000", no_jp2=True)
+    deep = GREY.astype(np.uint16) * 100
+    for pixels in (GREY, deep):
+        data = encoded(Image.fromarray(pixels), "JPEG2000", no_jp2=True)
+        packed = dicom(pixels, syntax=uid.JPEG2000Lossless, data=data)
+        assert (shown(packed, ALL) == shown(dicom(pixels), ALL)).all()
+    run_lengths = dcmread(io.BytesIO(dicom(deep)))
+    run_lengths.compress(uid.RLELossless)
+    out = io.BytesIO()
+    run_lengths.save_as(out)
+    assert (shown(out.getvalue(), ALL) == shown(dicom(deep), ALL)).all()
+    smooth = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+    data = encoded(Image.fromarray(smooth), "JPEG", quality=95)
+    lossy = shown(dicom(smooth, syntax=uid.JPEGBaseline8Bit, data=data))
+    assert np.abs(lossy.astype(int) - smooth).max() <= 3
 
 
 def test_a_missing_decoder_is_named_with_its_package(monkeypatch):
@@ -179,6 +190,11 @@ def test_nothing_of_a_header_or_a_path_is_kept(export, tmp_path):
     for path in (tmp_path / "out").iterdir():
         content = path.read_bytes()
         assert not any(word in content for word in (b"Doe", b"Jane", b"H-0", b"H-1", b"IM00")), path
+
+
+def test_what_is_published_has_no_column_for_files_or_patients():
+    # Outcomes are what a report keeps; images are numbers there.
+    assert not {"file", "path", "patient", "patient_safe"} & set(SCHEMA.names)
 
 
 def test_a_patient_that_a_file_does_not_name_is_an_error(export, tmp_path):
