@@ -135,3 +135,56 @@ def serve(files: Mapping[str, bytes]) -> Iterator[Server]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def folder_of(root: Path, files: Mapping[str, bytes]) -> Path:
+    """Writes files below a folder; returns the folder."""
+    for name, data in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    """An image as the bytes of a file."""
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def dicom(pixels: np.ndarray, *, syntax: str | None = None, data: bytes = b"", **header) -> bytes:
+    """A DICOM file of one grey (H, W) or RGB (H, W, 3) image.
+
+    Args:
+        pixels: uint8, uint16 or int16.
+        syntax: transfer syntax; without it explicit little endian.
+        data: encoded pixels, for a compressed syntax.
+        header: elements that differ.
+    """
+    from pydicom import Dataset
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+
+    dataset, bits = Dataset(), 8 * pixels.itemsize
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax or ExplicitVRLittleEndian
+    dataset.SOPClassUID = SecondaryCaptureImageStorage
+    dataset.SOPInstanceUID = generate_uid()
+    dataset.PatientName, dataset.PatientID = "Doe^Jane", "H-4711"
+    dataset.Rows, dataset.Columns = pixels.shape[:2]
+    dataset.SamplesPerPixel = 1 if pixels.ndim == 2 else 3
+    dataset.PhotometricInterpretation = "MONOCHROME2" if pixels.ndim == 2 else "RGB"
+    if pixels.ndim == 3:
+        dataset.PlanarConfiguration = 0
+    dataset.BitsAllocated = dataset.BitsStored = bits
+    dataset.HighBit = bits - 1
+    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
+    for keyword, value in header.items():
+        setattr(dataset, keyword, value)
+    dataset.PixelData = encapsulate([data]) if data else pixels.tobytes()
+    if data:
+        dataset["PixelData"].is_undefined_length = True
+    out = io.BytesIO()
+    dataset.save_as(out, enforce_file_format=True)
+    return out.getvalue()

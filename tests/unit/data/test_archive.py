@@ -1,8 +1,10 @@
 """Archives of strangers: read when sound, refused as a whole when not."""
 
+import gzip
 import io
 import stat
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -117,3 +119,64 @@ def test_something_else_is_no_archive(tmp_path):
     path.write_text("<html>not found</html>")
     with pytest.raises(DataError, match=r"page\.zip: is damaged"), open_archive(path):
         pass
+
+
+def header(name, size=0, kind=tarfile.REGTYPE):
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.USTAR_FORMAT)
+
+
+def long_names(kind, each, count):
+    """Entries with an extended header of `each` bytes before each."""
+    for number in range(count):
+        text = f"{each} path={number}" if kind == tarfile.XHDTYPE else f"{number}"
+        yield header("x", each, kind) + text.encode() + b"a" * (each - len(text) - 1)
+        yield b"\n" if kind == tarfile.XHDTYPE else b"\0"
+        yield bytes(-each % 512) + header("a.png")
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        lambda: long_names(tarfile.XHDTYPE, 100_000_000, 1),
+        lambda: long_names(tarfile.XHDTYPE, 1_000_000, 100),
+        lambda: long_names(tarfile.GNUTYPE_LONGNAME, 1_000_000, 100),
+        lambda: (header("a.png") * 1000 for _ in range(20)),
+    ],
+    ids=["one long header", "many long headers", "long names", "many entries"],
+)
+def test_headers_that_would_fill_the_memory_are_refused_before_they_do(
+    tmp_path, pieces, monkeypatch
+):
+    monkeypatch.setattr(module, "LEAST_HEADERS", 4 * 2**20)
+    path = tmp_path / "bomb.tar.gz"
+    with gzip.open(path, "wb", compresslevel=1) as out:
+        for piece in pieces():
+            out.write(piece)
+        out.write(bytes(1024))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="headers out of proportion"), open_archive(path):
+            pass
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * module.LEAST_HEADERS
+
+
+def test_extended_headers_of_honest_archives_are_read(tmp_path):
+    entries = {f"{'deep/' * 40}é{number}.png": b"x" for number in range(50)}
+    path = tmp_path / "pets.tar"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as out:
+        for name, data in entries.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = len(data), 1.5
+            out.addfile(info, io.BytesIO(data))
+    assert read_all(path) == entries
+
+
+def test_separators_of_windows_are_separators(tmp_path):
+    path = tmp_path / "pets.zip"
+    path.write_bytes(zip_of({"pets\\cat\\1.png": b"x"}))
+    assert read_all(path) == {"pets/cat/1.png": b"x"}

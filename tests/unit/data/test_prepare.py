@@ -124,6 +124,71 @@ def test_a_bad_entry_is_named_and_leaves_nothing(tmp_path, change, message):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mirror"]
 
 
+def test_what_macos_adds_to_an_archive_is_none_of_its_images(tmp_path, caplog):
+    twins = {f"__MACOSX/{name.replace('/tom', '/._tom')}": b"\0\5\x16\7" for name in PETS}
+    entry, mirror = pets(tmp_path, {**PETS, **twins, "x/train/cat/.hidden/tom3.png": png(5)})
+    data = make("pets", entry, tmp_path, mirror=mirror)
+    assert len(data) == 4
+    assert data.metadata["left_out"] == [
+        {"why": "not of the pattern", "number": 1, "example": "x/README.txt"},
+        {"why": "hidden or of the system", "number": 6, "example": "__MACOSX/x/test/dog/rex1.png"},
+    ]
+    assert "left out are 1 not of the pattern ('x/README.txt'), 6 hidden" in caplog.text
+
+
+def test_the_content_of_an_archive_is_the_same_with_and_without_what_macos_adds(tmp_path):
+    digest = content_digest(
+        (name.removeprefix("x/"), data) for name, data in PETS.items() if ".png" in name
+    )
+    pets(tmp_path, {**PETS, "__MACOSX/x/train/cat/._tom1.png": b"\0\5\x16\7"})
+    entry = archive_entry(f"content:{digest}")
+    assert len(make("pets", entry, tmp_path, mirror=tmp_path / "mirror")) == 4
+
+
+def test_patients_of_paths_are_compared_in_one_form(tmp_path):
+    names = ["Zoe\u0308 ", "Zo\u00eb", "Ｚoë", "zoë"]
+    entries = {f"train/cat/{name}-{n}.png": png(n) for n, name in enumerate(names)}
+    entries["train/dog/rex-1.png"] = png(9)
+    pattern = r"train/(?P<class>\w+)/(?P<who>[^/]+)-\d\.png"
+    entry, mirror = pets(tmp_path, entries, pattern=pattern)
+    samples = make("pets", entry, tmp_path, mirror=mirror).samples
+    assert samples["patient"].nunique() == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pattern": "(cat"}, r"'settings\.pattern': is no regular expression"),
+        ({"pattern": r"(?P<who>\w+)\.png"}, "has no group 'class', which the label needs"),
+        ({"pattern": r"(?P<class>\w+)/.*"}, r"has no group 'who', which '\{class\}/\{who\}' needs"),
+        ({"size": "8"}, r"'settings\.size': '8' is no size"),
+        ({"smallest": "8"}, r"'settings\.smallest': '8' is no number of pixels"),
+        ({"window": {"level": 1}}, r"'settings\.window': .* is no window"),
+    ],
+)
+def test_an_impossible_setting_of_an_archive_is_told_by_its_key(tmp_path, settings, message):
+    entry, mirror = pets(tmp_path, **settings)
+    with pytest.raises(ConfigError, match=message):
+        make("pets", entry, tmp_path, mirror=mirror)
+
+
+@pytest.mark.parametrize("key", ["classes", "shape", "files"])
+def test_an_archive_without_classes_shape_or_file_is_told(tmp_path, key):
+    entry, mirror = pets(tmp_path)
+    entry[key] = None
+    with pytest.raises(ConfigError, match="needs 'classes', 'shape' and one file in 'files'"):
+        make("pets", entry, tmp_path, mirror=mirror)
+
+
+def test_an_entry_without_a_patient_is_told_where_others_have_one(tmp_path):
+    pattern = r"(?P<split>train|test)/(?P<class>\w+)/(?P<who>rex)?[a-z]*\d*\.png"
+    entry, mirror = pets(tmp_path, pattern=pattern)
+    with pytest.raises(
+        DataError, match=r"tom1\.png' has no patient: a group of '\{class\}/\{who\}' is empty"
+    ):
+        make("pets", entry, tmp_path, mirror=mirror)
+
+
 def test_images_of_other_sizes_are_resized_when_a_size_is_set(tmp_path):
     entries = {**PETS, "x/train/cat/big1.png": png(9, (30, 20), "RGB")}
     entry, mirror = pets(tmp_path, entries, size=[8, 8])
@@ -306,7 +371,7 @@ def test_a_folder_gives_classes_by_name_and_patients_by_table(tmp_path, folder):
     (folder / "patients.csv").write_text("\n".join(["file,patient", *rows]))
     data = make("mine", folder_entry(folder, patients="patients.csv"), tmp_path)
     assert data.classes == ("ill", "well")
-    assert data.samples["patient"].tolist() == ["ill0", "ill0", "ill1", "well0", "well0", "well1"]
+    assert data.samples["patient"].tolist() == ["0", "0", "1", "2", "2", "3"]
     assert data.shape == (1, 8, 8)
 
 
@@ -332,7 +397,7 @@ def test_deep_images_are_refused_instead_of_clipped(tmp_path, folder):
 
 
 def test_an_image_that_claims_to_be_huge_is_not_decoded(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr("assay.data.decode.MAX_PIXELS", 60)
+    monkeypatch.setattr("assay.data.picture.MAX_PIXELS", 60)
     with pytest.raises(DataError, match="has 8×8 pixels"):
         make("mine", folder_entry(folder), tmp_path)
 
@@ -343,7 +408,7 @@ def test_an_image_that_claims_to_be_huge_is_not_decoded(tmp_path, folder, monkey
         ("file,patient\nill/0.png,a\n", r"no patient for 'ill/1\.png' \(5 such images\)"),
         ("name,patient\nill/0.png,a\n", "needs the columns file and patient"),
         ("file,patient\nill/0.png,a\nill/0.png,b\n", r"names 'ill/0\.png' twice"),
-        ("", "cannot be read as a CSV"),
+        ("", "has the columns none; it needs the columns file and patient"),
     ],
 )
 def test_a_wrong_table_of_patients_is_told(tmp_path, folder, table, message):
@@ -362,11 +427,20 @@ def test_missing_and_empty_folders_are_told(tmp_path, folder):
         make("mine", folder_entry(folder / "empty"), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["1.dcm", "scan.nii.gz", "deep/2.DCM"])
-def test_medical_formats_are_named_and_refused_with_the_remedy(folder, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("scan.nii.gz", "NIfTI"), ("deep/2.NII", "NIfTI"), ("1.npy", "NumPy"), ("1.mat", "MATLAB"),
+        ("1.nrrd", "NRRD"), ("photo.heic", "HEIC"), ("1.jp2", "JPEG 2000"), ("1.NEF", "camera raw"),
+        ("slide.svs", "a whole-slide image"),
+    ],
+)  # fmt: skip
+def test_formats_that_are_not_read_are_named_and_refused_with_the_remedy(
+    folder, tmp_path, name, what
+):
     (folder / "well" / name).parent.mkdir(exist_ok=True)
-    (folder / "well" / name).write_bytes(b"DICM")
-    with pytest.raises(DataError, match=rf"{name}: is of a medical format.*export it as 8-bit PNG"):
+    (folder / "well" / name).write_bytes(b"whatever")
+    with pytest.raises(DataError, match=rf"{name}: is {what}, which is not read; export it as PNG"):
         make("mine", folder_entry(folder), tmp_path)
 
 

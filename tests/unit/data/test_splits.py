@@ -139,9 +139,29 @@ def test_mixed_groups_still_leave_the_classes_balanced():
 
 
 def test_a_class_with_fewer_images_than_folds_is_named_with_the_remedy():
-    samples = table((100, 3), duplicates=0)
-    with pytest.raises(DataError, match="'rare' has 3 images, fewer than 5; use at most 3 folds"):
+    samples = table((100, 4), duplicates=0)
+    with pytest.raises(DataError, match="'rare' has 4 images, fewer than 5; use at most 4 folds"):
         make_split(samples, SCHEMES["kfold"], 0, seed=0, classes=["common", "rare"])
+    advised = make_split(samples, {**SCHEMES["kfold"], "folds": 4}, 0, seed=0)
+    assert set(advised["part"]) == {"train", "val", "test"}
+
+
+@pytest.mark.parametrize(
+    ("count", "told", "scheme"),
+    [
+        (1, "has 1 image, ", "kfold"),
+        (3, "has 3 images, ", "kfold"),
+        (1, "has 1 image, ", "random"),
+    ],
+)
+def test_fewer_folds_are_not_advised_where_none_would_do(count, told, scheme):
+    with pytest.raises(
+        DataError, match=f"'rare' {told}fewer than .*; add images of it or"
+    ) as error:
+        make_split(
+            table((100, count), duplicates=0), SCHEMES[scheme], 0, seed=0, classes=["a", "rare"]
+        )
+    assert "folds" not in str(error.value)
 
 
 def test_a_class_with_fewer_groups_than_folds_is_named():

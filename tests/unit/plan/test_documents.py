@@ -87,7 +87,7 @@ def test_the_documented_folder_of_images_is_watched_and_read(tmp_path, monkeypat
     entry = plan.entry("datasets", "my_images")
     prepare("my_images", entry, tmp_path / "out", mirror=None, cache=tmp_path, seed=1)
     data = load(tmp_path / "out")
-    assert data.samples["patient"].tolist() == ["person0", "person1", "person2"]
+    assert data.samples["patient"].tolist() == ["0", "1", "2"]
     assert data.samples["file"].tolist() == files
 
 

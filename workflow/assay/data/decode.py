@@ -1,31 +1,34 @@
-"""Image files to arrays, by Pillow, straight into a memory-mapped array."""
+"""Image files to arrays, straight into a memory-mapped array."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from assay.foundation.errors import DataError
+from assay.data.collected import Request
+from assay.data.dicom import is_dicom, read_dicom
+from assay.data.picture import MAX_PIXELS, Picture, read_picture
+from assay.data.window import Window
+from assay.foundation.errors import ConfigError, DataError
 from assay.foundation.progress import progress
 
 log = logging.getLogger(__name__)
-
-MAX_PIXELS = 64_000_000
-"""Largest image that is decoded; a small file may claim to be far larger."""
 
 THREADS_FROM_PIXELS = 128 * 128
 """Below this size threads only wait for each other: Pillow releases Python's lock while it decodes,
 but a 64×64 JPEG decodes faster than the lock changes hands (2 threads take 1.4 times as long)."""
 
-BATCH = 128
+BATCH, BATCH_BYTES = 128, 2**23
+"""Most images, and about most bytes, that a thread is given at a time."""
 
 COLOUR = 4.0
 """Mean difference between the channels, in grey levels, from which an image counts as coloured: the
@@ -33,57 +36,266 @@ compression of a grey JPEG with three channels leaves less."""
 
 CHANNELS_TO_MODE = {1: "L", 3: "RGB"}
 
+NAMED = 3
+"""Bad files that one message names."""
+
+# What may happen to an image, and what is said of the images to which it did.
+_NOTES = {
+    "coloured": "are coloured and were made grey; 3 channels keep colours",
+    "without_profile": "are CMYK and were made RGB without a colour profile",
+    "flattened": "are partly transparent and were laid on the background of the data set",
+    "not_windowed": "have 8 bits and did not go through the window",
+    "flat": "are one grey level after the window; does it suit them?",
+}
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How the files of a data set become arrays.
+
+    Attributes:
+        channels: 1 (grey) or 3 (RGB); other images are converted.
+        size: (H, W) to resize to, bilinear with antialiasing; None keeps the image's own.
+        window: of grey images deeper than 8 bits; None refuses them.
+        background: RGB colour behind transparent pixels; None refuses them.
+        patient_tag: keyword of the DICOM element that identifies the patient, or None.
+    """
+
+    channels: int
+    size: tuple[int, int] | None = None
+    window: Window | None = None
+    background: tuple[int, int, int] | None = None
+    patient_tag: str | None = None
+
+    @classmethod
+    def of(cls, request: Request, channels: Any, where: str) -> Decoding:
+        """What the settings `size`, `window` and `background` of an entry say.
+
+        Args:
+            request: the entry.
+            channels: number of channels.
+            where: names the key that gives the channels.
+
+        Raises:
+            ConfigError: one of them is impossible; the message names it.
+        """
+        if not _whole(channels) or channels not in CHANNELS_TO_MODE:
+            raise ConfigError(
+                f"{channels!r} channels are not possible",
+                where=where,
+                remedy="choose 1 (grey) or 3 (RGB)",
+            )
+        settings = request.settings
+        return cls(
+            channels,
+            _size(settings["size"], request.key("size")),
+            Window.of(settings["window"], request.key("window")),
+            _background(settings["background"], request.key("background")),
+        )
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """One image.
+
+    Attributes:
+        pixels: (C, H, W) uint8.
+        notes: what happened to it.
+        patient: whose it is, where that was asked for.
+        dicom: whether the file is DICOM.
+    """
+
+    pixels: np.ndarray
+    notes: Sequence[str]
+    patient: str | None
+    dicom: bool
+
+
+@dataclass(frozen=True)
+class DecodedFiles:
+    """What :func:`decode_into` learns of the files, by index.
+
+    Attributes:
+        stored: digest of each file's bytes.
+        patients: id in each file's header; null unless it was asked for.
+        dicom: whether any file is DICOM, whose path may name a patient.
+        facts: for ``dataset.json``: how many images were changed in which way.
+    """
+
+    stored: list[str]
+    patients: list[str | None]
+    dicom: bool
+    facts: dict[str, Any]
+
 
 def decode_image(
-    data: bytes, *, channels: int, size: tuple[int, int] | None, where: str
+    data: bytes,
+    *,
+    channels: int,
+    size: tuple[int, int] | None,
+    where: str,
+    window: Window | None = None,
+    background: tuple[int, int, int] | None = None,
 ) -> np.ndarray:
     """One image file as an array.
 
     Args:
-        data: the file's bytes (JPEG, PNG or anything that Pillow reads).
+        data: the file's bytes (DICOM, JPEG, PNG, TIFF, …: see :data:`assay.data.picture.FORMATS`).
         channels: 1 (grey) or 3 (RGB); other images are converted.
         size: (H, W) to resize to, bilinear with antialiasing; None keeps the image's own.
         where: names the file in messages.
+        window: of grey images deeper than 8 bits; None refuses them.
+        background: RGB colour behind transparent pixels; None refuses them.
 
     Returns:
         (C, H, W) uint8.
 
     Raises:
-        DataError: the file is no image, is damaged, far too large, or deeper than 8 bits.
+        DataError: the file is no image, is damaged, far too large, one of several, or would lose
+            bits or transparency.
     """
-    return _decode(data, channels, size, where)[0]
+    return decode(data, Decoding(channels, size, window, background), where).pixels
 
 
-def _decode(
-    data: bytes, channels: int, size: tuple[int, int] | None, where: str
-) -> tuple[np.ndarray, bool]:
-    """As :func:`decode_image`, and whether colour was lost."""
+def decode(data: bytes, decoding: Decoding, where: str) -> Decoded:
+    """As :func:`decode_image`, with what happened to the image."""
+    window, tag = decoding.window, decoding.patient_tag
+    if is_dicom(data[:256]):
+        picture = read_dicom(data, window=window, tag=tag, where=where)
+        if tag and not picture.patient.strip():
+            raise DataError(f"has no {tag}", where=where, remedy=_NO_TAG)
+    elif tag:
+        raise DataError(f"is not DICOM and has no {tag}", where=where, remedy=_NO_TAG)
+    else:
+        picture = read_picture(data, window=window, background=decoding.background, where=where)
+    notes = _notes(picture, decoding)
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(
-                    f"has {image.width}×{image.height} pixels, more than the limit",
-                    where=where,
-                    remedy="reduce the image or remove the file",
-                )
-            if image.mode in ("I", "F") or image.mode.startswith("I;"):
-                raise DataError(
-                    f"has more than 8 bits per channel (mode {image.mode})",
-                    where=where,
-                    remedy="convert it to 8 bits with a window that suits the images",
-                )
-            lost = channels == 1 and _coloured(image)
-            image = image.convert(CHANNELS_TO_MODE[channels])
-            if size is not None and image.size != size[::-1]:
-                image = image.resize(size[::-1], Image.Resampling.BILINEAR)
-            pixels = np.asarray(image)
-    # Pillow's plugins raise many kinds of errors on damaged files.
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError,
-            Image.DecompressionBombError) as error:  # fmt: skip
+        image = picture.image.convert(CHANNELS_TO_MODE[decoding.channels])
+    except ValueError as error:
         raise DataError(
-            f"is not a readable image ({error})", where=where, remedy="replace or remove the file"
+            f"has colours that are not converted ({error})", where=where, remedy="save it as RGB"
         ) from error
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1), lost
+    size = decoding.size
+    if size is not None and image.size != size[::-1]:
+        image = image.resize(size[::-1], Image.Resampling.BILINEAR)
+    pixels = np.asarray(image)
+    pixels = pixels[None] if decoding.channels == 1 else pixels.transpose(2, 0, 1)
+    return Decoded(pixels, notes, picture.patient, picture.dicom)
+
+
+def decode_into(
+    images: np.ndarray,
+    files: Iterable[tuple[int, str]],
+    read: Callable[[str], bytes],
+    decoding: Decoding,
+    *,
+    desc: str,
+    remedy: str,
+) -> DecodedFiles:
+    """Decodes files into their places, with one thread per core where that helps.
+
+    Args:
+        images: (N, C, H, W) uint8, written in place.
+        files: (index, name) of every image, in the order in which they are read.
+        read: gives a file's bytes by its name, which is also its name in messages; each file is
+            read once, a few at a time, by one thread.
+        decoding: how; without a size every image must have the size of `images`.
+        desc: what the progress bar says.
+        remedy: what to do about an image of another size.
+
+    Raises:
+        DataError: files are not readable images or have another size; the message counts them all
+            and names the first.
+    """
+    count, _, height, width = images.shape
+    stored, patients = [""] * count, [None] * count
+    notes: dict[str, list[tuple[int, str]]] = {}
+    bad: dict[int, DataError] = {}
+    dicom: set[int] = set()
+
+    def bytes_of() -> Iterator[tuple[int, str, bytes]]:
+        for index, name in files:
+            try:
+                yield index, name, read(name)
+            except OSError as error:
+                bad[index] = unreadable(name, error)
+                bar.update()
+
+    def work(batch: list[tuple[int, str, bytes]]) -> int:
+        for index, name, data in batch:
+            try:
+                found = decode(data, decoding, name)
+                _refuse_other_size(found.pixels, (height, width), name, remedy)
+            except DataError as error:
+                bad[index] = error
+                continue
+            images[index], patients[index] = found.pixels, found.patient
+            stored[index] = hashlib.blake2b(data, digest_size=16).hexdigest()
+            if found.dicom:
+                dicom.add(index)
+            for note in found.notes:
+                notes.setdefault(note, []).append((index, name))
+        return len(batch)
+
+    threaded = height * width >= THREADS_FROM_PIXELS or decoding.size
+    threads = (os.cpu_count() or 1) if threaded else 1
+    with progress(total=count, desc=desc, unit="image") as bar, ThreadPoolExecutor(threads) as pool:
+        source = _batches(bytes_of())
+        # A few batches at a time: the archive is never in memory as a whole.
+        while batches := list(islice(source, 2 * threads)):
+            for done in pool.map(work, batches):
+                bar.update(done)
+    if bad:
+        raise all_at_once([bad[index] for index in sorted(bad)], count)
+    for note, text in _NOTES.items():
+        if note in notes:
+            log.warning(
+                "%d of %d images %s: %s", len(notes[note]), count, text, min(notes[note])[1]
+            )
+    facts = {note: len(notes[note]) for note in _NOTES if note in notes}
+    return DecodedFiles(stored, patients, bool(dicom), {"converted": facts})
+
+
+def all_at_once(errors: Sequence[DataError], count: int) -> DataError:
+    """One error for the bad files of a data set: how many, the first of them, all remedies.
+
+    Args:
+        errors: at least one.
+        count: number of all files.
+    """
+    if len(errors) == 1:
+        return errors[0]
+    named = [f"{error.where} {error.what}" for error in errors[:NAMED]]
+    more = len(errors) - len(named)
+    remedies = dict.fromkeys(error.remedy for error in errors if error.remedy)
+    return DataError(
+        f"{len(errors)} of {count} files cannot be used: {', '.join(named)}"
+        + (f" and {more} more" if more else ""),
+        remedy=" / ".join(remedies),
+    )
+
+
+def unreadable(name: str, error: OSError) -> DataError:
+    """The error of a file that the system does not give."""
+    return DataError(
+        f"cannot be read ({error.strerror or error})", where=name, remedy="replace or remove it"
+    )
+
+
+_NO_TAG = "fill it in, or list the patients in a CSV (settings.patients) instead"
+
+
+def _notes(picture: Picture, decoding: Decoding) -> list[str]:
+    """What is said of a picture (keys of :data:`_NOTES`)."""
+    image = picture.image
+    happened = {
+        "coloured": decoding.channels == 1 and _coloured(image),
+        "without_profile": image.mode == "CMYK",
+        "flattened": picture.flattened,
+        "not_windowed": decoding.window is not None and not picture.windowed,
+        "flat": picture.windowed and image.getextrema()[0] == image.getextrema()[1],
+    }
+    return [note for note, yes in happened.items() if yes]
 
 
 def _coloured(image: Image.Image) -> bool:
@@ -94,81 +306,55 @@ def _coloured(image: Image.Image) -> bool:
     return float(np.ptp(pixels, axis=-1).mean()) > COLOUR
 
 
-def image_size(data: bytes, where: str) -> tuple[int, int]:
-    """(W, H) of an image file, from its header alone.
-
-    Raises:
-        DataError: the file is no image.
-    """
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+def _refuse_other_size(pixels: np.ndarray, size: tuple[int, int], where: str, remedy: str) -> None:
+    if pixels.shape[1:] != size:
         raise DataError(
-            f"is not a readable image ({error})", where=where, remedy="replace or remove the file"
-        ) from error
-
-
-def decode_into(
-    images: np.ndarray,
-    files: Iterable[tuple[int, str, bytes]],
-    *,
-    size: tuple[int, int] | None,
-    desc: str,
-    remedy: str,
-) -> list[str]:
-    """Decodes files into their places, with one thread per core where that helps.
-
-    Args:
-        images: (N, C, H, W) uint8, written in place.
-        files: (index, name for messages, bytes) of every image, in any order; read one at a time.
-        size: (H, W) to resize to; None demands that every image has the size of `images`.
-        desc: what the progress bar says.
-        remedy: what to do about an image of another size.
-
-    Returns:
-        The digest of each file's bytes, by index.
-
-    Raises:
-        DataError: a file is not a readable image or has another size; the message names it.
-    """
-    count, channels, height, width = images.shape
-    digests = [""] * count
-    coloured: list[str] = []
-
-    def work(batch: list[tuple[int, str, bytes]]) -> int:
-        for index, name, data in batch:
-            pixels, lost = _decode(data, channels, size, name)
-            if lost:
-                coloured.append(name)
-            if pixels.shape[1:] != (height, width):
-                raise DataError(
-                    f"is {pixels.shape[2]}×{pixels.shape[1]} pixels where {width}×{height} are "
-                    "expected",
-                    where=name,
-                    remedy=remedy,
-                )
-            images[index] = pixels
-            digests[index] = hashlib.blake2b(data, digest_size=16).hexdigest()
-        return len(batch)
-
-    threads = (os.cpu_count() or 1) if height * width >= THREADS_FROM_PIXELS or size else 1
-    with progress(total=count, desc=desc, unit="image") as bar, ThreadPoolExecutor(threads) as pool:
-        source = iter(files)
-        # A few batches at a time: the archive is never in memory as a whole.
-        while batches := list(islice(_batches(source), 2 * threads)):
-            for done in pool.map(work, batches):
-                bar.update(done)
-    if coloured:
-        log.warning(
-            "%d of %d images are coloured and were made grey, %s for one; 3 channels keep colours",
-            len(coloured),
-            count,
-            min(coloured),
+            f"is {pixels.shape[2]}×{pixels.shape[1]} pixels where {size[1]}×{size[0]} are expected",
+            where=where,
+            remedy=remedy,
         )
-    return digests
 
 
-def _batches(source: Iterator) -> Iterator[list]:
-    while batch := list(islice(source, BATCH)):
+def _batches(source: Iterator[tuple[int, str, bytes]]) -> Iterator[list]:
+    batch, held = [], 0
+    for item in source:
+        batch.append(item)
+        held += len(item[2])
+        if len(batch) == BATCH or held >= BATCH_BYTES:
+            yield batch
+            batch, held = [], 0
+    if batch:
         yield batch
+
+
+def _size(setting: Any, where: str) -> tuple[int, int] | None:
+    """(H, W) of a setting: null, one number or a pair."""
+    if setting is None:
+        return None
+    sides = list(setting) if isinstance(setting, list | tuple) else [setting, setting]
+    whole = len(sides) == 2 and all(_whole(side) and side > 0 for side in sides)
+    if not whole or sides[0] * sides[1] > MAX_PIXELS:
+        raise ConfigError(
+            f"{setting!r} is no size of an image",
+            where=where,
+            remedy="give [height, width] in whole pixels, one number for both, or null",
+        )
+    return tuple(sides)
+
+
+def _background(setting: Any, where: str) -> tuple[int, int, int] | None:
+    """RGB of a setting: null, a grey level or three."""
+    if setting is None:
+        return None
+    levels = list(setting) if isinstance(setting, list | tuple) else [setting] * 3
+    if len(levels) != 3 or not all(_whole(level) and 0 <= level <= 255 for level in levels):
+        raise ConfigError(
+            f"{setting!r} is no colour",
+            where=where,
+            remedy="give a grey level 0 … 255 or [red, green, blue], for example 0 for black",
+        )
+    return tuple(levels)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -117,7 +117,8 @@ def _finish(request: Request, collected: Collected, made: Mapping[str, Any]) -> 
         "source": entry.get("source"),
         "licence": entry.get("licence"),
         "citation": entry.get("citation"),
-        "settings": dict(request.settings),
+        # Where a user's folder lies is the machine's, and may name persons.
+        "settings": {key: value for key, value in request.settings.items() if key != "folder"},
         "read": [dict(file) for file in collected.read],
         **collected.facts,
         FIELD: made,

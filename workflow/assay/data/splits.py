@@ -87,12 +87,12 @@ def make_split(
     part = np.full(len(samples), TRAIN, dtype=object)
     if kind == "kfold":
         folds = scheme["folds"]
-        _demand(labels, groups, folds, classes, f"use at most {{groups}} folds, or {_MORE}")
+        _demand(labels, groups, folds, classes, "use at most {groups} folds, or ")
         dealer = rng_for("split", seed, "kfold", folds)
         part[deal(labels, groups, [1 / folds] * folds, dealer) == index] = TEST
         validation = scheme["validation"]
     elif kind == "random":
-        _demand(labels, groups, 3, classes, _MORE)
+        _demand(labels, groups, len(PARTS), classes)
         shares = [1 - scheme["test"] - scheme["validation"], scheme["validation"], scheme["test"]]
         dealt = deal(labels, groups, shares, rng_for("split", seed, "random", index))
         part = np.array(PARTS, dtype=object)[dealt]
@@ -357,12 +357,21 @@ def _official(samples: pd.DataFrame) -> np.ndarray:
 
 
 def _demand(
-    labels: np.ndarray, groups: np.ndarray, parts: int, classes: Sequence[str] | None, remedy: str
+    labels: np.ndarray,
+    groups: np.ndarray,
+    parts: int,
+    classes: Sequence[str] | None,
+    fewer: str = "",
 ) -> None:
-    """Refuses when a class has fewer groups than there are parts."""
+    """Refuses when a class has fewer groups than there are parts.
+
+    Fewer parts are advised only where they would do: with as many as there are groups, a share of
+    the others must make a validation set.
+    """
     pairs = np.unique(np.stack([labels, groups]), axis=1)
     present, count = np.unique(pairs[0], return_counts=True)
     if (count < parts).any():
+        remedy = f"{fewer if count.min() > len(PARTS) else ''}{_MORE}"
         _refuse(labels, groups, present[np.argmin(count)], classes, f"fewer than {parts}", remedy)
 
 
@@ -378,7 +387,8 @@ def _refuse(
     count = len(np.unique(groups[mine]))
     apart = "" if count == mine.sum() else f" in {count} groups"
     raise DataError(
-        f"class '{classes[label] if classes else label}' has {mine.sum()} images{apart}, {what}",
+        f"class '{classes[label] if classes else label}' has {mine.sum()} image"
+        f"{'' if mine.sum() == 1 else 's'}{apart}, {what}",
         where="split",
         remedy=remedy.format(groups=count),
     )

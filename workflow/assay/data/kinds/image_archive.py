@@ -8,34 +8,61 @@ Settings:
     size: [H, W] to resize to; without it every image must have the entry's shape.
     smallest: images with a side below so many pixels are left out, and counted in `dataset.json`;
         null: none.
+    window: of grey images deeper than 8 bits and of DICOM, ``{level, width}`` in the units of the
+        images or ``{percentiles: [low, high]}`` of each image; null refuses images that need one.
+    background: grey level or [red, green, blue] behind transparent pixels; null refuses them.
 
 The entry's ``patient.id`` is a template over the pattern's groups, such as ``"{class}/{track}"``,
 or null; so is its ``patient.safe.id``, a coarser id that never parts the images of one person but
-may join strangers.
+may join strangers. Entries that are hidden or a system's, such as the twins that macOS adds, and
+those that the pattern does not name are left out, and counted in ``dataset.json``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from string import Formatter
 
 import pandas as pd
 
 from assay.data.archive import Archive, open_archive
+from assay.data.clutter import is_clutter
 from assay.data.collected import REQUIRED, Collected, Request, new_images
-from assay.data.decode import decode_into, image_size
+from assay.data.decode import Decoding, decode_into
 from assay.data.fetch import content_digest, fetch
-from assay.foundation.errors import DataError
+from assay.data.left_out import LeftOut
+from assay.data.patients import patient_id
+from assay.data.picture import picture_size
+from assay.foundation.errors import ConfigError, DataError
 
-SETTINGS = {"pattern": REQUIRED, "parts": {}, "size": None, "smallest": None}
+SETTINGS = {
+    "pattern": REQUIRED, "parts": {}, "size": None, "smallest": None, "window": None,
+    "background": None,
+}  # fmt: skip
 
 
 def read(request: Request) -> Collected:
     """Decodes every entry that the pattern names, ordered by name."""
-    settings, classes = request.settings, list(request.entry["classes"])
-    pattern = re.compile(rf"(?:^|.*/)(?P<entry>{settings['pattern']})")
-    (file,) = request.entry["files"]
+    entry, settings = request.entry, request.settings
+    pattern = _pattern(request)
+    if not (entry.get("classes") and entry.get("shape") and len(entry.get("files") or ()) == 1):
+        raise ConfigError(
+            "kind 'image_archive' needs 'classes', 'shape' and one file in 'files'",
+            where=f"data set '{request.name}'",
+            remedy="see docs/data.md",
+        )
+    decoding = Decoding.of(request, entry["shape"][0], f"data set '{request.name}', key 'shape'")
+    smallest = settings["smallest"]
+    if smallest is not None and (not isinstance(smallest, int) or smallest < 1):
+        raise ConfigError(
+            f"{smallest!r} is no number of pixels",
+            where=request.key("smallest"),
+            remedy="give a whole number above 0, or null",
+        )
+    (file,) = entry["files"]
     fetched = fetch(
         file,
         mirror=request.mirror,
@@ -43,49 +70,90 @@ def read(request: Request) -> Collected:
         content=lambda path: _content(path, pattern),
     )
     with open_archive(fetched.path) as archive:
-        samples = _list(archive, pattern, request)
+        left_out = LeftOut()
+        samples = _list(archive, pattern, request, left_out)
         if fetched.images is not None and len(samples) != fetched.images:
             raise DataError(
                 f"holds {len(samples)} images, {fetched.images} are expected", where=fetched.path
             )
         facts = {}
-        if settings["smallest"]:
+        if smallest:
             large = samples["name"].map(
-                lambda name: min(image_size(archive.read(name), name)) >= settings["smallest"]
+                lambda name: min(picture_size(archive.read(name), name)) >= smallest
             )
             facts = {"dropped_as_too_small": int((~large).sum())}
             samples = samples[large].reset_index(drop=True)
             if samples.empty:
                 raise DataError(
-                    f"contains no image of at least {settings['smallest']} pixels a side",
+                    f"contains no image of at least {smallest} pixels a side",
                     where=fetched.path,
                     remedy=f"lower {request.key('smallest')}",
                 )
-        size = tuple(settings["size"]) if settings["size"] else None
-        images = new_images(request.folder, len(samples), request.entry["shape"])
+        images = new_images(request.folder, len(samples), entry["shape"])
         index = {name: row for row, name in enumerate(samples["name"])}
-        samples["stored"] = decode_into(
+        decoded = decode_into(
             images,
             # In the archive's own order: a compressed tar can only be read forwards.
-            ((index[name], name, archive.read(name)) for name in archive.sizes if name in index),
-            size=size,
+            ((index[name], name) for name in archive.sizes if name in index),
+            archive.read,
+            decoding,
             desc=f"decode {request.name}",
             remedy=f"set {request.key('size')} to resize",
         )
     images.flush()
-    return Collected(samples.drop(columns="name"), classes, [fetched.record()], facts=facts)
+    samples["stored"] = decoded.stored
+    facts |= {**decoded.facts, "left_out": left_out.record()}
+    return Collected(
+        samples.drop(columns="name"), list(entry["classes"]), [fetched.record()], facts=facts
+    )
 
 
-def _list(archive: Archive, pattern: re.Pattern, request: Request) -> pd.DataFrame:
+def _pattern(request: Request) -> re.Pattern:
+    """The pattern for the end of an entry's path; checks that it and the templates agree."""
+    key = request.key("pattern")
+    try:
+        pattern = re.compile(rf"(?:^|.*/)(?P<entry>{request.settings['pattern']})")
+    except re.error as error:
+        raise ConfigError(
+            f"is no regular expression ({error})", where=key, remedy="correct it"
+        ) from error
+    wanted = {}
+    for template in (request.patient_template, request.safe_template):
+        fields = Formatter().parse(template or "")
+        wanted |= {field: f"'{template}'" for _, field, _, _ in fields if field is not None}
+    for group, what in {**wanted, "class": "the label"}.items():
+        if group not in pattern.groupindex:
+            raise ConfigError(
+                f"has no group '{group}', which {what} needs",
+                where=key,
+                remedy=f"write that part of the path as (?P<{group}>…)",
+            )
+    return pattern
+
+
+def _matches(archive: Archive, pattern: re.Pattern) -> Iterator[tuple[str, re.Match]]:
+    """The entries that the pattern names, but for a system's: what the content digest stands for.
+
+    Accents are compared in their composed form; macOS writes them decomposed.
+    """
+    for name in archive.sizes:
+        found = pattern.fullmatch(unicodedata.normalize("NFC", name))
+        if found and not is_clutter(name):
+            yield name, found
+
+
+def _list(
+    archive: Archive, pattern: re.Pattern, request: Request, left_out: LeftOut
+) -> pd.DataFrame:
     """One row per image: name in the archive, file, label, patient, official part."""
-    label_of = {name: label for label, name in enumerate(request.entry["classes"])}
+    label_of = {
+        unicodedata.normalize("NFC", name): label
+        for label, name in enumerate(request.entry["classes"])
+    }
     parts = request.settings["parts"]
     template, safe = request.patient_template, request.safe_template
     rows = []
-    for name in archive.sizes:
-        found = pattern.fullmatch(name)
-        if not found:
-            continue
+    for name, found in _matches(archive, pattern):
         groups = found.groupdict()
         if groups["class"] not in label_of:
             raise DataError(
@@ -98,8 +166,8 @@ def _list(archive: Archive, pattern: re.Pattern, request: Request) -> pd.DataFra
                 "name": name,
                 "file": groups["entry"],
                 "label": label_of[groups["class"]],
-                "patient": template.format(**groups) if template else None,
-                "patient_safe": safe.format(**groups) if safe else None,
+                "patient": _patient(template, groups, name, request),
+                "patient_safe": _patient(safe, groups, name, request),
                 "official": parts.get(groups.get("split"), groups.get("split")),
             }
         )
@@ -109,7 +177,30 @@ def _list(archive: Archive, pattern: re.Pattern, request: Request) -> pd.DataFra
             where=archive.path,
             remedy=f"correct {request.key('pattern')}",
         )
+    read = {row["name"] for row in rows}
+    for name in archive.sizes:
+        if name not in read:
+            hidden = is_clutter(name)
+            left_out.add("hidden or of the system" if hidden else "not of the pattern", name)
+    left_out.tell(archive.path)
     return pd.DataFrame(rows).sort_values("file", kind="stable", ignore_index=True)
+
+
+def _patient(
+    template: str | None, groups: Mapping[str, str | None], name: str, request: Request
+) -> str | None:
+    """A template filled in, as ids are compared; null without a template."""
+    if not template:
+        return None
+    needed = [groups[field] for _, field, _, _ in Formatter().parse(template) if field]
+    # A group may match nothing on purpose; one that takes no part would join all such images.
+    if None in needed or not "".join(needed).strip():
+        raise DataError(
+            f"entry '{name}' has no patient: a group of '{template}' is empty",
+            where=f"data set '{request.name}'",
+            remedy=f"correct {request.key('pattern')} or 'patient.id'",
+        )
+    return patient_id(template.format(**groups))
 
 
 def _content(path: Path, pattern: re.Pattern) -> str:
@@ -117,8 +208,7 @@ def _content(path: Path, pattern: re.Pattern) -> str:
 
     def entries() -> Iterator[tuple[str, bytes]]:
         with open_archive(path) as archive:
-            for name in archive.sizes:
-                if found := pattern.fullmatch(name):
-                    yield found["entry"], archive.read(name)
+            for name, found in _matches(archive, pattern):
+                yield found["entry"], archive.read(name)
 
     return content_digest(entries())

@@ -1,150 +1,313 @@
-"""A user's own images: ``<class>/<file>``, optionally a table of patients.
+"""A user's own images: ``<class>/<file>``, optionally with patients.
 
 Settings:
     folder: the folder; each sub-folder is a class, files below it (at any depth) are its images.
     patients: a CSV with the columns `file` (path below `folder`) and `patient`, or null; relative
         to `folder`.
+    patient_tag: keyword of the DICOM element that identifies the patient, such as PatientID, or
+        null; instead of `patients`.
     channels: 1 (grey) or 3 (RGB).
     size: [H, W] (or one number for both) to resize to; without it all images must have one size.
+    window: of grey images deeper than 8 bits and of DICOM, ``{level, width}`` in the units of the
+        images (Hounsfield units of a CT) or ``{percentiles: [low, high]}`` of each image; null
+        refuses images that need one.
+    background: grey level or [red, green, blue] behind transparent pixels; null refuses them.
+
+An image is what its content says: JPEG, PNG, TIFF, BMP, GIF, WebP, PGM, PPM or DICOM, of one
+picture each, with or without a suffix. Formats that are known and not read stop the preparation,
+all at once; what is hidden, a system's, no image or in no class is left out, and counted in
+``dataset.json``. Links to folders are followed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from pathlib import Path
 
 import pandas as pd
 
+from assay.data import dicom
+from assay.data.clutter import is_clutter
 from assay.data.collected import Collected, Request, new_images
-from assay.data.decode import CHANNELS_TO_MODE, decode_image, decode_into
-from assay.foundation.errors import DataError
+from assay.data.decode import Decoding, all_at_once, decode, decode_into, unreadable
+from assay.data.left_out import LeftOut
+from assay.data.patients import file_key, numbered, read_table
+from assay.data.picture import is_picture, refuse_format, unread_format
+from assay.foundation.errors import ConfigError, DataError
 
-SETTINGS = {"folder": None, "patients": None, "channels": 1, "size": None}
-SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-# Medical formats hold more than 8 bits, and often volumes: which window or slice is meant, only
-# their owner knows.
-MEDICAL = {".dcm", ".dicom", ".ima", ".mha", ".mhd", ".nii", ".nrrd"}
+log = logging.getLogger(__name__)
+
+SETTINGS = {
+    "folder": None, "patients": None, "patient_tag": None, "channels": 1, "size": None,
+    "window": None, "background": None,
+}  # fmt: skip
+SUFFIXES = {
+    ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
+    *dicom.SUFFIXES,
+}  # fmt: skip
+# Volumes and arrays, of which only their owner knows which slice is meant; pictures whose depth
+# Pillow does not tell; and TIFFs by another name, whose first page is a preview.
+NOT_READ = {
+    ".avif": "AVIF", ".heic": "HEIC", ".heif": "HEIF", ".j2c": "JPEG 2000", ".j2k": "JPEG 2000",
+    ".jp2": "JPEG 2000", ".jpx": "JPEG 2000", ".jxl": "JPEG XL", ".psd": "Photoshop",
+    ".svg": "SVG", ".pdf": "PDF",
+    ".h5": "HDF5", ".hdf5": "HDF5", ".hdr": "Analyze", ".img": "Analyze", ".mat": "MATLAB",
+    ".mgz": "MGH", ".mha": "MetaImage", ".mhd": "MetaImage", ".nhdr": "NRRD", ".nii": "NIfTI",
+    ".npy": "NumPy", ".npz": "NumPy", ".nrrd": "NRRD",
+    ".arw": "camera raw", ".cr2": "camera raw", ".dng": "camera raw", ".nef": "camera raw",
+    ".ndpi": "a whole-slide image", ".svs": "a whole-slide image",
+}  # fmt: skip
+
+_PARTS = {"dev", "test", "testing", "train", "training", "val", "valid", "validation"}
 
 
 def read(request: Request) -> Collected:
     """Decodes every image file, ordered by class and name."""
-    folder, channels = _folder(request), request.settings["channels"]
-    if channels not in CHANNELS_TO_MODE:
-        raise DataError(
-            f"{channels} channels are not possible",
-            where=request.key("channels"),
-            remedy="choose 1 (grey) or 3 (RGB)",
-        )
-    classes = list(request.entry.get("classes") or _subfolders(folder))
-    samples = _list(folder, classes)
-    samples["patient"] = _patients(request, folder, samples["file"])
-    size = request.settings["size"]
-    size = (size, size) if isinstance(size, int) else tuple(size) if size else None
-    height, width = size or _size_of_first(folder, samples["file"].iloc[0], channels)
-    images = new_images(request.folder, len(samples), (channels, height, width))
-    samples["stored"] = decode_into(
+    settings = request.settings
+    folder = _folder(request)
+    table = _table(request, folder)
+    decoding = Decoding.of(request, settings["channels"], request.key("channels"))
+    decoding = replace(decoding, patient_tag=settings["patient_tag"])
+    walk = _Walk(folder)
+    classes = _classes(request, walk, table)
+    samples = _list(walk, classes)
+    files = [str(path) for path in samples.pop("path")]
+    patients = read_table(table, list(samples["file"]), request.key("patients")) if table else None
+    height, width = decoding.size or _size_of_first(files, decoding)
+    images = new_images(request.folder, len(files), (decoding.channels, height, width))
+    decoded = decode_into(
         images,
-        _contents(folder, samples["file"]),
-        size=size,
+        enumerate(files),
+        lambda name: Path(name).read_bytes(),
+        decoding,
         desc=f"decode {request.name}",
         remedy=f"set {request.key('size')} to resize all images, for example to "
         f"[{height}, {width}]",
     )
     images.flush()
-    return Collected(samples, classes)
+    samples["stored"] = decoded.stored
+    patients = decoded.patients if decoding.patient_tag else patients
+    if patients:
+        samples["patient"] = numbered(patients, files)
+    if decoded.dicom:
+        # The paths of an export carry names and numbers of patients.
+        number = samples.groupby("label").cumcount().map("{:06d}".format)
+        samples["file"] = samples["label"].map(dict(enumerate(classes))) + "/" + number
+    left_out = walk.left_out.record(examples=not decoded.dicom)
+    return Collected(samples, list(classes), facts={**decoded.facts, "left_out": left_out})
 
 
 def _folder(request: Request) -> Path:
     place = request.settings["folder"]
-    folder = Path(place).expanduser() if place else None
+    folder = Path(place).expanduser() if isinstance(place, str) and place else None
     if folder is None or not folder.is_dir():
         raise DataError(
-            f"there is no folder '{place}'" if place else "no folder is given",
+            f"there is no folder {place!r}" if place else "no folder is given",
             where=request.key("folder"),
             remedy="give the folder that holds one sub-folder of images per class",
         )
     return folder
 
 
-def _subfolders(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+def _table(request: Request, folder: Path) -> Path | None:
+    """The list of patients, if there is one; checks where patients come from."""
+    table, tag = request.settings["patients"], request.settings["patient_tag"]
+    dicom.check_tag(tag, request.key("patient_tag"))
+    if table is not None and not isinstance(table, str):
+        raise ConfigError(
+            f"{table!r} is no file name",
+            where=request.key("patients"),
+            remedy="give a CSV with the columns file and patient, or null",
+        )
+    if table and tag:
+        raise ConfigError(
+            "patients come from the table or from 'patient_tag', not from both",
+            where=request.key("patients"),
+            remedy="set one of them to null",
+        )
+    return folder / table if table else None
 
 
-def _list(folder: Path, classes: list[str]) -> pd.DataFrame:
-    if len(classes) < 2:
+@dataclass
+class _Walk:
+    """A user's folder, with what is wrong and what is left out in it."""
+
+    folder: Path
+    left_out: LeftOut = field(default_factory=LeftOut)
+    bad: list[DataError] = field(default_factory=list)
+    linked: list[str] = field(default_factory=list)
+    by_content: list[str] = field(default_factory=list)
+
+    def name(self, path: Path) -> str:
+        """A path below the folder, for messages."""
+        return _printable(path.relative_to(self.folder).as_posix())
+
+    def entries(self, folder: Path) -> Iterator[Path]:
+        """What a folder holds and is the user's own, in order."""
+        try:
+            paths = sorted(folder.iterdir())
+        except OSError as error:
+            self.bad.append(unreadable(str(folder), error))
+            return
+        for path in paths:
+            if is_clutter(path.name):
+                self.left_out.add("hidden or of the system", self.name(path))
+            elif not path.exists():
+                self.refuse(path, "is a link to nothing", "replace or remove it")
+            elif _printable(path.name) != path.name:
+                self.refuse(path, "has a name that is not UTF-8", "rename it")
+            else:
+                yield path
+
+    def images(self, folder: Path, seen: set[Path]) -> Iterator[Path]:
+        """The images at any depth below a folder; each folder is read once."""
+        seen.add(folder.resolve())
+        for path in self.entries(folder):
+            if path.is_dir():
+                if path.resolve() in seen:
+                    self.left_out.add("links to folders that are read already", self.name(path))
+                    continue
+                if path.is_symlink():
+                    self.linked.append(self.name(path))
+                yield from self.images(path, seen)
+            elif self._is_image(path):
+                yield path
+
+    def refuse(self, path: Path, what: str, remedy: str) -> None:
+        """Notes a path that must be repaired before anything is read."""
+        self.bad.append(DataError(what, where=self.folder / self.name(path), remedy=remedy))
+
+    def _is_image(self, path: Path) -> bool:
+        """Whether to read a file; looks into those alone whose suffix does not tell."""
+        if not path.is_file():
+            self.refuse(path, "is no regular file", "remove it")
+            return False
+        suffixes = [suffix.lower() for suffix in path.suffixes]
+        suffix = "".join(suffixes[-2:-1] if suffixes[-1:] == [".gz"] else suffixes[-1:])
+        unread = NOT_READ.get(suffix)
+        if unread is None:
+            if suffix in SUFFIXES:
+                return True
+            try:
+                with path.open("rb") as file:
+                    head = file.read(dicom.HEAD)
+            except OSError as error:
+                self.bad.append(unreadable(str(path), error))
+                return False
+            if dicom.is_dicom(head) or is_picture(path):
+                self.by_content.append(self.name(path))
+                return True
+            unread = unread_format(head)
+        if unread is None:
+            self.left_out.add("no image", self.name(path))
+        else:
+            self.bad.append(refuse_format(unread, str(path)))
+        return False
+
+
+def _printable(name: str) -> str:
+    """A file's name as Unicode: bytes that are none cannot be written to any table."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _classes(request: Request, walk: _Walk, table: Path | None) -> dict[str, Path]:
+    """The folder of every class, in the order of the labels."""
+    folders: dict[Path, str] = {}
+    for path in walk.entries(walk.folder):
+        if path.is_dir():
+            folders[path] = unicodedata.normalize("NFC", path.name)
+        elif path != table:
+            walk.left_out.add("in no class folder", walk.name(path))
+    _refuse_alike(walk.folder, list(folders.values()))
+    named = request.entry.get("classes")
+    wanted = [unicodedata.normalize("NFC", name) for name in named or sorted(folders.values())]
+    if len(wanted) < 2:
         raise DataError(
-            f"has {len(classes)} sub-folders",
-            where=folder,
+            f"has {len(wanted)} sub-folders",
+            where=walk.folder,
             remedy="make one sub-folder of images per class, at least two",
         )
-    rows = []
-    for label, name in enumerate(classes):
-        _refuse_medical(folder / name)
-        files = sorted(
-            path.relative_to(folder).as_posix()
-            for path in (folder / name).rglob("*")
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    if not named and _PARTS.issuperset(name.lower() for name in wanted):
+        raise DataError(
+            f"has the sub-folders {', '.join(wanted)}, which are no classes",
+            where=walk.folder,
+            remedy="make one sub-folder per class, the images of all parts together; a scheme of "
+            "config/catalogue/splits.yaml divides them",
         )
-        if not files:
+    place = {name: path for path, name in folders.items()}
+    for name in wanted:
+        if name not in place:
+            raise DataError(
+                f"has no folder for class '{name}', but {', '.join(sorted(place)) or 'none'}",
+                where=walk.folder,
+                remedy=f"correct 'classes' of data set '{request.name}', or rename the folder",
+            )
+    for path, name in folders.items():
+        if name not in wanted:
+            count = sum(found.is_file() for found in path.rglob("*"))
+            walk.left_out.add("in folders that 'classes' does not name", walk.name(path), count)
+    return {name: place[name] for name in wanted}
+
+
+def _refuse_alike(folder: Path, names: Sequence[str]) -> None:
+    """Raises where two classes are one on another system."""
+    known: dict[str, str] = {}
+    for name in names:
+        form = unicodedata.normalize("NFKC", name).casefold().strip()
+        if form in known:
+            raise DataError(
+                f"has two classes, '{known[form]}' and '{name}', that differ only in letter case, "
+                "spaces or Unicode form",
+                where=folder,
+                remedy="join or rename them",
+            )
+        known[form] = name
+
+
+def _list(walk: _Walk, classes: Mapping[str, Path]) -> pd.DataFrame:
+    """One row per image: path, file (as it is compared), label."""
+    rows = []
+    for label, folder in enumerate(classes.values()):
+        found = [
+            {"path": path, "file": file_key(walk.name(path)), "label": label}
+            for path in walk.images(folder, set())
+        ]
+        if not found and not walk.bad:
             raise DataError(
                 "contains no images",
-                where=folder / name,
-                remedy=f"known are {', '.join(sorted(SUFFIXES))}; remove the folder if it is none "
-                "of the classes",
+                where=folder,
+                remedy=f"known are {', '.join(sorted(SUFFIXES))} and DICOM without suffix; remove "
+                "the folder if it is none of the classes",
             )
-        rows.extend({"file": file, "label": label} for file in files)
-    return pd.DataFrame(rows)
-
-
-def _refuse_medical(folder: Path) -> None:
-    for path in sorted(folder.rglob("*")):
-        if MEDICAL.intersection(suffix.lower() for suffix in path.suffixes):
-            raise DataError(
-                "is of a medical format, which is not read",
-                where=path,
-                remedy="export it as 8-bit PNG with a window that suits the images",
-            )
-
-
-def _patients(request: Request, folder: Path, files: pd.Series) -> list[str] | None:
-    name = request.settings["patients"]
-    if not name:
-        return None
-    path = folder / name
-    try:
-        table = pd.read_csv(path, dtype=str)
-    except (OSError, ValueError) as error:
+        rows.extend(sorted(found, key=itemgetter("file")))
+    if walk.bad:
+        raise all_at_once(walk.bad, len(rows) + len(walk.bad))
+    samples = pd.DataFrame(rows)
+    twice = samples.loc[samples["file"].duplicated(), "file"]
+    if len(twice):
         raise DataError(
-            f"cannot be read as a CSV ({error})",
-            where=path,
-            remedy=f"correct {request.key('patients')}",
-        ) from error
-    if not {"file", "patient"} <= set(table.columns):
-        raise DataError(
-            f"has the columns {', '.join(table.columns)}",
-            where=path,
-            remedy="it needs the columns file and patient",
+            "is the name of two files, in two Unicode forms",
+            where=walk.folder / twice.iloc[0],
+            remedy="rename one of them",
         )
-    repeated = table.loc[table["file"].duplicated(), "file"]
-    if len(repeated):
-        raise DataError(f"names '{repeated.iloc[0]}' twice", where=path)
-    patient = files.map(table.set_index("file")["patient"])
-    if patient.isna().any():
-        raise DataError(
-            f"has no patient for '{files[patient.isna()].iloc[0]}'"
-            f" ({int(patient.isna().sum())} such images)",
-            where=path,
-            remedy="add a row per image: its path below the folder, and the patient",
-        )
-    return patient.tolist()
+    walk.left_out.tell(walk.folder)
+    for what, names in (
+        ("linked folders are followed", walk.linked),
+        ("files of another suffix, or none, are images by their content", walk.by_content),
+    ):
+        if names:
+            log.warning("%s: %s: %d ('%s')", walk.folder, what, len(names), names[0])
+    return samples
 
 
-def _size_of_first(folder: Path, file: str, channels: int) -> tuple[int, int]:
-    path = folder / file
-    image = decode_image(path.read_bytes(), channels=channels, size=None, where=str(path))
-    return image.shape[1:]
-
-
-def _contents(folder: Path, files: pd.Series) -> Iterator[tuple[int, str, bytes]]:
-    for index, file in enumerate(files):
-        yield index, str(folder / file), (folder / file).read_bytes()
+def _size_of_first(files: Sequence[str], decoding: Decoding) -> tuple[int, int]:
+    """(H, W) of the first image that can be read; if none can, decoding names them all."""
+    for name in files:
+        with suppress(OSError, DataError):
+            return decode(Path(name).read_bytes(), decoding, name).pixels.shape[1:]
+    return 1, 1
