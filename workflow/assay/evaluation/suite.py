@@ -12,6 +12,7 @@ import dataclasses
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -26,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from assay.attacks.base import Attack, Perturbed, Verdict, judge
 from assay.attacks.catalogue import make_attack
 from assay.attacks.ensemble import Ensemble
+from assay.attacks.torch_state import seeded
 from assay.attacks.victim import Victim
 from assay.data.splits import subsample
 from assay.evaluation.inspection import IMAGES, audit, inspect_victim
@@ -212,11 +214,17 @@ class _Source:
         pixels = pixels.to(self.victim.device).float().div_(255)
         return pixels, torch.from_numpy(self.labels[rows].astype(np.int64)).to(pixels.device)
 
-    def generator(self, *names: object) -> torch.Generator:
-        """The randomness of one piece of work, by its name and not by what ran before it."""
+    @contextmanager
+    def randomness(self, *names: object) -> Iterator[torch.Generator]:
+        """That of one piece of work, by its name and not by what ran before it.
+
+        Models take theirs from the generator. Those that take it from torch's, NumPy's or Python's
+        global ones find them seeded alike.
+        """
         parts = (self.ids[part] for part in ("dataset", "split", "model"))
-        generator = torch.Generator(device=self.victim.device)
-        return generator.manual_seed(seed_for("attack", self.seed, *parts, *names))
+        number = seed_for("attack", self.seed, *parts, *names)
+        with seeded(number, self.victim.device):
+            yield torch.Generator(device=self.victim.device).manual_seed(number)
 
     def clean(self, rows: np.ndarray) -> Verdict:
         """The verdict on unperturbed images: computed once for all, when first asked for.
@@ -289,21 +297,22 @@ class _Source:
     ) -> Perturbed:
         """One attack on one chunk, from the chunk's own seed however often it is tried."""
         pixels, labels = self.batch(rows)
-        generator = self.generator(entry["name"], number)
-        return attack(
-            self.victim,
-            pixels,
-            labels,
-            entry["epsilons"],
-            generator,
-            replays=self.replays,
-            clean=self.clean(rows),
-            **({"store": stages} if isinstance(attack, Ensemble) else {}),
-        )
+        clean = self.clean(rows)
+        with self.randomness(entry["name"], number) as generator:
+            return attack(
+                self.victim,
+                pixels,
+                labels,
+                entry["epsilons"],
+                generator,
+                replays=self.replays,
+                clean=clean,
+                **({"store": stages} if isinstance(attack, Ensemble) else {}),
+            )
 
     def _judge(self, pixels: torch.Tensor, labels: torch.Tensor, names: tuple) -> Verdict:
-        generator = self.generator(*names)
-        return judge(self.victim, pixels, labels, generator, replays=self.replays)
+        with self.randomness(*names) as generator:
+            return judge(self.victim, pixels, labels, generator, replays=self.replays)
 
 
 def _attack_chunk(
