@@ -84,6 +84,9 @@ def test_every_file_of_a_run_says_what_made_it_and_the_report_puts_it_together(s
     assert set(made["outcomes"]["code"]) == {cell.suite for cell in study.cells}
     assert made["outcomes"]["attacks"]["fgsm"]
     assert made["outcomes"]["seconds"] > 0
+    inspected = {"/".join((cell.dataset, cell.split, cell.model)) for cell in study.cells}
+    assert set(made["inspections"]) == inspected
+    assert {one["verdict"] for one in made["inspections"].values()} == {"sound"}
     assert not re.search(r"/(home|root|tmp|work)/", str(made))
 
 

@@ -52,6 +52,17 @@ def test_what_differs_between_files_is_told_and_nothing_twice():
     assert not {"suite", "scale", "model"} & set(made)
 
 
+def test_what_was_measured_of_each_model_stands_beside_its_name(run):
+    finding = {"check": "gradient", "status": "broken", "what": "none", "remedy": "bpda"}
+    audit = {"verdict": "broken", "findings": [finding], "stochastic": False, "gradients": {}}
+    place, facts = next(iter(run.made.items()))
+    run.made[place] = {**facts, "audit": audit}
+    made = origins(run, code="ab")
+    name = "/".join(facts[part] for part in ("dataset", "split", "model"))
+    assert made["inspections"] == {name: {"verdict": "broken", "findings": ["gradient: none"]}}
+    assert "audit" not in made["outcomes"]
+
+
 def test_models_that_borrow_weights_share_one_file(run):
     owner, borrower = run.manifest["models"][:2]
     borrower["facts"] = owner["facts"]

@@ -10,7 +10,9 @@ from assay.foundation.files import digest_of
 from assay.foundation.provenance import provenance, read_provenance
 
 # Facts of one file alone; their sums and ranges stand in their place.
-SINGLE = frozenset({"dataset", "split", "model", "suite", "scale", "weights", "seconds", "written"})
+SINGLE = frozenset(
+    {"dataset", "split", "model", "suite", "scale", "weights", "seconds", "written", "audit"}
+)
 # By what a fact differs that is not the same in all files.
 GROUPS = {
     "outcomes": {"code": "suite", "config": "suite", "data": "dataset"},
@@ -35,8 +37,9 @@ def origins(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
         ``written``, and the distinct values of everything else that they say: digests of code
         and configuration (by suite or model) and of data, digests of the ``attacks``, seeds,
         devices, threads and versions; under ``earlier_code`` the attacks whose outcomes come from
-        code that has changed since, by data set, split, model and suite; and what the ``analysis``
-        itself ran on. The same files give the same text.
+        code that has changed since, by data set, split, model and suite; under ``inspections`` what
+        was measured of each model before its attacks; and what the ``analysis`` itself ran on. The
+        same files give the same text.
 
     Raises:
         AssayError: a file carries no provenance (the message names it).
@@ -62,9 +65,21 @@ def origins(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
             kind: together(map(read_provenance, dict.fromkeys(paths)), GROUPS[kind])
             for kind, paths in places.items()
         },
+        "inspections": _inspections(inputs.made.values()),
         "earlier_code": _earlier(inputs.manifest.get("earlier", ())),
         "analysis": made,
     }
+
+
+def _inspections(facts: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By data set, split and model: the verdict of its inspection, and the findings in words."""
+    found = {}
+    for one in facts:
+        if audit := one.get("audit"):
+            texts = [f"{item['check']}: {item['what']}" for item in audit["findings"]]
+            place = "/".join(one[part] for part in ("dataset", "split", "model"))
+            found[place] = {"verdict": audit["verdict"], "findings": texts}
+    return dict(sorted(found.items()))
 
 
 def _earlier(cells: Iterable[tuple[str, ...]]) -> dict[str, list[str]]:
