@@ -307,6 +307,14 @@ def test_accuracy_of_chance_is_told():
     assert "0 of 60 unperturbed images are right" in said(rows.attrs["audit"])
 
 
+def test_a_model_of_another_range_and_images_of_another_range_are_told():
+    audit = audit_of(Of(lambda net, x: net(x / 255)))
+    assert "all 60 unperturbed images are predicted as class" in said(audit)
+    dark = evaluate(NET, IMAGES / 255, LABELS, {"fgsm": FGSM()}, [0.1])
+    assert "divided by 255 twice" in said(dark.attrs["audit"])
+    assert {audit["verdict"], dark.attrs["audit"]["verdict"]} == {"suspect"}
+
+
 # --- models that do more than predict -----------------------------------------------------------
 
 

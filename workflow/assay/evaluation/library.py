@@ -41,6 +41,8 @@ Epsilon = float | str
 _ZERO_FLAG, _ZERO_FAIL = 0.01, 0.5
 # Unperturbed images from which on an accuracy of chance is told.
 _ENOUGH = 10
+# Images of which no pixel is brighter are not in [0, 1]: 5 of 255.
+_DARK = 0.02
 
 
 def evaluate(
@@ -121,7 +123,11 @@ def evaluate(
         outcomes = _attacked(
             victim, pixels, truth, attacks, budgets, name, int(chunk), int(replays), seed
         )
-    findings += [*changed, *inspection.findings(), *_after(outcomes, attacks, victim)]
+    findings += [
+        *changed,
+        *inspection.findings(),
+        *_after(outcomes, attacks, victim, float(pixels.max())),
+    ]
     for finding in findings:
         sys.stderr.write(f"{name}: {finding.status}: {finding}\n")
     outcomes.attrs["audit"] = audit(inspection, findings)
@@ -300,7 +306,7 @@ def _randomness(victim: Victim, seed: int, what: str, start: int) -> Iterator[to
 
 
 def _after(
-    outcomes: pd.DataFrame, attacks: Mapping[str, Attack], victim: Victim
+    outcomes: pd.DataFrame, attacks: Mapping[str, Attack], victim: Victim, brightest: float
 ) -> Iterator[Finding]:
     """What the rows themselves say against their numbers."""
     clean = outcomes[outcomes.attack == "clean"]
@@ -310,6 +316,17 @@ def _after(
             "accuracy", "suspect",
             f"{right} of {n} unperturbed images are right, no more than by chance",
             "check the labels' order, the images' range and the normalisation inside the model",
+        )  # fmt: skip
+    elif n >= _ENOUGH and clean.clean_prediction.nunique() == 1 < clean.label.nunique():
+        yield Finding(
+            "accuracy", "suspect",
+            f"all {n} unperturbed images are predicted as class {clean.clean_prediction.iloc[0]}",
+            "check the images' range and the normalisation inside the model",
+        )  # fmt: skip
+    if brightest < _DARK:
+        yield Finding(
+            "range", "suspect", f"no pixel of any image is above {brightest:.3g}",
+            "check whether the images were divided by 255 twice",
         )  # fmt: skip
     searched = [name for name, attack in attacks.items() if attack.uses_gradient]
     left = outcomes[outcomes.attack.isin(searched) & ~outcomes.broken & (outcomes.backwards > 0)]
