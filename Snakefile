@@ -12,9 +12,6 @@ from snakemake.utils import min_version
 min_version("9.16")
 
 
-configfile: "config/config.yaml"
-
-
 report: "report/workflow.rst"
 
 

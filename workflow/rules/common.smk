@@ -31,7 +31,8 @@ try:
 except AssayError as error:
     raise WorkflowError(str(error))
 
-SETTINGS = PLAN.configuration.settings
+# assay reads config/config.yaml itself, below what the command line says; scripts see both.
+SETTINGS = config = PLAN.configuration.settings
 # A job asks for a GPU unless the user decided for the CPU; locally the count only limits parallel jobs.
 GPUS = 0 if SETTINGS["device"] == "cpu" else 1
 

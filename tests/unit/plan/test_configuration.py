@@ -9,7 +9,8 @@ from assay.analysis.figures import FIGURES
 from assay.analysis.tables import TABLES
 from assay.foundation.errors import ConfigError
 from assay.foundation.places import mirror_of
-from assay.plan.configuration import ROOT, merged, read_configuration
+from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.layers import Layers, merged
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_defaults_come_from_the_schema():
             "scales/demo.yaml",
             ["overrides", "attacks", "fgsm"],
             {"epsilon": [0.1]},
-            r"attacks\.yaml: fgsm: unknown key 'epsilon'; did you mean 'epsilons'",
+            r"scales/demo\.yaml: overrides\.attacks\.fgsm: unknown key 'epsilon'; did you mean",
         ),
         (
             "studies/millner2024.yaml",
@@ -131,7 +132,7 @@ def test_defaults_come_from_the_schema():
 def test_a_mistake_is_told_with_file_key_and_remedy(root, file, path, value, message):
     change(root, file, path, value)
     with pytest.raises(ConfigError, match=message):
-        read_configuration(root=root)
+        read_configuration(layers=Layers((root,)))
 
 
 def test_a_data_set_of_the_command_line_cannot_bring_a_command_along():
@@ -144,25 +145,25 @@ def test_a_data_set_of_the_command_line_cannot_bring_a_command_along():
 def test_a_file_whose_name_would_be_a_command_is_told(root, folder):
     shutil.copy(root / "config/scales/demo.yaml", root / f"config/{folder}/a;touch x.yaml")
     with pytest.raises(ConfigError, match=rf"config/{folder}/: 'a;touch x' cannot be a name"):
-        read_configuration(root=root)
+        read_configuration(layers=Layers((root,)))
 
 
 def test_a_key_written_twice_is_refused(root):
     (root / "config/config.yaml").write_text("scale: demo\nscale: smoke\n")
     with pytest.raises(ConfigError, match=r"line 2 .*'scale' appears twice"):
-        read_configuration(root=root)
+        read_configuration(layers=Layers((root,)))
 
 
 def test_yaml_that_is_none_is_named_with_its_line(root):
     (root / "config/config.yaml").write_text("scale: demo\nseed: [1\n")
     with pytest.raises(ConfigError, match=r"config/config\.yaml: is not valid YAML, line"):
-        read_configuration(root=root)
+        read_configuration(layers=Layers((root,)))
 
 
 def test_a_file_cannot_make_python_objects(root):
     (root / "config/config.yaml").write_text("scale: !!python/object/apply:os.system ['true']\n")
     with pytest.raises(ConfigError, match="not valid YAML"):
-        read_configuration(root=root)
+        read_configuration(layers=Layers((root,)))
 
 
 def test_the_command_line_wins_and_studies_may_be_a_comma_list():
@@ -253,13 +254,16 @@ def test_a_table_or_figure_has_the_keys_of_its_kind(root, part, kind):
     needed = NEEDED[part, kind]
     whole = {"kind": kind, "title": "mine", **{key: VALUES[key] for key in needed}}
     change(root, "studies/millner2024.yaml", [part, "mine"], whole)
-    assert read_configuration(root=root).studies["millner2024"][part]["mine"]["kind"] == kind
+    assert (
+        read_configuration(layers=Layers((root,))).studies["millner2024"][part]["mine"]["kind"]
+        == kind
+    )
     for key in needed:
         without = {name: value for name, value in whole.items() if name != key}
         change(root, "studies/millner2024.yaml", [part, "mine"], without)
         told = rf"{part}\.mine: the key '{key}' is missing \(kind: {kind}\); it says: "
         with pytest.raises(ConfigError, match=told):
-            read_configuration(root=root)
+            read_configuration(layers=Layers((root,)))
 
 
 @pytest.mark.parametrize(
@@ -280,15 +284,15 @@ def test_a_table_or_figure_has_the_keys_of_its_kind(root, part, kind):
 def test_a_key_that_a_kind_does_not_look_at_is_told(root, part, entry, message):
     change(root, "studies/millner2024.yaml", [part, "mine"], {"title": "mine", **entry})
     with pytest.raises(ConfigError, match=message):
-        read_configuration(root=root)
+        read_configuration(layers=Layers((root,)))
 
 
 def test_examples_say_how_many_rows_and_columns_they_show(root):
     entry = {"kind": "examples", "title": "mine", "model": "gbz", "attack": "fgsm"}
     change(root, "studies/millner2024.yaml", ["figures", "mine"], entry | {"rows": 3, "columns": 4})
-    figures = read_configuration(root=root).studies["millner2024"]["figures"]
+    figures = read_configuration(layers=Layers((root,))).studies["millner2024"]["figures"]
     assert (figures["mine"]["rows"], figures["mine"]["columns"]) == (3, 4)
     assert "rows" not in figures["figure5"]
     change(root, "studies/millner2024.yaml", ["figures", "mine"], entry | {"columns": 1})
     with pytest.raises(ConfigError, match=r"figures\.mine\.columns: 1 is less than the minimum"):
-        read_configuration(root=root)
+        read_configuration(layers=Layers((root,)))

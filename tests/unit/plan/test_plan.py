@@ -9,14 +9,16 @@ import pytest
 
 from assay.foundation.errors import ConfigError
 from assay.plan.configuration import read_configuration
+from assay.plan.layers import Layers
 from assay.plan.plan import make_plan
 from assay.plan.targets import make_targets
 
 SCALES = Path(__file__).resolve().parents[3] / "config/scales"
 
 
-def configured(scale="paper", **study_changes):
-    configuration = copy.deepcopy(read_configuration({"scale": scale, "studies": ["millner2024"]}))
+def configured(scale="paper", catalogue=None, **study_changes):
+    given = {"scale": scale, "studies": ["millner2024"], "catalogue": catalogue or {}}
+    configuration = copy.deepcopy(read_configuration(given))
     configuration.studies["millner2024"].update(study_changes)
     return configuration
 
@@ -55,7 +57,9 @@ def test_stand_ins_replace_names_everywhere_and_repeat_nothing():
 
 
 def test_a_model_that_borrows_weights_trains_nothing_of_its_own():
+    borrower = {**configured().catalogue["models"]["gbz_as_coded"], "weights_from": "gbz_as_coded"}
     configuration = configured(
+        catalogue={"models": {"borrower": borrower}},
         grid=grid(models=["gbz_as_coded", "borrower"]),
         tables={},
         figures={},
@@ -64,8 +68,6 @@ def test_a_model_that_borrows_weights_trains_nothing_of_its_own():
         headline={"models": [], "cells": []},
         reported={"files": []},
     )
-    models = configuration.catalogue["models"]
-    models["borrower"] = {**models["gbz_as_coded"], "weights_from": "gbz_as_coded"}
     plan = make_plan(configuration)
     assert {item.model for item in plan.trainings} == {"gbz_as_coded"}
     assert {cell.model for cell in plan.cells} == {"gbz_as_coded", "borrower"}
@@ -87,12 +89,11 @@ def test_prose_is_no_parameter_but_every_setting_is():
 @pytest.mark.parametrize("key", ["role", "single_step"])
 def test_what_the_analysis_takes_an_attack_for_plans_no_attack_job(key):
     """Jobs run again when their parameters change; the analysis alone must know the new value."""
-    before, configuration = make_plan(configured()), configured()
+    before = make_plan(configured())
     other = {"role": "sweep", "single_step": None}[key]
-    for entries in (configuration.catalogue["attacks"], configuration.unscaled["attacks"]):
-        assert entries["pgd_linf"][key] != other
-        entries["pgd_linf"][key] = other
-    after = make_plan(configuration)
+    assert before.configuration.catalogue["attacks"]["pgd_linf"][key] != other
+    changed = {"attacks": {"pgd_linf": {key: other}}}
+    after = make_plan(read_configuration({"scale": "paper", "catalogue": changed}))
     for cell in before.cells:
         asked = cell.suite, cell.dataset, cell.model
         assert after.suite(*asked) == before.suite(*asked)
@@ -102,13 +103,12 @@ def test_what_the_analysis_takes_an_attack_for_plans_no_attack_job(key):
 
 
 def test_saliency_maps_do_not_depend_on_an_attacks_role():
-    configuration = read_configuration({"scale": "paper", "studies": ["rodriguez2022"]})
-    plan = make_plan(configuration)
+    given = {"scale": "paper", "studies": ["rodriguez2022"]}
+    plan = make_plan(read_configuration(given))
     item = plan.studies["rodriguez2022"].mapped[0]
     before = plan.mapped(*item)
-    for entries in (configuration.catalogue["attacks"], configuration.unscaled["attacks"]):
-        entries[before.attack["name"]]["role"] = "control"
-    assert make_plan(configuration).mapped(*item) == before
+    changed = {"attacks": {before.attack["name"]: {"role": "control"}}}
+    assert make_plan(read_configuration({**given, "catalogue": changed})).mapped(*item) == before
 
 
 @pytest.mark.parametrize("other", ["pgd_linf", "pgd_l2", "fgms"])
@@ -234,7 +234,9 @@ def test_examples_need_images_that_the_scale_stores():
 
 
 def test_a_file_of_printed_numbers_without_its_columns_is_told(tmp_path):
-    configuration = dataclasses.replace(configured(**reported(files=["mine.csv"])), root=tmp_path)
+    configuration = dataclasses.replace(
+        configured(**reported(files=["mine.csv"])), layers=Layers.here(tmp_path)
+    )
     (tmp_path / "config/reported").mkdir(parents=True)
     (tmp_path / "config/reported/mine.csv").write_text("dataset,model,value\n")
     with pytest.raises(ConfigError, match=r"mine\.csv: columns missing: .*'epsilon'"):

@@ -13,7 +13,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from assay.foundation.errors import AssayError
-from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.configuration import read_configuration
 from assay.plan.forecast import (
     COSTS,
     Forecast,
@@ -103,16 +103,18 @@ def _render(chosen: argparse.Namespace) -> str:
 
 def _plan(chosen: argparse.Namespace) -> str:
     given = {"scale": chosen.scale, "studies": chosen.studies}
-    plan = make_plan(read_configuration({key: value for key, value in given.items() if value}))
-    records = list(recorded())
+    given = {key: value for key, value in given.items() if value}
+    configuration = read_configuration(given, given_by="command line")
+    plan, layers = make_plan(configuration), configuration.layers
+    records = list(recorded(layers))
     if chosen.record:
-        write_costs(records, ROOT / COSTS)
+        write_costs(records, layers.user / COSTS)
     checked = _checked(compared(records)) if chosen.check else []
     # What ran here says more than what ran elsewhere.
     known = {(record.rule, record.dataset, record.model, record.suite) for record in records}
     records += [
         record
-        for record in read_costs(ROOT / COSTS)
+        for record in read_costs(layers.find(COSTS) or layers.user / COSTS)
         if (record.rule, record.dataset, record.model, record.suite) not in known
     ]
     found = forecast(plan, records)

@@ -19,7 +19,7 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
     Raises:
         ConfigError: a name is not in the catalogue, or nothing is left.
     """
-    place = f"config/scales/{configuration.settings['scale']}.yaml: leave_out"
+    place = f"{configuration.scale_file()}: leave_out"
     gone = {**configuration.scale["leave_out"]}
     parts = [*gone.pop("parts"), *({kind: names} for kind, names in gone.items())]
     for part in parts:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -294,7 +294,10 @@ class Plan:
                 }
                 for dataset, split in plan.splits
             ],
-            "reported": [f"config/reported/{file}" for file in plan.study["reported"]["files"]],
+            "reported": [
+                self.configuration.file(f"config/reported/{file}")
+                for file in plan.study["reported"]["files"]
+            ],
         }
 
     def outcome_files(self, study: str) -> list[str]:
@@ -471,12 +474,12 @@ def make_plan(configuration: Configuration) -> Plan:
 
 
 def _plan_study(name: str, written: Tree, configuration: Configuration) -> StudyPlan:
-    where = f"config/studies/{name}.yaml"
+    where = configuration.study_file(name)
     _check_names(written, configuration, where)
     stand_ins = configuration.scale["stand_ins"]
     for kind in ("datasets", "models", "splits"):
         for original, substitute in stand_ins[kind].items():
-            place = f"config/scales/{configuration.settings['scale']}.yaml: stand_ins.{kind}"
+            place = f"{configuration.scale_file()}: stand_ins.{kind}"
             configuration.entry(kind, original, place)
             configuration.entry(kind, substitute, place)
     study = without_left_out(written, configuration)
@@ -576,11 +579,11 @@ def _check_names(study: Tree, configuration: Configuration, where: str) -> None:
                 configuration.entry(kind, name, f"{where}: grid.{number}.{kind}")
     for suite, entry in configuration.catalogue["suites"].items():
         for attack in entry["attacks"]:
-            configuration.entry("attacks", attack, f"config/catalogue/suites.yaml: {suite}.attacks")
+            configuration.entry("attacks", attack, configuration.where("suites", suite, "attacks"))
     for model, entry in configuration.catalogue["models"].items():
         owner = entry.get("weights_from")
         if owner:
-            place = f"config/catalogue/models.yaml: {model}.weights_from"
+            place = configuration.where("models", model, "weights_from")
             if configuration.entry("models", owner, place).get("weights_from"):
                 raise ConfigError(
                     f"'{owner}' itself uses the weights of another model",
@@ -596,7 +599,7 @@ def _check_single_steps(configuration: Configuration) -> None:
         single = entry["single_step"]
         if not single:
             continue
-        place = f"config/catalogue/attacks.yaml: {attack}.single_step"
+        place = configuration.where("attacks", attack, "single_step")
         other = configuration.entry("attacks", single, place)
         if single == attack or other["norm"] != entry["norm"]:
             raise ConfigError(
@@ -611,7 +614,7 @@ def _check_start(model: str, configuration: Configuration) -> None:
     models = configuration.catalogue["models"]
     seen = [model]
     while first := models[seen[-1]]["starts_from"]:
-        place = f"config/catalogue/models.yaml: {seen[-1]}.starts_from"
+        place = configuration.where("models", seen[-1], "starts_from")
         entry = configuration.entry("models", first, place)
         if first in seen:
             raise ConfigError(
@@ -637,46 +640,49 @@ def _check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
     models = configuration.catalogue["models"]
     for name in _unique(cell.model for cell in cells):
         for model in _unique((name, *trained_for(models, name))):
-            where = f"config/catalogue/models.yaml: {model}"
+            where = partial(configuration.where, "models", model)
             found = _outline(models[model], where)
             _check_settings(models[model], found, where, GIVEN)
     for attack in _unique(name for cell in cells for name in suites[cell.suite]["attacks"]):
         entry = configuration.catalogue["attacks"][attack]
-        where = f"config/catalogue/attacks.yaml: {attack}"
+        where = partial(configuration.where, "attacks", attack)
         found = _outline(entry, where)
         _check_settings(entry, found, where)
         norm = {**found.values, **entry["settings"]}.get("norm", entry["norm"])
         if entry["norm"] != norm:
             raise ConfigError(
                 f"norm is '{entry['norm']}', but that of {found.name} is '{norm}'",
-                where=f"{where}.norm",
+                where=where("norm"),
                 remedy=f"write norm: {norm}",
             )
 
 
 def _access(attack: Tree) -> str:
     """What an attack needs of its victim: nothing, ``decisions``, ``scores`` or ``gradients``."""
-    known = _outline(attack, "config/catalogue/attacks.yaml").values
+    known = outline(attack["implementation"]).values  # :func:`_check_code` found it
     if not known["uses_views"]:
         return "nothing"
     return "gradients" if known["uses_gradient"] else known["looks_at"]
 
 
-def _outline(entry: Tree, where: str) -> Outline:
+def _outline(entry: Tree, where: Callable[..., str]) -> Outline:
     try:
         return outline(entry["implementation"])
     except AssayError as error:
-        place = f"{where}.implementation"
+        place = where("implementation")
         raise ConfigError(error.what, where=place, remedy=error.remedy) from error
 
 
-def _check_settings(entry: Tree, found: Outline, where: str, given: Iterable[str] = ()) -> None:
+def _check_settings(
+    entry: Tree, found: Outline, where: Callable[..., str], given: Iterable[str] = ()
+) -> None:
     known = [name for name in found.arguments if name not in given]
     for setting in entry["settings"]:
         if setting not in known:
             module = entry["implementation"].partition(":")[0].replace(".", "/")
             place = f"workflow/{module}.py"
-            raise unknown(f"setting of {found.name}", setting, known, f"{where}.settings", place)
+            owner = where("settings", by=(setting,))
+            raise unknown(f"setting of {found.name}", setting, known, owner, place)
 
 
 def _check_references(
@@ -690,14 +696,16 @@ def _check_references(
     attacks = {attack for cell in cells for attack in attacks_of(cell.suite, suites)}
     worst = _worst_cases(attacks, configuration)
     attacks |= worst.keys()
-    files = study["reported"]["files"]
+    files, catalogue = study["reported"]["files"], configuration.catalogue_file("attacks")
     for number, file in enumerate(files):
-        folder = configuration.root / "config/reported"
-        if not (folder / file).is_file():
-            known = [path.name for path in folder.glob("*.csv")]
+        path = configuration.layers.find(f"config/reported/{file}")
+        if path is None:
+            known = [
+                f"{name}.csv" for name in configuration.layers.names("config/reported", ".csv")
+            ]
             place = f"{where}: reported.files.{number}"
             raise unknown("file of printed numbers", file, known, place, "config/reported/")
-        read_reported([folder / file])
+        read_reported([path])
     for key, value in _walk(
         {k: v for k, v in study.items() if k not in ("grid", "stand_ins", "excluded")}
     ):
@@ -731,7 +739,7 @@ def _check_references(
                         attack,
                         attacks,
                         place,
-                        "config/catalogue/suites.yaml",
+                        configuration.catalogue_file("suites"),
                     )
         elif name == "reported" and isinstance(value, str) and value not in files:
             raise unknown("file of the study called", value, files, place, "its reported.files")
@@ -757,7 +765,7 @@ def _check_references(
                         f"attack '{attack}' is not run at epsilon {wanted}",
                         where=place,
                         remedy=f"its epsilons are {', '.join(map(str, known))} "
-                        "(see config/catalogue/attacks.yaml and the scale's overrides)",
+                        f"(see {catalogue} and the scale's overrides)",
                     )
 
 
@@ -787,12 +795,13 @@ def _check_radii(
         if name in configuration.catalogue["attacks"] or name.startswith("all ")
     ]
     known = set().union(*(_budgets(name, datasets, configuration) for name in attacks))
+    catalogue = configuration.catalogue_file("attacks")
     if known and not any(abs(r - epsilon) < 1e-9 for r in radii for epsilon in known):
         raise ConfigError(
             "none of these radii is run",
             where=place,
             remedy=f"the attacks' epsilons are {', '.join(map(str, sorted(known)))} "
-            "(see config/catalogue/attacks.yaml and the scale's overrides)",
+            f"(see {catalogue} and the scale's overrides)",
         )
 
 
@@ -852,11 +861,10 @@ def _check_figures(
                 remedy="choose an attack of the suites that run on this model",
             )
         if not configuration.scale["evaluation"]["examples"]:
-            scale = configuration.settings["scale"]
             raise ConfigError(
                 "no example images are stored at this scale",
                 where=place,
-                remedy=f"raise evaluation.examples in config/scales/{scale}.yaml",
+                remedy=f"raise evaluation.examples in {configuration.scale_file()}",
             )
 
 
