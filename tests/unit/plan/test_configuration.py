@@ -296,3 +296,50 @@ def test_examples_say_how_many_rows_and_columns_they_show(root):
     change(root, "studies/millner2024.yaml", ["figures", "mine"], entry | {"columns": 1})
     with pytest.raises(ConfigError, match=r"figures\.mine\.columns: 1 is less than the minimum"):
         read_configuration(layers=Layers((root,)))
+
+
+def test_numbers_may_be_written_as_fractions_or_with_an_exponent():
+    """YAML takes 8/255 and 1e-3 for texts."""
+    attack = {"epsilons": ["8/255", "4/255"], "settings": {"relative_step": "1/4", "steps": "1e2"}}
+    model = {"training": {"learning_rate": "1e-3", "epochs": "1e1", "batch_size": 32.0}}
+    catalogue = {"attacks": {"pgd_linf": attack}, "models": {"resnet18": model}}
+    found = read_configuration(
+        {"seed": "12345678901234567890", "ledger": {"tolerance": "1/50"}, "catalogue": catalogue}
+    )
+    for entry in (
+        found.catalogue["attacks"]["pgd_linf"],
+        found.entry_on("attacks", "pgd_linf", "mnist"),
+    ):
+        assert entry["epsilons"] == [8 / 255, 4 / 255]
+        assert entry["settings"]["relative_step"] == 0.25
+        assert repr(entry["settings"]["steps"]) == "100"
+    training = found.catalogue["models"]["resnet18"]["training"]
+    assert training["learning_rate"] == 0.001
+    assert (repr(training["epochs"]), repr(training["batch_size"])) == ("10", "32")
+    assert found.settings["seed"] == 12345678901234567890
+    assert found.settings["ledger"]["tolerance"] == 0.02
+
+
+def test_a_text_stays_a_text_where_the_configuration_wants_one():
+    entry = {"fgsm": {"title": "8/255"}}
+    found = read_configuration({"data_mirror": "2025/12", "catalogue": {"attacks": entry}})
+    assert found.settings["data_mirror"] == "2025/12"
+    assert found.catalogue["attacks"]["fgsm"]["title"] == "8/255"
+
+
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [
+        (
+            {"epsilons": ["8/25S"]},
+            r"attacks\.pgd_linf\.epsilons\.0: '8/25S' is not a finite number; write it as .*8/255",
+        ),
+        ({"epsilons": ["1/0"]}, r"epsilons\.0: '1/0' is not a finite number"),
+        ({"settings": {"steps": "many"}}, r"settings\.steps: 'many' is not a finite number; write"),
+        ({"settings": {"steps": 2.5}}, r"settings\.steps: 2\.5 is not a whole number"),
+        ({"settings": {"steps": "5/2"}}, r"settings\.steps: '5/2' is not a whole number"),
+    ],
+)
+def test_what_is_no_number_is_told_with_how_to_write_one(attack, message):
+    with pytest.raises(ConfigError, match=message):
+        read_configuration({"catalogue": {"attacks": {"pgd_linf": attack}}})

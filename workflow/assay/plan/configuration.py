@@ -12,7 +12,7 @@ import copy
 import difflib
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from typing import Any
 import jsonschema
 import yaml
 
-from assay.foundation.errors import ConfigError
+from assay.foundation.errors import AssayError, ConfigError
+from assay.foundation.numbers import number
+from assay.foundation.outline import outline
 from assay.plan.layers import Layers, Source, changes, laid_over, place
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -50,6 +52,10 @@ class Configuration:
     studies: dict[str, Tree]
     sources: dict[str, dict[str, list[Source]]]
     layers: Layers
+    # What :meth:`entry_on` has given: a plan asks for the same entries at each of its cells.
+    _on_datasets: dict[tuple[str, str, str], Tree] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def entry_on(self, kind: str, name: str, dataset: str) -> Tree:
         """A catalogue entry as it is on one data set: its ``for_datasets`` put in.
@@ -57,9 +63,11 @@ class Configuration:
         What a file says for a data set lies on what that file says for all; the files lie over
         each other as they do in :attr:`sources`, so that a scale's cut holds on every data set.
         """
-        entry = laid_over(_on(self.sources[kind][name], dataset))
-        _fill({name: entry}, _schema(kind), _schema(kind))
-        return entry
+        asked = kind, name, dataset
+        if asked not in self._on_datasets:
+            sources = list(_on(self.sources[kind][name], dataset))
+            self._on_datasets[asked] = _completed_entries(kind, {name: sources})[name]
+        return self._on_datasets[asked]
 
     def entry(self, kind: str, name: str, where: str) -> Tree:
         """One catalogue entry.
@@ -183,8 +191,55 @@ def _sources(
 
 def _catalogue(kind: str, sources: Mapping[str, list[Source]]) -> dict[str, Tree]:
     """The checked entries of a catalogue by id."""
+    entries = _completed_entries(kind, sources)
+    _check(entries, kind, partial(_place_in, sources))
+    return entries
+
+
+def _completed_entries(kind: str, sources: Mapping[str, list[Source]]) -> dict[str, Tree]:
+    """The entries of a catalogue with defaults, and numbers where their classes expect them."""
+    where = partial(_place_in, sources)
     entries = {name: laid_over(parts) for name, parts in sources.items()}
-    return _checked(entries, kind, lambda name, *keys, by=(): place(sources[name], *keys, by=by))
+    entries = _completed(entries, kind, where)
+    for name, entry in entries.items():
+        if kind in ("models", "attacks") and isinstance(entry, dict):
+            _read_numbers(entry, partial(where, name, "settings"))
+    return entries
+
+
+def _place_in(
+    sources: Mapping[str, list[Source]], name: str, *keys: Any, by: tuple[Any, ...] = ()
+) -> str:
+    return place(sources[name], *keys, by=by)
+
+
+def _read_numbers(entry: Tree, where: Callable[..., str]) -> None:
+    """Makes numbers of the texts among an entry's settings, where its class expects numbers."""
+    settings = entry.get("settings")
+    try:
+        whole = outline(entry["implementation"]).numbers
+    except (AssayError, KeyError, AttributeError, TypeError):
+        return  # what is wrong with it is told by the schema, or when a study uses the entry
+    for key in whole.keys() & (settings.keys() if isinstance(settings, dict) else ()):
+        settings[key] = _as_number(settings[key], partial(where, key), whole=whole[key])
+
+
+def _as_number(value: Any, where: Callable[..., str], *, whole: bool) -> Any:
+    """`value` as a number if it is a text such as ``8/255``; the same within a list.
+
+    Raises:
+        ConfigError: the text is no number.
+    """
+    if isinstance(value, list):
+        return [_as_number(part, partial(where, k), whole=whole) for k, part in enumerate(value)]
+    if not isinstance(value, str) and not (whole and isinstance(value, float)):
+        return value
+    found = number(value, where())
+    if not whole:
+        return found
+    if found != int(found):
+        raise ConfigError(f"{value!r} is not a whole number", where=where(), remedy="round it")
+    return int(value if isinstance(value, str) and value.strip().isdigit() else found)
 
 
 def _on(sources: Iterable[Source], dataset: str) -> Iterable[Source]:
@@ -300,16 +355,27 @@ def _checked(value: Tree, schema_name: str, where: Callable[..., str]) -> Tree:
         schema_name: of the schema that it follows.
         where: gives the file and place of the value at some keys.
     """
+    value = _completed(value, schema_name, where)
+    _check(value, schema_name, where)
+    return value
+
+
+def _completed(value: Tree, schema_name: str, where: Callable[..., str]) -> Tree:
+    """`value` with the schema's defaults, and with numbers where the schema expects them."""
     value = copy.deepcopy(value)
     schema = _schema(schema_name)
     _fill(value, schema, schema)
+    return _with_numbers(value, schema, schema, where)
+
+
+def _check(value: Tree, schema_name: str, where: Callable[..., str]) -> None:
+    schema = _schema(schema_name)
     errors = sorted(
         jsonschema.Draft202012Validator(schema).iter_errors(value),
         key=lambda error: -len(error.path),
     )
     for error in errors:
         raise _complaint(error, where, schema)
-    return value
 
 
 def _fill(value: Any, schema: Tree, root: Tree) -> None:
@@ -328,6 +394,31 @@ def _fill(value: Any, schema: Tree, root: Tree) -> None:
     elif isinstance(value, list) and isinstance(schema.get("items"), dict):
         for item in value:
             _fill(item, schema["items"], root)
+
+
+def _with_numbers(value: Any, schema: Tree, root: Tree, where: Callable[..., str]) -> Any:
+    """`value` with texts such as ``8/255`` read where the schema has numbers alone."""
+    schema = _referred(schema, root)
+    if isinstance(value, dict):
+        known, extra = schema.get("properties", {}), schema.get("additionalProperties")
+        extra = extra if isinstance(extra, dict) else {}
+        return {
+            key: _with_numbers(part, known.get(key, extra), root, partial(where, key))
+            for key, part in value.items()
+        }
+    if isinstance(value, list):
+        items = schema.get("items", {})
+        return [_with_numbers(part, items, root, partial(where, k)) for k, part in enumerate(value)]
+    kinds = schema.get("type", ())
+    kinds = {kinds} if isinstance(kinds, str) else set(kinds)
+    if kinds & {"number", "integer"} and "string" not in kinds:
+        whole = "number" not in kinds
+        try:
+            return _as_number(value, where, whole=whole)
+        except ConfigError:
+            if not whole:
+                raise
+    return value  # of what should be a whole number the schema's complaint says more
 
 
 def _referred(schema: Tree, root: Tree) -> Tree:
