@@ -226,6 +226,18 @@ def test_what_tables_figures_and_the_ledger_cannot_show_is_told(changes, message
         make_plan(configured(**changes))
 
 
+def test_a_study_without_a_paper_is_a_study_that_shows_no_printed_numbers():
+    study = {key: MILLNER[key] for key in ("title", "question", "grid", "headline")}
+    written = {**study, "headline": {"models": [], "cells": []}}
+    configuration = configured(tables={}, figures={}, reported={"files": []}, **written)
+    del configuration.studies["millner2024"]["paper"]
+    assert make_plan(configuration).manifest("millner2024")["reported"] == []
+    figures = {"ledger": {"kind": "ledger_dumbbell", "title": "mine"}}
+    configuration.studies["millner2024"]["figures"] = figures
+    with pytest.raises(ConfigError, match=r"figures\.ledger\.kind: the study has no printed numb"):
+        make_plan(configuration)
+
+
 def test_examples_need_images_that_the_scale_stores():
     configuration = configured()
     configuration.scale["evaluation"]["examples"] = 0

@@ -826,6 +826,12 @@ def _check_figures(
     suites = configuration.catalogue["suites"]
     for name, figure in study["figures"].items():
         place = f"{where}: figures.{name}"
+        if figure["kind"] == "ledger_dumbbell" and not study["reported"]["files"]:
+            raise ConfigError(
+                "the study has no printed numbers to show",
+                where=f"{place}.kind",
+                remedy="name their files in the study's key reported.files, or take the figure out",
+            )
         if figure["kind"] == "latent_pca" and figure["model"] not in study["features"]:
             raise ConfigError(
                 f"no features of '{figure['model']}' are stored",
