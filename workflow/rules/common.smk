@@ -16,7 +16,7 @@ from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError
 from assay.foundation.places import share_package
 from assay.plan.configuration import read_configuration
-from assay.plan.plan import make_plan
+from assay.plan.plan import check_machine, make_plan
 from assay.plan.targets import ANALYSES, make_targets
 
 share_package()
@@ -24,6 +24,8 @@ SCRIPTS = Path(workflow.basedir) / "workflow" / "scripts"
 
 try:
     PLAN = make_plan(read_configuration(config))
+    if workflow.is_main_process:  # a job's node need not have what another job reads
+        check_machine(PLAN)
     TARGETS = make_targets(PLAN)
     # All code whose digest rules will ask for is read here once (and remembered), so that a mistake
     # in it, too, is told in one line instead of a traceback from a rule's parameters.

@@ -65,6 +65,19 @@ def test_defaults_come_from_the_schema():
             r"no study 'milner2024'; did you mean 'millner2024'\?",
         ),
         ("config.yaml", ["threads"], 0, r"config\.yaml: threads: 0 is less than the minimum"),
+        (
+            "config.yaml",
+            ["device"],
+            "gpu",
+            r"config\.yaml: device: 'gpu' is not allowed; write for example auto, cpu, cuda",
+        ),
+        ("config.yaml", ["device"], "cuda:x", r"device: 'cuda:x' is not allowed"),
+        (
+            "catalogue/models.yaml",
+            ["dbx", "implementation"],
+            "my model",
+            r"dbx\.implementation: 'my model' is not allowed; write for example assay\.models\.",
+        ),
         ("config.yaml", ["seed"], "one", r"config\.yaml: seed: 'one' is not of type 'integer'"),
         (
             "scales/demo.yaml",

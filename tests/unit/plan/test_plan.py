@@ -10,7 +10,7 @@ import pytest
 from assay.foundation.errors import ConfigError
 from assay.plan.configuration import read_configuration
 from assay.plan.layers import Layers
-from assay.plan.plan import make_plan
+from assay.plan.plan import check_machine, make_plan
 from assay.plan.targets import make_targets
 
 SCALES = Path(__file__).resolve().parents[3] / "config/scales"
@@ -309,6 +309,31 @@ def test_names_that_a_study_gives_are_not_taken_for_keys():
             {"settings": {"classes": 3}},
             r"dbx\.settings: there is no setting of DBX 'classes'; known are beta, input_size,",
         ),
+        (
+            "models",
+            "dbx",
+            {"implementation": "assay.attacks.pgd:PGD"},
+            r"dbx\.implementation: PGD does not inherit from Classifier; name a class that does",
+        ),
+        (
+            "attacks",
+            "fgsm",
+            {"implementation": "assay.models.dbx:DBX"},
+            r"fgsm\.implementation: DBX does not inherit from Attack; name a class that does",
+        ),
+        (
+            "models",
+            "dbx",
+            {"implementation": "assay.models.base:build"},
+            r"dbx\.implementation: build does not inherit from Classifier",
+        ),
+        (
+            "datasets",
+            "medical_mnist",
+            {"settings": {"patern": "x", "size": None}},
+            r"medical_mnist\.settings: there is no setting of image_archive 'patern'; did you mean "
+            r"'pattern'\? \(see workflow/assay/data/kinds/image_archive\.py\)",
+        ),
     ],
 )
 def test_an_entry_that_its_class_would_refuse_is_told_before_anything_runs(
@@ -318,6 +343,92 @@ def test_an_entry_that_its_class_would_refuse_is_told_before_anything_runs(
     configuration.catalogue[kind][name].update(changes)
     with pytest.raises(ConfigError, match=message):
         make_plan(configuration)
+
+
+def simple(catalogue=None, **block):
+    """A study of one block, without tables, figures or printed numbers."""
+    configuration = configured(
+        catalogue=catalogue, grid=grid(**block), tables={}, figures={}, reported={"files": []},
+        features=[], importance=[], headline={"models": [], "cells": []},
+    )  # fmt: skip
+    del configuration.studies["millner2024"]["paper"]
+    return configuration
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (
+            {"models": ["cbr_larget"]},
+            r"'cbr_larget' cannot take the images of 'medical_mnist', which are \[1, 64, 64\]: it "
+            r"needs at least 217 pixels in height and width; take the model out",
+        ),
+        (
+            {"models": ["cnn"]},
+            r"'cnn' cannot take .*: it takes \[1, 28, 28\] or \[3, 32, 32\]; take the model out",
+        ),
+        (
+            {"models": ["gbz"], "suites": ["generative_linf"]},
+            r"grid: attack 'latent_descent_linf' of 'generative_linf' needs a reconstruction for "
+            r"each class, which 'gbz' does not make; take the suite out for this model",
+        ),
+    ],
+)
+def test_a_network_that_does_not_fit_is_told_before_its_training(block, message):
+    with pytest.raises(ConfigError, match=message):
+        make_plan(simple(**block))
+
+
+def test_a_network_that_fits_is_planned():
+    assert make_plan(simple(models=["gbz_deepbayes"], suites=["generative_linf"])).cells
+    assert make_plan(simple(datasets=["dermoscopy"], models=["cbr_larget"])).cells
+
+
+OWN = {
+    "title": "mine", "kind": "image_folder", "classes": None, "shape": None, "licence": "mine",
+    "source": "mine", "citation": "none",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"folder": "mine/nowhere"},
+            r"settings\.folder: there is no 'mine/nowhere'; name the folder",
+        ),
+        ({"folder": "mine/a.txt"}, r"settings\.folder: 'mine/a\.txt' is not a folder; name the"),
+        ({"folder": None}, r"settings\.folder: no folder is given; name the folder"),
+        ({}, r"settings\.folder: no folder is given"),
+    ],
+)
+def test_a_folder_that_is_not_there_is_told_before_anything_runs(
+    settings, message, tmp_path, monkeypatch
+):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/a.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    catalogue = {"datasets": {"mine": {**OWN, "settings": settings}}}
+    plan = make_plan(simple(catalogue, datasets=["mine"], models=["resnet18"]))
+    with pytest.raises(ConfigError, match=r"^--config: catalogue\.datasets\.mine\." + message):
+        check_machine(plan)
+    settings["folder"] = "mine"
+    check_machine(make_plan(simple(catalogue, datasets=["mine"], models=["resnet18"])))
+
+
+def test_the_size_of_a_users_images_is_known_where_they_are_resized():
+    entry = {**OWN, "settings": {"folder": "mine", "channels": 3, "size": 64}}
+    told = r"'cbr_larget' cannot take the images of 'mine', which are \[3, 64, 64\]"
+    with pytest.raises(ConfigError, match=told):
+        make_plan(simple({"datasets": {"mine": entry}}, datasets=["mine"], models=["cbr_larget"]))
+
+
+def test_an_attack_of_the_headline_that_no_suite_of_the_study_has_is_told():
+    """Also at a scale that leaves other suites out."""
+    headline = {"models": [], "cells": [{"attack": "ddn"}]}
+    for scale in ("paper", "smoke"):
+        with pytest.raises(ConfigError, match=r"cells\.0\.attack: there is no attack in the grid"):
+            make_plan(configured(scale, headline=headline))
 
 
 def test_an_entry_that_no_study_uses_does_not_stop_a_run():

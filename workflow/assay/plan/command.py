@@ -24,7 +24,7 @@ from assay.plan.forecast import (
     recorded,
     write_costs,
 )
-from assay.plan.plan import make_plan
+from assay.plan.plan import check_machine, make_plan
 
 _DEAREST = 12
 
@@ -106,6 +106,7 @@ def _plan(chosen: argparse.Namespace) -> str:
     given = {key: value for key, value in given.items() if value}
     configuration = read_configuration(given, given_by="command line")
     plan, layers = make_plan(configuration), configuration.layers
+    check_machine(plan)
     records = list(recorded(layers))
     if chosen.record:
         write_costs(records, layers.user / COSTS)

@@ -453,6 +453,11 @@ def _complaint(
         near = difflib.get_close_matches(str(error.instance), map(str, error.validator_value), n=1)
         remedy = f"did you mean '{near[0]}'?" if near else f"use one of {options}"
         return ConfigError(f"'{error.instance}' is not allowed", where=place, remedy=remedy)
+    if error.validator == "pattern" and "examples" in error.schema:
+        options = ", ".join(error.schema["examples"])
+        return ConfigError(
+            f"'{error.instance}' is not allowed", where=place, remedy=f"write for example {options}"
+        )
     remedy = error.schema.get("description") if isinstance(error.schema, dict) else None
     return ConfigError(error.message, where=place, remedy=f"expected: {remedy}" if remedy else None)
 

@@ -15,11 +15,12 @@ from assay.data.kinds import reader_of
 from assay.data.splits import split_count
 from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError, ConfigError
-from assay.foundation.outline import Outline, outline
+from assay.foundation.outline import Outline, constant_keys, outline
 from assay.plan.configuration import Configuration, Tree, unknown
 from assay.plan.left_out import attacks_of, names_in, without_left_out
 
-# What a catalogue entry says to readers; changing it must not make anything run again.
+# What a catalogue entry says to readers and to the plan; changing it must not make anything run
+# again.
 PROSE = frozenset(
     {
         "title",
@@ -34,11 +35,15 @@ PROSE = frozenset(
         "for_datasets",
         "role",
         "single_step",
+        "images",
+        "reconstructions",
     }
 )
 
 # What a model is built with beside its settings (see assay.models.base.build).
 GIVEN = ("classes", "shape", "pretrained_weights")
+# What the class that an entry names must be.
+BASES = {"models": "assay.models.base:Classifier", "attacks": "assay.attacks.base:Attack"}
 
 
 class Training(NamedTuple):
@@ -502,6 +507,7 @@ def _plan_study(name: str, written: Tree, configuration: Configuration) -> Study
     cells = _unique(cells)
     models = {cell.model for cell in cells}
     _check_code(cells, configuration)
+    _check_fit(cells, configuration, where)
     _check_single_steps(configuration)
     _check_references(study, cells, configuration, where)
     _check_figures(study, cells, configuration, where)
@@ -634,19 +640,30 @@ def _check_start(model: str, configuration: Configuration) -> None:
 def _check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
     """Models and attacks of the grid must exist, with the settings and the norm of their entries.
 
-    Their classes say the same when they are built, but only after hours of training.
+    Their classes say the same when they are built, but only after hours of training. So does the
+    reader of a data set whose setting is misspelt, after another one's download.
     """
+    for dataset in _unique(cell.dataset for cell in cells):
+        entry = configuration.catalogue["datasets"][dataset]
+        module = reader_of(entry["kind"], dataset).partition(":")[0]
+        known = constant_keys(module, "SETTINGS")
+        for setting in entry["settings"].keys() - set(known):
+            where = configuration.where("datasets", dataset, "settings", by=(setting,))
+            place = f"workflow/{module.replace('.', '/')}.py"
+            raise unknown(f"setting of {entry['kind']}", setting, known, where, place)
     suites = configuration.catalogue["suites"]
     models = configuration.catalogue["models"]
     for name in _unique(cell.model for cell in cells):
         for model in _unique((name, *trained_for(models, name))):
             where = partial(configuration.where, "models", model)
             found = _outline(models[model], where)
+            _check_base("models", found, where)
             _check_settings(models[model], found, where, GIVEN)
     for attack in _unique(name for cell in cells for name in suites[cell.suite]["attacks"]):
         entry = configuration.catalogue["attacks"][attack]
         where = partial(configuration.where, "attacks", attack)
         found = _outline(entry, where)
+        _check_base("attacks", found, where)
         _check_settings(entry, found, where)
         norm = {**found.values, **entry["settings"]}.get("norm", entry["norm"])
         if entry["norm"] != norm:
@@ -671,6 +688,82 @@ def _outline(entry: Tree, where: Callable[..., str]) -> Outline:
     except AssayError as error:
         place = where("implementation")
         raise ConfigError(error.what, where=place, remedy=error.remedy) from error
+
+
+def _check_base(kind: str, found: Outline, where: Callable[..., str]) -> None:
+    base = BASES[kind]
+    if base not in found.lineage:
+        raise ConfigError(
+            f"{found.name} does not inherit from {base.rpartition(':')[2]}",
+            where=where("implementation"),
+            remedy=f"name a class that does (see {base})",
+        )
+
+
+def _check_fit(cells: Iterable[Cell], configuration: Configuration, where: str) -> None:
+    """Networks take the images of their data sets, and attacks find in them what they need."""
+    models, suites = (configuration.catalogue[kind] for kind in ("models", "suites"))
+    for dataset, model in _unique((cell.dataset, cell.model) for cell in cells):
+        shape = _shape(configuration.catalogue["datasets"][dataset])
+        for name in trained_for(models, model):
+            wanted = configuration.entry_on("models", name, dataset)["images"] or {}
+            if shape and (told := _misfit(shape, wanted)):
+                raise ConfigError(
+                    f"'{name}' cannot take the images of '{dataset}', which are {shape}: {told}",
+                    where=f"{where}: grid",
+                    remedy="take the model out for this data set, or prepare its images in another "
+                    "size (settings.size)",
+                )
+    for model, suite in _unique((cell.model, cell.suite) for cell in cells):
+        if models[model]["family"] != "generative" or models[model]["reconstructions"] is not False:
+            continue
+        for attack in suites[suite]["attacks"]:
+            if _access(configuration.catalogue["attacks"][attack]) == "reconstructions":
+                raise ConfigError(
+                    f"attack '{attack}' of '{suite}' needs a reconstruction for each class, which "
+                    f"'{model}' does not make",
+                    where=f"{where}: grid",
+                    remedy="take the suite out for this model",
+                )
+
+
+def _shape(dataset: Tree) -> list[int] | None:
+    """[channels, height, width] of a data set's images, where its entry tells it."""
+    settings = dataset["settings"]
+    if dataset["shape"] or dataset["kind"] != "image_folder" or not settings.get("size"):
+        return dataset["shape"]
+    size = settings["size"]
+    return [settings.get("channels", 1), *(size if isinstance(size, list) else [size, size])]
+
+
+def _misfit(shape: list[int], wanted: Tree) -> str | None:
+    if min(shape[1:]) < wanted.get("smallest", 1):
+        return f"it needs at least {wanted['smallest']} pixels in height and width"
+    if shape not in wanted.get("shapes", [shape]):
+        return f"it takes {' or '.join(map(str, wanted['shapes']))}"
+    return None
+
+
+def check_machine(plan: Plan) -> None:
+    """What a run finds on this machine alone: the folders of a user's own images.
+
+    Raises:
+        ConfigError: one does not exist.
+    """
+    configuration = plan.configuration
+    for dataset in _unique(cell.dataset for cell in plan.cells):
+        entry = configuration.catalogue["datasets"][dataset]
+        if entry["kind"] != "image_folder":
+            continue
+        place = entry["settings"].get("folder")
+        folder = configuration.layers.user / Path(place or "").expanduser()
+        if not place or not folder.is_dir():
+            what = f"'{place}' is not a folder" if folder.exists() else f"there is no '{place}'"
+            raise ConfigError(
+                what if place else "no folder is given",
+                where=configuration.where("datasets", dataset, "settings", "folder"),
+                remedy="name the folder that holds a sub-folder of images for each class",
+            )
 
 
 def _check_settings(
