@@ -36,8 +36,9 @@ from assay.analysis.rows import PLACE, several_schemes
 from assay.analysis.style import title_of
 from assay.foundation.files import write_text
 from assay.foundation.provenance import provenance
+from assay.foundation.resources import PACKAGE
 
-TEMPLATES = Path(__file__).parent / "templates"
+TEMPLATES = PACKAGE / "analysis/templates"
 FIGURE_FORMATS = {"SVG": "svg", "PDF": "pdf"}
 # What a report can be rendered from again lies beside it.
 KEPT = (".parquet", ".json", ".npz")

@@ -23,9 +23,9 @@ import yaml
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.numbers import number
 from assay.foundation.outline import outline
+from assay.foundation.resources import ROOT
 from assay.plan.layers import Layers, Source, changes, laid_over, place
 
-ROOT = Path(__file__).resolve().parents[3]
 CATALOGUES = ("datasets", "splits", "models", "attacks", "suites")
 Tree = dict[str, Any]
 
@@ -104,6 +104,7 @@ def read_configuration(
     layers: Layers | None = None,
     *,
     given_by: str = "--config",
+    of_module: bool = False,
 ) -> Configuration:
     """Reads all configuration files and checks them.
 
@@ -113,6 +114,9 @@ def read_configuration(
         layers: the folders that hold a ``config/``; by default what comes with assay, and the
             working folder.
         given_by: how a complaint about `overrides` names them.
+        of_module: whether `overrides` are all that a workflow says to this one as its module. Then
+            the working folder's ``config.yaml`` counts only if they come from it: it may be the
+            other workflow's, with a section for each module.
 
     Raises:
         ConfigError: with file, key and remedy.
@@ -123,6 +127,8 @@ def read_configuration(
     """
     layers = layers or Layers.here()
     written = [_read(path, layers) for path in layers.files("config/config.yaml")]
+    if of_module:
+        written = [written[0], *(s for s in written[1:] if not changes(s.tree, overrides or {}))]
     given = changes(overrides or {}, laid_over(written))
     written.append(Source(given_by, (), given))
     settings = laid_over(written)

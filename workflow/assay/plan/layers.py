@@ -15,8 +15,7 @@ from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# The folder with the configuration that comes with assay.
-BUNDLED = Path(__file__).resolve().parents[3]
+from assay.foundation.resources import ROOT as BUNDLED
 
 
 @dataclass(frozen=True)
