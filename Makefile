@@ -1,20 +1,24 @@
 # make demo   the whole workflow on embedded data, no network: report/demo/index.html
 # make test   unit, workflow, browser and cluster tests        make lint   ruff, snakefmt, snakemake --lint, pip-audit
 # make cluster   the SLURM profile on a real SLURM of one node, all of it (half an hour)
+# make setup   .venv alone; make TORCH_INDEX=<index with CPU wheels of torch> setup does without CUDA's gigabytes
 # make oracle   attacks against public libraries, strength        make bench   the same, speed
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
+# An index of packages that offers torch for CPUs (versions that end with +cpu), beside the usual one. Empty: CUDA.
+TORCH_INDEX ?=
+TORCH := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) -r envs/requirements-cpu.lock,-r envs/requirements-cuda.lock)
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := demo
 .PHONY: demo test oracle cluster lint format bench setup clean
 
-$(VENV)/.run: envs/requirements.lock pyproject.toml
+$(VENV)/.run: envs/requirements.lock envs/requirements-cpu.lock envs/requirements-cuda.lock pyproject.toml setup.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "assay needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@
 
@@ -45,14 +49,15 @@ test: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakefmt --check Snakefile workflow/Snakefile workflow/rules workflow/assay/plan/folder
 	$(BIN)/snakemake --lint --config scale=demo
+	$(BIN)/hadolint Containerfile
 	$(BIN)/python envs/audit.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/snakefmt Snakefile workflow/rules
+	$(BIN)/snakefmt Snakefile workflow/Snakefile workflow/rules workflow/assay/plan/folder
 
 # The libraries ask for most of its passes: with it, tests would take longer than people wait.
 oracle: $(VENV)/.oracle

@@ -9,7 +9,13 @@ import pytest
 
 from assay.plan.configuration import ROOT
 
-SLURM = {"slurmctld": "slurmctld", "slurmd": "slurmd", "sbatch": "slurm-client", "munged": "munge"}
+PACKAGES = {
+    "slurmctld": "slurmctld",
+    "slurmd": "slurmd",
+    "sbatch": "slurm-client",
+    "munged": "munge",
+    "rsync": "rsync",
+}
 
 
 @pytest.fixture
@@ -17,7 +23,7 @@ def path(tmp_path):
     """A PATH on which there are the tools that a shell needs, and a SLURM, but no browser."""
     for name in ("bash", "dirname", "env"):
         (tmp_path / name).symlink_to(shutil.which(name))
-    for name in SLURM:
+    for name in PACKAGES:
         tool(tmp_path, name)
     return tmp_path
 
@@ -43,8 +49,8 @@ def test_without_a_browser_and_the_right_to_install_one_nothing_runs(path):
     assert done.stderr.startswith("chromium missing")
 
 
-@pytest.mark.parametrize(("command", "package"), SLURM.items())
-def test_without_a_part_of_slurm_it_is_named_and_nothing_runs(path, command, package):
+@pytest.mark.parametrize(("command", "package"), PACKAGES.items())
+def test_without_a_part_of_slurm_or_rsync_it_is_named_and_nothing_runs(path, command, package):
     tool(path, "chromium")
     tool(path, "id", "echo 1000")
     (path / command).unlink()

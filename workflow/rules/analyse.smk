@@ -19,6 +19,7 @@ rule keep_outcomes:
         "results/{scale}/logs/keep_outcomes/{study}.log",
     benchmark:
         "results/{scale}/benchmarks/keep_outcomes/{study}.tsv"
+    localrule: AT_HOME
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -37,7 +38,7 @@ rule analyse_study:
     """Accuracies, paired tests, checks, ledger, headline and provenance of one study."""
     input:
         kept=rules.keep_outcomes.output,
-        reported=lambda w: PLAN.reported_files(w.study),
+        reported=lambda w: at_home(PLAN.reported_files(w.study)),
     output:
         accuracy="report/{scale}/{study}/statistics/accuracy.csv",
         mcnemar=report(
@@ -98,6 +99,7 @@ rule analyse_study:
         "results/{scale}/logs/analyse_study/{study}.log",
     benchmark:
         "results/{scale}/benchmarks/analyse_study/{study}.tsv"
+    localrule: AT_HOME
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -117,7 +119,7 @@ rule make_table:
     input:
         statistics=STATISTICS,
         kept=rules.keep_outcomes.output,
-        reported=lambda w: PLAN.reported_files(w.study),
+        reported=lambda w: at_home(PLAN.reported_files(w.study)),
     output:
         csv=report(
             "report/{scale}/{study}/tables/{table}.csv",
@@ -132,6 +134,7 @@ rule make_table:
         "results/{scale}/logs/make_table/{study}/{table}.log",
     benchmark:
         "results/{scale}/benchmarks/make_table/{study}/{table}.tsv"
+    localrule: AT_HOME
     conda:
         "../../envs/analysis.yaml"
     resources:
@@ -151,8 +154,8 @@ rule make_figure:
     input:
         statistics=STATISTICS,
         kept=rules.keep_outcomes.output,
-        reported=lambda w: PLAN.reported_files(w.study),
-        style="report/assay.mplstyle",
+        reported=lambda w: at_home(PLAN.reported_files(w.study)),
+        style=local(from_here(resource("report/assay.mplstyle"))),
     output:
         svg=report(
             "report/{scale}/{study}/figures/{figure}.svg",
@@ -167,6 +170,7 @@ rule make_figure:
         "results/{scale}/logs/make_figure/{study}/{figure}.log",
     benchmark:
         "results/{scale}/benchmarks/make_figure/{study}/{figure}.tsv"
+    localrule: AT_HOME
     conda:
         "../../envs/analysis.yaml"
     resources:

@@ -12,6 +12,7 @@ rule run_suite:
         images=rules.prepare_dataset.output.images,
         samples=rules.prepare_dataset.output.samples,
         dataset=rules.prepare_dataset.output.facts,
+        masks=rules.prepare_dataset.output.masks,
         split=rules.make_split.output.split,
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
         shares=shares,
@@ -47,6 +48,7 @@ use rule run_suite as run_share with:
         images=rules.prepare_dataset.output.images,
         samples=rules.prepare_dataset.output.samples,
         dataset=rules.prepare_dataset.output.facts,
+        masks=rules.prepare_dataset.output.masks,
         split=rules.make_split.output.split,
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
     output:
@@ -63,6 +65,7 @@ rule extract_features:
         images=rules.prepare_dataset.output.images,
         samples=rules.prepare_dataset.output.samples,
         dataset=rules.prepare_dataset.output.facts,
+        masks=rules.prepare_dataset.output.masks,
         split=rules.make_split.output.split,
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
     output:
@@ -95,6 +98,7 @@ rule explain_model:
         images=rules.prepare_dataset.output.images,
         samples=rules.prepare_dataset.output.samples,
         dataset=rules.prepare_dataset.output.facts,
+        masks=rules.prepare_dataset.output.masks,
         split=rules.make_split.output.split,
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
         examples=lambda w: PLAN.shown_files(w.dataset, w.split, w.model),
@@ -129,6 +133,7 @@ rule examine_importance:
         images=rules.prepare_dataset.output.images,
         samples=rules.prepare_dataset.output.samples,
         dataset=rules.prepare_dataset.output.facts,
+        masks=rules.prepare_dataset.output.masks,
         split=rules.make_split.output.split,
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
     output:
@@ -161,6 +166,7 @@ rule map_saliency:
         images=rules.prepare_dataset.output.images,
         samples=rules.prepare_dataset.output.samples,
         dataset=rules.prepare_dataset.output.facts,
+        masks=rules.prepare_dataset.output.masks,
         split=rules.make_split.output.split,
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
     output:

@@ -6,15 +6,17 @@
 rule prepare_dataset:
     """Download, verify and decode a data set once into a memory-mapped array."""
     input:
-        lambda w: PLAN.sources(w.dataset),
+        lambda w: at_home(PLAN.sources(w.dataset)),
     output:
         images="results/{scale}/data/{dataset}/images.npy",
         samples="results/{scale}/data/{dataset}/samples.parquet",
         facts="results/{scale}/data/{dataset}/dataset.json",
+        masks="results/{scale}/data/{dataset}/masks.npy",
     log:
         "results/{scale}/logs/prepare_dataset/{dataset}.log",
     benchmark:
         "results/{scale}/benchmarks/prepare_dataset/{dataset}.tsv"
+    localrule: AT_HOME
     conda:
         "../../envs/torch.yaml"
     threads: 4  # decoding scales with cores; fewer are taken where there are fewer
@@ -48,6 +50,7 @@ rule make_split:
         "results/{scale}/logs/make_split/{dataset}/{split}.log",
     benchmark:
         "results/{scale}/benchmarks/make_split/{dataset}/{split}.tsv"
+    localrule: AT_HOME
     conda:
         "../../envs/analysis.yaml"
     resources:

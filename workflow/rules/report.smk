@@ -7,7 +7,7 @@ rule render_page:
     """The report page: one self-contained HTML file with the results of all studies."""
     input:
         analyses=TARGETS.analyses,
-        templates=TARGETS.templates,
+        templates=at_home(TARGETS.templates),
     output:
         report(
             "report/{scale}/index.html",
@@ -19,6 +19,7 @@ rule render_page:
         "results/{scale}/logs/render_page.log",
     benchmark:
         "results/{scale}/benchmarks/render_page.tsv"
+    localrule: AT_HOME
     conda:
         "../../envs/analysis.yaml"
     resources:

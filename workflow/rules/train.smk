@@ -26,6 +26,7 @@ rule train_model:
         images=rules.prepare_dataset.output.images,
         samples=rules.prepare_dataset.output.samples,
         dataset=rules.prepare_dataset.output.facts,
+        masks=rules.prepare_dataset.output.masks,
         split=rules.make_split.output.split,
         pretrained=lambda w: PLAN.pretrained(w.model),
         start=lambda w: PLAN.start(w.dataset, w.split, w.model),

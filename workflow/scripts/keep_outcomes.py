@@ -1,6 +1,7 @@
 """Keeps a study's outcomes, records and measurements in three small files beside its tables."""
 
 import logging
+from contextlib import chdir
 from pathlib import Path
 
 from assay.foundation.scripts import script_log
@@ -10,8 +11,12 @@ def main(snakemake) -> None:
     from assay.analysis.kept import keep_study
 
     params, limit = snakemake.params, snakemake.params.limit
-    folder = Path(snakemake.output.outcomes).parent
-    size = keep_study(params.manifest, params.study, folder, limit=limit)
+    made = Path(snakemake.output.outcomes)
+    # The manifest names files as the rules do. What a storage brings, and a module with a prefix
+    # makes, lies below another folder.
+    with chdir(made.parents[3]):
+        folder = Path(*made.parts[-4:-1])
+        size = keep_study(params.manifest, params.study, folder, limit=limit)
     words = "no size limit at this scale" if limit is None else f"at most {limit:g} MB"
     logging.getLogger("assay").info("kept %.2f MB in %s (%s)", size / 1e6, folder, words)
 

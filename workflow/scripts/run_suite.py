@@ -1,6 +1,6 @@
 """Attacks one trained model with one suite; one outcome row per sample, attack and epsilon.
 
-A job of rule run_share does its share of the chunks, for the suite's own job to find.
+A job of rule run_share does its share of the chunks, and packs them for the suite's own job.
 """
 
 from pathlib import Path
@@ -9,9 +9,10 @@ from assay.foundation.scripts import script_log
 
 
 def main(snakemake) -> None:
+    from assay.evaluation.shares import pack_share, unpack_share
     from assay.evaluation.suite import run_suite
     from assay.evaluation.trained import TrainedJob
-    from assay.foundation.files import digest_of, read_json, write_json
+    from assay.foundation.files import digest_of
     from assay.foundation.outcomes import write_outcomes
     from assay.foundation.provenance import write_arrays
 
@@ -20,6 +21,8 @@ def main(snakemake) -> None:
     if item := getattr(snakemake.wildcards, "scatteritem", None):
         number, shares = map(int, item.split("-of-"))
         share = (number - 1, shares)
+    work = Path("results", snakemake.wildcards.scale, "work", "run_suite", *job.ids.values())
+    elsewhere = [unpack_share(path, work) for path in getattr(snakemake.input, "shares", ())]
     outcomes, examples = run_suite(
         job.model.victim(job.device),
         job.data.images,
@@ -27,7 +30,7 @@ def main(snakemake) -> None:
         job.indices,
         params.attacks,
         ids=job.ids,
-        work=Path("results", snakemake.wildcards.scale, "work", "run_suite", *job.ids.values()),
+        work=work,
         chunk=params.evaluation["chunk"],
         replays=params.evaluation["replays"],
         examples=params.evaluation["examples"],
@@ -37,12 +40,11 @@ def main(snakemake) -> None:
         share=share,
     )
     if share:
-        write_json(snakemake.output[0], {"seconds": job.seconds})
+        pack_share(work, snakemake.output[0], seconds=job.seconds)
         return
     config = {"model": params.entry, "attacks": params.attacks, "evaluation": params.evaluation}
     made = job.made(config, attacks={attack["name"]: attack["code"] for attack in params.attacks})
-    shared = getattr(snakemake.input, "shares", ())
-    made["seconds"] = round(job.seconds + sum(read_json(path)["seconds"] for path in shared), 1)
+    made["seconds"] = round(job.seconds + sum(elsewhere), 1)
     made["audit"] = outcomes.attrs["audit"]
     write_arrays(examples, snakemake.output.examples, made)
     write_outcomes(outcomes, snakemake.output.outcomes, made)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from assay.analysis.page_study import StudyFiles, split_cell
-from assay.analysis.page_words import banner, brief, facts, short_name
+from assay.analysis.page_words import banner, brief, facts, page_heading, short_name
 
 TITLES = {
     "datasets": {"scans": "Scans of a phantom", "photos": "Photographs"},
@@ -52,7 +52,7 @@ def files(tmp_path):
         frame.to_csv(folder / "statistics/accuracy.csv", index=False)
         shown = frame["attack"].isin([*headline]) | frame["attack"].str.startswith("worst")
         frame[shown].to_csv(folder / "headline.csv", index=False)
-        verdicts = ledger or ["reproduced", "differs", "not run"]
+        verdicts = ["reproduced", "differs", "not run"] if ledger is None else ledger
         pd.DataFrame(
             {"metric": "accuracy", "verdict": verdicts, "reason": "", **(printed or {})}
         ).to_csv(folder / "ledger.csv", index=False)
@@ -80,6 +80,16 @@ def files(tmp_path):
 
 def told(found):
     return [sentence for _, sentences in brief(found) for sentence in sentences]
+
+
+def test_only_printed_numbers_are_asked_whether_they_hold(files):
+    own = files(ROWS, ledger=[], study={"question": "Does it hold?"})
+    assert page_heading([own])[0] == "Does it hold?"
+    sentences = " ".join([*told(own), page_heading([own])[1]])
+    assert not any(word in sentences for word in ("printed", "paper", "repeats"))
+    assert page_heading([own, files(ROWS)])[0] == "Which printed robustness numbers hold?"
+    other = files(ROWS, ledger=[], study={"question": "And here?"})
+    assert page_heading([own, other])[0] == "How robust are these classifiers?"
 
 
 def test_the_robust_accuracy_is_the_worst_case_and_never_one_attacks(files):

@@ -1,5 +1,6 @@
 """A report is made again from what is kept with it: in a fresh clone, without torch, in seconds."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,8 @@ def command(*arguments):
     """Runs ``assay`` in a process of its own that has no torch."""
     return subprocess.run(
         [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)],
-        cwd=ROOT / "workflow", capture_output=True, text=True, check=False,
+        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "workflow")},
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 

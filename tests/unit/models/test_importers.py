@@ -1,5 +1,7 @@
 """Foreign weights: their layout is read tensor by tensor, and damage is named."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -89,14 +91,55 @@ def test_a_missing_file_is_named_with_where_to_get_it(published):
         import_weights(model(), "abs_bethgelab", folder)
 
 
-def test_a_damaged_file_and_one_that_holds_code_are_refused(published):
+class Code:
+    """Unpickled, it would leave a file."""
+
+    def __init__(self, trace):
+        self.trace = str(trace)
+
+    def __reduce__(self):
+        return Path.touch, (Path(self.trace),)
+
+
+def truncated(path, state):
+    torch.save(state, path)
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path, _: path.write_bytes(b"not a state dict"), "is damaged, or holds more"),
+        (lambda path, _: path.write_bytes(b""), "is damaged, or none of PyTorch"),
+        (truncated, "is damaged, or none of PyTorch"),
+        (lambda path, _: torch.save(Autoencoder(), path), "nothing in it was executed"),
+        (lambda path, _: torch.save({"a": Code(path.parent / "ran")}, path), "nothing in it was"),
+        (lambda path, _: torch.save(torch.ones(3), path), "holds a Tensor instead of named"),
+        (lambda path, _: torch.save([torch.ones(3)], path), "holds a list instead of named"),
+        (lambda path, _: torch.save({"a": "text"}, path), "holds a str under 'a' instead of a te"),
+        (
+            lambda path, state: torch.save({"state_dict": state}, path),
+            "holds a dict under 'state_dict' instead of a tensor",
+        ),
+        (
+            lambda path, state: torch.save({**state, "Encoder.conv_0.bias": torch.ones(())}, path),
+            r"'Encoder\.conv_0\.bias' has shape \(\): another architecture",
+        ),
+        (
+            lambda path, state: torch.save({**state, "Encoder.conv_3.bias": torch.ones(3)}, path),
+            r"'Encoder\.conv_3\.bias' has shape \(3,\): another architecture",
+        ),
+    ],
+)
+def test_a_file_that_is_no_state_dict_is_refused_and_nothing_in_it_runs(published, write, message):
     _, folder = published
-    (folder / "ABS_2.net").write_bytes(b"not a state dict")
-    with pytest.raises(ModelError, match=r"cannot be read"):
+    path = folder / "ABS_2.net"
+    write(path, torch.load(path, weights_only=True))
+    with pytest.raises(ModelError, match=rf"ABS_2\.net: .*{message}.*; .*") as found:
         import_weights(model(), "abs_bethgelab", folder)
-    torch.save(Autoencoder(), folder / "ABS_2.net")
-    with pytest.raises(ModelError, match=r"cannot be read"):
-        import_weights(model(), "abs_bethgelab", folder)
+    assert "weights_only" not in str(found.value)
+    assert "mirror" not in str(found.value)
+    assert not (folder / "ran").exists()
 
 
 def test_weights_of_another_architecture_are_refused(published):

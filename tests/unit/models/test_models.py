@@ -252,3 +252,25 @@ def test_every_entry_says_its_source_and_how_it_differs(name):
     assert entry["source"]
     assert entry["differences"]
     assert entry["family"] in ("generative", "discriminative")
+
+
+@pytest.mark.parametrize("name", [name for name in CATALOGUE if CATALOGUE[name].get("images")])
+def test_an_entry_knows_which_images_its_network_takes(name):
+    entry, wanted = CATALOGUE[name], CATALOGUE[name]["images"]
+    smallest = wanted.get("smallest", 1)
+    fitting = wanted.get("shapes", [[1, smallest, smallest], [3, smallest, smallest + 9]])
+    others = [[1, smallest - 1, smallest + 9]] if "smallest" in wanted else [[3, 28, 28]]
+    for shape in fitting:
+        build(name, entry, classes=2, shape=tuple(shape))
+    for shape in others:
+        with pytest.raises(ModelError, match=r"pixels are too small|makes images of shape"):
+            build(name, entry, classes=2, shape=tuple(shape))
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in CATALOGUE if CATALOGUE[name]["family"] == "generative"]
+)
+def test_an_entry_knows_whether_its_network_reconstructs_each_class(name):
+    views = made(name).views().values()
+    found = {view.reconstructions is not None for view in views}
+    assert found == {CATALOGUE[name]["reconstructions"]}

@@ -9,7 +9,8 @@ from assay.analysis.figures import FIGURES
 from assay.analysis.tables import TABLES
 from assay.foundation.errors import ConfigError
 from assay.foundation.places import mirror_of
-from assay.plan.configuration import ROOT, merged, read_configuration
+from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.layers import Layers, merged
 
 
 @pytest.fixture
@@ -64,6 +65,19 @@ def test_defaults_come_from_the_schema():
             r"no study 'milner2024'; did you mean 'millner2024'\?",
         ),
         ("config.yaml", ["threads"], 0, r"config\.yaml: threads: 0 is less than the minimum"),
+        (
+            "config.yaml",
+            ["device"],
+            "gpu",
+            r"config\.yaml: device: 'gpu' is not allowed; write for example auto, cpu, cuda",
+        ),
+        ("config.yaml", ["device"], "cuda:x", r"device: 'cuda:x' is not allowed"),
+        (
+            "catalogue/models.yaml",
+            ["dbx", "implementation"],
+            "my model",
+            r"dbx\.implementation: 'my model' is not allowed; write for example assay\.models\.",
+        ),
         ("config.yaml", ["seed"], "one", r"config\.yaml: seed: 'one' is not of type 'integer'"),
         (
             "scales/demo.yaml",
@@ -81,7 +95,7 @@ def test_defaults_come_from_the_schema():
             "scales/demo.yaml",
             ["overrides", "attacks", "fgsm"],
             {"epsilon": [0.1]},
-            r"attacks\.yaml: fgsm: unknown key 'epsilon'; did you mean 'epsilons'",
+            r"scales/demo\.yaml: overrides\.attacks\.fgsm: unknown key 'epsilon'; did you mean",
         ),
         (
             "studies/millner2024.yaml",
@@ -131,7 +145,7 @@ def test_defaults_come_from_the_schema():
 def test_a_mistake_is_told_with_file_key_and_remedy(root, file, path, value, message):
     change(root, file, path, value)
     with pytest.raises(ConfigError, match=message):
-        read_configuration(root=root)
+        read_configuration(layers=Layers((root,)))
 
 
 def test_a_data_set_of_the_command_line_cannot_bring_a_command_along():
@@ -144,25 +158,25 @@ def test_a_data_set_of_the_command_line_cannot_bring_a_command_along():
 def test_a_file_whose_name_would_be_a_command_is_told(root, folder):
     shutil.copy(root / "config/scales/demo.yaml", root / f"config/{folder}/a;touch x.yaml")
     with pytest.raises(ConfigError, match=rf"config/{folder}/: 'a;touch x' cannot be a name"):
-        read_configuration(root=root)
+        read_configuration(layers=Layers((root,)))
 
 
 def test_a_key_written_twice_is_refused(root):
     (root / "config/config.yaml").write_text("scale: demo\nscale: smoke\n")
     with pytest.raises(ConfigError, match=r"line 2 .*'scale' appears twice"):
-        read_configuration(root=root)
+        read_configuration(layers=Layers((root,)))
 
 
 def test_yaml_that_is_none_is_named_with_its_line(root):
     (root / "config/config.yaml").write_text("scale: demo\nseed: [1\n")
     with pytest.raises(ConfigError, match=r"config/config\.yaml: is not valid YAML, line"):
-        read_configuration(root=root)
+        read_configuration(layers=Layers((root,)))
 
 
 def test_a_file_cannot_make_python_objects(root):
     (root / "config/config.yaml").write_text("scale: !!python/object/apply:os.system ['true']\n")
     with pytest.raises(ConfigError, match="not valid YAML"):
-        read_configuration(root=root)
+        read_configuration(layers=Layers((root,)))
 
 
 def test_the_command_line_wins_and_studies_may_be_a_comma_list():
@@ -253,13 +267,16 @@ def test_a_table_or_figure_has_the_keys_of_its_kind(root, part, kind):
     needed = NEEDED[part, kind]
     whole = {"kind": kind, "title": "mine", **{key: VALUES[key] for key in needed}}
     change(root, "studies/millner2024.yaml", [part, "mine"], whole)
-    assert read_configuration(root=root).studies["millner2024"][part]["mine"]["kind"] == kind
+    assert (
+        read_configuration(layers=Layers((root,))).studies["millner2024"][part]["mine"]["kind"]
+        == kind
+    )
     for key in needed:
         without = {name: value for name, value in whole.items() if name != key}
         change(root, "studies/millner2024.yaml", [part, "mine"], without)
         told = rf"{part}\.mine: the key '{key}' is missing \(kind: {kind}\); it says: "
         with pytest.raises(ConfigError, match=told):
-            read_configuration(root=root)
+            read_configuration(layers=Layers((root,)))
 
 
 @pytest.mark.parametrize(
@@ -280,15 +297,62 @@ def test_a_table_or_figure_has_the_keys_of_its_kind(root, part, kind):
 def test_a_key_that_a_kind_does_not_look_at_is_told(root, part, entry, message):
     change(root, "studies/millner2024.yaml", [part, "mine"], {"title": "mine", **entry})
     with pytest.raises(ConfigError, match=message):
-        read_configuration(root=root)
+        read_configuration(layers=Layers((root,)))
 
 
 def test_examples_say_how_many_rows_and_columns_they_show(root):
     entry = {"kind": "examples", "title": "mine", "model": "gbz", "attack": "fgsm"}
     change(root, "studies/millner2024.yaml", ["figures", "mine"], entry | {"rows": 3, "columns": 4})
-    figures = read_configuration(root=root).studies["millner2024"]["figures"]
+    figures = read_configuration(layers=Layers((root,))).studies["millner2024"]["figures"]
     assert (figures["mine"]["rows"], figures["mine"]["columns"]) == (3, 4)
     assert "rows" not in figures["figure5"]
     change(root, "studies/millner2024.yaml", ["figures", "mine"], entry | {"columns": 1})
     with pytest.raises(ConfigError, match=r"figures\.mine\.columns: 1 is less than the minimum"):
-        read_configuration(root=root)
+        read_configuration(layers=Layers((root,)))
+
+
+def test_numbers_may_be_written_as_fractions_or_with_an_exponent():
+    """YAML takes 8/255 and 1e-3 for texts."""
+    attack = {"epsilons": ["8/255", "4/255"], "settings": {"relative_step": "1/4", "steps": "1e2"}}
+    model = {"training": {"learning_rate": "1e-3", "epochs": "1e1", "batch_size": 32.0}}
+    catalogue = {"attacks": {"pgd_linf": attack}, "models": {"resnet18": model}}
+    found = read_configuration(
+        {"seed": "12345678901234567890", "ledger": {"tolerance": "1/50"}, "catalogue": catalogue}
+    )
+    for entry in (
+        found.catalogue["attacks"]["pgd_linf"],
+        found.entry_on("attacks", "pgd_linf", "mnist"),
+    ):
+        assert entry["epsilons"] == [8 / 255, 4 / 255]
+        assert entry["settings"]["relative_step"] == 0.25
+        assert repr(entry["settings"]["steps"]) == "100"
+    training = found.catalogue["models"]["resnet18"]["training"]
+    assert training["learning_rate"] == 0.001
+    assert (repr(training["epochs"]), repr(training["batch_size"])) == ("10", "32")
+    assert found.settings["seed"] == 12345678901234567890
+    assert found.settings["ledger"]["tolerance"] == 0.02
+
+
+def test_a_text_stays_a_text_where_the_configuration_wants_one():
+    entry = {"fgsm": {"title": "8/255"}}
+    found = read_configuration({"data_mirror": "2025/12", "catalogue": {"attacks": entry}})
+    assert found.settings["data_mirror"] == "2025/12"
+    assert found.catalogue["attacks"]["fgsm"]["title"] == "8/255"
+
+
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [
+        (
+            {"epsilons": ["8/25S"]},
+            r"attacks\.pgd_linf\.epsilons\.0: '8/25S' is not a finite number; write it as .*8/255",
+        ),
+        ({"epsilons": ["1/0"]}, r"epsilons\.0: '1/0' is not a finite number"),
+        ({"settings": {"steps": "many"}}, r"settings\.steps: 'many' is not a finite number; write"),
+        ({"settings": {"steps": 2.5}}, r"settings\.steps: 2\.5 is not a whole number"),
+        ({"settings": {"steps": "5/2"}}, r"settings\.steps: '5/2' is not a whole number"),
+    ],
+)
+def test_what_is_no_number_is_told_with_how_to_write_one(attack, message):
+    with pytest.raises(ConfigError, match=message):
+        read_configuration({"catalogue": {"attacks": {"pgd_linf": attack}}})

@@ -19,6 +19,7 @@ from assay.plan.forecast import (
     recorded,
     write_costs,
 )
+from assay.plan.layers import Layers
 from assay.plan.plan import make_plan
 
 PLAN = make_plan(read_configuration({"scale": "smoke", "studies": ["millner2024"]}))
@@ -91,10 +92,9 @@ def test_every_job_of_the_plan_is_counted():
 
 def test_work_follows_epochs_adversaries_and_caps(tmp_path):
     def work(**models):
-        configuration = read_configuration({"scale": "paper", "studies": ["ju2021_eabs"]})
-        for name, training in models.items():
-            configuration.unscaled["models"][name]["training"].update(training)
-        plan = make_plan(configuration)
+        changed = {name: {"training": training} for name, training in models.items()}
+        given = {"scale": "paper", "studies": ["ju2021_eabs"], "catalogue": {"models": changed}}
+        plan = make_plan(read_configuration(given))
         return Sizes(plan, tmp_path).work("train_model", "mnist", "official_0", "cnn_adv_linf", "")
 
     plain = work()
@@ -133,17 +133,18 @@ def test_benchmark_files_of_finished_jobs_are_records(tmp_path):
     benchmark = results / "benchmarks/run_suite" / "/".join(CELL[:-1]) / f"{CELL.suite}.tsv"
     benchmark.parent.mkdir(parents=True)
     benchmark.write_text("s\th:m:s\tmax_rss\n12.5\t0:00:12\t700.0\n")
-    assert list(recorded(tmp_path)) == []  # a benchmark without its outcome file is of a failed job
+    layers = Layers.here(tmp_path)
+    assert list(recorded(layers)) == []  # a benchmark without its outcome file is of a failed job
     outcome = results / "outcomes" / f"{'/'.join(CELL)}.parquet"
     outcome.parent.mkdir(parents=True)
     made = provenance(device="cpu", seconds=9.0)
     write_parquet(pa.table({"a": [1]}), outcome, made)
-    (found,) = recorded(tmp_path)
+    (found,) = recorded(layers)
     assert (found.seconds, found.device) == (12.5, "cpu")
     assert found.work == record().work
     # Of a suite that several jobs shared, the outcome file knows what they all took.
     write_parquet(pa.table({"a": [1]}), outcome, {**made, "seconds": 99.0})
-    assert next(recorded(tmp_path)).seconds == 99.0
+    assert next(recorded(layers)).seconds == 99.0
 
 
 def test_the_command_tells_jobs_hours_disk_and_the_dearest(capsys):

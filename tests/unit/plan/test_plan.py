@@ -9,14 +9,16 @@ import pytest
 
 from assay.foundation.errors import ConfigError
 from assay.plan.configuration import read_configuration
-from assay.plan.plan import make_plan
+from assay.plan.layers import Layers
+from assay.plan.plan import check_machine, make_plan
 from assay.plan.targets import make_targets
 
 SCALES = Path(__file__).resolve().parents[3] / "config/scales"
 
 
-def configured(scale="paper", **study_changes):
-    configuration = copy.deepcopy(read_configuration({"scale": scale, "studies": ["millner2024"]}))
+def configured(scale="paper", catalogue=None, **study_changes):
+    given = {"scale": scale, "studies": ["millner2024"], "catalogue": catalogue or {}}
+    configuration = copy.deepcopy(read_configuration(given))
     configuration.studies["millner2024"].update(study_changes)
     return configuration
 
@@ -55,7 +57,9 @@ def test_stand_ins_replace_names_everywhere_and_repeat_nothing():
 
 
 def test_a_model_that_borrows_weights_trains_nothing_of_its_own():
+    borrower = {**configured().catalogue["models"]["gbz_as_coded"], "weights_from": "gbz_as_coded"}
     configuration = configured(
+        catalogue={"models": {"borrower": borrower}},
         grid=grid(models=["gbz_as_coded", "borrower"]),
         tables={},
         figures={},
@@ -64,8 +68,6 @@ def test_a_model_that_borrows_weights_trains_nothing_of_its_own():
         headline={"models": [], "cells": []},
         reported={"files": []},
     )
-    models = configuration.catalogue["models"]
-    models["borrower"] = {**models["gbz_as_coded"], "weights_from": "gbz_as_coded"}
     plan = make_plan(configuration)
     assert {item.model for item in plan.trainings} == {"gbz_as_coded"}
     assert {cell.model for cell in plan.cells} == {"gbz_as_coded", "borrower"}
@@ -87,12 +89,11 @@ def test_prose_is_no_parameter_but_every_setting_is():
 @pytest.mark.parametrize("key", ["role", "single_step"])
 def test_what_the_analysis_takes_an_attack_for_plans_no_attack_job(key):
     """Jobs run again when their parameters change; the analysis alone must know the new value."""
-    before, configuration = make_plan(configured()), configured()
+    before = make_plan(configured())
     other = {"role": "sweep", "single_step": None}[key]
-    for entries in (configuration.catalogue["attacks"], configuration.unscaled["attacks"]):
-        assert entries["pgd_linf"][key] != other
-        entries["pgd_linf"][key] = other
-    after = make_plan(configuration)
+    assert before.configuration.catalogue["attacks"]["pgd_linf"][key] != other
+    changed = {"attacks": {"pgd_linf": {key: other}}}
+    after = make_plan(read_configuration({"scale": "paper", "catalogue": changed}))
     for cell in before.cells:
         asked = cell.suite, cell.dataset, cell.model
         assert after.suite(*asked) == before.suite(*asked)
@@ -102,13 +103,12 @@ def test_what_the_analysis_takes_an_attack_for_plans_no_attack_job(key):
 
 
 def test_saliency_maps_do_not_depend_on_an_attacks_role():
-    configuration = read_configuration({"scale": "paper", "studies": ["rodriguez2022"]})
-    plan = make_plan(configuration)
+    given = {"scale": "paper", "studies": ["rodriguez2022"]}
+    plan = make_plan(read_configuration(given))
     item = plan.studies["rodriguez2022"].mapped[0]
     before = plan.mapped(*item)
-    for entries in (configuration.catalogue["attacks"], configuration.unscaled["attacks"]):
-        entries[before.attack["name"]]["role"] = "control"
-    assert make_plan(configuration).mapped(*item) == before
+    changed = {"attacks": {before.attack["name"]: {"role": "control"}}}
+    assert make_plan(read_configuration({**given, "catalogue": changed})).mapped(*item) == before
 
 
 @pytest.mark.parametrize("other", ["pgd_linf", "pgd_l2", "fgms"])
@@ -226,6 +226,18 @@ def test_what_tables_figures_and_the_ledger_cannot_show_is_told(changes, message
         make_plan(configured(**changes))
 
 
+def test_a_study_without_a_paper_is_a_study_that_shows_no_printed_numbers():
+    study = {key: MILLNER[key] for key in ("title", "question", "grid", "headline")}
+    written = {**study, "headline": {"models": [], "cells": []}}
+    configuration = configured(tables={}, figures={}, reported={"files": []}, **written)
+    del configuration.studies["millner2024"]["paper"]
+    assert make_plan(configuration).manifest("millner2024")["reported"] == []
+    figures = {"ledger": {"kind": "ledger_dumbbell", "title": "mine"}}
+    configuration.studies["millner2024"]["figures"] = figures
+    with pytest.raises(ConfigError, match=r"figures\.ledger\.kind: the study has no printed numb"):
+        make_plan(configuration)
+
+
 def test_examples_need_images_that_the_scale_stores():
     configuration = configured()
     configuration.scale["evaluation"]["examples"] = 0
@@ -234,7 +246,9 @@ def test_examples_need_images_that_the_scale_stores():
 
 
 def test_a_file_of_printed_numbers_without_its_columns_is_told(tmp_path):
-    configuration = dataclasses.replace(configured(**reported(files=["mine.csv"])), root=tmp_path)
+    configuration = dataclasses.replace(
+        configured(**reported(files=["mine.csv"])), layers=Layers.here(tmp_path)
+    )
     (tmp_path / "config/reported").mkdir(parents=True)
     (tmp_path / "config/reported/mine.csv").write_text("dataset,model,value\n")
     with pytest.raises(ConfigError, match=r"mine\.csv: columns missing: .*'epsilon'"):
@@ -295,6 +309,31 @@ def test_names_that_a_study_gives_are_not_taken_for_keys():
             {"settings": {"classes": 3}},
             r"dbx\.settings: there is no setting of DBX 'classes'; known are beta, input_size,",
         ),
+        (
+            "models",
+            "dbx",
+            {"implementation": "assay.attacks.pgd:PGD"},
+            r"dbx\.implementation: PGD does not inherit from Classifier; name a class that does",
+        ),
+        (
+            "attacks",
+            "fgsm",
+            {"implementation": "assay.models.dbx:DBX"},
+            r"fgsm\.implementation: DBX does not inherit from Attack; name a class that does",
+        ),
+        (
+            "models",
+            "dbx",
+            {"implementation": "assay.models.base:build"},
+            r"dbx\.implementation: build does not inherit from Classifier",
+        ),
+        (
+            "datasets",
+            "medical_mnist",
+            {"settings": {"patern": "x", "size": None}},
+            r"medical_mnist\.settings: there is no setting of image_archive 'patern'; did you mean "
+            r"'pattern'\? \(see workflow/assay/data/kinds/image_archive\.py\)",
+        ),
     ],
 )
 def test_an_entry_that_its_class_would_refuse_is_told_before_anything_runs(
@@ -304,6 +343,92 @@ def test_an_entry_that_its_class_would_refuse_is_told_before_anything_runs(
     configuration.catalogue[kind][name].update(changes)
     with pytest.raises(ConfigError, match=message):
         make_plan(configuration)
+
+
+def simple(catalogue=None, **block):
+    """A study of one block, without tables, figures or printed numbers."""
+    configuration = configured(
+        catalogue=catalogue, grid=grid(**block), tables={}, figures={}, reported={"files": []},
+        features=[], importance=[], headline={"models": [], "cells": []},
+    )  # fmt: skip
+    del configuration.studies["millner2024"]["paper"]
+    return configuration
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (
+            {"models": ["cbr_larget"]},
+            r"'cbr_larget' cannot take the images of 'medical_mnist', which are \[1, 64, 64\]: it "
+            r"needs at least 217 pixels in height and width; take the model out",
+        ),
+        (
+            {"models": ["cnn"]},
+            r"'cnn' cannot take .*: it takes \[1, 28, 28\] or \[3, 32, 32\]; take the model out",
+        ),
+        (
+            {"models": ["gbz"], "suites": ["generative_linf"]},
+            r"grid: attack 'latent_descent_linf' of 'generative_linf' needs a reconstruction for "
+            r"each class, which 'gbz' does not make; take the suite out for this model",
+        ),
+    ],
+)
+def test_a_network_that_does_not_fit_is_told_before_its_training(block, message):
+    with pytest.raises(ConfigError, match=message):
+        make_plan(simple(**block))
+
+
+def test_a_network_that_fits_is_planned():
+    assert make_plan(simple(models=["gbz_deepbayes"], suites=["generative_linf"])).cells
+    assert make_plan(simple(datasets=["dermoscopy"], models=["cbr_larget"])).cells
+
+
+OWN = {
+    "title": "mine", "kind": "image_folder", "classes": None, "shape": None, "licence": "mine",
+    "source": "mine", "citation": "none",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"folder": "mine/nowhere"},
+            r"settings\.folder: there is no 'mine/nowhere'; name the folder",
+        ),
+        ({"folder": "mine/a.txt"}, r"settings\.folder: 'mine/a\.txt' is not a folder; name the"),
+        ({"folder": None}, r"settings\.folder: no folder is given; name the folder"),
+        ({}, r"settings\.folder: no folder is given"),
+    ],
+)
+def test_a_folder_that_is_not_there_is_told_before_anything_runs(
+    settings, message, tmp_path, monkeypatch
+):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/a.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    catalogue = {"datasets": {"mine": {**OWN, "settings": settings}}}
+    plan = make_plan(simple(catalogue, datasets=["mine"], models=["resnet18"]))
+    with pytest.raises(ConfigError, match=r"^--config: catalogue\.datasets\.mine\." + message):
+        check_machine(plan)
+    settings["folder"] = "mine"
+    check_machine(make_plan(simple(catalogue, datasets=["mine"], models=["resnet18"])))
+
+
+def test_the_size_of_a_users_images_is_known_where_they_are_resized():
+    entry = {**OWN, "settings": {"folder": "mine", "channels": 3, "size": 64}}
+    told = r"'cbr_larget' cannot take the images of 'mine', which are \[3, 64, 64\]"
+    with pytest.raises(ConfigError, match=told):
+        make_plan(simple({"datasets": {"mine": entry}}, datasets=["mine"], models=["cbr_larget"]))
+
+
+def test_an_attack_of_the_headline_that_no_suite_of_the_study_has_is_told():
+    """Also at a scale that leaves other suites out."""
+    headline = {"models": [], "cells": [{"attack": "ddn"}]}
+    for scale in ("paper", "smoke"):
+        with pytest.raises(ConfigError, match=r"cells\.0\.attack: there is no attack in the grid"):
+            make_plan(configured(scale, headline=headline))
 
 
 def test_an_entry_that_no_study_uses_does_not_stop_a_run():

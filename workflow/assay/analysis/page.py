@@ -23,21 +23,22 @@ from assay.analysis.page_methods import attacks_table, costs_table, methods
 from assay.analysis.page_results import headline, ledger, written
 from assay.analysis.page_study import CHECKED, StudyFiles, Tree, norm_title
 from assay.analysis.page_tests import checks_table, evaluation_card, significance
-from assay.analysis.page_words import banner, brief, citation, facts, ledger_summary, short_name
+from assay.analysis.page_words import (
+    banner,
+    brief,
+    citation,
+    facts,
+    ledger_summary,
+    page_heading,
+    short_name,
+)
 from assay.analysis.rows import PLACE, several_schemes
 from assay.analysis.style import title_of
 from assay.foundation.files import write_text
 from assay.foundation.provenance import provenance
+from assay.foundation.resources import PACKAGE
 
-TEMPLATES = Path(__file__).parent / "templates"
-TITLE = "Which printed robustness numbers hold?"
-LEDE = (
-    "assay repeats published robustness evaluations of image classifiers, with the published "
-    "attacks and with stronger ones. It stores the prediction for every image under every attack "
-    "and computes each accuracy from these predictions. Square brackets after an accuracy hold its "
-    "95 % Wilson interval. The verdict on an evaluation shows whether its accuracies can be "
-    "trusted."
-)
+TEMPLATES = PACKAGE / "analysis/templates"
 FIGURE_FORMATS = {"SVG": "svg", "PDF": "pdf"}
 # What a report can be rendered from again lies beside it.
 KEPT = (".parquet", ".json", ".npz")
@@ -84,12 +85,13 @@ def render_page(scale: str, studies: Iterable[Tree], out: Path | str) -> None:
     environment.filters |= {"slug": _slug, "cell": cell_html}
     made = provenance()
     found = [StudyFiles(study, out.parent) for study in studies]
+    heading, lede = page_heading(found)
     page = environment.get_template("page.html.j2").render(
-        title=f"assay, scale {scale}: {TITLE}",
-        heading=TITLE,
-        lede=LEDE,
+        title=f"assay, scale {scale}: {heading}",
+        heading=heading,
+        lede=lede,
         scale=banner(scale, found),
-        studies=[_content(files) for files in found],
+        studies=[_content(files, heading) for files in found],
         footer=f"Written by assay {made['assay'] or ''} with Python {made['python']}. "
         "Every table is linked as CSV, Markdown and LaTeX, every figure as SVG and PDF.",
         css=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
@@ -98,9 +100,9 @@ def render_page(scale: str, studies: Iterable[Tree], out: Path | str) -> None:
     write_text(out, page)
 
 
-def _content(files: StudyFiles) -> dict[str, Any]:
-    """Everything that the template shows of a study."""
-    study = files.study
+def _content(files: StudyFiles, heading: str) -> dict[str, Any]:
+    """Everything that the template shows of a study, below the page's heading."""
+    study, question = files.study, files.study.get("question", "")
     figures = [_figure(files, name, spec) for name, spec in study["figures"].items()]
     shown = ("accuracy_curves", "ledger_dumbbell")
     content = {
@@ -108,13 +110,13 @@ def _content(files: StudyFiles) -> dict[str, Any]:
         "title": study["title"],
         "short": short_name(study),
         "paper": citation(study.get("paper", {})),
-        "question": study.get("question", ""),
+        "question": "" if question == heading else question,
         "facts": facts(files),
         "brief": brief(files),
         "headline": headline(files),
         "figures": figures,
         "curves": [f for f in figures if f["kind"] == "accuracy_curves"],
-        "ledger": ledger(files, ledger_summary(files)),
+        "ledger": ledger(files, ledger_summary(files)) if files.prints else None,
         "tables": [
             written(files, f"table-{files.id}-{name}", f"tables/{name}", spec.get("title", name))
             for name, spec in study["tables"].items()

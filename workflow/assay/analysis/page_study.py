@@ -65,6 +65,11 @@ class StudyFiles:
         self.several = self.headline["dataset"].nunique() > 1
         self.schemes = several_schemes(self.headline)
 
+    @property
+    def prints(self) -> bool:
+        """Whether the study has printed numbers to compare itself with."""
+        return not self.ledger.empty
+
     # --- rows --------------------------------------------------------------------------------
 
     def places(self) -> list[tuple[tuple[str, str], pd.DataFrame]]:

@@ -20,9 +20,39 @@ from assay.analysis.rows import PLACE
 from assay.analysis.style import WORST_CASE, attack_title, radius_text, title_of
 
 SUBSTITUTES = "Substitutes were used. These are not the paper's numbers:"
+OWN_SUBSTITUTES = "Substitutes were used:"
+TITLE = "Which printed robustness numbers hold?"
+OWN_TITLE = "How robust are these classifiers?"
+REPEATS = (
+    "assay repeats published robustness evaluations of image classifiers, with the published "
+    "attacks and with stronger ones."
+)
+ATTACKS = "assay attacks image classifiers and measures how much of their accuracy is left."
+HOW = (
+    "It stores the prediction for every image under every attack and computes each accuracy from "
+    "these predictions. Square brackets after an accuracy hold its 95 % Wilson interval. The "
+    "verdict on an evaluation shows whether its accuracies can be trusted."
+)
 BALLS = ("linf", "l2", "l0")
 # Names in a sentence, before the best and the worst stand for all; a list of doubts likewise.
 LISTED, DOUBTS = 4, 6
+
+
+# --- head of the page ----------------------------------------------------------------------------
+
+
+def page_heading(studies: Iterable[StudyFiles]) -> tuple[str, str]:
+    """The page's question and what answers it.
+
+    Only studies of printed numbers ask whether these hold; a study of one's own asks its own
+    question.
+    """
+    studies = list(studies)
+    if any(files.prints for files in studies):
+        return TITLE, f"{REPEATS} {HOW}"
+    questions = {files.study.get("question") for files in studies}
+    only = questions.pop() if len(questions) == 1 else None
+    return only or OWN_TITLE, f"{ATTACKS} {HOW}"
 
 
 # --- banner --------------------------------------------------------------------------------------
@@ -43,7 +73,7 @@ def banner(name: str, studies: Iterable[StudyFiles]) -> dict[str, Any]:
         "title": facts.get("title", name).rstrip("."),
         "data": list(dict.fromkeys(data)),
         "description": facts.get("description", ""),
-        "warning": SUBSTITUTES,
+        "warning": SUBSTITUTES if any(files.prints for files in studies) else OWN_SUBSTITUTES,
         "substitutes": list(dict.fromkeys(line for study in trees for line in substitutes(study))),
         "earlier": [line for files in studies for line in earlier_code(files)],
     }
@@ -123,7 +153,8 @@ def brief(files: StudyFiles) -> list[tuple[str, list[str]]]:
     places = files.places()
     compared = [(place, rows) for place, rows in places if rows["model"].nunique() > 1] or places
     found = [(files.place(*place), _at_place(files, place, rows)) for place, rows in compared]
-    whole = [*_training(files), _verdicts(files), ledger_summary(files)]
+    whole = [*_training(files), _verdicts(files)]
+    whole += [ledger_summary(files)] if files.prints else []
     if len(found) == 1:
         heading, sentences = found[0]
         return [(heading, [*sentences, *whole])]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-STYLE_SHEET = Path(__file__).parents[3] / "report" / "assay.mplstyle"
+from assay.foundation.resources import resource
+
+STYLE_SHEET = resource("report/assay.mplstyle")
 
 # Okabe and Ito (2008), ordered so that neighbours also differ in lightness; contrast with white
 # is at least 3:1, so yellow and sky blue are left out.

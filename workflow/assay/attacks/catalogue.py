@@ -12,8 +12,9 @@ import yaml
 from assay.attacks.base import Attack
 from assay.foundation.errors import AttackError
 from assay.foundation.registry import load
+from assay.foundation.resources import resource
 
-CATALOGUE = Path(__file__).resolve().parents[3] / "config/catalogue/attacks.yaml"
+CATALOGUE = resource("config/catalogue/attacks.yaml")
 
 
 def make_attack(entry: Mapping[str, Any]) -> Attack:

@@ -1,7 +1,7 @@
 """Catalogue entry → a folder of arrays that training and attacks map into memory.
 
-The folder holds ``images.npy`` (N, C, H, W) uint8, ``samples.parquet``, ``dataset.json`` and, where
-lesions are known, ``masks.npy``. It appears as a whole or not at all.
+The folder holds ``images.npy`` (N, C, H, W) uint8, ``samples.parquet``, ``dataset.json`` and
+``masks.npy``, which is empty where no lesions are known. It appears as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -100,8 +100,9 @@ def _finish(request: Request, collected: Collected, made: Mapping[str, Any]) -> 
     samples = _complete(collected.samples, prints)
     _check(request, collected, images, samples)
     samples.drop(columns="stored").to_parquet(request.folder / "samples.parquet", index=False)
-    if collected.masks is not None:
-        np.save(request.folder / "masks.npy", np.ascontiguousarray(collected.masks, np.uint8))
+    # Every data set has the same files: only what a job declares reaches other machines.
+    masks = collected.masks if collected.masks is not None else np.empty((0, 1, *images.shape[2:]))
+    np.save(request.folder / "masks.npy", np.ascontiguousarray(masks, np.uint8))
     entry = request.entry
     metadata = {
         "format": FORMAT,

@@ -243,10 +243,12 @@ class _Source:
         where = np.searchsorted(self._indices, rows)
         return self._clean.at(torch.from_numpy(where).to(self.victim.device))
 
-    def audit(self) -> dict[str, Any] | None:
-        """What was measured of the victim; None where that was before it was measured at all."""
+    def audit(self) -> dict[str, Any]:
+        """What was measured of the victim; measured now where its chunks came from elsewhere."""
         path = self._path("inspection", "json")
-        return read_json(path) if path.exists() else None
+        if not path.exists():
+            self._inspect()
+        return read_json(path)
 
     def _inspect(self) -> None:
         """Measures the victim once for all suites of the model, before anything else."""

@@ -15,8 +15,9 @@ from functools import cache
 from pathlib import Path
 
 from assay.foundation.errors import AssayError
+from assay.foundation.resources import PACKAGE, resource
 
-ROOT = Path(__file__).resolve().parents[2]  # the folder that holds the package `assay`
+ROOT = PACKAGE.parent
 PACKAGE = "assay"
 
 
@@ -54,7 +55,11 @@ def forget() -> None:
 
 
 def _label(file: Path) -> str:
-    return file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT) else file.name
+    """A file's name in digests: the same in a checkout and in an installed package."""
+    for folder in (resource("workflow"), ROOT):
+        if file.is_relative_to(folder):
+            return file.relative_to(folder).as_posix()
+    return file.name
 
 
 def _locate(source: str | Path) -> Path:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from assay.foundation import digest
 from assay.foundation.digest import PACKAGE, module_file, parsed
 from assay.foundation.errors import AssayError
 
@@ -27,11 +29,16 @@ class Outline:
         arguments: names of its arguments; of a dataclass, its fields.
         values: literal values of class attributes and of a dataclass's defaults, inherited ones
             included.
+        numbers: the arguments that are numbers, or lists of them; True for whole numbers.
+        lineage: names of the class and of its bases in this package, ``module:Name``; of a function
+            none.
     """
 
     name: str
     arguments: tuple[str, ...]
     values: Mapping[str, Any]
+    numbers: Mapping[str, bool]
+    lineage: tuple[str, ...]
 
 
 @cache
@@ -51,13 +58,25 @@ def outline(specification: str) -> Outline:
         remedy = f"did you mean '{near[0]}'?" if near else None
         raise AssayError(f"module '{module}' has no '{name}'", remedy=remedy)
     if isinstance(found[1], ast.FunctionDef):
-        return Outline(name, _parameters(found[1]), {})
-    lineage = list(_lineage(*found))
+        arguments = _parameters(found[1])
+        return Outline(name, tuple(arguments), {}, _numbers(arguments), ())
+    lineage = dict(_lineage(*found))
     values: dict[str, Any] = {}
-    for part in reversed(lineage):
+    for part in reversed(lineage.values()):
         values = {**values, **dict(_assigned(part))}
     known = {key: value for key, value in values.items() if value is not _Unknown}
-    return Outline(name, tuple(_arguments(lineage)), known)
+    arguments = _arguments(list(lineage.values()))
+    return Outline(name, tuple(arguments), known, _numbers(arguments), tuple(lineage))
+
+
+def constant_keys(module: str, name: str) -> tuple[str, ...]:
+    """The keys of a dictionary that a module of this package spells out under `name`."""
+    for node in parsed(module_file(module)).body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [
+            name
+        ]:
+            return tuple(key.value for key in node.value.keys)
+    raise AssayError(f"module '{module}' has no '{name}'")
 
 
 class _Unknown:
@@ -100,34 +119,48 @@ def _find(file: Path, name: str) -> tuple[Path, ast.ClassDef | ast.FunctionDef] 
     return _find(place, member) if place and (place, member) != (file, name) else None
 
 
-def _lineage(file: Path, node: ast.ClassDef) -> Iterator[ast.ClassDef]:
-    """A class and its bases within this package, each before its own bases."""
-    yield node
+def _lineage(file: Path, node: ast.ClassDef) -> Iterator[tuple[str, ast.ClassDef]]:
+    """A class and its bases within this package, each before its own bases, by their names."""
+    module = ".".join(file.relative_to(digest.ROOT).with_suffix("").parts)
+    yield f"{module}:{node.name}", node
     for base in node.bases:
         found = _find(file, ast.unparse(base))
         if found and isinstance(found[1], ast.ClassDef):
             yield from _lineage(*found)
 
 
-def _arguments(lineage: list[ast.ClassDef]) -> Iterator[str]:
+def _arguments(lineage: list[ast.ClassDef]) -> dict[str, str]:
+    """The arguments that build a class, each with its annotation."""
     for part in lineage:
         for node in part.body:
             if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-                yield from _parameters(node)[1:]
-                return
+                return dict(list(_parameters(node).items())[1:])
     if any("dataclass" in ast.unparse(mark) for part in lineage for mark in part.decorator_list):
         fields = {
-            node.target.id: "ClassVar" not in ast.unparse(node.annotation)
+            node.target.id: ast.unparse(node.annotation)
             for part in reversed(lineage)
             for node in part.body
             if _is_annotated(node)
         }
-        yield from (name for name, is_field in fields.items() if is_field)
+        return {name: kind for name, kind in fields.items() if "ClassVar" not in kind}
+    return {}
 
 
-def _parameters(node: ast.FunctionDef) -> tuple[str, ...]:
+def _parameters(node: ast.FunctionDef) -> dict[str, str]:
     every = node.args
-    return tuple(item.arg for item in (*every.posonlyargs, *every.args, *every.kwonlyargs))
+    return {
+        item.arg: ast.unparse(item.annotation) if item.annotation else ""
+        for item in (*every.posonlyargs, *every.args, *every.kwonlyargs)
+    }
+
+
+def _numbers(arguments: Mapping[str, str]) -> dict[str, bool]:
+    words = {name: set(re.findall(r"\w+", kind)) for name, kind in arguments.items()}
+    return {
+        name: "float" not in kind
+        for name, kind in words.items()
+        if kind & {"int", "float"} and kind <= {"int", "float", "None", "tuple", "list", "Sequence"}
+    }
 
 
 def _is_annotated(node: ast.stmt) -> bool:

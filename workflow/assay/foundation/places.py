@@ -32,10 +32,3 @@ def mirror_of(settings: Mapping[str, Any]) -> Path | None:
 def downloads_of(settings: Mapping[str, Any]) -> Path:
     """The folder that keeps verified downloads, shared by all scales."""
     return Path(settings.get("downloads") or "results/downloads")
-
-
-def share_package() -> None:
-    """Lets processes that this one starts import assay, also from a conda environment."""
-    folder = str(Path(__file__).resolve().parents[2])
-    others = [place for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
-    os.environ["PYTHONPATH"] = os.pathsep.join([folder, *(x for x in others if x != folder)])

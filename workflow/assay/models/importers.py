@@ -13,6 +13,7 @@ from assay.models.base import Classifier
 from assay.models.published import read_published
 from assay.models.synthesis import AnalysisBySynthesis
 
+_SOURCE = "copy exp/VAE_swarm_MSE/nets of github.com/bethgelab/AnalysisBySynthesis there"
 # Parts of a batch normalisation that a group has in the foreign file.
 _NORM = ("weight", "bias", "running_mean", "running_var")
 
@@ -59,9 +60,9 @@ def abs_bethgelab(model: Classifier, folder: Path) -> None:
         raise ModelError(
             f"{missing[0]} is missing" + (f", and {len(missing) - 1} more" if missing[1:] else ""),
             where=folder,
-            remedy="copy exp/VAE_swarm_MSE/nets of github.com/bethgelab/AnalysisBySynthesis there",
+            remedy=_SOURCE,
         )
-    states = [read_published(path) for path in files]
+    states = [read_published(path, _SOURCE) for path in files]
     encoders, decoders = model.encoders, model.decoders
     convolutions = [m for m in encoders.layers if isinstance(m, torch.nn.Conv2d)]
     norms = [m for m in encoders.layers if isinstance(m, torch.nn.BatchNorm2d)]
@@ -70,7 +71,9 @@ def abs_bethgelab(model: Classifier, folder: Path) -> None:
         _fill(norms, states, files, "Encoder.bn_{}", _NORM)
         last = f"Encoder.conv_{len(convolutions)}"
         for place, head in enumerate((encoders.mean, encoders.log_variance)):
-            halves = [_half(state, last, place) for state in states]
+            halves = [
+                _half(state, last, place, path) for state, path in zip(states, files, strict=True)
+            ]
             _fill([head], halves, files, last, ("weight", "bias"))
         layers = [m for m in decoders.layers if isinstance(m, torch.nn.ConvTranspose2d)]
         norms = [m for m in decoders.layers if isinstance(m, torch.nn.BatchNorm2d)]
@@ -83,27 +86,31 @@ def _fill(modules, states, files, name: str, parts) -> None:
     for number, module in enumerate(modules):
         for part in parts:
             key = f"{name.format(number)}.{part}"
+            ours = getattr(module, part)
+            wanted = (len(ours) // len(states), *ours.shape[1:])
             for path, state in zip(files, states, strict=True):
                 if key not in state:
-                    raise ModelError(f"it has no '{key}'", where=path)
-            ours = getattr(module, part)
-            theirs = torch.cat([state[key] for state in states])
-            if theirs.shape != ours.shape:
-                raise ModelError(
-                    f"'{key}' has shape {tuple(states[0][key].shape)}: another architecture",
-                    where=files[0],
-                    remedy="set settings.layout: abs_bethgelab",
-                )
-            ours.copy_(theirs)
+                    raise ModelError(f"it has no '{key}'", where=path, remedy=_SOURCE)
+                if tuple(state[key].shape) != wanted:
+                    raise _misshapen(key, state[key], path)
+            ours.copy_(torch.cat([state[key] for state in states]))
 
 
-def _half(state: Mapping[str, Tensor], name: str, place: int) -> dict[str, Tensor]:
+def _half(state: Mapping[str, Tensor], name: str, place: int, path: Path) -> dict[str, Tensor]:
     """The first or second half of a layer's output channels."""
-    return {
-        key: state[key].chunk(2)[place]
-        for key in (f"{name}.weight", f"{name}.bias")
-        if key in state
-    }
+    found = {key: state[key] for key in (f"{name}.weight", f"{name}.bias") if key in state}
+    for key, value in found.items():
+        if not value.ndim or len(value) % 2:
+            raise _misshapen(key, value, path)
+    return {key: value.chunk(2)[place] for key, value in found.items()}
+
+
+def _misshapen(key: str, value: Tensor, path: Path) -> ModelError:
+    return ModelError(
+        f"'{key}' has shape {tuple(value.shape)}: another architecture",
+        where=path,
+        remedy="set settings.layout: abs_bethgelab, or take the published file",
+    )
 
 
 IMPORTERS: Mapping[str, Callable[[Classifier, Path], None]] = {"abs_bethgelab": abs_bethgelab}

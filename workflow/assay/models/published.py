@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -9,18 +11,50 @@ from torch import Tensor
 
 from assay.foundation.errors import ModelError
 
+_AGAIN = "remove the file; it is then read from the mirror or downloaded"
 
-def read_published(path: Path) -> dict[str, Tensor]:
+
+def read_published(path: Path, remedy: str = _AGAIN) -> dict[str, Tensor]:
     """A published state dict, read without unpickling code.
 
+    Args:
+        path: of a file that ``torch.save`` wrote.
+        remedy: what a user can do about a file that cannot be used.
+
     Raises:
-        ModelError: the file is missing or damaged.
+        ModelError: the file is missing or damaged, or is no mapping of names to tensors. What
+            torch advises is not repeated: it is to execute the code in the file.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ModelError(
+            f"the published weights cannot be read ({error.strerror or 'damaged'})",
+            where=path,
+            remedy=remedy,
+        ) from error
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            "the published weights cannot be read: the file is damaged, or holds more than "
+            "tensors; nothing in it was executed",
+            where=path,
+            remedy=remedy,
+        ) from error
     except Exception as error:  # torch tells damage by a dozen types, some of them undocumented
         raise ModelError(
-            f"the published weights cannot be read ({error})",
+            "the published weights cannot be read: the file is damaged, or none of PyTorch",
             where=path,
-            remedy="remove the file; it is then read from the mirror or downloaded",
+            remedy=remedy,
         ) from error
+    if not isinstance(state, Mapping):
+        raise ModelError(
+            f"holds a {type(state).__name__} instead of named tensors", where=path, remedy=remedy
+        )
+    for name, value in state.items():
+        if not (isinstance(name, str) and isinstance(value, Tensor)):
+            raise ModelError(
+                f"holds a {type(value).__name__} under '{name}' instead of a tensor",
+                where=path,
+                remedy=remedy,
+            )
+    return dict(state)

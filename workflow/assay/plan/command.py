@@ -1,10 +1,14 @@
-"""``assay plan``: estimates what a run will cost. ``assay render``: makes a report again from the
-outcomes that are kept with it.
+"""The command ``assay``.
+
+``assay init`` writes a folder for a run, ``assay run`` runs the workflow there, ``assay plan``
+estimates what a run will cost, and ``assay render`` makes a report again from the outcomes that are
+kept with it.
 """
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,8 +16,9 @@ from pathlib import Path
 import pandas as pd
 from tabulate import tabulate
 
+from assay import __version__
 from assay.foundation.errors import AssayError
-from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.configuration import read_configuration
 from assay.plan.forecast import (
     COSTS,
     Forecast,
@@ -24,7 +29,8 @@ from assay.plan.forecast import (
     recorded,
     write_costs,
 )
-from assay.plan.plan import make_plan
+from assay.plan.plan import check_machine, make_plan
+from assay.plan.working_folder import make_folder, run
 
 _DEAREST = 12
 
@@ -32,9 +38,18 @@ _DEAREST = 12
 def main(arguments: list[str] | None = None) -> int:
     """The command ``assay``; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="assay", description="Plan a run, or make a report again from its kept outcomes."
+        prog="assay",
+        description="Prepare, plan and run a robustness evaluation; make its report again.",
     )
+    parser.add_argument("--version", action="version", version=f"assay {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
+    init = commands.add_parser("init", help="write a folder for your own studies and settings")
+    init.add_argument("folder", type=Path, help="the folder; existing files are never replaced")
+    commands.add_parser(
+        "run",
+        help="run the workflow in this folder: snakemake --cores all, with any of its options",
+        add_help=False,
+    )
     plan = commands.add_parser("plan", help="estimate jobs, hours and disk space of a run")
     plan.add_argument("--scale", help="scale (default: that of config/config.yaml)")
     plan.add_argument(
@@ -57,14 +72,35 @@ def main(arguments: list[str] | None = None) -> int:
         help="also compare the cost of finished jobs in results/ with its estimate from the others",
     )
     _add_render(commands)
-    chosen = parser.parse_args(arguments)
+    # What follows `run` is Snakemake's, its --help and --version too.
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["run"]:
+        chosen = parser.parse_args(["run"])
+        chosen.arguments = words[1:]
+    else:
+        chosen = parser.parse_args(words)
+    tasks = {"init": _init, "run": _run, "plan": _plan, "render": _render}
     try:
-        text = _render(chosen) if chosen.command == "render" else _plan(chosen)
+        text = tasks[chosen.command](chosen)
     except AssayError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     sys.stdout.write(text)
     return 0
+
+
+def _init(chosen: argparse.Namespace) -> str:
+    made = make_folder(chosen.folder)
+    return (
+        "\n".join(
+            [*map(str, made), "", f"start with: cd {shlex.quote(str(chosen.folder))} && assay run"]
+        )
+        + "\n"
+    )
+
+
+def _run(chosen: argparse.Namespace) -> str:
+    return run(chosen.arguments)
 
 
 def _add_render(commands: argparse._SubParsersAction) -> None:
@@ -103,16 +139,19 @@ def _render(chosen: argparse.Namespace) -> str:
 
 def _plan(chosen: argparse.Namespace) -> str:
     given = {"scale": chosen.scale, "studies": chosen.studies}
-    plan = make_plan(read_configuration({key: value for key, value in given.items() if value}))
-    records = list(recorded())
+    given = {key: value for key, value in given.items() if value}
+    configuration = read_configuration(given, given_by="command line")
+    plan, layers = make_plan(configuration), configuration.layers
+    check_machine(plan)
+    records = list(recorded(layers))
     if chosen.record:
-        write_costs(records, ROOT / COSTS)
+        write_costs(records, layers.user / COSTS)
     checked = _checked(compared(records)) if chosen.check else []
     # What ran here says more than what ran elsewhere.
     known = {(record.rule, record.dataset, record.model, record.suite) for record in records}
     records += [
         record
-        for record in read_costs(ROOT / COSTS)
+        for record in read_costs(layers.find(COSTS) or layers.user / COSTS)
         if (record.rule, record.dataset, record.model, record.suite) not in known
     ]
     found = forecast(plan, records)

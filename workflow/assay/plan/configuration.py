@@ -1,9 +1,9 @@
-"""Reads and checks every configuration file; the only place that knows where they lie.
+"""Reads and checks every configuration file.
 
-A configuration is the user's ``config/config.yaml`` (with the command line's ``--config`` on top),
-the catalogues, one scale and the chosen studies. Files are checked against the closed JSON schemas
-of ``workflow/schemas/``, which also hold the defaults; names are checked against the catalogues.
-Every complaint names the file, the key and the remedy.
+A configuration is ``config.yaml`` (with the command line's ``--config`` on top), the catalogues,
+one scale and the chosen studies, each from the layers of :mod:`assay.plan.layers`. Files are
+checked against the closed JSON schemas of ``workflow/schemas/``, which also hold the defaults;
+names are checked against the catalogues. Every complaint names the file, the key and the remedy.
 """
 
 from __future__ import annotations
@@ -11,18 +11,21 @@ from __future__ import annotations
 import copy
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
 
-from assay.foundation.errors import ConfigError
+from assay.foundation.errors import AssayError, ConfigError
+from assay.foundation.numbers import number
+from assay.foundation.outline import outline
+from assay.foundation.resources import ROOT
+from assay.plan.layers import Layers, Source, changes, laid_over, place
 
-ROOT = Path(__file__).resolve().parents[3]
 CATALOGUES = ("datasets", "splits", "models", "attacks", "suites")
 Tree = dict[str, Any]
 
@@ -32,12 +35,14 @@ class Configuration:
     """Everything that decides what runs, checked, with the scale's overrides applied.
 
     Attributes:
-        settings: the keys of ``config/config.yaml``.
+        settings: the keys of ``config.yaml``.
         scale: the chosen scale's file; its name is ``settings["scale"]``.
         catalogue: for each of :data:`CATALOGUES`, entry by id.
         unscaled: the same without the scale's overrides.
         studies: study files by id, names as written (stand-ins not yet applied).
-        root: the folder that holds ``config/``.
+        sources: for each of :data:`CATALOGUES`, by id what each file says about the entry, the
+            last on top; the scale's overrides are among them.
+        layers: the folders that the files come from.
     """
 
     settings: Tree
@@ -45,19 +50,24 @@ class Configuration:
     catalogue: dict[str, dict[str, Tree]]
     unscaled: dict[str, dict[str, Tree]]
     studies: dict[str, Tree]
-    root: Path = field(default=ROOT)
+    sources: dict[str, dict[str, list[Source]]]
+    layers: Layers
+    # What :meth:`entry_on` has given: a plan asks for the same entries at each of its cells.
+    _on_datasets: dict[tuple[str, str, str], Tree] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def entry_on(self, kind: str, name: str, dataset: str) -> Tree:
         """A catalogue entry as it is on one data set: its ``for_datasets`` put in.
 
-        The scale's overrides lie on top of both, so that a scale's cut holds on every data set.
+        What a file says for a data set lies on what that file says for all; the files lie over
+        each other as they do in :attr:`sources`, so that a scale's cut holds on every data set.
         """
-        changes = self.scale["overrides"].get(kind, {})
-        entry: Tree = {}
-        for layer in (self.unscaled[kind][name], changes.get("*", {}), changes.get(name, {})):
-            own = {key: value for key, value in layer.items() if key != "for_datasets"}
-            entry = merged(merged(entry, own), layer.get("for_datasets", {}).get(dataset, {}))
-        return entry
+        asked = kind, name, dataset
+        if asked not in self._on_datasets:
+            sources = list(_on(self.sources[kind][name], dataset))
+            self._on_datasets[asked] = _completed_entries(kind, {name: sources})[name]
+        return self._on_datasets[asked]
 
     def entry(self, kind: str, name: str, where: str) -> Tree:
         """One catalogue entry.
@@ -67,57 +77,185 @@ class Configuration:
         """
         entries = self.catalogue[kind]
         if name not in entries:
-            raise unknown(
-                kind.removesuffix("s"), name, entries, where, f"config/catalogue/{kind}.yaml"
-            )
+            raise unknown(kind.removesuffix("s"), name, entries, where, self.catalogue_file(kind))
         return entries[name]
+
+    def where(self, kind: str, name: str, *keys: Any, by: tuple[Any, ...] = ()) -> str:
+        """The file and key of (a part of) a catalogue entry; see :func:`layers.place`."""
+        return place(self.sources[kind][name], *keys, by=by)
+
+    def catalogue_file(self, kind: str) -> str:
+        """The catalogue that a complaint sends its reader to for the names of a kind."""
+        return self.file(f"config/catalogue/{kind}.yaml")
+
+    def scale_file(self) -> str:
+        return self.file(f"config/scales/{self.settings['scale']}.yaml")
+
+    def study_file(self, study: str) -> str:
+        return self.file(f"config/studies/{study}.yaml")
+
+    def file(self, name: str) -> str:
+        """A configuration file as the user knows it, ``config/...`` in the working folder."""
+        return self.layers.told(self.layers.find(name) or name)
 
 
 def read_configuration(
-    overrides: Mapping[str, Any] | None = None, root: Path = ROOT
+    overrides: Mapping[str, Any] | None = None,
+    layers: Layers | None = None,
+    *,
+    given_by: str = "--config",
+    of_module: bool = False,
 ) -> Configuration:
-    """Reads all configuration files below `root` and checks them.
+    """Reads all configuration files and checks them.
 
     Args:
-        overrides: top-level keys of ``config/config.yaml`` given on the command line.
-        root: the folder that holds ``config/`` (and maybe its own ``workflow/schemas``).
+        overrides: keys of ``config.yaml`` given on the command line, laid over the files. They may
+            hold what the files say, too.
+        layers: the folders that hold a ``config/``; by default what comes with assay, and the
+            working folder.
+        given_by: how a complaint about `overrides` names them.
+        of_module: whether `overrides` are all that a workflow says to this one as its module. Then
+            the working folder's ``config.yaml`` counts only if they come from it: it may be the
+            other workflow's, with a section for each module.
 
     Raises:
         ConfigError: with file, key and remedy.
+
+    Example:
+        >>> read_configuration({"scale": "smoke"}).settings["scale"]
+        'smoke'
     """
-    settings = {**_yaml(root / "config/config.yaml"), **(overrides or {})}
+    layers = layers or Layers.here()
+    written = [_read(path, layers) for path in layers.files("config/config.yaml")]
+    if of_module:
+        written = [written[0], *(s for s in written[1:] if not changes(s.tree, overrides or {}))]
+    given = changes(overrides or {}, laid_over(written))
+    written.append(Source(given_by, (), given))
+    settings = laid_over(written)
     if isinstance(settings.get("studies"), str):
         settings["studies"] = [name.strip() for name in settings["studies"].split(",")]
-    settings = _checked(settings, "config", "config/config.yaml")
+    settings = _checked(settings, "config", partial(place, written))
     scale_name = settings["scale"]
-    scales = _stems(root / "config/scales")
+    scales = _stems(layers, "config/scales")
     if scale_name not in scales:
-        raise unknown("scale", scale_name, scales, "config/config.yaml: scale", "config/scales/")
-    scale_file = f"config/scales/{scale_name}.yaml"
-    scale = _checked(_yaml(root / scale_file), "scale", scale_file)
-    catalogue, unscaled = {}, {}
+        raise unknown("scale", scale_name, scales, place(written, "scale"), "config/scales/")
+    scale_source = _read(layers.find(f"config/scales/{scale_name}.yaml"), layers)
+    scale = _checked(scale_source.tree, "scale", partial(place, [scale_source]))
+    catalogue, unscaled, sources = {}, {}, {}
     for kind in CATALOGUES:
-        file = f"config/catalogue/{kind}.yaml"
-        written = _yaml(root / file)
-        for extra in settings["catalogue"].get(kind, {}):
-            written[extra] = settings["catalogue"][kind][extra]
-        _check_names(written, file)
-        unscaled[kind] = _checked(written, kind, file)
-        overrides_here = scale["overrides"].get(kind, {})
-        catalogue[kind] = _overridden(unscaled[kind], overrides_here, kind, scale_file)
-        catalogue[kind] = _checked(catalogue[kind], kind, file)
-    configuration = Configuration(settings, scale, catalogue, unscaled, {}, root)
+        sources[kind] = _sources(kind, layers, written, scale_source)
+        plain = {
+            name: [source for source in entry if source.file != scale_source.file]
+            for name, entry in sources[kind].items()
+        }
+        unscaled[kind] = _catalogue(kind, plain)
+        catalogue[kind] = _catalogue(kind, sources[kind])
+    configuration = Configuration(settings, scale, catalogue, unscaled, {}, sources, layers)
     _check_by_dataset(configuration)
-    known = _stems(root / "config/studies")
+    known = _stems(layers, "config/studies")
     studies = {}
     for name in settings["studies"]:
         if name not in known:
-            raise unknown("study", name, known, "config/config.yaml: studies", "config/studies/")
-        file = f"config/studies/{name}.yaml"
-        studies[name] = _checked(_yaml(root / file), "study", file)
+            raise unknown("study", name, known, place(written, "studies"), "config/studies/")
+        source = _read(layers.find(f"config/studies/{name}.yaml"), layers)
+        studies[name] = _checked(source.tree, "study", partial(place, [source]))
         for part in ("tables", "figures"):
-            _check_names(studies[name][part], f"{file}: {part}")
+            for item in studies[name][part]:
+                _check_name(item, source.at(part))
     return replace(configuration, studies=studies)
+
+
+def _sources(
+    kind: str, layers: Layers, written: Iterable[Source], scale: Source
+) -> dict[str, list[Source]]:
+    """What the files say about the entries of a catalogue, by id, the last on top.
+
+    The catalogue that comes with assay and its scales are made for each other: what a user changes
+    in its entries lies over both. In an entry that is the user's own, the scale's ``"*"`` only
+    fills what the entry does not say; an override that names the entry lies over it. What a user's
+    copy of a catalogue repeats is no change.
+    """
+    files = layers.files(f"config/catalogue/{kind}.yaml")
+    first, *others = (_read(path, layers) for path in files)
+    others = [source._replace(tree=changes(source.tree, first.tree)) for source in others]
+    own = (source.below("catalogue", kind) for source in written)
+    others += [source for source in own if source and isinstance(source.tree, Mapping)]
+    overrides = scale.below("overrides", kind) or Source(scale.file, (), {})
+    found = {}
+    for name in dict.fromkeys(name for source in (first, *others) for name in source.tree):
+        base, star, named = first.below(name), overrides.below("*"), overrides.below(name)
+        own = [source.below(name) for source in others]
+        order = [base, star, named, *own] if base else [star, *own, named]
+        found[name] = [source for source in order if source]
+        _check_name(name, next(s for s in (*reversed(others), first) if s.below(name)).at())
+    for name in overrides.tree:
+        if name != "*" and name not in found:
+            catalogue = f"config/catalogue/{kind}.yaml"
+            raise unknown(kind.removesuffix("s"), name, found, overrides.at(), catalogue)
+    return found
+
+
+def _catalogue(kind: str, sources: Mapping[str, list[Source]]) -> dict[str, Tree]:
+    """The checked entries of a catalogue by id."""
+    entries = _completed_entries(kind, sources)
+    _check(entries, kind, partial(_place_in, sources))
+    return entries
+
+
+def _completed_entries(kind: str, sources: Mapping[str, list[Source]]) -> dict[str, Tree]:
+    """The entries of a catalogue with defaults, and numbers where their classes expect them."""
+    where = partial(_place_in, sources)
+    entries = {name: laid_over(parts) for name, parts in sources.items()}
+    entries = _completed(entries, kind, where)
+    for name, entry in entries.items():
+        if kind in ("models", "attacks") and isinstance(entry, dict):
+            _read_numbers(entry, partial(where, name, "settings"))
+    return entries
+
+
+def _place_in(
+    sources: Mapping[str, list[Source]], name: str, *keys: Any, by: tuple[Any, ...] = ()
+) -> str:
+    return place(sources[name], *keys, by=by)
+
+
+def _read_numbers(entry: Tree, where: Callable[..., str]) -> None:
+    """Makes numbers of the texts among an entry's settings, where its class expects numbers."""
+    settings = entry.get("settings")
+    try:
+        whole = outline(entry["implementation"]).numbers
+    except (AssayError, KeyError, AttributeError, TypeError):
+        return  # what is wrong with it is told by the schema, or when a study uses the entry
+    for key in whole.keys() & (settings.keys() if isinstance(settings, dict) else ()):
+        settings[key] = _as_number(settings[key], partial(where, key), whole=whole[key])
+
+
+def _as_number(value: Any, where: Callable[..., str], *, whole: bool) -> Any:
+    """`value` as a number if it is a text such as ``8/255``; the same within a list.
+
+    Raises:
+        ConfigError: the text is no number.
+    """
+    if isinstance(value, list):
+        return [_as_number(part, partial(where, k), whole=whole) for k, part in enumerate(value)]
+    if not isinstance(value, str) and not (whole and isinstance(value, float)):
+        return value
+    found = number(value, where())
+    if not whole:
+        return found
+    if found != int(found):
+        raise ConfigError(f"{value!r} is not a whole number", where=where(), remedy="round it")
+    return int(value if isinstance(value, str) and value.strip().isdigit() else found)
+
+
+def _on(sources: Iterable[Source], dataset: str) -> Iterable[Source]:
+    """The sources of an entry on one data set."""
+    for source in sources:
+        if isinstance(source.tree, Mapping):
+            rest = {key: value for key, value in source.tree.items() if key != "for_datasets"}
+            yield source._replace(tree=rest)
+        if own := source.below("for_datasets", dataset):
+            yield own
 
 
 def _check_by_dataset(configuration: Configuration) -> None:
@@ -125,10 +263,10 @@ def _check_by_dataset(configuration: Configuration) -> None:
     for kind in ("models", "attacks"):
         for name, entry in configuration.catalogue[kind].items():
             for dataset in entry["for_datasets"]:
-                place = f"config/catalogue/{kind}.yaml: {name}.for_datasets"
-                configuration.entry("datasets", dataset, place)
-                changed = configuration.entry_on(kind, name, dataset)
-                _checked({name: changed}, kind, f"{place}.{dataset}, as")
+                where = configuration.where(kind, name, "for_datasets", dataset)
+                configuration.entry("datasets", dataset, where)
+                sources = list(_on(configuration.sources[kind][name], dataset))
+                _catalogue(kind, {name: sources})
 
 
 def unknown(kind: str, name: object, known: Iterable[str], where: str, place: str) -> ConfigError:
@@ -141,50 +279,36 @@ def unknown(kind: str, name: object, known: Iterable[str], where: str, place: st
     )
 
 
-def merged(base: Any, change: Any) -> Any:
-    """`change` laid over `base`: mappings key by key, everything else replaced."""
-    if isinstance(base, Mapping) and isinstance(change, Mapping):
-        result = dict(base)
-        for key, value in change.items():
-            result[key] = merged(base.get(key), value)
-        return result
-    return copy.deepcopy(change)
-
-
-def _overridden(entries: Tree, overrides: Tree, kind: str, where: str) -> Tree:
-    """Entries with a scale's overrides; the key ``"*"`` stands for every entry."""
-    for name in overrides:
-        if name != "*" and name not in entries:
-            raise unknown(
-                kind.removesuffix("s"),
-                name,
-                entries,
-                f"{where}: overrides.{kind}",
-                f"config/catalogue/{kind}.yaml",
-            )
-    return {
-        name: merged(merged(entry, overrides.get("*", {})), overrides.get(name, {}))
-        for name, entry in entries.items()
-    }
-
-
-def _yaml(path: Path) -> Tree:
-    shown = "/".join(path.parts[-3:]) if path.parent.name != "config" else f"config/{path.name}"
+def _read(path: Path, layers: Layers) -> Source:
+    """What a YAML file says; an empty one says nothing."""
+    shown = layers.told(path)
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        # Bytes, because YAML itself says how it is encoded: UTF-8 or UTF-16, with a mark or not.
+        value = yaml.load(path.read_bytes(), Loader=_Loader)
     except OSError as error:
         raise ConfigError(
-            "the file cannot be read", where=shown, remedy="restore it from the repository"
+            f"the file cannot be read ({error.strerror})",
+            where=shown,
+            remedy="put a readable file there, or take it away",
+        ) from error
+    except yaml.reader.ReaderError as error:
+        raise ConfigError(
+            f"is not a text file ({error.reason})", where=shown, remedy="save it as UTF-8"
         ) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", error)
         raise ConfigError(
-            f"is not valid YAML{line} ({getattr(error, 'problem', error)})", where=shown
+            f"is not valid YAML{line} ({problem})",
+            where=shown,
+            remedy="indent with spaces, not with tabs" if r"'\t'" in str(problem) else None,
         ) from error
+    if value is None:
+        value = {}
     if not isinstance(value, dict):
         raise ConfigError("must hold a mapping of keys to values", where=shown)
-    return value
+    return Source(shown, (), value)
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
@@ -194,6 +318,10 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a single word", key_node.start_mark
+                )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key '{key}' appears twice", key_node.start_mark
@@ -202,22 +330,22 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         return super().construct_mapping(node, deep)
 
 
-def _stems(folder: Path) -> list[str]:
+def _stems(layers: Layers, folder: str) -> list[str]:
     """Names of the files of a folder, which name scales and studies."""
-    stems = sorted(path.stem for path in folder.glob("*.yaml"))
-    _check_names(stems, f"config/{folder.name}/")
+    stems = layers.names(folder)
+    for stem in stems:
+        _check_name(stem, f"{folder}/")
     return stems
 
 
-def _check_names(names: Iterable[str], where: str) -> None:
+def _check_name(name: Any, where: str) -> None:
     """Names become folders and words of command lines, also of a scheduler's."""
-    for name in names:
-        if not re.fullmatch("[a-z0-9_]+", str(name)):
-            raise ConfigError(
-                f"'{name}' cannot be a name",
-                where=where,
-                remedy="use lower-case letters, digits and underscores",
-            )
+    if not re.fullmatch("[a-z0-9_]+", str(name)):
+        raise ConfigError(
+            f"'{name}' cannot be a name",
+            where=where,
+            remedy="use lower-case letters, digits and underscores",
+        )
 
 
 @cache
@@ -225,18 +353,35 @@ def _schema(name: str) -> Tree:
     return yaml.safe_load((ROOT / f"workflow/schemas/{name}.schema.yaml").read_text("utf-8"))
 
 
-def _checked(value: Tree, schema_name: str, where: str) -> Tree:
-    """`value` with the schema's defaults, or the first complaint about it."""
+def _checked(value: Tree, schema_name: str, where: Callable[..., str]) -> Tree:
+    """`value` with the schema's defaults, or the first complaint about it.
+
+    Args:
+        value: what the files say.
+        schema_name: of the schema that it follows.
+        where: gives the file and place of the value at some keys.
+    """
+    value = _completed(value, schema_name, where)
+    _check(value, schema_name, where)
+    return value
+
+
+def _completed(value: Tree, schema_name: str, where: Callable[..., str]) -> Tree:
+    """`value` with the schema's defaults, and with numbers where the schema expects them."""
     value = copy.deepcopy(value)
     schema = _schema(schema_name)
     _fill(value, schema, schema)
+    return _with_numbers(value, schema, schema, where)
+
+
+def _check(value: Tree, schema_name: str, where: Callable[..., str]) -> None:
+    schema = _schema(schema_name)
     errors = sorted(
         jsonschema.Draft202012Validator(schema).iter_errors(value),
         key=lambda error: -len(error.path),
     )
     for error in errors:
         raise _complaint(error, where, schema)
-    return value
 
 
 def _fill(value: Any, schema: Tree, root: Tree) -> None:
@@ -257,6 +402,31 @@ def _fill(value: Any, schema: Tree, root: Tree) -> None:
             _fill(item, schema["items"], root)
 
 
+def _with_numbers(value: Any, schema: Tree, root: Tree, where: Callable[..., str]) -> Any:
+    """`value` with texts such as ``8/255`` read where the schema has numbers alone."""
+    schema = _referred(schema, root)
+    if isinstance(value, dict):
+        known, extra = schema.get("properties", {}), schema.get("additionalProperties")
+        extra = extra if isinstance(extra, dict) else {}
+        return {
+            key: _with_numbers(part, known.get(key, extra), root, partial(where, key))
+            for key, part in value.items()
+        }
+    if isinstance(value, list):
+        items = schema.get("items", {})
+        return [_with_numbers(part, items, root, partial(where, k)) for k, part in enumerate(value)]
+    kinds = schema.get("type", ())
+    kinds = {kinds} if isinstance(kinds, str) else set(kinds)
+    if kinds & {"number", "integer"} and "string" not in kinds:
+        whole = "number" not in kinds
+        try:
+            return _as_number(value, where, whole=whole)
+        except ConfigError:
+            if not whole:
+                raise
+    return value  # of what should be a whole number the schema's complaint says more
+
+
 def _referred(schema: Tree, root: Tree) -> Tree:
     """`schema`, or what it refers to."""
     while "$ref" in schema:
@@ -264,15 +434,17 @@ def _referred(schema: Tree, root: Tree) -> Tree:
     return schema
 
 
-def _complaint(error: jsonschema.ValidationError, where: str, schema: Tree) -> ConfigError:
-    path = ".".join(str(part) for part in error.absolute_path)
-    place = f"{where}: {path}" if path else where
+def _complaint(
+    error: jsonschema.ValidationError, where: Callable[..., str], schema: Tree
+) -> ConfigError:
+    path = tuple(error.absolute_path)
+    place = where(*path)
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
         extra = sorted(set(error.instance) - set(known), key=str)[0]
         near = difflib.get_close_matches(str(extra), known, n=1)
         remedy = f"did you mean '{near[0]}'?" if near else f"known keys are {', '.join(known)}"
-        return ConfigError(f"unknown key '{extra}'", where=place, remedy=remedy)
+        return ConfigError(f"unknown key '{extra}'", where=where(*path, by=(extra,)), remedy=remedy)
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in error.instance)
         # A key that only some kinds need stands in a branch of the schema, behind `then`.
@@ -287,6 +459,11 @@ def _complaint(error: jsonschema.ValidationError, where: str, schema: Tree) -> C
         near = difflib.get_close_matches(str(error.instance), map(str, error.validator_value), n=1)
         remedy = f"did you mean '{near[0]}'?" if near else f"use one of {options}"
         return ConfigError(f"'{error.instance}' is not allowed", where=place, remedy=remedy)
+    if error.validator == "pattern" and "examples" in error.schema:
+        options = ", ".join(error.schema["examples"])
+        return ConfigError(
+            f"'{error.instance}' is not allowed", where=place, remedy=f"write for example {options}"
+        )
     remedy = error.schema.get("description") if isinstance(error.schema, dict) else None
     return ConfigError(error.message, where=place, remedy=f"expected: {remedy}" if remedy else None)
 

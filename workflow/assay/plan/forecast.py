@@ -22,7 +22,8 @@ from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.files import read_json
 from assay.foundation.outline import outline
 from assay.foundation.provenance import read_provenance
-from assay.plan.configuration import ROOT, Tree, read_configuration
+from assay.plan.configuration import Tree, read_configuration
+from assay.plan.layers import Layers
 from assay.plan.plan import Cell, Plan, Training, make_plan
 
 COSTS = "config/costs.csv"
@@ -106,7 +107,7 @@ class Forecast:
         return sum(job.seconds for job in self.costs if math.isfinite(job.seconds))
 
 
-def forecast(plan: Plan, records: Iterable[Record], root: Path = ROOT) -> Forecast:
+def forecast(plan: Plan, records: Iterable[Record], root: Path = Path()) -> Forecast:
     """What a plan will cost, by what other jobs have cost.
 
     Args:
@@ -139,7 +140,7 @@ class Sizes:
         assumed: data sets that nothing counts.
     """
 
-    def __init__(self, plan: Plan, root: Path = ROOT):
+    def __init__(self, plan: Plan, root: Path = Path()):
         self._plan, self._root = plan, root
         self.assumed: set[str] = set()
         self._images = cache(self._count)
@@ -274,19 +275,19 @@ def _kind(record: Record) -> tuple[str, str, str, str]:
     return record.rule, record.dataset, record.model, record.suite
 
 
-def recorded(root: Path = ROOT) -> Iterator[Record]:
+def recorded(layers: Layers) -> Iterator[Record]:
     """What the jobs below ``results/`` cost, of all scales that are still configured.
 
     A job whose entry has changed since is taken at what the configuration says now.
     """
-    for folder in sorted((root / "results").glob("*/benchmarks")):
+    for folder in sorted((layers.user / "results").glob("*/benchmarks")):
         scale = folder.parent.name
-        studies = sorted(path.stem for path in (root / "config/studies").glob("*.yaml"))
+        studies = layers.names("config/studies")
         try:
-            plan = make_plan(read_configuration({"scale": scale, "studies": studies}, root))
+            plan = make_plan(read_configuration({"scale": scale, "studies": studies}, layers))
         except ConfigError:
             continue
-        sizes = Sizes(plan, root)
+        sizes = Sizes(plan, layers.user)
         for rule, jobs in (("train_model", plan.trainings), ("run_suite", plan.cells)):
             for job in jobs:
                 path = folder / rule / Path(*job[:-1]) / f"{job[-1]}.tsv"

@@ -19,7 +19,7 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
     Raises:
         ConfigError: a name is not in the catalogue, or nothing is left.
     """
-    place = f"config/scales/{configuration.settings['scale']}.yaml: leave_out"
+    place = f"{configuration.scale_file()}: leave_out"
     gone = {**configuration.scale["leave_out"]}
     parts = [*gone.pop("parts"), *({kind: names} for kind, names in gone.items())]
     for part in parts:
@@ -34,10 +34,10 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
     if not grid:
         raise ConfigError("it removes the whole grid of the study", where=place)
     suites = configuration.catalogue["suites"]
-    kept = {suite for block in grid for suite in block["suites"]}
+    # A scale may also shorten a suite. What no suite of the study has is no loss, but a mistake.
     ran, every = (
-        {attack for suite in names for attack in attacks_of(suite, suites)}
-        for names in (kept, suites)
+        {attack for suite in _named(blocks, "suites") for attack in attacks_of(suite, known)}
+        for blocks, known in ((grid, suites), (study["grid"], configuration.unscaled["suites"]))
     )
     lost = {
         kind: {*gone[kind], *_named(study["grid"], kind)} - _named(grid, kind)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,11 +15,12 @@ from assay.data.kinds import reader_of
 from assay.data.splits import split_count
 from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError, ConfigError
-from assay.foundation.outline import Outline, outline
+from assay.foundation.outline import Outline, constant_keys, outline
 from assay.plan.configuration import Configuration, Tree, unknown
 from assay.plan.left_out import attacks_of, names_in, without_left_out
 
-# What a catalogue entry says to readers; changing it must not make anything run again.
+# What a catalogue entry says to readers and to the plan; changing it must not make anything run
+# again.
 PROSE = frozenset(
     {
         "title",
@@ -34,11 +35,15 @@ PROSE = frozenset(
         "for_datasets",
         "role",
         "single_step",
+        "images",
+        "reconstructions",
     }
 )
 
 # What a model is built with beside its settings (see assay.models.base.build).
 GIVEN = ("classes", "shape", "pretrained_weights")
+# What the class that an entry names must be.
+BASES = {"models": "assay.models.base:Classifier", "attacks": "assay.attacks.base:Attack"}
 
 
 class Training(NamedTuple):
@@ -294,7 +299,10 @@ class Plan:
                 }
                 for dataset, split in plan.splits
             ],
-            "reported": [f"config/reported/{file}" for file in plan.study["reported"]["files"]],
+            "reported": [
+                self.configuration.file(f"config/reported/{file}")
+                for file in plan.study["reported"]["files"]
+            ],
         }
 
     def outcome_files(self, study: str) -> list[str]:
@@ -471,12 +479,12 @@ def make_plan(configuration: Configuration) -> Plan:
 
 
 def _plan_study(name: str, written: Tree, configuration: Configuration) -> StudyPlan:
-    where = f"config/studies/{name}.yaml"
+    where = configuration.study_file(name)
     _check_names(written, configuration, where)
     stand_ins = configuration.scale["stand_ins"]
     for kind in ("datasets", "models", "splits"):
         for original, substitute in stand_ins[kind].items():
-            place = f"config/scales/{configuration.settings['scale']}.yaml: stand_ins.{kind}"
+            place = f"{configuration.scale_file()}: stand_ins.{kind}"
             configuration.entry(kind, original, place)
             configuration.entry(kind, substitute, place)
     study = without_left_out(written, configuration)
@@ -499,6 +507,7 @@ def _plan_study(name: str, written: Tree, configuration: Configuration) -> Study
     cells = _unique(cells)
     models = {cell.model for cell in cells}
     _check_code(cells, configuration)
+    _check_fit(cells, configuration, where)
     _check_single_steps(configuration)
     _check_references(study, cells, configuration, where)
     _check_figures(study, cells, configuration, where)
@@ -576,11 +585,11 @@ def _check_names(study: Tree, configuration: Configuration, where: str) -> None:
                 configuration.entry(kind, name, f"{where}: grid.{number}.{kind}")
     for suite, entry in configuration.catalogue["suites"].items():
         for attack in entry["attacks"]:
-            configuration.entry("attacks", attack, f"config/catalogue/suites.yaml: {suite}.attacks")
+            configuration.entry("attacks", attack, configuration.where("suites", suite, "attacks"))
     for model, entry in configuration.catalogue["models"].items():
         owner = entry.get("weights_from")
         if owner:
-            place = f"config/catalogue/models.yaml: {model}.weights_from"
+            place = configuration.where("models", model, "weights_from")
             if configuration.entry("models", owner, place).get("weights_from"):
                 raise ConfigError(
                     f"'{owner}' itself uses the weights of another model",
@@ -596,7 +605,7 @@ def _check_single_steps(configuration: Configuration) -> None:
         single = entry["single_step"]
         if not single:
             continue
-        place = f"config/catalogue/attacks.yaml: {attack}.single_step"
+        place = configuration.where("attacks", attack, "single_step")
         other = configuration.entry("attacks", single, place)
         if single == attack or other["norm"] != entry["norm"]:
             raise ConfigError(
@@ -611,7 +620,7 @@ def _check_start(model: str, configuration: Configuration) -> None:
     models = configuration.catalogue["models"]
     seen = [model]
     while first := models[seen[-1]]["starts_from"]:
-        place = f"config/catalogue/models.yaml: {seen[-1]}.starts_from"
+        place = configuration.where("models", seen[-1], "starts_from")
         entry = configuration.entry("models", first, place)
         if first in seen:
             raise ConfigError(
@@ -631,52 +640,142 @@ def _check_start(model: str, configuration: Configuration) -> None:
 def _check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
     """Models and attacks of the grid must exist, with the settings and the norm of their entries.
 
-    Their classes say the same when they are built, but only after hours of training.
+    Their classes say the same when they are built, but only after hours of training. So does the
+    reader of a data set whose setting is misspelt, after another one's download.
     """
+    for dataset in _unique(cell.dataset for cell in cells):
+        entry = configuration.catalogue["datasets"][dataset]
+        module = reader_of(entry["kind"], dataset).partition(":")[0]
+        known = constant_keys(module, "SETTINGS")
+        for setting in entry["settings"].keys() - set(known):
+            where = configuration.where("datasets", dataset, "settings", by=(setting,))
+            place = f"workflow/{module.replace('.', '/')}.py"
+            raise unknown(f"setting of {entry['kind']}", setting, known, where, place)
     suites = configuration.catalogue["suites"]
     models = configuration.catalogue["models"]
     for name in _unique(cell.model for cell in cells):
         for model in _unique((name, *trained_for(models, name))):
-            where = f"config/catalogue/models.yaml: {model}"
+            where = partial(configuration.where, "models", model)
             found = _outline(models[model], where)
+            _check_base("models", found, where)
             _check_settings(models[model], found, where, GIVEN)
     for attack in _unique(name for cell in cells for name in suites[cell.suite]["attacks"]):
         entry = configuration.catalogue["attacks"][attack]
-        where = f"config/catalogue/attacks.yaml: {attack}"
+        where = partial(configuration.where, "attacks", attack)
         found = _outline(entry, where)
+        _check_base("attacks", found, where)
         _check_settings(entry, found, where)
         norm = {**found.values, **entry["settings"]}.get("norm", entry["norm"])
         if entry["norm"] != norm:
             raise ConfigError(
                 f"norm is '{entry['norm']}', but that of {found.name} is '{norm}'",
-                where=f"{where}.norm",
+                where=where("norm"),
                 remedy=f"write norm: {norm}",
             )
 
 
 def _access(attack: Tree) -> str:
     """What an attack needs of its victim: nothing, ``decisions``, ``scores`` or ``gradients``."""
-    known = _outline(attack, "config/catalogue/attacks.yaml").values
+    known = outline(attack["implementation"]).values  # :func:`_check_code` found it
     if not known["uses_views"]:
         return "nothing"
     return "gradients" if known["uses_gradient"] else known["looks_at"]
 
 
-def _outline(entry: Tree, where: str) -> Outline:
+def _outline(entry: Tree, where: Callable[..., str]) -> Outline:
     try:
         return outline(entry["implementation"])
     except AssayError as error:
-        place = f"{where}.implementation"
+        place = where("implementation")
         raise ConfigError(error.what, where=place, remedy=error.remedy) from error
 
 
-def _check_settings(entry: Tree, found: Outline, where: str, given: Iterable[str] = ()) -> None:
+def _check_base(kind: str, found: Outline, where: Callable[..., str]) -> None:
+    base = BASES[kind]
+    if base not in found.lineage:
+        raise ConfigError(
+            f"{found.name} does not inherit from {base.rpartition(':')[2]}",
+            where=where("implementation"),
+            remedy=f"name a class that does (see {base})",
+        )
+
+
+def _check_fit(cells: Iterable[Cell], configuration: Configuration, where: str) -> None:
+    """Networks take the images of their data sets, and attacks find in them what they need."""
+    models, suites = (configuration.catalogue[kind] for kind in ("models", "suites"))
+    for dataset, model in _unique((cell.dataset, cell.model) for cell in cells):
+        shape = _shape(configuration.catalogue["datasets"][dataset])
+        for name in trained_for(models, model):
+            wanted = configuration.entry_on("models", name, dataset)["images"] or {}
+            if shape and (told := _misfit(shape, wanted)):
+                raise ConfigError(
+                    f"'{name}' cannot take the images of '{dataset}', which are {shape}: {told}",
+                    where=f"{where}: grid",
+                    remedy="take the model out for this data set, or prepare its images in another "
+                    "size (settings.size)",
+                )
+    for model, suite in _unique((cell.model, cell.suite) for cell in cells):
+        if models[model]["family"] != "generative" or models[model]["reconstructions"] is not False:
+            continue
+        for attack in suites[suite]["attacks"]:
+            if _access(configuration.catalogue["attacks"][attack]) == "reconstructions":
+                raise ConfigError(
+                    f"attack '{attack}' of '{suite}' needs a reconstruction for each class, which "
+                    f"'{model}' does not make",
+                    where=f"{where}: grid",
+                    remedy="take the suite out for this model",
+                )
+
+
+def _shape(dataset: Tree) -> list[int] | None:
+    """[channels, height, width] of a data set's images, where its entry tells it."""
+    settings = dataset["settings"]
+    if dataset["shape"] or dataset["kind"] != "image_folder" or not settings.get("size"):
+        return dataset["shape"]
+    size = settings["size"]
+    return [settings.get("channels", 1), *(size if isinstance(size, list) else [size, size])]
+
+
+def _misfit(shape: list[int], wanted: Tree) -> str | None:
+    if min(shape[1:]) < wanted.get("smallest", 1):
+        return f"it needs at least {wanted['smallest']} pixels in height and width"
+    if shape not in wanted.get("shapes", [shape]):
+        return f"it takes {' or '.join(map(str, wanted['shapes']))}"
+    return None
+
+
+def check_machine(plan: Plan) -> None:
+    """What a run finds on this machine alone: the folders of a user's own images.
+
+    Raises:
+        ConfigError: one does not exist.
+    """
+    configuration = plan.configuration
+    for dataset in _unique(cell.dataset for cell in plan.cells):
+        entry = configuration.catalogue["datasets"][dataset]
+        if entry["kind"] != "image_folder":
+            continue
+        place = entry["settings"].get("folder")
+        folder = configuration.layers.user / Path(place or "").expanduser()
+        if not place or not folder.is_dir():
+            what = f"'{place}' is not a folder" if folder.exists() else f"there is no '{place}'"
+            raise ConfigError(
+                what if place else "no folder is given",
+                where=configuration.where("datasets", dataset, "settings", "folder"),
+                remedy="name the folder that holds a sub-folder of images for each class",
+            )
+
+
+def _check_settings(
+    entry: Tree, found: Outline, where: Callable[..., str], given: Iterable[str] = ()
+) -> None:
     known = [name for name in found.arguments if name not in given]
     for setting in entry["settings"]:
         if setting not in known:
             module = entry["implementation"].partition(":")[0].replace(".", "/")
             place = f"workflow/{module}.py"
-            raise unknown(f"setting of {found.name}", setting, known, f"{where}.settings", place)
+            owner = where("settings", by=(setting,))
+            raise unknown(f"setting of {found.name}", setting, known, owner, place)
 
 
 def _check_references(
@@ -690,14 +789,16 @@ def _check_references(
     attacks = {attack for cell in cells for attack in attacks_of(cell.suite, suites)}
     worst = _worst_cases(attacks, configuration)
     attacks |= worst.keys()
-    files = study["reported"]["files"]
+    files, catalogue = study["reported"]["files"], configuration.catalogue_file("attacks")
     for number, file in enumerate(files):
-        folder = configuration.root / "config/reported"
-        if not (folder / file).is_file():
-            known = [path.name for path in folder.glob("*.csv")]
+        path = configuration.layers.find(f"config/reported/{file}")
+        if path is None:
+            known = [
+                f"{name}.csv" for name in configuration.layers.names("config/reported", ".csv")
+            ]
             place = f"{where}: reported.files.{number}"
             raise unknown("file of printed numbers", file, known, place, "config/reported/")
-        read_reported([folder / file])
+        read_reported([path])
     for key, value in _walk(
         {k: v for k, v in study.items() if k not in ("grid", "stand_ins", "excluded")}
     ):
@@ -731,7 +832,7 @@ def _check_references(
                         attack,
                         attacks,
                         place,
-                        "config/catalogue/suites.yaml",
+                        configuration.catalogue_file("suites"),
                     )
         elif name == "reported" and isinstance(value, str) and value not in files:
             raise unknown("file of the study called", value, files, place, "its reported.files")
@@ -757,7 +858,7 @@ def _check_references(
                         f"attack '{attack}' is not run at epsilon {wanted}",
                         where=place,
                         remedy=f"its epsilons are {', '.join(map(str, known))} "
-                        "(see config/catalogue/attacks.yaml and the scale's overrides)",
+                        f"(see {catalogue} and the scale's overrides)",
                     )
 
 
@@ -787,12 +888,13 @@ def _check_radii(
         if name in configuration.catalogue["attacks"] or name.startswith("all ")
     ]
     known = set().union(*(_budgets(name, datasets, configuration) for name in attacks))
+    catalogue = configuration.catalogue_file("attacks")
     if known and not any(abs(r - epsilon) < 1e-9 for r in radii for epsilon in known):
         raise ConfigError(
             "none of these radii is run",
             where=place,
             remedy=f"the attacks' epsilons are {', '.join(map(str, sorted(known)))} "
-            "(see config/catalogue/attacks.yaml and the scale's overrides)",
+            f"(see {catalogue} and the scale's overrides)",
         )
 
 
@@ -817,6 +919,12 @@ def _check_figures(
     suites = configuration.catalogue["suites"]
     for name, figure in study["figures"].items():
         place = f"{where}: figures.{name}"
+        if figure["kind"] == "ledger_dumbbell" and not study["reported"]["files"]:
+            raise ConfigError(
+                "the study has no printed numbers to show",
+                where=f"{place}.kind",
+                remedy="name their files in the study's key reported.files, or take the figure out",
+            )
         if figure["kind"] == "latent_pca" and figure["model"] not in study["features"]:
             raise ConfigError(
                 f"no features of '{figure['model']}' are stored",
@@ -852,11 +960,10 @@ def _check_figures(
                 remedy="choose an attack of the suites that run on this model",
             )
         if not configuration.scale["evaluation"]["examples"]:
-            scale = configuration.settings["scale"]
             raise ConfigError(
                 "no example images are stored at this scale",
                 where=place,
-                remedy=f"raise evaluation.examples in config/scales/{scale}.yaml",
+                remedy=f"raise evaluation.examples in {configuration.scale_file()}",
             )
 
 

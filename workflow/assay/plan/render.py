@@ -19,6 +19,7 @@ from assay.analysis.report import write_analyses, write_study_figure, write_stud
 from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError, ConfigError
 from assay.plan.configuration import ROOT, Tree, read_configuration
+from assay.plan.layers import Layers
 from assay.plan.plan import Plan, make_plan
 from assay.plan.targets import ANALYSES, FIGURE_FORMATS, TABLE_FORMATS
 
@@ -64,18 +65,20 @@ def render(
         AssayError: a kept file is missing, damaged or of another version, or a study is unknown.
     """
     given = {"scale": scale} if scale else {}
-    scale = read_configuration(given).settings["scale"]
-    kept = kept or ROOT / "report" / scale
+    configuration = read_configuration(given, given_by="command line")
+    scale, layers = configuration.settings["scale"], configuration.layers
+    kept = kept or layers.user / "report" / scale
     out = out or kept
     if studies:
-        read_configuration(
-            {**given, "studies": list(studies)}
-        )  # else a typing mistake reads as loss
-    chosen = list(dict.fromkeys(studies)) or _kept_studies(kept, scale)
+        # Else a typing mistake reads as loss.
+        read_configuration({**given, "studies": list(studies)}, given_by="command line")
+    chosen = list(dict.fromkeys(studies)) or _kept_studies(kept, scale, layers)
     for study in chosen:
         _check_kept(kept / study, study, scale)
     # The page in a report's own folder shows all of its studies.
-    shown = list(dict.fromkeys([*(_kept_studies(kept, scale) if out == kept else ()), *chosen]))
+    shown = list(
+        dict.fromkeys([*(_kept_studies(kept, scale, layers) if out == kept else ()), *chosen])
+    )
     plan = make_plan(read_configuration({**given, "studies": shown}))
     result = Rendered(out / "index.html", chosen)
     briefs = {name: as_it_ran(plan.brief(name), read_records(kept / name)) for name in shown}
@@ -102,10 +105,11 @@ def _side_by_side(jobs: Sequence[tuple]) -> Iterable[tuple[list[str], int]]:
 def _render_study(plan: Plan, study: Tree, kept: Path, out: Path) -> tuple[list[str], int]:
     """Writes a study's files; returns what was left out and how many rows are of earlier code."""
     name, left_out = study["name"], []
+    user = plan.configuration.layers.user
     with kept_run(kept, plan.manifest(name)) as manifest:
         manifest |= {
             "seed": study["seed"],
-            "reported": [str(ROOT / path) for path in manifest["reported"]],
+            "reported": [str(user / path) for path in manifest["reported"]],
             "earlier": earlier_code(plan, manifest),
         }
         places = {Path(place).name: out / f"{place}.csv" for place in ANALYSES}
@@ -188,9 +192,9 @@ def _with_what_is_there(study: Tree, folder: Path) -> Tree:
     }
 
 
-def _kept_studies(kept: Path, scale: str) -> list[str]:
+def _kept_studies(kept: Path, scale: str, layers: Layers) -> list[str]:
     """Ids of the studies that have kept files, in the order of their names."""
-    known = {path.stem for path in (ROOT / "config/studies").glob("*.yaml")}
+    known = layers.names("config/studies")
     found = sorted(path.parent.name for path in kept.glob(f"*/{FILES[0]}"))
     found = [name for name in found if name in known]
     if not found:

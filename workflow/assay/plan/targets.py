@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 
-from assay.plan.configuration import ROOT
+from assay.foundation.resources import PACKAGE, from_here
 from assay.plan.plan import Plan
 
 # The tables that every study has, by their places in its folder (`assay.analysis.tables.ANALYSES`).
@@ -45,7 +45,7 @@ class Targets:
 
 
 def make_targets(plan: Plan) -> Targets:
-    """All target files of a plan, relative to the workflow's folder."""
+    """All target files of a plan, relative to the working folder."""
     results, report = f"results/{plan.scale}", f"report/{plan.scale}"
     tables, figures, statistics = {}, {}, {}
     for name, study in plan.studies.items():
@@ -79,8 +79,5 @@ def make_targets(plan: Plan) -> Targets:
         figures=list(chain.from_iterable(figures.values())),
         statistics=list(chain.from_iterable(statistics.values())),
         by_study={name: tables[name] + figures[name] + statistics[name] for name in plan.studies},
-        templates=sorted(
-            path.relative_to(ROOT).as_posix()
-            for path in (ROOT / "workflow/assay/analysis/templates").iterdir()
-        ),
+        templates=sorted(from_here(path) for path in (PACKAGE / "analysis/templates").iterdir()),
     )
