@@ -791,14 +791,11 @@ def _check_references(
     attacks |= worst.keys()
     files, catalogue = study["reported"]["files"], configuration.catalogue_file("attacks")
     for number, file in enumerate(files):
-        path = configuration.layers.find(f"config/reported/{file}")
-        if path is None:
-            known = [
-                f"{name}.csv" for name in configuration.layers.names("config/reported", ".csv")
-            ]
+        known = [f"{name}.csv" for name in configuration.layers.names("config/reported", ".csv")]
+        if file not in known:
             place = f"{where}: reported.files.{number}"
             raise unknown("file of printed numbers", file, known, place, "config/reported/")
-        read_reported([path])
+        read_reported([configuration.layers.find(f"config/reported/{file}")])
     for key, value in _walk(
         {k: v for k, v in study.items() if k not in ("grid", "stand_ins", "excluded")}
     ):
