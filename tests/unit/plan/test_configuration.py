@@ -348,6 +348,7 @@ def test_a_text_stays_a_text_where_the_configuration_wants_one():
             {"epsilons": ["8/25S"]},
             r"attacks\.pgd_linf\.epsilons\.0: '8/25S' is not a finite number; write it as .*8/255",
         ),
+        ({"epsilons": ["1e-999999999/255"]}, r"epsilons\.0: .* is not a finite number"),
         ({"epsilons": ["1/0"]}, r"epsilons\.0: '1/0' is not a finite number"),
         ({"settings": {"steps": "many"}}, r"settings\.steps: 'many' is not a finite number; write"),
         ({"settings": {"steps": 2.5}}, r"settings\.steps: 2\.5 is not a whole number"),
