@@ -75,7 +75,7 @@ class Outline(HTMLParser):
             return
         self.words.append(data)
         if self._open and re.fullmatch("h[1-3]", self._open[-1]):
-            self.headings.append(data)
+            self.headings.append((self._open[-1], data))
 
 
 def test_the_recipe_is_two_files_and_its_study_is_short():
@@ -103,13 +103,13 @@ def test_the_page_of_a_study_without_a_paper_asks_its_own_question(own):
         r'^question: "(.+)"$', recipe()["config/studies/my_clinic.yaml"], re.MULTILINE
     )[1]
     text = " ".join(" ".join(page.words).split())
-    assert page.headings[0] == question
+    assert [text for tag, text in page.headings if tag == "h1"] == [question]
     assert text.count(question) == 2  # the window's title, and the heading
     for claim in ("printed", "the paper", "Reported against reproduced", "Ledger", "substitute"):
         assert claim not in text.replace("data sets of papers", ""), claim
     assert page.targets <= set(page.ids)
     assert max(page.ids.values()) == 1
-    assert "A discriminative and a generative classifier" in page.headings
+    assert ("h2", "A discriminative and a generative classifier") in page.headings
 
 
 def test_nothing_is_left_to_do_until_an_image_changes(own):

@@ -11,6 +11,7 @@ from assay.foundation.errors import ConfigError
 from assay.foundation.places import mirror_of
 from assay.plan.configuration import ROOT, read_configuration
 from assay.plan.layers import Layers, merged
+from assay.plan.plan import make_plan
 
 
 @pytest.fixture
@@ -347,6 +348,7 @@ def test_a_text_stays_a_text_where_the_configuration_wants_one():
             {"epsilons": ["8/25S"]},
             r"attacks\.pgd_linf\.epsilons\.0: '8/25S' is not a finite number; write it as .*8/255",
         ),
+        ({"epsilons": ["1e-999999999/255"]}, r"epsilons\.0: .* is not a finite number"),
         ({"epsilons": ["1/0"]}, r"epsilons\.0: '1/0' is not a finite number"),
         ({"settings": {"steps": "many"}}, r"settings\.steps: 'many' is not a finite number; write"),
         ({"settings": {"steps": 2.5}}, r"settings\.steps: 2\.5 is not a whole number"),
@@ -356,3 +358,67 @@ def test_a_text_stays_a_text_where_the_configuration_wants_one():
 def test_what_is_no_number_is_told_with_how_to_write_one(attack, message):
     with pytest.raises(ConfigError, match=message):
         read_configuration({"catalogue": {"attacks": {"pgd_linf": attack}}})
+
+
+MEANT = b"seed: 4\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "seed"),
+    [
+        (MEANT.decode().encode("utf-16"), 4),
+        (b"\xef\xbb\xbf" + MEANT, 4),
+        (b"", 1),
+        (b"# seed: 4\n", 1),
+    ],
+)
+def test_a_file_of_another_editor_or_without_a_key_is_read(root, content, seed):
+    (root / "config/config.yaml").write_bytes(content)
+    assert read_configuration(layers=Layers((root,))).settings["seed"] == seed
+
+
+BOMB = "a0: &a0 [1, 1]\n" + "".join(f"a{k}: &a{k} [*a{k - 1}, *a{k - 1}]\n" for k in range(1, 40))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (MEANT.decode().encode("utf-16-le"), r"is not a text file \(.*\); save it as UTF-8"),
+        ("# größe".encode("latin-1"), r"is not a text file \(.*\); save it as UTF-8"),
+        (b"ledger:\n\ttolerance: 1\n", r"is not valid YAML, line 2 \(.*\); indent with spaces,"),
+        (b"- seed\n", r"must hold a mapping of keys to values; write lines 'key: value'"),
+        (b"seed: 2026-99-99\n", r"is not valid YAML \(month must be"),
+        (b"? [seed]\n: 1\n", r"is not valid YAML, line 1 \(a key must be a single word\)"),
+        (b"seed: 1\n---\nseed: 2\n", r"is not valid YAML, line 2 \(but found another document"),
+        (b"catalogue:\n", r"catalogue: is empty; expected: your own entries"),
+        (b"catalogue: {models: {mine: }}\n", r"catalogue\.models\.mine: is empty; expected: keys"),
+        (b"catalogue: &a {models: *a}\n", r"holds more than 100,000 values, .*an alias"),
+        (BOMB.encode(), r"holds more than 100,000 values, .*an alias"),
+        (b"seed: " + b"[" * 200 + b"]" * 200, r"holds more than .* lists in lists 50 deep"),
+        (b"ledger: {tolerance: .nan}\n", r"ledger\.tolerance: nan is not a finite number; write"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_in_one_line(root, content, message):
+    (root / "config/config.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"^config/config\.yaml: " + message) as found:
+        read_configuration(layers=Layers((root,)))
+    assert "\n" not in str(found.value)
+
+
+def test_a_folder_or_a_broken_link_in_a_file_s_place_is_told(root):
+    path = root / "config/config.yaml"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ConfigError, match=r"yaml: the file cannot be read \(Is a directory\); put"):
+        read_configuration(layers=Layers((root,)))
+    path.rmdir()
+    path.symlink_to("nowhere.yaml")
+    with pytest.raises(ConfigError, match=r"cannot be read \(No such file .*\); put a readable"):
+        read_configuration(layers=Layers((root,)))
+
+
+def test_printed_numbers_are_looked_for_in_their_folder_alone(root):
+    (root / "mine.csv").write_text("study\n")
+    change(root, "studies/millner2024.yaml", ["reported", "files"], ["../../mine.csv"])
+    with pytest.raises(ConfigError, match=r"files\.0: there is no file of printed numbers '\.\./"):
+        make_plan(read_configuration(layers=Layers((root,))))

@@ -400,6 +400,7 @@ OWN = {
         ({"folder": "mine/a.txt"}, r"settings\.folder: 'mine/a\.txt' is not a folder; name the"),
         ({"folder": None}, r"settings\.folder: no folder is given; name the folder"),
         ({}, r"settings\.folder: no folder is given"),
+        ({"folder": "~nobody_here/a"}, r"settings\.folder: there is no '~nobody_here/a'; name"),
     ],
 )
 def test_a_folder_that_is_not_there_is_told_before_anything_runs(
@@ -414,6 +415,39 @@ def test_a_folder_that_is_not_there_is_told_before_anything_runs(
         check_machine(plan)
     settings["folder"] = "mine"
     check_machine(make_plan(simple(catalogue, datasets=["mine"], models=["resnet18"])))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"folder": 3},
+            r"folder: 3 is not of type 'string', 'null'; expected: folder with a sub-f",
+        ),
+        (
+            {"size": "big"},
+            r"size: 'big' is not of type 'integer', 'array', 'null'; expected: \[hei",
+        ),
+        (
+            {"size": 0},
+            r"size: 0 is less than the minimum of 1; expected: \[height, width\] to which",
+        ),
+        ({"size": 64.5}, r"size: 64\.5 is not of type 'integer'"),
+        ({"size": [1, 2, 3]}, r"size: \[1, 2, 3\] is too long; expected: \[height, width\]"),
+        ({"size": [64, "a"]}, r"size\.1: 'a' is not of type 'integer'"),
+        ({"channels": 4}, r"channels: '4' is not allowed; use one of 1, 3"),
+    ],
+)
+def test_a_setting_of_a_users_folder_is_checked_before_anything_runs(settings, message):
+    place = r"^--config: catalogue\.datasets\.mine\.settings\."
+    with pytest.raises(ConfigError, match=place + message):
+        configured(catalogue={"datasets": {"mine": {**OWN, "settings": settings}}})
+
+
+def test_a_size_in_quotes_is_a_size():
+    entry = {**OWN, "settings": {"folder": "mine", "size": "64"}}
+    found = configured(catalogue={"datasets": {"mine": entry}}).catalogue["datasets"]["mine"]
+    assert found["settings"]["size"] == 64
 
 
 def test_the_size_of_a_users_images_is_known_where_they_are_resized():

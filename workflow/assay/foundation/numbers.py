@@ -10,6 +10,9 @@ from assay.foundation.errors import AssayError, ConfigError
 
 _FRACTION = re.compile(r"\s*([^/\s]+)\s*/\s*([^/\s]+)\s*")
 
+# Exponents that no float has; written out, their powers of ten would fill the memory.
+_ENDLESS = re.compile(r"e[+-]?\d{4}", re.IGNORECASE)
+
 
 def number(value: object, where: str, error: type[AssayError] = ConfigError) -> float:
     """A finite number that may be written as a text.
@@ -33,6 +36,8 @@ def number(value: object, where: str, error: type[AssayError] = ConfigError) -> 
         if isinstance(value, bool):
             raise TypeError
         if isinstance(value, str):
+            if _ENDLESS.search(value):
+                raise ValueError
             quotient = _FRACTION.fullmatch(value)
             parts = quotient.groups() if quotient else (value.strip(),)
             exact = [Fraction(part) for part in parts]

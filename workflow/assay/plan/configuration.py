@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,17 @@ from assay.plan.layers import Layers, Source, changes, laid_over, place
 
 CATALOGUES = ("datasets", "splits", "models", "attacks", "suites")
 Tree = dict[str, Any]
+# Values in one file, and how deep they may lie in each other; the largest catalogue has thousands.
+_MOST, _DEEPEST = 100_000, 50
+# Types of JSON in the words of YAML's users.
+_KINDS = {
+    "object": "keys with values",
+    "array": "a list",
+    "string": "a text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+}
 
 
 @dataclass(frozen=True)
@@ -238,7 +250,8 @@ def _as_number(value: Any, where: Callable[..., str], *, whole: bool) -> Any:
     """
     if isinstance(value, list):
         return [_as_number(part, partial(where, k), whole=whole) for k, part in enumerate(value)]
-    if not isinstance(value, str) and not (whole and isinstance(value, float)):
+    odd = isinstance(value, float) and (whole or not math.isfinite(value))
+    if not (isinstance(value, str) or odd):
         return value
     found = number(value, where())
     if not whole:
@@ -283,8 +296,9 @@ def _read(path: Path, layers: Layers) -> Source:
     """What a YAML file says; an empty one says nothing."""
     shown = layers.told(path)
     try:
+        content = path.read_bytes()
         # Bytes, because YAML itself says how it is encoded: UTF-8 or UTF-16, with a mark or not.
-        value = yaml.load(path.read_bytes(), Loader=_Loader)
+        value = yaml.load(content, Loader=_Loader)
     except OSError as error:
         raise ConfigError(
             f"the file cannot be read ({error.strerror})",
@@ -295,20 +309,43 @@ def _read(path: Path, layers: Layers) -> Source:
         raise ConfigError(
             f"is not a text file ({error.reason})", where=shown, remedy="save it as UTF-8"
         ) from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", error)
+    except yaml.MarkedYAMLError as error:
+        number = error.problem_mark.line
+        line = content.splitlines()[number : number + 1]
         raise ConfigError(
-            f"is not valid YAML{line} ({problem})",
+            f"is not valid YAML, line {number + 1} ({error.problem})",
             where=shown,
-            remedy="indent with spaces, not with tabs" if r"'\t'" in str(problem) else None,
+            remedy="indent with spaces, not with tabs" if b"\t" in b"".join(line) else None,
         ) from error
+    except (ValueError, RecursionError) as error:  # a date of month 99; thousands of brackets
+        raise ConfigError(f"is not valid YAML ({error})", where=shown) from error
+    if not _is_bounded(value):
+        raise ConfigError(
+            f"holds more than {_MOST:,} values, or lists in lists {_DEEPEST} deep",
+            where=shown,
+            remedy="an alias (*name) must not multiply what it stands for, or stand for itself",
+        )
     if value is None:
         value = {}
     if not isinstance(value, dict):
-        raise ConfigError("must hold a mapping of keys to values", where=shown)
+        raise ConfigError(
+            "must hold a mapping of keys to values", where=shown, remedy="write lines 'key: value'"
+        )
     return Source(shown, (), value)
+
+
+def _is_bounded(value: Any) -> bool:
+    """Whether a file's values can be gone through; aliases make endless ones of a few lines."""
+    waiting, found = [(value, 0)], 0
+    while waiting:
+        part, depth = waiting.pop()
+        found += 1
+        if found > _MOST or depth > _DEEPEST:
+            return False
+        inner = part.values() if isinstance(part, dict) else part
+        if isinstance(part, dict | list):
+            waiting += [(item, depth + 1) for item in inner]
+    return True
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
@@ -465,6 +502,10 @@ def _complaint(
             f"'{error.instance}' is not allowed", where=place, remedy=f"write for example {options}"
         )
     remedy = error.schema.get("description") if isinstance(error.schema, dict) else None
+    if error.validator == "type" and error.instance is None:
+        kinds = error.validator_value
+        remedy = remedy or _KINDS[kinds if isinstance(kinds, str) else kinds[0]]
+        return ConfigError("is empty", where=place, remedy=f"expected: {remedy}")
     return ConfigError(error.message, where=place, remedy=f"expected: {remedy}" if remedy else None)
 
 

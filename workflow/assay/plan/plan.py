@@ -204,7 +204,7 @@ class Plan:
             return []
         # Where they lie is decided by the reader, assay.data.kinds.image_folder. What is missing is
         # not watched for: the reader tells it with the key that is wrong.
-        folder = Path(settings["folder"]).expanduser()
+        folder = _below_home(settings["folder"])
         if not folder.is_dir():
             return []
         found = [folder, *(place for place in sorted(folder.iterdir()) if place.is_dir())]
@@ -744,6 +744,14 @@ def _misfit(shape: list[int], wanted: Tree) -> str | None:
     return None
 
 
+def _below_home(place: str) -> Path:
+    """A path with a home folder for its ``~``; as it is where there is no such user."""
+    try:
+        return Path(place).expanduser()
+    except RuntimeError:
+        return Path(place)
+
+
 def check_machine(plan: Plan) -> None:
     """What a run finds on this machine alone: the folders of a user's own images.
 
@@ -756,7 +764,7 @@ def check_machine(plan: Plan) -> None:
         if entry["kind"] != "image_folder":
             continue
         place = entry["settings"].get("folder")
-        folder = configuration.layers.user / Path(place or "").expanduser()
+        folder = configuration.layers.user / _below_home(place or "")
         if not place or not folder.is_dir():
             what = f"'{place}' is not a folder" if folder.exists() else f"there is no '{place}'"
             raise ConfigError(
@@ -791,14 +799,11 @@ def _check_references(
     attacks |= worst.keys()
     files, catalogue = study["reported"]["files"], configuration.catalogue_file("attacks")
     for number, file in enumerate(files):
-        path = configuration.layers.find(f"config/reported/{file}")
-        if path is None:
-            known = [
-                f"{name}.csv" for name in configuration.layers.names("config/reported", ".csv")
-            ]
+        known = [f"{name}.csv" for name in configuration.layers.names("config/reported", ".csv")]
+        if file not in known:
             place = f"{where}: reported.files.{number}"
             raise unknown("file of printed numbers", file, known, place, "config/reported/")
-        read_reported([path])
+        read_reported([configuration.layers.find(f"config/reported/{file}")])
     for key, value in _walk(
         {k: v for k, v in study.items() if k not in ("grid", "stand_ins", "excluded")}
     ):
