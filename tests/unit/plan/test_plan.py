@@ -120,6 +120,15 @@ def test_the_one_step_form_of_an_attack_is_another_attack_in_its_norm(other):
 
 
 @pytest.mark.parametrize("scale", sorted(path.stem for path in SCALES.glob("*.yaml")))
+def test_a_report_names_no_folder_of_this_machine():
+    configuration = configured()
+    settings = configuration.catalogue["datasets"]["medical_mnist"]["settings"]
+    settings.update(folder="/home/me/clinic", patients="/home/me/people.csv", channels=1)
+    brief = make_plan(configuration).brief("millner2024")
+    assert brief["datasets"]["medical_mnist"]["settings"]["channels"] == 1
+    assert "/home/me" not in str(brief)
+
+
 def test_a_corrected_attack_is_never_weaker_than_the_published_one_for_want_of_effort(scale):
     plan = make_plan(configured(scale))
     for pair in plan.brief("millner2024")["tables"]["defects"]["pairs"]:
@@ -285,6 +294,12 @@ def test_names_that_a_study_gives_are_not_taken_for_keys():
             r"fgsm\.norm: norm is 'l2', but that of FGSM is 'linf'; write norm: linf",
         ),
         ("attacks", "pgd_l2", {"settings": {}}, r"norm is 'l2', but that of PGD is 'linf'"),
+        (
+            "attacks",
+            "fgsm",
+            {"epsilons": [0.1, 8]},
+            r"fgsm\.epsilons\.1: 8 is no L-infinity radius of images in \[0, 1\]; write 8/255",
+        ),
         (
             "attacks",
             "fgsm",

@@ -427,6 +427,9 @@ class Plan:
                 for kind in names
             },
             **{kind: {name: catalogue[kind][name] for name in names[kind]} for kind in names},
+            "datasets": {
+                name: _without_places(catalogue["datasets"][name]) for name in names["datasets"]
+            },
             "access": {name: _access(catalogue["attacks"][name]) for name in names["attacks"]},
             "scaled": {
                 kind: {name: self._scaled(kind, name) for name in names[kind]}
@@ -665,6 +668,7 @@ def _check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
         found = _outline(entry, where)
         _check_base("attacks", found, where)
         _check_settings(entry, found, where)
+        _check_unit(entry, found, where)
         norm = {**found.values, **entry["settings"]}.get("norm", entry["norm"])
         if entry["norm"] != norm:
             raise ConfigError(
@@ -672,6 +676,26 @@ def _check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
                 where=where("norm"),
                 remedy=f"write norm: {norm}",
             )
+
+
+def _check_unit(attack: Tree, found: Outline, where: Callable[..., str]) -> None:
+    """An L-infinity radius above 1 is meant for 8-bit images; searches for distances take any."""
+    if attack["norm"] != "linf" or found.values.get("reads_off"):
+        return
+    for number, epsilon in enumerate(attack["epsilons"]):
+        if epsilon > 1:
+            raise ConfigError(
+                f"{epsilon:g} is no L-infinity radius of images in [0, 1]",
+                where=where("epsilons", number),
+                remedy=f"write {epsilon:g}/255" if epsilon <= 255 else "use a radius up to 1",
+            )
+
+
+def _without_places(dataset: Tree) -> Tree:
+    """A data set's entry without the paths of this machine, which no report publishes."""
+    hidden = ("folder", "patients")
+    settings = {key: v for key, v in dataset["settings"].items() if key not in hidden}
+    return {**dataset, "settings": settings}
 
 
 def _access(attack: Tree) -> str:
