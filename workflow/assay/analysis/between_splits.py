@@ -32,7 +32,7 @@ REPLICATES = 2000
 # far as these limits allow.
 MOST_REPLICATES, MOST_WEIGHTS = 20_000, 1_000_000_000
 _AT_ONCE = 4_000_000  # weights in memory
-_EQUAL = 1e-6  # single precision: what differs by less is the same
+_EQUAL = 1e-6  # weights are in single precision: what differs by less is the same
 COLUMNS = [
     *CELL, "model_a", "model_b", "method", "splits", "n", "samples", "accuracy_a", "accuracy_b",
     "difference", "low", "high", "p", "family", "holm_p", "q", "significant", "note",
@@ -289,9 +289,11 @@ def _bootstrap_alike(
     repeated: bool,
     rng: np.random.Generator,
 ) -> None:
-    right = np.concatenate([block.right.T for block in blocks]).astype(np.float32)
+    # The sums are in double precision: in single precision their rounding differs from one machine
+    # to the next by more than `_EQUAL`, and with it what counts as equal.
+    right = np.concatenate([block.right.T for block in blocks]).astype(np.float64)
     parts = _weights(blocks[0], count, repeated, rng)
-    means = np.concatenate([right @ part.T for part in parts], axis=1)
+    means = np.concatenate([right @ part.T.astype(np.float64) for part in parts], axis=1)
     edges = np.cumsum([0, *(block.right.shape[1] for block in blocks)])
     for block, edge in zip(blocks, edges, strict=False):
         own = means[edge : edge + block.right.shape[1]]
