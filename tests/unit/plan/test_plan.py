@@ -506,7 +506,7 @@ def test_planning_all_of_a_study_at_paper_scale_takes_a_moment():
 
 
 def test_a_users_folder_is_watched_class_by_class(tmp_path):
-    for name in ("sick", "well"):
+    for name in ("sick", "well", "@eaDir", ".Trash-1000"):  # the last two belong to systems
         (tmp_path / "mine" / name).mkdir(parents=True)
     for name in ("notes.txt", "p.csv"):
         (tmp_path / "mine" / name).touch()

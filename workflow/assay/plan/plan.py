@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from assay.analysis.kept import FILES
 from assay.analysis.ledger import read_reported
 from assay.analysis.style import WORST_CASE
+from assay.data.clutter import is_clutter
 from assay.data.kinds import reader_of
 from assay.data.splits import split_count
 from assay.foundation.digest import code_digest
@@ -207,7 +208,8 @@ class Plan:
         folder = _below_home(settings["folder"])
         if not folder.is_dir():
             return []
-        found = [folder, *(place for place in sorted(folder.iterdir()) if place.is_dir())]
+        classes = [place for place in folder.iterdir() if place.is_dir()]
+        found = [folder, *sorted(place for place in classes if not is_clutter(place.name))]
         if settings.get("patients") and (folder / settings["patients"]).is_file():
             found.append(folder / settings["patients"])
         return [place.as_posix() for place in found]
