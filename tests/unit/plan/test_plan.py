@@ -121,13 +121,13 @@ def test_the_one_step_form_of_an_attack_is_another_attack_in_its_norm(other):
 
 def test_a_report_names_no_folder_of_this_machine():
     configuration = configured()
-    settings = {"folder": "/home/me/clinic", "patients": "/home/me/people.csv", "channels": 1}
+    settings = {"folder": "/elsewhere/clinic", "patients": "/elsewhere/people.csv", "channels": 1}
     configuration.catalogue["datasets"]["medical_mnist"].update(
         kind="image_folder", settings=settings
     )
     brief = make_plan(configuration).brief("millner2024")
     assert brief["datasets"]["medical_mnist"]["settings"]["channels"] == 1
-    assert "/home/me" not in str(brief)
+    assert "/elsewhere" not in str(brief)
 
 
 @pytest.mark.parametrize("scale", sorted(path.stem for path in SCALES.glob("*.yaml")))
