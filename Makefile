@@ -72,6 +72,7 @@ bench: $(VENV)/.oracle
 	$(BIN)/python benchmarks/attacks.py
 	$(BIN)/python benchmarks/one_pixel.py
 	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python benchmarks/inspection.py
 
 clean:
 	rm -rf results/smoke results/demo report/smoke report/demo

@@ -18,7 +18,8 @@ from assay.foundation.outcomes import read_outcomes
 from assay.foundation.provenance import read_provenance
 from assay.plan.configuration import ROOT
 
-pytestmark = pytest.mark.slow
+# One process: what they share is a run, which another process would only wait for.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("installed")]
 
 ODD = "my \"best\" prøject [x] 'ü' {y}"
 STUDY = "millner2024"

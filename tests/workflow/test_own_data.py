@@ -11,7 +11,8 @@ from PIL import Image
 
 from assay.plan.configuration import ROOT
 
-pytestmark = pytest.mark.slow
+# One process: what they share is a run.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own_data")]
 
 PEOPLE, SHOTS = 5, 3  # of each of two classes: thirty images
 
