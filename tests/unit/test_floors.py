@@ -7,8 +7,8 @@ import pytest
 from assay.foundation.digest import ROOT, module_closure
 
 FLOORS = {
-    "foundation": 0, "data": 1, "attacks": 1, "models": 2, "training": 3, "evaluation": 3,
-    "analysis": 4, "plan": 5,
+    "foundation": 0, "data": 1, "threat": 1, "attacks": 2, "models": 3, "training": 4,
+    "evaluation": 4, "analysis": 5, "plan": 6,
 }  # fmt: skip
 FILES = sorted((ROOT / "assay").rglob("*.py"))
 

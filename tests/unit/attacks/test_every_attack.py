@@ -6,9 +6,10 @@ import pytest
 import torch
 from toys import CASES, SHAPE, Linear, generator, images_for, victim_of
 
-from assay.attacks.base import TOLERANCE, Attack
+from assay.attacks.base import Attack
 from assay.attacks.lbfgs import LBFGS
 from assay.foundation.errors import AttackError
+from assay.threat.ball import TOLERANCE
 
 every_attack = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 breaking = {name: case for name, case in CASES.items() if case.breaks_at is not None}

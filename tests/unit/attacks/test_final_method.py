@@ -4,11 +4,12 @@ import pytest
 import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
-from assay.attacks.base import Attack, Probe, confine, judge, project
+from assay.attacks.base import Attack, Probe, judge
 from assay.attacks.fgsm import FGSM
 from assay.attacks.pgd import PGD
 from assay.attacks.victim import Victim, View
 from assay.foundation.errors import AttackError
+from assay.threat.ball import confine, project
 
 
 class Propose(Attack):

@@ -4,10 +4,10 @@ import pytest
 import torch
 from toys import SHAPE, generator
 
-from assay.attacks.base import TOLERANCE
 from assay.attacks.latent_descent import LatentDescent
 from assay.attacks.victim import Victim, View
 from assay.foundation.errors import AttackError
+from assay.threat.ball import TOLERANCE
 
 PROTOTYPES = torch.rand((3, *SHAPE), generator=torch.Generator().manual_seed(4))
 IMAGES = (

@@ -5,11 +5,11 @@ import torch
 from torch.nn import functional
 from toys import SHAPE, Band, Linear, generator, images_for, victim_of
 
-from assay.attacks.base import TOLERANCE
 from assay.attacks.fgsm import FGSM
 from assay.attacks.pgd import PGD
 from assay.attacks.victim import Victim, View
 from assay.foundation.errors import AttackError
+from assay.threat.ball import TOLERANCE
 
 
 class Net(torch.nn.Sequential):

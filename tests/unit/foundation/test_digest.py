@@ -6,6 +6,7 @@ import pytest
 
 from assay.foundation import digest
 from assay.foundation.errors import AssayError
+from assay.plan.configuration import ROOT
 
 
 @pytest.fixture
@@ -58,10 +59,10 @@ def test_the_words_of_a_log_do_not_change_a_digest(package, tmp_path):
 
 
 def test_a_changed_line_in_an_imported_module_changes_the_digest_of_what_imports_it(package):
-    outcomes = digest.code_digest("assay.foundation.outcomes")
+    suite = digest.code_digest("assay.evaluation.suite")
     registry = digest.code_digest("assay.foundation.registry")
     edited(package / "foundation/files.py", "digest_size=8", "digest_size=9")
-    assert digest.code_digest("assay.foundation.outcomes") != outcomes
+    assert digest.code_digest("assay.evaluation.suite") != suite
     assert digest.code_digest("assay.foundation.registry") == registry
 
 
@@ -73,6 +74,41 @@ def test_imports_inside_functions_count(package, tmp_path):
     before = digest.code_digest(script)
     edited(package / "foundation/seeds.py", "digest_size=8", "digest_size=7")
     assert digest.code_digest(script) != before
+
+
+SCRIPTS = ROOT / "workflow/scripts"
+
+
+def of_rules():
+    """The digests that rules carry: of data, training, attacks, by what they run."""
+    return {
+        "data": digest.code_digest(SCRIPTS / "prepare_dataset.py"),
+        "standard": digest.code_digest(SCRIPTS / "train_model.py", "assay.models.resnet:ResNet18"),
+        "elbo": digest.code_digest(SCRIPTS / "train_model.py", "assay.models.gbz:GBZ"),
+        "suite": digest.code_digest(SCRIPTS / "run_suite.py", "assay.attacks.pgd:PGD"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changed"),
+    [
+        ("attacks/base.py", "amount = by.long()", "amount = 2 * by.long()", {"suite"}),
+        ("attacks/base.py", "_ATTEMPTS = 0.25, 8", "_ATTEMPTS = 0.25, 9", {"suite"}),
+        ("attacks/pgd.py", "restarts: int = 1", "restarts: int = 2", {"suite"}),
+        ("threat/ball.py", "clamp_min(1e-30)", "clamp_min(1e-29)", {"standard", "elbo", "suite"}),
+        ("training/adversary.py", "steps: int = 10", "steps: int = 11", {"standard", "elbo"}),
+        ("models/gbz.py", "import torch\n", "import torch\n\nUNUSED = 1\n", {"elbo"}),
+        ("foundation/progress.py", "mininterval=0.2", "mininterval=0.3", set()),
+        ("foundation/scripts.py", "import logging\n", "import logging\n\nUNUSED = 1\n", set()),
+        ("foundation/provenance.py", "\nimport ", "\nimport abc\nimport ", set()),
+    ],
+)
+def test_an_edit_changes_the_digests_of_what_it_can_change(package, file, old, new, changed):
+    digest.forget()
+    before = of_rules()
+    edited(package / file, old, new)
+    after = of_rules()
+    assert {name for name in before if before[name] != after[name]} == changed
 
 
 def test_code_that_is_not_there_is_named():

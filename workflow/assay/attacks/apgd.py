@@ -8,17 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import (
-    Attack,
-    Probe,
-    ascent,
-    bad_setting,
-    broken_by,
-    check_norm,
-    project,
-    unit,
-)
+from assay.attacks.base import Attack, Probe, ascent, bad_setting, broken_by, check_norm
 from assay.attacks.losses import LOSSES, TARGETED, check_loss
+from assay.threat.ball import project, unit
 
 MOMENTUM = 0.25
 # Values that one tensor of a wave of runs may hold (256 MiB): runs beyond it wait for the next.

@@ -17,9 +17,9 @@ from assay.attacks.base import (
     broken_by,
     check_norm,
     check_target,
-    project,
 )
 from assay.attacks.losses import LOSSES, TARGETED, check_loss
+from assay.threat.ball import project
 
 # Directions: NES looks along N(0, I), SPSA along random signs.
 ESTIMATORS: dict[str, Callable[..., Tensor]] = {

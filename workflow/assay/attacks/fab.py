@@ -8,10 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Probe, bad_setting, broken_by, check_norm, unit
+from assay.attacks.base import Probe, bad_setting, broken_by, check_norm
 from assay.attacks.losses import margin
 from assay.attacks.minimal import MinimalNorm
 from assay.attacks.nearest import sharpened
+from assay.threat.ball import unit
 
 # How far from the image a restart may begin where nothing was found yet: the public code's epsilon.
 REACH = {"linf": 0.3, "l2": 1.0}

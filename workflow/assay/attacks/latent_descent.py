@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Attack, Probe, ascent, bad_setting, broken_by, check_norm, project
+from assay.attacks.base import Attack, Probe, ascent, bad_setting, broken_by, check_norm
 from assay.attacks.losses import margin
+from assay.threat.ball import project
 
 
 @dataclass(frozen=True, kw_only=True)

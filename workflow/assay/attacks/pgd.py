@@ -17,10 +17,9 @@ from assay.attacks.base import (
     broken_by,
     check_norm,
     check_target,
-    random_point,
-    step_inside,
 )
 from assay.attacks.losses import LOSSES, TARGETED, check_loss
+from assay.threat.ball import random_point, step_inside
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,9 +11,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Attack, Probe, bad_setting, broken_by, check_norm, unit
+from assay.attacks.base import Attack, Probe, bad_setting, broken_by, check_norm
 from assay.attacks.losses import margin
 from assay.attacks.minimal import MinimalNorm
+from assay.threat.ball import unit
 
 # Candidates that lie in memory at once. Not the victim's batch: it may change no result.
 _POINTS = 256

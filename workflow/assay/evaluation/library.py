@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from assay.attacks.base import Attack, judge, usable_input, usable_radius
+from assay.attacks.base import Attack, judge, usable_input
 from assay.attacks.clean import Clean
 from assay.attacks.decision import Decision, ModuleDecision, as_decision
 from assay.attacks.torch_state import own_state, seeded
@@ -35,6 +35,7 @@ from assay.foundation.numbers import number
 from assay.foundation.progress import progress
 from assay.foundation.seeds import seed_for
 from assay.models.base import Classifier
+from assay.threat.ball import usable_radius
 
 Epsilon = float | str
 # Shares of zero gradients on images that no attack fools, as in the check D08.

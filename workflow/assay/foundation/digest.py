@@ -3,7 +3,7 @@
 Snakemake watches a rule's script but not what the script imports. Each rule therefore carries the
 digest of its script and of every ``assay`` module that the script reaches, as a parameter: a
 changed line reruns exactly what depends on it. A changed comment, error message or log message
-reruns nothing.
+reruns nothing, nor does a change of the modules that log, show progress and note provenance.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ from assay.foundation.resources import PACKAGE, resource
 
 ROOT = PACKAGE.parent
 PACKAGE = "assay"
+# Modules that can change no number: what they say, show and note down. What they import counts
+# only where something else imports it, too.
+NEUTRAL = frozenset(
+    f"assay/foundation/{name}.py"
+    for name in ("errors", "lease", "places", "progress", "provenance", "resources", "scripts")
+)
 
 
 def code_digest(*sources: str | Path) -> str:
@@ -44,7 +50,10 @@ def code_digest(*sources: str | Path) -> str:
 
 
 def module_closure(source: str | Path) -> set[Path]:
-    """The files of this package that `source` reaches by imports, itself included."""
+    """The files of this package that `source` reaches by imports, itself included.
+
+    Those of :data:`NEUTRAL` modules are left out.
+    """
     return set(_closure(_locate(source)))
 
 
@@ -125,7 +134,7 @@ def _imported(file: Path) -> Iterator[Path]:
         for name in names:
             if name == PACKAGE or name.startswith(f"{PACKAGE}."):
                 found = module_file(name)
-                if found:
+                if found and found.relative_to(ROOT).as_posix() not in NEUTRAL:
                     yield found
 
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from assay.attacks.base import random_point, step_inside, unit
 from assay.foundation.errors import TrainingError
 from assay.models.base import Classifier
+from assay.threat.ball import random_point, step_inside, unit
 
 
 @dataclass(frozen=True, kw_only=True)
