@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -197,6 +198,12 @@ def children_seconds() -> Callable[[], float]:
 
     before = spent()
     return lambda: spent() - before
+
+
+def pytest_configure() -> None:
+    """Lets Ctrl-C work where a shell starts the tests in its background, with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
