@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis.rows import PLACE
+from assay.foundation.split import Split
 
 CURRENT, EARLIER = "current", "earlier"
 # A cell of the run: dataset, split, model, suite and attack.
@@ -28,7 +29,7 @@ def with_code(
         norms: norm of each attack.
     """
     found = [
-        {"dataset": dataset, "scheme": split.rpartition("_")[0], "model": model, "suite": suite,
+        {"dataset": dataset, "scheme": Split.of(split).scheme, "model": model, "suite": suite,
          "attack": attack, "norm": norms.get(attack, "")}
         for dataset, split, model, suite, attack in earlier
     ]  # fmt: skip

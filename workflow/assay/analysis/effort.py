@@ -10,6 +10,7 @@ import pandas as pd
 
 from assay.analysis.rows import PLACE
 from assay.analysis.style import title_of
+from assay.foundation.split import Split
 
 # Measures of a training: what readers see, how a value is written, and what two values of one
 # network mean.
@@ -49,7 +50,7 @@ def effort(
         rows.append(
             {
                 "dataset": dataset,
-                "scheme": split.rpartition("_")[0],
+                "scheme": Split.of(split).scheme,
                 "split": split,
                 "model": model,
                 "learning_rate": training.get("learning_rate", np.nan),

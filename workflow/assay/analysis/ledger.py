@@ -25,6 +25,7 @@ import pandas as pd
 
 from assay.analysis.style import radius_text
 from assay.foundation.errors import ConfigError
+from assay.foundation.split import Split
 
 JUDGED = ("reproduced", "differs")
 VERDICTS = (*JUDGED, "not run", "not comparable")
@@ -414,7 +415,7 @@ class _Run:
         """The share of the test images (or of all others) of the data set, by the split files."""
         dataset = self.name("datasets", row.dataset)
         for (name, split, _), _count in self.parts.items():
-            if name == dataset and self.scheme in (None, split.rpartition("_")[0]):
+            if name == dataset and self.scheme in (None, Split.of(split).scheme):
                 counts = {
                     kind: self.parts.get((name, split, kind), 0)
                     for kind in ("train", "val", "test")
@@ -773,7 +774,7 @@ def _changes(changed: Mapping[str, Sequence]) -> list[str]:
 
 
 def _scheme(key: Key) -> str:
-    return key[1].rpartition("_")[0]
+    return Split.of(key[1]).scheme
 
 
 def _number(value: float) -> str:

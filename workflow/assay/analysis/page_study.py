@@ -13,9 +13,11 @@ import pandas as pd
 from assay.analysis import checks
 from assay.analysis.ledger import with_kinds
 from assay.analysis.page_cells import Cell
+from assay.analysis.paired import POOLED
 from assay.analysis.rows import PLACE, several_schemes
 from assay.analysis.style import NORMS, attack_title, looks, radius_text, title_of
 from assay.foundation.errors import AssayError
+from assay.foundation.split import Split
 
 Tree = Mapping[str, Any]
 
@@ -204,8 +206,7 @@ def is_earlier(frame: pd.DataFrame) -> pd.Series:
 
 def split_number(split: str) -> int:
     """The place of a split among those of its scheme, from 1; 0 for all of them together."""
-    index = str(split).rpartition("_")[2]
-    return int(index) + 1 if index.isdigit() else 0
+    return 0 if split == POOLED else Split.of(split).index + 1
 
 
 def split_cell(split: str) -> Cell:

@@ -23,6 +23,7 @@ from assay.analysis.table_parts import (
     place_columns,
 )
 from assay.foundation.errors import ConfigError
+from assay.foundation.split import Split
 
 METHODS = {"gradient": "gradient", "integrated_gradients": "integrated gradients"}
 _BLOCK = [*PLACE, "epsilon", "method"]
@@ -110,7 +111,7 @@ def _measured(
             for version, epsilon in enumerate(stored["epsilons"]):
                 for method in METHODS:
                     hit = stored[f"pointing/{method}"][version, known]
-                    place = (dataset, split.rpartition("_")[0], float(epsilon), method)
+                    place = (dataset, Split.of(split).scheme, float(epsilon), method)
                     hits[(*place, model)] = pd.Series(
                         hit.astype(bool), index=stored["samples"][first]
                     )

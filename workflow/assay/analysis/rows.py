@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from assay.foundation.split import Split
+
 # Budgets that differ only by floating-point noise are one budget.
 EPSILON_DIGITS = 9
 # What is never averaged over: networks of one data set differ by how it was split.
@@ -24,7 +26,7 @@ def keyed(outcomes: pd.DataFrame) -> pd.DataFrame:
     if "scheme" in outcomes:
         return outcomes
     splits = outcomes["split"].astype("category").cat
-    names = [str(name).rpartition("_")[0] for name in splits.categories]
+    names = [Split.of(name).scheme for name in splits.categories]
     codes, schemes = pd.factorize(np.array(names, dtype=object))
     return outcomes.assign(
         scheme=pd.Categorical.from_codes(codes[splits.codes], schemes),
@@ -92,7 +94,7 @@ def over_splits(cells: pd.DataFrame, values: Mapping[tuple, float]) -> list[floa
     found: dict[tuple, list[float]] = {}
     for (dataset, split, *rest), value in values.items():
         if value is not None:
-            found.setdefault((dataset, split.rpartition("_")[0], *rest), []).append(value)
+            found.setdefault((dataset, Split.of(split).scheme, *rest), []).append(value)
     return [
         float(np.mean(found.get(key, [np.nan]))) for key in cells.itertuples(index=False, name=None)
     ]

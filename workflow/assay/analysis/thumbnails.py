@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from assay.foundation.split import Split
+
 # As many as is customary before t-SNE (van der Maaten and Hinton 2008 take 30).
 COMPONENTS = 50
 
@@ -29,7 +31,7 @@ def shown(kind: str, item: Tree, stored: Mapping[str, np.ndarray], study: Tree) 
         stored: the file's arrays.
         study: the study, as the plan gives it to the analysis.
     """
-    if kind == "features" and not str(item["split"]).endswith("_0"):
+    if kind == "features" and not Split.of(item["split"]).is_first:
         return {}  # figures show the first split
     names = list(stored)
     if kind == "outcomes":

@@ -17,6 +17,7 @@ from assay.data.splits import split_count
 from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.outline import Outline, constant_keys, outline
+from assay.foundation.split import Split
 from assay.plan.configuration import Configuration, Tree, unknown
 from assay.plan.left_out import attacks_of, names_in, without_left_out
 
@@ -216,8 +217,8 @@ class Plan:
 
     def scheme(self, split: str) -> tuple[Tree, int]:
         """A split id's scheme and index: ``kfold_3`` is index 3 of scheme ``kfold``."""
-        name, _, index = split.rpartition("_")
-        return self.entry("splits", name), int(index)
+        name, index = Split.of(split)
+        return self.entry("splits", name), index
 
     def suite(self, suite: str, dataset: str, model: str) -> list[Tree]:
         """A suite's attacks on a data set in order, each with its name and its code's digest.
@@ -365,7 +366,7 @@ class Plan:
     def evaluation(self, dataset: str, split: str, model: str) -> Tree:
         """How a trained model is attacked; example images are kept where figures may show them."""
         evaluation = self.configuration.scale["evaluation"]
-        if _first(split) or self.shown(dataset, split, model):
+        if Split.of(split).is_first or self.shown(dataset, split, model):
             return evaluation
         return {**evaluation, "examples": 0}
 
@@ -408,7 +409,7 @@ class Plan:
                 )
             ),
             "suites": list(dict.fromkeys(cell.suite for cell in plan.cells)),
-            "splits": list(dict.fromkeys(cell.split.rpartition("_")[0] for cell in plan.cells)),
+            "splits": list(dict.fromkeys(Split.of(cell.split).scheme for cell in plan.cells)),
         }
         return {
             **plan.study,
@@ -524,7 +525,8 @@ def _plan_study(name: str, written: Tree, configuration: Configuration) -> Study
     mapped = _unique(
         Training(*cell[:3])
         for cell in cells
-        if cell.model in (study["saliency"] or {"models": ()})["models"] and _first(cell.split)
+        if cell.model in (study["saliency"] or {"models": ()})["models"]
+        and Split.of(cell.split).is_first
     )
     return StudyPlan(name, study, cells, features, explained, mapped, importance)
 
@@ -569,12 +571,7 @@ def _splits(scheme_name: str, dataset: str, configuration: Configuration, where:
         )
     count = split_count(scheme)
     limit = configuration.scale["splits"]
-    return [f"{scheme_name}_{index}" for index in range(min(count, limit or count))]
-
-
-def _first(split: str) -> bool:
-    """Whether a split is the first of its scheme, the one that figures of single images show."""
-    return split.endswith("_0")
+    return [str(Split(scheme_name, index)) for index in range(min(count, limit or count))]
 
 
 def _has_official_parts(entry: Tree) -> bool:
@@ -817,7 +814,7 @@ def _check_references(
 ) -> None:
     """Tables, figures and the ledger may only speak of what the grid runs and papers print."""
     datasets = {cell.dataset for cell in cells}
-    schemes = {cell.split.rpartition("_")[0] for cell in cells}
+    schemes = {Split.of(cell.split).scheme for cell in cells}
     models = {cell.model for cell in cells}
     suites = configuration.catalogue["suites"]
     attacks = {attack for cell in cells for attack in attacks_of(cell.suite, suites)}

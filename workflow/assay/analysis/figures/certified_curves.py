@@ -32,6 +32,7 @@ from assay.analysis.figures.parts import (
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.style import Look, attack_title, looks, title_of
 from assay.foundation.errors import AssayError
+from assay.foundation.split import Split
 
 
 class _Curve(NamedTuple):
@@ -132,7 +133,7 @@ def _panels(
     found: dict = {}
     for (dataset, split, model), path in sorted(inputs.explained.items()):
         if model in spec["models"] and dataset in spec.get("datasets", [dataset]):
-            place = dataset, split.rpartition("_")[0]
+            place = dataset, Split.of(split).scheme
             with np.load(path) as stored:
                 part = split, stored["radii"], stored["samples"]
             found.setdefault(place, {}).setdefault(model, []).append(part)

@@ -15,6 +15,7 @@ from assay.analysis.figures.parts import (
 )
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.style import radius_text, title_of
+from assay.foundation.split import Split
 
 Key = tuple[str, str, str]
 
@@ -62,7 +63,7 @@ def mapped(spec: Spec, study: Study, inputs: AnalysisInputs) -> list[Mapped]:
     if not places:
         raise nothing_to_draw(spec, f"no saliency maps of {', '.join(spec['models'])}")
     compared = study.get("reported", {}).get("splits")
-    place = min(places, key=lambda p: (-len(places[p]), p[1].rpartition("_")[0] != compared, p))
+    place = min(places, key=lambda p: (-len(places[p]), Split.of(p[1]).scheme != compared, p))
     found = []
     for key in places[place]:
         with np.load(inputs.saliency[key]) as file:
@@ -92,7 +93,7 @@ def missing_in_words(found: list[Mapped], spec: Spec, study: Study, inputs: Anal
     dataset, split, _ = found[0].key
     there = {mapped.key[2] for mapped in found}
     table = inputs.accuracy[inputs.accuracy["dataset"] == dataset]
-    here = set(table["model"][table["scheme"] == split.rpartition("_")[0]])
+    here = set(table["model"][table["scheme"] == Split.of(split).scheme])
     elsewhere = set(table["model"])
     reasons: dict[str, list[str]] = {}
     for model in spec["models"]:

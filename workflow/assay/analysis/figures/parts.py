@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.style import attack_title, radius_text, style, title_of
 from assay.foundation.errors import ConfigError
+from assay.foundation.split import Split
 
 WIDTH = 7.4  # inches: the text width of the page, so that 8 pt are read as 8 pt or more
 LARGEST_CELL = 1.4  # inches: small images gain nothing from more
@@ -176,7 +177,7 @@ def split_words(study: Study, split: str) -> str:
         >>> split_words({"titles": {"splits": {"kfold": "Cross-validation"}}}, "kfold_0")
         'split 0 of “Cross-validation”'
     """
-    scheme, _, index = split.rpartition("_")
+    scheme, index = Split.of(split)
     return f"split {index} of “{scheme_title(study, scheme)}”"
 
 

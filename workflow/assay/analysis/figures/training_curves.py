@@ -28,6 +28,7 @@ from assay.analysis.figures.parts import (
 from assay.analysis.figures.reported import compared, in_file, our_id
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.style import GREY, Look, title_of
+from assay.foundation.split import Split
 
 PART_TITLES = {
     "loss": "Loss",
@@ -171,7 +172,7 @@ def _trainings(
     for model in models:
         for (dataset, split, name), history in sorted(inputs.history.items()):
             if name == model:
-                key = dataset, split.rpartition("_")[0], model
+                key = dataset, Split.of(split).scheme, model
                 found.setdefault(key, []).append(history)
     return found
 
