@@ -24,15 +24,21 @@ COSTS = {"costs.csv"}
 
 def renamed(frame: pd.DataFrame) -> pd.DataFrame:
     """A table under the new names, without what is measured."""
-    frame = frame.rename(columns=RENAMED).drop(columns=MEASURED, errors="ignore")
+    frame = unmeasured(frame.rename(columns=RENAMED))
     texts = frame.select_dtypes(exclude="number").columns
     return frame.assign(**{name: frame[name].replace(RENAMED) for name in texts})
 
 
+def unmeasured(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table without measured columns, and a ledger without its durations."""
+    if "kind" in frame:
+        frame = frame[frame["kind"] != "duration"].reset_index(drop=True)
+    return frame.drop(columns=MEASURED, errors="ignore")
+
+
 def difference(before: Path, after: Path) -> str | None:
     """What differs between two CSV files, in one line; None if nothing does."""
-    first, second = renamed(pd.read_csv(before)), pd.read_csv(after)
-    second = second.drop(columns=MEASURED, errors="ignore")
+    first, second = renamed(pd.read_csv(before)), unmeasured(pd.read_csv(after))
     try:
         pd.testing.assert_frame_equal(first, second, rtol=1e-9, atol=1e-12)
     except AssertionError as error:

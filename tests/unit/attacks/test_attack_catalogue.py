@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from assay.attacks.catalogue import make_attack
+from assay.attacks.catalogue import make_attack, read_catalogue
 from assay.foundation.errors import AttackError
 
 CATALOGUE = Path(__file__).resolve().parents[3] / "config/catalogue"
-ATTACKS = yaml.safe_load((CATALOGUE / "attacks.yaml").read_text("utf-8"))
+ATTACKS = read_catalogue()
 SUITES = yaml.safe_load((CATALOGUE / "suites.yaml").read_text("utf-8"))
 
 

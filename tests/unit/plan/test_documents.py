@@ -133,3 +133,9 @@ def test_the_page_on_reliability_names_tests_that_there_are():
     assert len(named) > 15
     for file, test in named:
         assert not test or f"def {test}(" in (ROOT / file).read_text(), (file, test)
+
+
+def test_configuration_writes_radii_as_people_do_and_no_long_decimals():
+    for file in (ROOT / "config").rglob("*.yaml"):
+        long = re.findall(r"\d+\.\d{7,}", file.read_text("utf-8"))
+        assert not long, f"{file.name}: write {long[0]} as a quotient, such as 8/255"

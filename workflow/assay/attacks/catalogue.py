@@ -11,6 +11,7 @@ import yaml
 
 from assay.attacks.base import Attack
 from assay.foundation.errors import AttackError
+from assay.foundation.numbers import number
 from assay.foundation.registry import load
 from assay.foundation.resources import resource
 
@@ -50,8 +51,15 @@ def make_attack(entry: Mapping[str, Any]) -> Attack:
 
 
 def read_catalogue(path: Path = CATALOGUE) -> dict[str, dict[str, Any]]:
-    """The entries of an attack catalogue by name, each with its ``name``."""
+    """The entries of an attack catalogue by name, each with its ``name``; budgets are numbers."""
     entries = yaml.safe_load(path.read_text("utf-8"))
+    for name, entry in entries.items():
+        for part in (entry, *entry.get("for_datasets", {}).values()):
+            if "epsilons" in part:
+                part["epsilons"] = [
+                    number(value, f"{path.name}: {name}") if isinstance(value, str) else value
+                    for value in part["epsilons"]
+                ]
     return {name: {"name": name, **entry} for name, entry in entries.items()}
 
 
