@@ -19,7 +19,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from common import interleaved, machine, ratio, table, write_section
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -29,16 +28,16 @@ from torchvision.transforms import Compose, Grayscale, ToTensor
 from assay.data.dataset import load
 from assay.data.prepare import prepare
 from assay.models.base import Classifier, build
+from assay.plan.configuration import read_configuration
 from assay.training.loop import RECIPES, train
 
-ROOT = Path(__file__).resolve().parents[1]
 ARCHIVE = "medical-mnist.zip"
 # And how many times --images an epoch of it has.
 NETWORKS = {"resnet18": 1, "gbz": 3, "resnet20": 0.5, "resnet20_adv": 0.25}
 
 
 def catalogue(name: str) -> dict:
-    return yaml.safe_load((ROOT / f"config/catalogue/{name}.yaml").read_text("utf-8"))
+    return read_configuration({"scale": "paper"}).unscaled[name]
 
 
 def extract(folder: Path, count: int) -> str:

@@ -1,10 +1,7 @@
 """What holds for every model of the catalogue, and building, saving and loading."""
 
-from pathlib import Path
-
 import pytest
 import torch
-import yaml
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
@@ -12,10 +9,9 @@ from torch.nn import functional
 from assay.foundation.errors import ModelError
 from assay.models.base import build, load_weights, save_weights
 from assay.models.dbx import DBX
+from assay.plan.configuration import read_configuration
 
-CATALOGUE = yaml.safe_load(
-    (Path(__file__).parents[3] / "config/catalogue/models.yaml").read_text(encoding="utf-8")
-)
+CATALOGUE = read_configuration({"scale": "paper"}).unscaled["models"]
 SHAPE, CLASSES = (1, 28, 28), 4
 # Instead of the catalogue's own, so that no test waits.
 SMALL = {"input_size": None, "candidates": 20, "steps": 6, "padding": "same"}
