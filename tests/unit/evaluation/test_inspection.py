@@ -498,6 +498,8 @@ def test_the_inspection_of_a_small_network_takes_less_than_two_seconds():
         ({"images": list(IMAGES)}, "argument 'images': a list is no tensor"),
         ({"images": np.array(["a"])}, "argument 'images'"),
         ({"labels": torch.eye(3)[LABELS]}, r"pass labels.argmax\(1\)"),
+        ({"labels": LABELS[:, None]}, r"pass labels.flatten\(\)"),
+        ({"epsilons": [[0.1], [0.1, 0.2]]}, "is not a finite number"),
         ({"labels": ["cat"] * 60}, "argument 'labels'"),
         ({"labels": LABELS.float()}, "argument 'labels'"),
         ({"labels": LABELS[:5]}, "argument 'labels'"),

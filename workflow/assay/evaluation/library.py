@@ -152,12 +152,10 @@ def _attacked(
         for start in range(0, len(images), chunk):
             piece = slice(start, start + chunk)
             pixels, truth = usable_input(victim, images[piece], labels[piece], [0.0], replays)
-            clean = None
+            with _randomness(victim, seed, "decision", start) as generator:
+                clean = judge(victim, pixels, truth, generator, replays=replays)
             for attack_name, (attack, radii) in work.items():
                 bar.set_postfix_str(attack_name)
-                if clean is None:
-                    with _randomness(victim, seed, "decision", start) as generator:
-                        clean = judge(victim, pixels, truth, generator, replays=replays)
                 with _randomness(victim, seed, attack_name, start) as generator:
                     result = attack(
                         victim, pixels, truth, radii, generator, replays=replays, clean=clean
@@ -374,10 +372,11 @@ def _usable_arrays(images: Any, labels: Any) -> tuple[Tensor, Tensor]:
             raise _wrong(
                 "labels", "they are no numbers", "pass one class 0, 1, ... each"
             ) from error
-    if labels.shape == (len(images), labels.shape[-1] if labels.ndim else 0) and labels.ndim == 2:
+    if labels.ndim == 2 and len(labels) == len(images):
+        single = labels.shape[1] == 1
         raise _wrong(
             "labels", f"shape {tuple(labels.shape)} is not one class per image",
-            "pass labels.argmax(1) of one-hot rows",
+            "pass labels.flatten()" if single else "pass labels.argmax(1) of one-hot rows",
         )  # fmt: skip
     if labels.shape != (len(images),):
         raise _wrong("labels", f"shape {tuple(labels.shape)} for {len(images)} images")
@@ -408,9 +407,8 @@ def _usable_budgets(attacks: Any, epsilons: Any) -> dict[str, list[float]]:
     budgets = {}
     for name in attacks:
         given = epsilons[name] if isinstance(epsilons, Mapping) else epsilons
-        several = not isinstance(given, str) and np.ndim(given) == 1
-        if isinstance(given, Sequence | np.ndarray | Tensor) and not len(given if several else "x"):
-            raise _wrong("epsilons", "no budget is given")
+        several = isinstance(given, Sequence | np.ndarray | Tensor) and not isinstance(given, str)
+        several = several and getattr(given, "ndim", 1) == 1
         budgets[name] = [
             number(value, "argument 'epsilons'", AttackError)
             for value in (given if several else [given])
