@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 SHIPPED = (
     "Snakefile",
     "config/**/*",
+    "docs/glossary.md",
     "envs/*.yaml",
     "profiles/**/*",
     "report/*.*",

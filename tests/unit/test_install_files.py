@@ -103,7 +103,8 @@ def test_the_image_holds_what_an_installation_and_a_demo_need():
     assert ("COPY", "--chown=assay:assay . .") in instructions()
 
     for pattern in ("Makefile", "README.md", "Snakefile", "pyproject.toml", "setup.py", "LICENSE",
-                    "config/**/*", "envs/*", "profiles/**/*", "report/*.*", "report/captions/*",
+                    "config/**/*", "docs/glossary.md", "envs/*", "profiles/**/*", "report/*.*",
+                    "report/captions/*",
                     "workflow/**/*.py", "workflow/**/*.smk", "workflow/**/*.yaml"):  # fmt: skip
         found = [path.relative_to(ROOT) for path in ROOT.glob(pattern) if path.is_file()]
         assert found, pattern

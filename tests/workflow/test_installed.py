@@ -80,6 +80,7 @@ def test_only_the_wheel_can_be_imported_and_it_has_every_file(installed, tmp_pat
     project = Path(lines[0]).parent / "project"
     for pattern in (
         "config/**/*",
+        "docs/glossary.md",
         "envs/*.yaml",
         "profiles/**/*",
         "report/*.*",

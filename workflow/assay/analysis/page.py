@@ -18,6 +18,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from assay.analysis.figures import alternative_text, kind_of
+from assay.analysis.glossary import glossary
 from assay.analysis.page_cells import cell_html
 from assay.analysis.page_methods import attacks_table, costs_table, methods
 from assay.analysis.page_results import headline, ledger, written
@@ -82,7 +83,7 @@ def render_page(scale: str, studies: Iterable[Tree], out: Path | str) -> None:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"slug": _slug, "cell": cell_html}
+    environment.filters |= {"slug": _slug, "cell": cell_html, "terms": glossary().linked}
     made = provenance()
     found = [StudyFiles(study, out.parent) for study in studies]
     heading, lede = page_heading(found)
@@ -92,6 +93,7 @@ def render_page(scale: str, studies: Iterable[Tree], out: Path | str) -> None:
         lede=lede,
         scale=banner(scale, found),
         studies=[_content(files, heading) for files in found],
+        glossary=glossary(),
         footer=f"Written by assay {made['assay'] or ''} with Python {made['python']}. "
         "Every table is linked as CSV, Markdown and LaTeX, every figure as SVG and PDF.",
         css=Markup((TEMPLATES / "page.css").read_text(encoding="utf-8")),
