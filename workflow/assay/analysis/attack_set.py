@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -108,12 +109,13 @@ def attack_sets(rows: pd.DataFrame) -> np.ndarray:
     return found[number]
 
 
-def with_names(table: pd.DataFrame) -> pd.DataFrame:
-    """A table as pandas reads it from a CSV file, with the names that are empty there as "".
+def read_table(path: Path | str) -> pd.DataFrame:
+    """A CSV file of rows with (some of) :data:`COLUMNS`, in which an empty name is a text.
 
-    A single attack has no ``worst_case``, a worst case no ``attack`` and one of a norm no
-    ``suite``; pandas reads all three as missing numbers.
+    A single attack has no ``worst_case``, a worst case no ``attack`` and one over a norm no
+    ``suite``. pandas would read them as missing numbers.
     """
+    table = pd.read_csv(path, dtype=dict.fromkeys(COLUMNS, str))
     return table.fillna({name: "" for name in COLUMNS if name in table})
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from assay.analysis import checks
-from assay.analysis.attack_set import SINGLE, AttackSet, attack_sets, with_names
+from assay.analysis.attack_set import SINGLE, AttackSet, attack_sets, read_table
 from assay.analysis.ledger import with_kinds
 from assay.analysis.page_cells import Cell
 from assay.analysis.paired import POOLED
@@ -182,7 +182,7 @@ class StudyFiles:
 
     def csv(self, name: str) -> pd.DataFrame:
         self.text(name)
-        return with_names(pd.read_csv(self.folder / name))
+        return read_table(self.folder / name)
 
     def optional(self, name: str) -> pd.DataFrame | None:
         """A CSV file that reports of earlier versions lack; None where it is missing or empty."""
