@@ -113,9 +113,12 @@ def read_table(path: Path | str) -> pd.DataFrame:
     """A CSV file of rows with (some of) :data:`COLUMNS`, in which an empty name is a text.
 
     A single attack has no ``worst_case``, a worst case no ``attack`` and one over a norm no
-    ``suite``. pandas would read them as missing numbers.
+    ``suite``. pandas would read them as missing numbers. In a file of version 0.1.0, which has no
+    ``worst_case``, every row is taken for that of a single attack.
     """
     table = pd.read_csv(path, dtype=dict.fromkeys(COLUMNS, str))
+    if "attack" in table and "worst_case" not in table:
+        table.insert(table.columns.get_loc("attack") + 1, "worst_case", "")
     return table.fillna({name: "" for name in COLUMNS if name in table})
 
 

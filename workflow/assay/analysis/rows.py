@@ -29,10 +29,10 @@ def keyed(outcomes: pd.DataFrame) -> pd.DataFrame:
     splits = outcomes["split"].astype("category").cat
     names = [Split.of(name).scheme for name in splits.categories]
     codes, schemes = pd.factorize(np.array(names, dtype=object))
-    return outcomes.assign(
-        scheme=pd.Categorical.from_codes(codes[splits.codes], schemes),
-        worst_case=constant("", len(outcomes)),
-    )
+    outcomes = outcomes.assign(scheme=pd.Categorical.from_codes(codes[splits.codes], schemes))
+    if "worst_case" in outcomes:
+        return outcomes
+    return outcomes.assign(worst_case=constant("", len(outcomes)))
 
 
 def constant(text: str, count: int) -> pd.Categorical:

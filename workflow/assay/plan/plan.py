@@ -838,8 +838,6 @@ def _check_references(
             key[0] == "reported" and len(key) > 2
         ):
             continue  # a name that the study gives, or a word of the paper
-        if isinstance(value, Mapping) and KEYS.keys() & value.keys():
-            _check_attacks(AttackSet.of(value, place), attacks, configuration, place)
         if name in ("models", "model", "features", "explained", "importance", "within"):
             for model in names_in(value):
                 if model not in models:
@@ -856,6 +854,12 @@ def _check_references(
                     raise unknown(
                         "data set in the grid called", dataset, datasets, place, "the grid"
                     )
+        elif name == "cells":
+            for number, cell in enumerate(value):
+                AttackSet.of(cell, f"{place}.{number}")
+        elif name in KEYS:
+            found = AttackSet.of(_siblings(study, key), place.rpartition(".")[0])
+            _check_attacks(found, attacks, configuration, place)
         elif name in ("attacks", "published", "corrected"):
             for found in sets_in(value):
                 _check_attacks(found, attacks, configuration, place)
@@ -878,6 +882,7 @@ def _check_references(
             if not KEYS.keys() & owner.keys():
                 continue  # :func:`_check_figures` says what is missing
             found = AttackSet.of(owner)
+            _check_attacks(found, attacks, configuration, place)
             known = _budgets(found, attacks, datasets, configuration)
             for wanted in value if isinstance(value, list) else [value]:
                 if wanted not in known:
