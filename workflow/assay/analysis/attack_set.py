@@ -113,7 +113,7 @@ def read_table(path: Path | str) -> pd.DataFrame:
     """A CSV file of rows with (some of) :data:`COLUMNS`, in which an empty name is a text.
 
     A single attack has no ``worst_case``, a worst case no ``attack`` and one over a norm no
-    ``suite``. pandas would read them as missing numbers. In a file of version 0.1.0, which has no
+    ``suite``. pandas would read them as missing numbers. In a file of an earlier version, without
     ``worst_case``, every row is taken for that of a single attack.
     """
     table = pd.read_csv(path, dtype=dict.fromkeys(COLUMNS, str))

@@ -935,7 +935,7 @@ def _check_attacks(
 
 
 def _old_name(attacks: AttackSet) -> str:
-    """What version 0.1.0 called a worst case in a study's file."""
+    """What a study called a worst case before it had a key of its own."""
     return f"{'all' if attacks.worst_case == SUITE else 'worst case'} {attacks.name}"
 
 
