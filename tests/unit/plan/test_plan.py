@@ -741,7 +741,7 @@ def test_a_table_may_name_the_union_of_a_suite_at_radii_that_all_of_it_has():
     cells = [{"suite": "thesis_l2", "epsilon": 1.5}]
     make_plan(thesis(headline={"models": [], "cells": cells}))
     for cell, message in (
-        ({"suite": "thesis_l2", "epsilon": 2.0}, "suite 'thesis_l2' is not run at epsilon 2;"),
+        ({"suite": "thesis_l2", "epsilon": 2.0}, "suite 'thesis_l2' is not run at epsilon 2"),
         (
             {"epsilon": 1.5, "suite": "thesis_l3"},
             "no suite in the grid called 'thesis_l3'; did you",

@@ -590,6 +590,10 @@ def _check_names(study: Tree, configuration: Configuration, where: str) -> None:
         for kind in ("datasets", "models", "suites"):
             for name in block[kind]:
                 configuration.entry(kind, name, f"{where}: grid.{number}.{kind}")
+    for key, value in _walk({part: study[part] for part in ("headline", "tables")}):
+        if key[-1] == "cells" and isinstance(value, list):
+            for number, cell in enumerate(value):
+                AttackSet.of(cell, f"{where}: {'.'.join(map(str, key))}.{number}")
     for suite, entry in configuration.catalogue["suites"].items():
         for attack in entry["attacks"]:
             configuration.entry("attacks", attack, configuration.where("suites", suite, "attacks"))
@@ -854,20 +858,18 @@ def _check_references(
                     raise unknown(
                         "data set in the grid called", dataset, datasets, place, "the grid"
                     )
-        elif name == "cells":
-            for number, cell in enumerate(value):
-                AttackSet.of(cell, f"{place}.{number}")
         elif name in KEYS:
-            found = AttackSet.of(_siblings(study, key), place.rpartition(".")[0])
-            _check_attacks(found, attacks, configuration, place)
+            _check_attacks([_siblings(study, key)], attacks, configuration, place)
         elif name in ("attacks", "published", "corrected"):
-            for found in sets_in(value):
-                _check_attacks(found, attacks, configuration, place)
+            # What a study maps to attacks are words of the paper.
+            named = value.values() if key[0] == "reported" else [value]
+            _check_attacks(named, attacks, configuration, place)
         elif name == "reported" and isinstance(value, str) and value not in files:
             raise unknown("file of the study called", value, files, place, "its reported.files")
         elif name == "radii":
             figure = _siblings(study, key)
             shown = figure.get("attacks", [figure[name] for name in KEYS if name in figure])
+            _check_attacks(shown, attacks, configuration, place)
             budgets = [_budgets(one, attacks, datasets, configuration) for one in sets_in(shown)]
             if (known := set().union(*budgets)).isdisjoint(value):
                 raise ConfigError(
@@ -881,8 +883,8 @@ def _check_references(
             owner = (study["saliency"] if key[0] == "figures" else _siblings(study, key)) or {}
             if not KEYS.keys() & owner.keys():
                 continue  # :func:`_check_figures` says what is missing
+            _check_attacks([owner], attacks, configuration, place)
             found = AttackSet.of(owner)
-            _check_attacks(found, attacks, configuration, place)
             known = _budgets(found, attacks, datasets, configuration)
             for wanted in value if isinstance(value, list) else [value]:
                 if wanted not in known:
@@ -913,10 +915,11 @@ def _known_attacks(
 
 
 def _check_attacks(
-    wanted: AttackSet, known: Iterable[AttackSet], configuration: Configuration, place: str
+    named: Iterable[Any], known: Iterable[AttackSet], configuration: Configuration, place: str
 ) -> None:
-    """The grid runs the attacks that a study names."""
-    if wanted in known:
+    """The grid runs the attacks that a study names by some items."""
+    wanted = next((one for item in named for one in sets_in(item) if one not in known), None)
+    if wanted is None:
         return
     kinds = {SINGLE: "attack", SUITE: "suite", NORM: "norm of attacks"}
     old = {_old_name(one): one for one in known if one.worst_case}
