@@ -36,9 +36,42 @@ def unmeasured(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(columns=MEASURED, errors="ignore")
 
 
+def with_worst_cases(frame: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
+    """A table of before with the columns that name a worst case over attacks, as `like` has them.
+
+    Before, the names of attacks held it: ``all <suite>``, ``worst case <norm>`` and
+    ``worst case <norm>, all attacks``. Radii were rounded to nine digits.
+    """
+    if "worst_case" not in like or "worst_case" in frame:
+        return frame
+    names = frame["attack"].astype(str)
+    kinds = {r"all .+": "suite", r"worst case \w+": "norm", r"worst case \w+, .+": "norm_all"}
+    frame = frame.assign(worst_case="")
+    for pattern, kind in kinds.items():
+        frame.loc[names.str.fullmatch(pattern), ["attack", "worst_case"]] = "", kind
+    missing = {name: like[name] for name in like.columns.difference(frame.columns)}
+    return frame.assign(**missing)[list(like)]
+
+
+def plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table with empty names as texts, radii to nine digits, and one name of a worst case."""
+    names = [name for name in ("attack", "worst_case", "suite", "norm") if name in frame]
+    frame = frame.assign(
+        **{name: frame[name].astype(object).fillna("").astype(str) for name in names}
+    )
+    if "epsilon" in frame:
+        frame = frame.assign(epsilon=frame["epsilon"].round(9))
+    called = r"\ball [a-z0-9]+_[a-z0-9_]+|worst case over [a-z0-9_]+|Worst case over “[^”]*”"
+    said = [name for name in ("reason", "compared_with") if name in frame]
+    return frame.assign(
+        **{name: frame[name].replace(called, "worst case", regex=True) for name in said}
+    )
+
+
 def difference(before: Path, after: Path) -> str | None:
     """What differs between two CSV files, in one line; None if nothing does."""
     first, second = renamed(pd.read_csv(before)), unmeasured(pd.read_csv(after))
+    first, second = plain(with_worst_cases(first, second)), plain(second)
     try:
         pd.testing.assert_frame_equal(first, second, rtol=1e-9, atol=1e-12)
     except AssertionError as error:

@@ -42,3 +42,12 @@ def test_names_that_a_change_gives_are_followed(compare):
     names = {"broken": "misclassified", "all linf": "worst case linf"}
     assert compare(before, after, **names) == 0
     assert compare(before, after) == 1
+
+
+def test_names_of_worst_cases_are_followed_into_their_column(compare):
+    before = "suite,attack,norm,epsilon,p\na,all a,l2,0.003921569,1\n,worst case l2,l2,1.5,2\n"
+    after = "suite,attack,worst_case,norm,epsilon,p\n"
+    right = f"{after}a,,suite,l2,0.00392156862745098,1\n,,norm,l2,1.5,2\n"
+    assert compare(before, right) == 0
+    assert compare(before, right.replace("suite,l2", "norm,l2")) == 1
+    assert compare(before, right.replace("1.5,2", "1.5,3")) == 1

@@ -56,7 +56,7 @@ def make_study(inputs: AnalysisInputs) -> dict:
             "pairs": {
                 "kind": "mcnemar_matrix",
                 "title": "McNemar's test for every pair",
-                "attacks": ["pgd_linf", "all linf_whitebox"],
+                "attacks": ["pgd_linf", {"suite": "linf_whitebox"}],
             },
             "certified": {
                 "kind": "certified_curves",

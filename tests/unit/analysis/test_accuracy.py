@@ -8,12 +8,13 @@ from assay.analysis.accuracy import (
     NEEDED_UNITED,
     accuracy,
     auroc,
-    is_strongest,
-    is_union,
+    over_norm,
     several_members,
     strongest,
     worst_case,
 )
+from assay.analysis.attack_set import AttackSet, attack_sets
+from assay.analysis.rows import keyed
 from assay.analysis.statistics import wilson
 
 
@@ -22,9 +23,13 @@ def run():
     return outcomes(models=("gbz", "dbx"))
 
 
-def cell(frame, model, attack, epsilon):
-    chosen = (frame.model == model) & (frame.attack == attack) & np.isclose(frame.epsilon, epsilon)
-    return frame[chosen]
+WHITEBOX = AttackSet("suite", "linf_whitebox")
+
+
+def cell(frame, model, attacks, epsilon):
+    frame = keyed(frame)
+    mine = (frame.model == model) & AttackSet.of(attacks).among(frame)
+    return frame[mine & (frame.epsilon == epsilon)]
 
 
 def test_accuracy_is_the_mean_over_splits_and_the_interval_is_pooled(run):
@@ -99,15 +104,15 @@ def test_flip_share_counts_only_images_that_were_right(run):
     assert attacked.flip_share == pytest.approx(right.broken.mean())
 
 
-def test_budgets_equal_up_to_rounding_noise_are_one_row(run):
-    noisy = run.copy()
-    noisy.loc[noisy["split"] == "kfold_1", "epsilon"] += 1e-13
-    assert len(accuracy(noisy)) == len(accuracy(run))
+def test_a_budget_of_another_float_has_a_row_of_its_own(run):
+    other = run.copy()
+    other.loc[other["split"] == "kfold_1", "epsilon"] += 1e-13
+    assert len(accuracy(other)) == 2 * len(accuracy(run))
 
 
 def test_the_union_counts_an_image_once_any_attack_breaks_it(run):
     union = worst_case(run)
-    assert set(union.attack) == {"all linf_whitebox"}
+    assert set(attack_sets(union)) == {WHITEBOX}
     assert set(union.members) == {"fgsm, pgd_linf"}
     keys = ["model", "split", "sample"]
     for epsilon in (0.03, 0.1):
@@ -125,7 +130,7 @@ def test_the_union_of_two_blind_attacks_is_below_the_weaker_of_their_averages():
     even = frame["sample"] // 5 % 2 == 0
     frame["broken"] = np.where(frame.attack == "fgsm", even, ~even)
     got = accuracy(frame)
-    assert (got.accuracy[got.attack == "all linf_whitebox"] == 0).all()
+    assert (got.accuracy[WHITEBOX.among(got)] == 0).all()
     assert (got.accuracy[got.attack == "fgsm"] == 0.5).all()
 
 
@@ -135,13 +140,16 @@ def test_the_union_keeps_to_images_and_budgets_that_all_its_attacks_share(run):
     assert union["sample"].max() < 60
     assert 0.5 not in set(union.epsilon)
     shared = accuracy(capped)
-    assert shared.n[shared.attack == "all linf_whitebox"].eq(60).all()
+    assert shared.n[WHITEBOX.among(shared)].eq(60).all()
 
 
 def test_the_union_adds_up_the_passes_of_its_attacks(run):
-    got = accuracy(run).set_index(["model", "attack", "epsilon"]).backwards
-    parts = got["gbz", "fgsm", 0.05] + got["gbz", "pgd_linf", 0.05]
-    assert got["gbz", "all linf_whitebox", 0.05] == pytest.approx(parts)
+    got = accuracy(run)
+    whole, *parts = (
+        cell(got, "gbz", attacks, 0.05).backwards.item()
+        for attacks in (WHITEBOX, "fgsm", "pgd_linf")
+    )
+    assert whole == pytest.approx(sum(parts))
 
 
 def test_one_attack_is_a_union_where_the_others_spare_the_model(run):
@@ -150,7 +158,7 @@ def test_one_attack_is_a_union_where_the_others_spare_the_model(run):
     union = worst_case(left, alone=True)
     own = left[left.attack == "pgd_linf"]
     chosen = union[union.suite == "linf_whitebox"]
-    assert set(chosen.attack) == {"all linf_whitebox"}
+    assert set(attack_sets(chosen)) == {WHITEBOX}
     assert chosen.broken.tolist() == own.broken.tolist()
 
 
@@ -184,7 +192,7 @@ def nested(frame, **most):
 
 
 def misclassified(frame, epsilon, attacks):
-    rows = frame[frame.attack.isin(attacks) & np.isclose(frame.epsilon, epsilon)]
+    rows = frame[frame.attack.isin(attacks) & (frame.epsilon == epsilon)]
     return rows.groupby(["model", "split", "sample"]).broken.any()
 
 
@@ -194,15 +202,15 @@ LINF = ["fgsm", "pgd_linf", "fgsm_as_published", "fgsm_as_published_mended", "pg
 
 def test_the_strongest_worst_case_is_over_all_suites_of_a_norm(run):
     rows = strongest(run)
-    mine = rows[(rows.attack == "worst case linf") & np.isclose(rows.epsilon, 0.03)]
+    mine = rows[(rows.worst_case == "norm") & (rows.norm == "linf") & (rows.epsilon == 0.03)]
     expected = misclassified(run, 0.03, LINF)
     got = mine.set_index(["model", "split", "sample"]).broken
     assert got.sort_index().equals(expected)
     assert set(mine.suite) == {""}
     assert set(mine.members) == {", ".join(LINF)}
-    assert not rows.attack.str.endswith("all attacks").any(), "all attacks saw the same images"
+    assert set(rows.worst_case) == {"norm"}, "all attacks saw the same images"
     single = accuracy(run)
-    worst = cell(single, "dbx", "worst case linf", 0.03).iloc[0]
+    worst = cell(single, "dbx", {"norm": "linf"}, 0.03).iloc[0]
     assert worst.attacks == len(LINF)
     assert worst.pooled == pytest.approx(1 - expected["dbx"].mean())
     assert worst.backwards == pytest.approx(
@@ -213,8 +221,8 @@ def test_the_strongest_worst_case_is_over_all_suites_of_a_norm(run):
 def test_attacks_on_fewer_images_make_a_second_worst_case_with_its_own_n(run):
     capped = nested(run, pgd_linf=60, pgd_as_published=120)
     table = accuracy(capped)
-    first = cell(table, "gbz", "worst case linf", 0.03).iloc[0]
-    second = cell(table, "gbz", "worst case linf, all attacks", 0.03).iloc[0]
+    first = cell(table, "gbz", {"norm": "linf"}, 0.03).iloc[0]
+    second = cell(table, "gbz", AttackSet("norm_all", "linf"), 0.03).iloc[0]
     assert (first.n, first.attacks) == (200, len(LINF) - 2)
     assert (second.n, second.attacks) == (60, len(LINF))
     most = [name for name in LINF if name not in ("pgd_linf", "pgd_as_published")]
@@ -227,32 +235,32 @@ def test_a_worst_case_is_never_above_its_members_on_the_same_images(run):
     rng = np.random.default_rng(0)
     frame = nested(run, pgd_linf=60, pgd_l2=40)
     frame = frame.assign(broken=rng.random(len(frame)) < 0.4)
-    rows = strongest(frame)
-    for (attack, epsilon), worst in rows.groupby(["attack", "epsilon"], observed=True):
+    rows, cells = strongest(frame), ["worst_case", "norm", "epsilon"]
+    for (*attacks, epsilon), worst in rows.groupby(cells, observed=True):
         keys = ["model", "split", "sample"]
         kept = worst.set_index(keys).broken
         for member in worst.members.iloc[0].split(", "):
             own = frame[(frame.attack == member) & (frame.epsilon == epsilon)].set_index(keys)
             own = own.broken[kept.index]
-            assert (kept >= own).all(), (attack, member)
+            assert (kept >= own).all(), (attacks, member)
 
 
 def test_a_model_without_one_attack_has_its_own_worst_case(run):
     lacking = run[~((run.model == "gbz") & (run.attack == "pgd_linf"))]
     table = accuracy(lacking)
-    without = cell(table, "gbz", "worst case linf", 0.03).iloc[0]
-    whole = cell(table, "dbx", "worst case linf", 0.03).iloc[0]
+    without = cell(table, "gbz", {"norm": "linf"}, 0.03).iloc[0]
+    whole = cell(table, "dbx", {"norm": "linf"}, 0.03).iloc[0]
     assert (without.attacks, whole.attacks) == (len(LINF) - 1, len(LINF))
     assert without.n == whole.n == 200
     assert "pgd_linf" not in without.members.split(", ")
-    assert not cell(table, "gbz", "worst case linf, all attacks", 0.03).size
+    assert not cell(table, "gbz", AttackSet("norm_all", "linf"), 0.03).size
 
 
 def test_an_attack_of_two_suites_counts_once_and_natural_changes_never(run):
     again = run[run.attack == "pgd_linf"].assign(suite="again")
     rows = strongest(pd.concat([run, again], ignore_index=True))
-    assert not rows.duplicated(["model", "split", "attack", "epsilon", "sample"]).any()
-    counted = rows[(rows.attack == "worst case linf") & np.isclose(rows.epsilon, 0.03)]
+    assert not rows.duplicated(["model", "split", "worst_case", "norm", "epsilon", "sample"]).any()
+    counted = rows[(rows.worst_case == "norm") & (rows.norm == "linf") & (rows.epsilon == 0.03)]
     assert set(counted.members) == {", ".join(LINF)}
     assert set(rows.norm) == {"linf", "l2", "l0"}
 
@@ -260,12 +268,11 @@ def test_an_attack_of_two_suites_counts_once_and_natural_changes_never(run):
 def test_a_worst_case_over_one_attack_is_dropped_where_no_model_has_more(run):
     table = accuracy(run, pd.concat([worst_case(run), strongest(run)], ignore_index=True))
     kept = table[several_members(table)]
-    assert set(accuracy(run).attack) == set(kept.attack)
-    assert cell(table, "gbz", "worst case l2", 1).attacks.item() == 1
-    assert not (kept.attack == "worst case l2").any()
-    assert (kept.attack == "worst case l0").any()
-    assert len(kept[~kept.attack.map(is_strongest)]) == len(table[~table.attack.map(is_strongest)])
-    assert [is_union(name) for name in ("all x", "worst case l2", "pgd")] == [True, True, False]
+    assert set(attack_sets(accuracy(run))) == set(attack_sets(kept))
+    assert cell(table, "gbz", {"norm": "l2"}, 1).attacks.item() == 1
+    assert not AttackSet("norm", "l2").among(kept).any()
+    assert AttackSet("norm", "l0").among(kept).any()
+    assert len(kept[~over_norm(kept)]) == len(table[~over_norm(table)])
 
 
 def test_the_worst_case_needs_no_scores_and_is_the_same_model_by_model(run):
@@ -274,7 +281,7 @@ def test_the_worst_case_needs_no_scores_and_is_the_same_model_by_model(run):
     alone = accuracy(pd.concat(parts, ignore_index=True), light.iloc[:0])
     assert alone.auroc.isna().all()
     whole = accuracy(run, strongest(run))
-    whole = whole[whole.attack.map(is_strongest)].reset_index(drop=True)
+    whole = whole[over_norm(whole)].reset_index(drop=True)
     pd.testing.assert_frame_equal(alone, whole)
 
 
@@ -284,4 +291,4 @@ def test_an_attack_that_is_alone_in_its_norm_is_not_repeated_as_a_worst_case(run
     # Of one model alone, too, where another has several: the two can then be compared.
     more = run[(run.attack == "pgd_linf") & (run.model == run.model.iloc[0])]
     table = accuracy(pd.concat([alone, more], ignore_index=True))
-    assert set(table.model[table.attack == "worst case linf"]) == set(run.model)
+    assert set(table.model[AttackSet("norm", "linf").among(table)]) == set(run.model)

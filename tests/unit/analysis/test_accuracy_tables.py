@@ -7,6 +7,7 @@ from factory import outcomes, study
 
 from assay.analysis import table_cells
 from assay.analysis.accuracy import accuracy, several_members, strongest, worst_case
+from assay.analysis.attack_set import AttackSet
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import keyed
 from assay.analysis.statistics import between_splits, mcnemar, ranking
@@ -163,9 +164,10 @@ def test_different_splits_are_said_where_images_differ():
 
 def test_the_same_count_of_other_images_is_another_set(inputs):
     rows = inputs.accuracy[inputs.accuracy.attack.isin(["clean", "fgsm"])].copy()
-    assert len(image_sets(rows, [("clean", 0.0), ("fgsm", 0.03)])) == 1
+    cells = [(AttackSet.of("clean"), 0.0), (AttackSet.of("fgsm"), 0.03)]
+    assert len(image_sets(rows, cells)) == 1
     rows.loc[rows.attack == "fgsm", "clean"] -= 0.01
-    assert len(image_sets(rows, [("clean", 0.0), ("fgsm", 0.03)])) == 2
+    assert len(image_sets(rows, cells)) == 2
 
 
 def headline(inputs, cells=CELLS, models=MODELS):
@@ -255,7 +257,8 @@ def test_the_effort_is_computed_from_the_rows_shown(inputs):
     assert f"{strongest} It takes {passes} " in caption
 
 
-CELL = {"dataset": "d", "scheme": "k", "suite": "s", "attack": "a", "norm": "linf", "epsilon": 0.1}
+CELL = {"dataset": "d", "scheme": "k", "suite": "s", "attack": "a", "worst_case": "",
+        "norm": "linf", "epsilon": 0.1}  # fmt: skip
 
 
 def column(*models, n=100):

@@ -20,7 +20,7 @@ from assay.analysis.statistics import (
     split_interval,
 )
 
-CELL = ["dataset", "scheme", "suite", "attack", "norm", "epsilon"]
+CELL = ["dataset", "scheme", "suite", "attack", "worst_case", "norm", "epsilon"]
 
 
 def paired(right: np.ndarray, *, repeated: bool = False, attacks: int = 1) -> Paired:

@@ -39,14 +39,15 @@ STUDY = {
 
 
 def rows(
-    right, *, attack="fgsm", suite="s", epsilon=0.1, norm="linf", split="kfold_0", dataset="toy"
-):
+    right, *, attack="fgsm", suite="s", epsilon=0.1, norm="linf", split="kfold_0", dataset="toy",
+    worst_case="",
+):  # fmt: skip
     """Outcome rows, as far as tests need them, from decisions (1 right, 0 wrong) by model."""
     return pd.concat(
         pd.DataFrame({
             "dataset": dataset, "suite": suite, "attack": attack, "norm": norm,
-            "epsilon": epsilon, "split": split, "model": model, "sample": np.arange(len(values)),
-            "broken": ~np.asarray(values, bool),
+            "worst_case": worst_case, "epsilon": epsilon, "split": split, "model": model,
+            "sample": np.arange(len(values)), "broken": ~np.asarray(values, bool),
         })
         for model, values in right.items()
     )  # fmt: skip
@@ -63,11 +64,11 @@ def outcomes():
         rows(RIGHT, epsilon=0.2),
         rows(RIGHT, attack="pgd"),
         rows(RIGHT, attack="old", suite="published"),
-        rows(RIGHT, attack="all published", suite="published"),
-        rows(RIGHT, attack="all s"),
-        rows(RIGHT, attack="worst case linf", suite=""),
-        rows(RIGHT, attack="worst case linf", suite="", epsilon=0.2),
-        rows(RIGHT, attack="worst case linf, all attacks", suite=""),
+        rows(RIGHT, attack="", worst_case="suite", suite="published"),
+        rows(RIGHT, attack="", worst_case="suite"),
+        rows(RIGHT, attack="", worst_case="norm", suite=""),
+        rows(RIGHT, attack="", worst_case="norm", suite="", epsilon=0.2),
+        rows(RIGHT, attack="", worst_case="norm_all", suite=""),
         rows(dict.fromkeys("abc", [0] * 40), attack="pgd", epsilon=0.5),
     ])  # fmt: skip
 
@@ -108,7 +109,7 @@ def test_a_p_value_below_its_level_would_be_found_and_one_above_it_would_not():
 def test_the_headlines_models_at_its_cells_and_its_worst_case_are_one_family(tests):
     expected = {"ab": "headline", "ac": "exploratory", "bc": "exploratory"}
     assert families_of(tests, attack="fgsm", epsilon=0.1) == expected
-    assert families_of(tests, attack="worst case linf", epsilon=0.1) == expected
+    assert families_of(tests, worst_case="norm", epsilon=0.1) == expected
     headline = tests[tests.family == "headline"]
     assert len(headline) == 2
     assert headline.holm_p.tolist() == pytest.approx(holm(headline.exact_p).tolist())
@@ -120,9 +121,9 @@ def test_all_other_tests_are_exploratory_and_have_a_q(tests):
     for ids in (
         {"attack": "fgsm", "epsilon": 0.2},
         {"attack": "pgd", "epsilon": 0.1},
-        {"attack": "all s"},
-        {"attack": "worst case linf", "epsilon": 0.2},
-        {"attack": "worst case linf, all attacks"},
+        {"worst_case": "suite", "suite": "s"},
+        {"worst_case": "norm", "epsilon": 0.2},
+        {"worst_case": "norm_all"},
     ):
         assert families_of(tests, **ids) == everywhere, ids
     own = tests[tests.family == "exploratory"]
@@ -136,8 +137,10 @@ def test_all_other_tests_are_exploratory_and_have_a_q(tests):
 def test_attacks_as_published_and_cells_without_any_difference_are_in_no_family(tests):
     nowhere = dict.fromkeys(("ab", "ac", "bc"), "")
     for ids in (
-        {"attack": "old"}, {"attack": "all published"}, {"attack": "pgd", "epsilon": 0.5},
-    ):  # fmt: skip
+        {"attack": "old"},
+        {"worst_case": "suite", "suite": "published"},
+        {"attack": "pgd", "epsilon": 0.5},
+    ):
         assert families_of(tests, **ids) == nowhere, ids
     own = tests[tests.family == ""]
     assert own[["holm_p", "q"]].isna().all(axis=None)
@@ -148,7 +151,7 @@ def test_attacks_as_published_and_cells_without_any_difference_are_in_no_family(
 def test_names_decide_nothing_about_families(outcomes):
     renamed = outcomes.assign(
         suite=outcomes.suite.replace({"published": "x"}),
-        attack=outcomes.attack.replace({"all published": "all x", "old": "y"}),
+        attack=outcomes.attack.replace({"old": "y"}),
     )
     study = {
         **STUDY,

@@ -12,6 +12,7 @@ import pytest
 import report_factory
 from matplotlib.colors import to_hex, to_rgb
 
+from assay.analysis.accuracy import over_norm
 from assay.analysis.figures import FIGURES, alternative_text, caption, draw_figure, save_figure
 from assay.analysis.figures.parts import images_in_words, one_of_each
 from assay.analysis.style import COLOURS, FAINT, MARKERS, looks
@@ -238,12 +239,12 @@ def test_radii_in_grey_levels_are_written_so_on_axes_and_in_captions(study, inpu
 
 def test_a_worst_case_is_drawn_beside_its_members_where_its_rows_exist(study, inputs):
     spec = study["figures"]["curves_pgd"]
-    table = inputs.accuracy[~inputs.accuracy["attack"].str.startswith("worst case")]
+    table = inputs.accuracy[~over_norm(inputs.accuracy)]
     without = changed(inputs, accuracy=table)
     assert len(draw_figure(spec, study, without).axes) == 2
     assert "Not run: Worst case over attacks, L∞." in caption(spec, study, without)
     rows = table[table["attack"] == "pgd_linf"]
-    rows = rows.assign(suite="", attack="worst case linf", attacks=3, pooled=rows["pooled"] / 2)
+    rows = rows.assign(suite="", attack="", worst_case="norm", attacks=3, pooled=rows["pooled"] / 2)
     one = changed(inputs, accuracy=pd.concat([table, rows], ignore_index=True))
     panels = draw_figure(spec, study, one).axes
     assert len(panels) == 3

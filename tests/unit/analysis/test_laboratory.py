@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from assay.analysis.attack_set import AttackSet
 from assay.analysis.laboratory import (
     NEWCOMBE,
     RESAMPLED,
@@ -15,7 +16,7 @@ from assay.analysis.laboratory import (
 )
 from assay.analysis.statistics import Paired
 
-CELL = [("clean", 0.0)]
+CELL = [(AttackSet.of("clean"), 0.0)]
 
 
 def outcomes(right, split="random_0", samples=None, model="net"):

@@ -43,7 +43,8 @@ def printed(**changes) -> pd.DataFrame:
 def cell(pooled: float, low: float, high: float, **changes) -> pd.DataFrame:
     row = {
         "dataset": DATASET, "scheme": "kfold", "model": "gbz_as_coded", "suite": "as_published",
-        "attack": "fgsm_as_published", "norm": "linf", "epsilon": 0.03, "n": 1000, "samples": 1000,
+        "attack": "fgsm_as_published", "worst_case": "", "norm": "linf", "epsilon": 0.03, "n": 1000,
+        "samples": 1000,
         "splits": 5, "pooled": pooled, "low": low, "high": high,
     }  # fmt: skip
     return pd.DataFrame([{**row, **changes}])

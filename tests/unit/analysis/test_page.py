@@ -11,11 +11,13 @@ import pytest
 import report_factory
 from docutils.core import publish_doctree
 
+from assay.analysis.attack_set import AttackSet, read_table
 from assay.analysis.ledger import VERDICTS
 from assay.analysis.page import TEMPLATES, headline_text, render_page
 from assay.analysis.page_cells import read_markdown_table
 from assay.analysis.page_methods import ACCESS
 from assay.analysis.style import NORMS
+from assay.analysis.table_cells import cells_in
 from assay.foundation.errors import AssayError
 from assay.foundation.files import read_json, write_json
 from assay.plan.targets import ANALYSES
@@ -186,11 +188,11 @@ def rows_of(text, name):
 def test_the_headline_shows_the_numbers_of_its_file(run):
     base, study = run
     text = (base / "index.html").read_text(encoding="utf-8")
-    headline = pd.read_csv(base / STUDY / "headline.csv")
-    asked = {(cell["attack"], cell["epsilon"]) for cell in study["headline"]["cells"]}
-    shown = set(zip(headline["attack"], headline["epsilon"], strict=True))
+    headline = read_table(base / STUDY / "headline.csv")
+    asked = {(AttackSet.of(cell), cell["epsilon"]) for cell in study["headline"]["cells"]}
+    shown = set(cells_in(headline))
     assert asked < shown
-    assert {attack for attack, _ in shown - asked} == {"worst case linf", "worst case l0"}
+    assert {found.item["norm"] for found, _ in shown - asked} == {"linf", "l0"}
     assert len(headline) == len(MODELS) * len(shown)
     cells = re.findall(
         r'class="value[ a-z]*">([\d.]+)<.*?"interval">\[([\d.]+), ([\d.]+)\]',
@@ -470,11 +472,18 @@ def test_a_headline_shows_what_its_file_holds_beside_the_accuracy(report):
     base, study = report
     path = base / STUDY / "headline.csv"
     frame = pd.read_csv(path)
-    frame = frame[~frame["attack"].str.startswith("worst case")]
+    frame = frame[frame["worst_case"].isna()]
     worst = frame[(frame["attack"] == "pgd_linf") & (frame["epsilon"] == 0.1)].assign(
-        attack="worst case linf", pooled=0.125, clean=0.875, sd=0.0625, leads=True, group="zz"
+        attack="",
+        worst_case="norm",
+        suite="",
+        pooled=0.125,
+        clean=0.875,
+        sd=0.0625,
+        leads=True,
+        group="zz",
     )
-    others = frame[~frame["attack"].str.startswith("worst")].assign(clean=0.75, leads=False)
+    others = frame.assign(clean=0.75, leads=False)
     columns = worst["attack"].map(lambda _: "Worst case over 7 attacks, L∞ ε = 0.1")
     pd.concat([worst.assign(column=columns), others.assign(column=others["attack"])]).to_csv(
         path, index=False

@@ -3,6 +3,7 @@
 import pandas as pd
 import pytest
 
+from assay.analysis.attack_set import COLUMNS, AttackSet
 from assay.analysis.page_study import StudyFiles, split_cell
 from assay.analysis.page_words import banner, brief, facts, page_heading, short_name
 
@@ -17,9 +18,10 @@ NORMS = {"clean": "none", "pgd": "linf", "pgd_old": "linf"}
 
 
 def accuracy_row(model, attack, pooled, **known):
-    norm = "linf" if attack.startswith(("worst", "all")) else NORMS[attack]
+    attacks = AttackSet.of(attack)
+    norm = "linf" if attacks.worst_case else NORMS[attack]
     return {
-        "dataset": "scans", "scheme": "kfold", "model": model, "suite": "white", "attack": attack,
+        "dataset": "scans", "scheme": "kfold", "model": model, "suite": "white", **attacks.columns,
         "norm": norm, "epsilon": 0.0 if norm == "none" else 0.1, "n": 300, "samples": 300,
         "splits": 5, "pooled": pooled, "low": pooled - 0.05, "high": pooled + 0.05,
         "verdict": "sound", "because": "", "group": "a", "forwards": 1.0, "backwards": 0.0,
@@ -36,8 +38,8 @@ ROWS = [
     accuracy_row("gbz", "pgd_old", 0.757),
 ]
 WORST = [
-    accuracy_row("plain", "worst case linf", 0.043, attacks=9, clean=0.993, backwards=400),
-    accuracy_row("gbz", "worst case linf", 0.17, attacks=9, clean=0.99, backwards=2400),
+    accuracy_row("plain", {"norm": "linf"}, 0.043, attacks=9, clean=0.993, backwards=400),
+    accuracy_row("gbz", {"norm": "linf"}, 0.17, attacks=9, clean=0.99, backwards=2400),
 ]
 
 
@@ -50,7 +52,7 @@ def files(tmp_path):
         (folder / "statistics").mkdir(parents=True, exist_ok=True)
         frame = pd.DataFrame(rows)
         frame.to_csv(folder / "statistics/accuracy.csv", index=False)
-        shown = frame["attack"].isin([*headline]) | frame["attack"].str.startswith("worst")
+        shown = frame["attack"].isin([*headline]) | frame["worst_case"].str.startswith("norm")
         frame[shown].to_csv(folder / "headline.csv", index=False)
         verdicts = ["reproduced", "differs", "not run"] if ledger is None else ledger
         pd.DataFrame(
@@ -58,7 +60,7 @@ def files(tmp_path):
         ).to_csv(folder / "ledger.csv", index=False)
         pd.DataFrame(columns=["model", "status"]).to_csv(folder / "checks.csv", index=False)
         for name in ("mcnemar", "ranking"):
-            empty = pd.DataFrame(columns=["attack", "epsilon"])
+            empty = pd.DataFrame(columns=[*COLUMNS, "epsilon"])
             empty.to_csv(folder / f"statistics/{name}.csv", index=False)
         if costs is not None:
             pd.DataFrame(costs).to_csv(folder / "statistics/costs.csv", index=False)
@@ -103,7 +105,7 @@ def test_the_robust_accuracy_is_the_worst_case_and_never_one_attacks(files):
 
 
 def test_without_a_worst_case_the_lowest_known_accuracy_counts_on_however_few_images(files):
-    sentences = told(files([*ROWS, accuracy_row("gbz", "all white", 0.5, n=20)]))
+    sentences = told(files([*ROWS, accuracy_row("gbz", {"suite": "white"}, 0.5, n=20)]))
     assert (
         "Under the strongest attack on each classifier (L∞ ε = 0.1, n = 20 to 300), the accuracies "
         "are 0.500 for GBZ and 0.060 for ResNet18." in sentences
@@ -130,14 +132,14 @@ def test_an_attack_is_as_published_by_its_role_whatever_its_name(files):
 
 
 def test_a_published_attack_that_is_the_worst_case_needs_no_sentence(files):
-    same = [accuracy_row(row["model"], "worst case linf", row["pooled"], attacks=2)
+    same = [accuracy_row(row["model"], {"norm": "linf"}, row["pooled"], attacks=2)
             for row in ROWS if row["attack"] == "pgd_old"]  # fmt: skip
     assert not any("as published" in sentence for sentence in told(files(ROWS + same)))
 
 
 def test_a_second_worst_case_on_fewer_images_says_its_own_n(files):
     fewer = [
-        accuracy_row(model, "worst case linf, all attacks", pooled, attacks=12, n=60)
+        accuracy_row(model, AttackSet("norm_all", "linf"), pooled, attacks=12, n=60)
         for model, pooled in (("plain", 0.0), ("gbz", 0.1))
     ]
     assert (

@@ -10,6 +10,7 @@ import factory
 import pandas as pd
 import pytest
 
+from assay.analysis.attack_set import AttackSet, attack_sets
 from assay.analysis.kept import FILES, keep_study
 from assay.foundation.kept import IDS, KeptOutcomes
 from assay.plan.command import main
@@ -140,7 +141,7 @@ def test_rows_of_earlier_code_are_marked_one_by_one(kept, tmp_path, monkeypatch)
     result = render(SCALE, kept=kept, out=tmp_path)
     rows = pd.read_csv(tmp_path / STUDY / "statistics/accuracy.csv", keep_default_na=False)
     marked = rows[rows.code == "earlier"]
-    assert {"fgsm", "all linf_whitebox"} <= set(marked.attack)
+    assert {AttackSet.of("fgsm"), AttackSet("suite", "linf_whitebox")} <= set(attack_sets(marked))
     single = ~marked.attack.str.contains(" ")
     assert set(marked.attack[single]) <= changed
     assert not set(marked.attack) & {"clean", "pgd_linf", "pgd_l2", "one_pixel"}

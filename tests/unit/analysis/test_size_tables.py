@@ -50,7 +50,7 @@ def trend_of(correlation, low, high, p):
         return pd.DataFrame(
             {
                 "dataset": DATASET, "scheme": "kfold", "suite": "linf_whitebox",
-                "attack": "pgd_linf", "norm": "linf", "epsilon": 0.03,
+                "attack": "pgd_linf", "worst_case": "", "norm": "linf", "epsilon": 0.03,
                 "measure": ["depth", "parameters"], "models": len(models), "splits": 2,
                 "correlation": correlation, "low": low, "high": high, "p": p,
                 "smallest_p": 0.001,

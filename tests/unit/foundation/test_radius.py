@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from assay.foundation.errors import ConfigError
-from assay.foundation.radius import Labels, Radius
+from assay.foundation.radius import Labels, Radius, labels_in, plain
 
 
 @pytest.mark.parametrize("label", ["8/255", "0.1/255", "0.3", "1.5", "1e-3", "7/256", "60.0"])
@@ -50,3 +50,12 @@ def test_a_radius_is_stored_as_a_number():
 def test_what_is_no_number_is_no_radius(wrong):
     with pytest.raises(ConfigError, match=r"attacks.yaml: mine.*not a finite number"):
         Radius(wrong, "attacks.yaml: mine")
+
+
+def test_what_a_job_is_given_holds_no_radius_and_the_labels_are_kept_beside_it():
+    tree = {"epsilons": [Radius("8/255"), Radius("8/255")], "cells": [{"epsilon": Radius(1)}]}
+    given = plain(tree)
+    assert given == tree
+    found = [*given["epsilons"], given["cells"][0]["epsilon"]]
+    assert {type(value) for value in found} == {float}
+    assert labels_in([tree, "text", None]) == ["8/255", "1"]

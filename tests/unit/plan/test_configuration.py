@@ -126,8 +126,8 @@ def test_defaults_come_from_the_schema():
         (
             "studies/millner2024.yaml",
             ["headline", "cells"],
-            [{"epsilon": 0}],
-            r"headline\.cells\.0: the key 'attack' is missing; it says: an id of",
+            [{"attack": "clean", "epsilon": -1}],
+            r"headline\.cells\.0\.epsilon: -1\.0 is less than the minimum of 0; expected: one of",
         ),
         (
             "catalogue/suites.yaml",

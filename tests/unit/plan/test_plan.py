@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from assay.analysis.attack_set import AttackSet
 from assay.foundation.errors import ConfigError
 from assay.plan.configuration import read_configuration
 from assay.plan.layers import Layers
@@ -649,9 +650,10 @@ def test_a_suite_that_is_left_out_takes_its_attacks_rows_and_words_along():
     configuration = thesis("workstation")
     configuration.scale["leave_out"]["suites"] = ["thesis_l2", "sweep_steps"]
     study = make_plan(configuration).studies["ju2021_eabs"].study
-    attacks = [cell["attack"] for cell in study["tables"]["table2_2"]["cells"]]
-    assert "pgd_linf_thesis" in attacks
-    assert not {"ddn", "all thesis_l2"} & set(attacks)
+    attacks = list(map(AttackSet.of, study["tables"]["table2_2"]["cells"]))
+    assert AttackSet.of("pgd_linf_thesis") in attacks
+    assert AttackSet("suite", "thesis_linf") in attacks
+    assert not {AttackSet.of("ddn"), AttackSet("suite", "thesis_l2")} & set(attacks)
     assert "table2_9" not in study["tables"]
     assert "figure2_5_l2" not in study["figures"]
     assert "DDN" not in study["reported"]["attacks"]
@@ -736,23 +738,34 @@ def test_reconstructions_are_stored_of_the_attacks_that_figures_show():
 
 
 def test_a_table_may_name_the_union_of_a_suite_at_radii_that_all_of_it_has():
-    cells = [{"attack": "all thesis_l2", "epsilon": 1.5}]
+    cells = [{"suite": "thesis_l2", "epsilon": 1.5}]
     make_plan(thesis(headline={"models": [], "cells": cells}))
     for cell, message in (
-        ({"attack": "all thesis_l2", "epsilon": 2.0}, "'all thesis_l2' is not run at epsilon 2"),
-        ({"attack": "all thesis_l3"}, "no attack in the grid called 'all thesis_l3'"),
+        ({"suite": "thesis_l2", "epsilon": 2.0}, "suite 'thesis_l2' is not run at epsilon 2"),
+        (
+            {"epsilon": 1.5, "suite": "thesis_l3"},
+            "no suite in the grid called 'thesis_l3'; did you",
+        ),
+        ({"attack": "all thesis_l2"}, "'all thesis_l2' is no attack; write {suite: thesis_l2}"),
+        (
+            {"attack": "ddn", "suite": "thesis_l2"},
+            r"cells\.0: names attack and suite at once; write",
+        ),
+        ({"epsilon": 1.5}, r"headline\.cells\.0: names no attack; write one key of attack, suite"),
     ):
         with pytest.raises(ConfigError, match=message):
             make_plan(thesis(headline={"models": [], "cells": [cell]}))
 
 
 def test_a_table_may_name_the_worst_case_over_all_suites_of_a_norm():
-    make_plan(
-        thesis(headline={"models": [], "cells": [{"attack": "worst case l2", "epsilon": 1.5}]})
-    )
+    make_plan(thesis(headline={"models": [], "cells": [{"norm": "l2", "epsilon": 1.5}]}))
     for cell, message in (
-        ({"attack": "worst case l2", "epsilon": 77.0}, "'worst case l2' is not run at epsilon 77"),
-        ({"attack": "worst case severity"}, "no attack in the grid called 'worst case severity'"),
+        ({"norm": "l2", "epsilon": 77.0}, "the worst case over norm 'l2' is not run at epsilon 77"),
+        (
+            {"norm": "severity"},
+            "no norm of attacks in the grid called 'severity'; known are l2, linf",
+        ),
+        ({"attack": "worst case l2"}, "'worst case l2' is no attack; write {norm: l2}"),
     ):
         with pytest.raises(ConfigError, match=message):
             make_plan(thesis(headline={"models": [], "cells": [cell]}))

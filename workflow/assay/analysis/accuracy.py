@@ -7,17 +7,15 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from assay.analysis.rows import PLACE, grouped, keyed, means, numbered
+from assay.analysis.attack_set import NORM, NORM_ALL, SUITE, attack_sets
+from assay.analysis.rows import PLACE, constant, grouped, keyed, means, numbered
 from assay.analysis.statistics import wilson
 from assay.foundation.outcomes import score_reader
 
-CELL = ["dataset", "scheme", "model", "suite", "attack", "norm", "epsilon"]
+CELL = ["dataset", "scheme", "model", "suite", "attack", "worst_case", "norm", "epsilon"]
 BALLS = ("linf", "l2", "l0")
 # What one worst case over attacks is of.
 BALL = ["dataset", "scheme", "model", "norm", "epsilon"]
-WORST = "worst case "
-ALL_ATTACKS = ", all attacks"
-WORST_CASES = [f"{WORST}{norm}{ending}" for norm in BALLS for ending in ("", ALL_ATTACKS)]
 # The columns of outcomes that are looked at here.
 NEEDED = (
     "dataset", "split", "model", "suite", "attack", "norm", "epsilon", "sample", "label",
@@ -38,16 +36,17 @@ def accuracy(outcomes: pd.DataFrame, unions: pd.DataFrame | None = None) -> pd.D
             :func:`strongest` of the outcomes, without those that repeat a single attack.
 
     Returns:
-        One row per data set, split scheme, model, suite, attack and epsilon: norm, n (rows),
-        samples (distinct images), splits; accuracy and sd (mean and standard deviation over splits,
-        sd NaN for one split); pooled (all rows), low, high (its 95 % Wilson interval); clean (share
-        of the same rows whose unperturbed image is classified correctly); balanced_accuracy and
+        One row per data set, split scheme, model, suite, attack, worst_case and epsilon: norm, n
+        (rows), samples (distinct images), splits; accuracy and sd (mean and standard deviation over
+        splits, sd NaN for one split); pooled (all rows), low, high (its 95 % Wilson interval);
+        clean (share of the same rows whose unperturbed image is classified correctly);
+        balanced_accuracy and
         auroc (macro, one-vs-rest, of the final scores; NaN without scores), means over splits;
         replay_accuracy (mean share of right replays); flip_share (images lost among those right
         when clean); forwards, backwards (mean passes per image); attacks (how many attacks the row
-        counts) and members (their ids, for worst cases only). Rows with attack ``all <suite>``
-        come from :func:`worst_case`, those with attack ``worst case <norm>`` from
-        :func:`strongest`.
+        counts) and members (their ids, for worst cases only). In rows of a worst case ``attack`` is
+        empty: those with worst_case ``suite`` come from :func:`worst_case`, those with ``norm`` and
+        ``norm_all`` from :func:`strongest`.
     """
     if unions is not None:
         return arranged([_summary(rows) for rows in (outcomes, unions) if len(rows)])
@@ -58,10 +57,10 @@ def accuracy(outcomes: pd.DataFrame, unions: pd.DataFrame | None = None) -> pd.D
 
 def arranged(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Accuracy tables as one: names in order of appearance, budgets ascending."""
-    return pd.concat(tables, ignore_index=True).sort_values(
-        ["dataset", "scheme", "model", "suite", "attack", "epsilon"], ignore_index=True,
-        key=lambda column: column if column.name == "epsilon" else pd.factorize(column)[0],
-    )  # fmt: skip
+    table = pd.concat(tables, ignore_index=True)
+    names = [table[name] for name in ("dataset", "scheme", "model", "suite")]
+    keys = [pd.factorize(column)[0] for column in (*names, attack_sets(table))]
+    return table.iloc[np.lexsort((table.epsilon, *reversed(keys)))].reset_index(drop=True)
 
 
 def worst_case(outcomes: pd.DataFrame, *, alone: bool = False) -> pd.DataFrame:
@@ -77,11 +76,11 @@ def worst_case(outcomes: pd.DataFrame, *, alone: bool = False) -> pd.DataFrame:
             the suite's others.
 
     Returns:
-        Rows of the outcome schema with attack ``all <suite>``: each is the row of the attack that
-        succeeded on the image (or came closest to it), with the passes of all attacks together,
-        and the column ``members`` (ids of these attacks).
+        Rows of the outcome schema with worst_case ``suite`` and an empty attack: each is the row of
+        the attack that succeeded on the image (or came closest to it), with the passes of all
+        attacks together, and the column ``members`` (ids of these attacks).
     """
-    rows = keyed(outcomes)
+    rows = outcomes = keyed(outcomes)
     ball = np.flatnonzero(rows.norm.isin(BALLS))
     rows = rows.iloc[ball]
     suite, first_suite = numbered(rows.dataset, rows.suite)
@@ -98,9 +97,12 @@ def worst_case(outcomes: pd.DataFrame, *, alone: bool = False) -> pd.DataFrame:
     whole = np.bincount(image, minlength=len(first))[image] == members
     worst = _worst_rows(rows, image, whole)
     union = outcomes.iloc[ball[worst]]
-    called = union.suite.astype("category").cat.rename_categories(lambda name: f"all {name}")
-    members = _named(suite[worst], names)
-    return union.assign(attack=called, members=members, **_passes(rows, image, whole, worst))
+    return union.assign(
+        attack=constant("", len(union)),
+        worst_case=constant(SUITE, len(union)),
+        members=_named(suite[worst], names),
+        **_passes(rows, image, whole, worst),
+    )
 
 
 def strongest(outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -117,9 +119,9 @@ def strongest(outcomes: pd.DataFrame) -> pd.DataFrame:
             model at least.
 
     Returns:
-        Rows as :func:`worst_case` gives them, with suite "": attack ``worst case <norm>`` and,
-        where it stands on fewer images, ``worst case <norm>, all attacks``. A worst case may have
-        a single member (:func:`several_members`).
+        Rows as :func:`worst_case` gives them, with suite "": worst_case ``norm`` and, where it
+        stands on fewer images, ``norm_all``. A worst case may have a single member
+        (:func:`several_members`).
     """
     rows = keyed(outcomes.drop(columns="scores", errors="ignore"))
     rows = rows[rows.norm.isin(BALLS)]
@@ -142,8 +144,8 @@ def strongest(outcomes: pd.DataFrame) -> pd.DataFrame:
     common = met == np.bincount(owner)[cell[first_image]]
     fewer = (np.bincount(cell[first_image], common) < sizes[largest])[cell]
     parts = [
-        _united(rows, cell, member, image, whole[member] & base[image], ""),
-        _united(rows, cell, member, image, common[image] & fewer, ALL_ATTACKS),
+        _united(rows, cell, member, image, whole[member] & base[image], NORM),
+        _united(rows, cell, member, image, common[image] & fewer, NORM_ALL),
     ]
     return pd.concat(parts, ignore_index=True)
 
@@ -154,19 +156,14 @@ def several_members(table: pd.DataFrame) -> np.ndarray:
     A worst case over one attack is that attack. It stays only where another model of the cell has
     several, so that models can be compared.
     """
-    cell = [*PLACE, "suite", "attack", "norm", "epsilon"]
+    cell = [*PLACE, "suite", "attack", "worst_case", "norm", "epsilon"]
     most = table.attacks.groupby([table[name] for name in cell], observed=True).transform("max")
-    return (~table.attack.map(is_strongest) | (most > 1)).to_numpy(bool)
+    return (~over_norm(table) | (most > 1)).to_numpy(bool)
 
 
-def is_strongest(attack: str) -> bool:
-    """Whether an attack's name is that of a worst case over suites."""
-    return attack.startswith(WORST)
-
-
-def is_union(attack: str) -> bool:
-    """Whether an attack's name is that of a worst case over several attacks."""
-    return attack.startswith(("all ", WORST))
+def over_norm(table: pd.DataFrame) -> pd.Series:
+    """(N,) whether each row is a worst case over the attacks of a norm, whichever their suites."""
+    return table.worst_case.isin([NORM, NORM_ALL])
 
 
 def _united(
@@ -175,19 +172,18 @@ def _united(
     member: np.ndarray,
     image: np.ndarray,
     chosen: np.ndarray,
-    ending: str,
+    kind: str,
 ) -> pd.DataFrame:
-    """The worst of the chosen rows of each image, under the name of its norm's worst case."""
+    """The worst of the chosen rows of each image, as a worst case of this kind."""
     worst = _worst_rows(rows, image, chosen)
-    names = [f"{WORST}{norm}{ending}" for norm in BALLS]
-    called = rows.norm.iloc[worst].map(dict(zip(BALLS, names, strict=True)))
     _, first = numbered(member[chosen])
     attacks, owner = rows.attack[chosen].iloc[first], cell[chosen][first]
     count = int(cell.max(initial=-1)) + 1
     members = _named(cell[worst], _joined_names(attacks, owner, count))
     return rows.iloc[worst].assign(
         suite="",
-        attack=called.astype(pd.CategoricalDtype(WORST_CASES)),
+        attack=constant("", len(worst)),
+        worst_case=pd.Categorical([kind] * len(worst), [NORM, NORM_ALL]),
         members=members,
         **_passes(rows, image, chosen, worst),
     )

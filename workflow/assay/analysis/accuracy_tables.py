@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from assay.analysis.accuracy import ALL_ATTACKS, BALLS, WORST, is_strongest, is_union
+from assay.analysis.accuracy import BALLS, over_norm
+from assay.analysis.attack_set import COLUMNS, NORM, NORM_ALL, SINGLE, AttackSet
 from assay.analysis.checks import FAIL, lint_display
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
@@ -16,6 +17,7 @@ from assay.analysis.table_cells import (
     Cell,
     Column,
     bold_words,
+    cells_in,
     columns_of,
     count_text,
     displayed,
@@ -56,13 +58,13 @@ def accuracy_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """
     cells, models = cells_of(spec["cells"], inputs), models_of(spec, inputs)
     tidy = on_datasets(selected(inputs, cells, models, "accuracy"), spec)
-    ran = set(zip(tidy.attack, tidy.epsilon, strict=True))
+    ran = set(cells_in(tidy))
     if "datasets" in spec:
         # Budgets of other data sets are no gap of this one.
         cells = [cell for cell in cells if cell in ran]
 
-    def title(attack: str, epsilon: float) -> str:
-        return cell_title(study, inputs, attack, epsilon)
+    def title(attacks: AttackSet, epsilon: float) -> str:
+        return cell_title(study, inputs, attacks, epsilon)
 
     lines, cautions = [], []
     for place in places_of(tidy):
@@ -94,8 +96,8 @@ def headline_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     cells = _with_worst_cases(cells_of(spec["cells"], inputs), inputs, models)
     tidy = selected(inputs, cells, models)
 
-    def title(attack: str, epsilon: float) -> str:
-        return _headline_title(attack, epsilon, tidy, study, inputs)
+    def title(attacks: AttackSet, epsilon: float) -> str:
+        return _headline_title(attacks, epsilon, tidy, study, inputs)
 
     groups = image_sets(tidy, cells)
     columns = columns_of(tidy, cells, title)
@@ -112,7 +114,7 @@ def headline_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         lines.append((head, entries_of(columns, unit, tidy, counted=not once)))
     display, bold = filled(lines, tidy, pooled_text)
     names = {cell: column.title for column in columns if not column.clean for cell in column.cells}
-    tidy["column"] = [names[cell] for cell in zip(tidy.attack, tidy.epsilon, strict=True)]
+    tidy["column"] = [names[cell] for cell in cells_in(tidy)]
     legend = " ".join(
         filter(
             None,
@@ -135,11 +137,7 @@ def _cautions(columns: Sequence[Column], rows: pd.DataFrame, study: Study) -> st
     A sound report has none: rows on different images are displayed apart.
     """
     shown, says_n = displayed(columns, rows)
-    titles = {
-        kind: {name: title_of(study, kind, name) for name in set(rows[column])}
-        for kind, column in (("attacks", "attack"), ("models", "model"))
-    }
-    found = lint_display(shown, titles, says_n)
+    found = lint_display(shown, study, says_n)
     failed = found[found.status == FAIL]
     return "Caution: " + " ".join(failed.sentence) if len(failed) else ""
 
@@ -149,33 +147,33 @@ def _with_worst_cases(
 ) -> list[Cell]:
     """The cells by norm and radius, each with the worst cases over all its attacks in front."""
     table = inputs.accuracy[inputs.accuracy.model.isin(models)]
-    known = table[["attack", "norm", "epsilon"]].drop_duplicates()
-    norms = {(row.attack, row.epsilon): row.norm for row in known.itertuples()}
+    known = table[[*COLUMNS, "epsilon"]].drop_duplicates()
+    norms = dict(zip(cells_in(known), known.norm, strict=True))
     groups: dict[tuple, list[Cell]] = {}
-    for attack, epsilon in cells:
-        norm = norms.get((attack, epsilon))
-        key = (norm, epsilon) if norm in BALLS else (attack, epsilon)
+    for cell in cells:
+        norm, epsilon = norms.get(cell), cell[1]
+        key = (norm, epsilon) if norm in BALLS else cell
         if key not in groups:
-            worst = [(f"{WORST}{norm}{ending}", epsilon) for ending in ("", ALL_ATTACKS)]
-            groups[key] = [cell for cell in worst if cell in norms]
-        if (attack, epsilon) not in groups[key]:
-            groups[key].append((attack, epsilon))
+            worst = [(AttackSet(kind, norm), epsilon) for kind in (NORM, NORM_ALL)]
+            groups[key] = [other for other in worst if other in norms]
+        if cell not in groups[key]:
+            groups[key].append(cell)
     return [cell for group in groups.values() for cell in group]
 
 
 def _headline_title(
-    attack: str, epsilon: float, tidy: pd.DataFrame, study: Study, inputs: AnalysisInputs
+    attacks: AttackSet, epsilon: float, tidy: pd.DataFrame, study: Study, inputs: AnalysisInputs
 ) -> str:
     """A column's title: how many attacks a worst case is over, and that an attack is not alone."""
-    rows = tidy[(tidy.attack == attack) & (tidy.epsilon == epsilon)]
-    if is_strongest(attack):
+    rows = tidy[attacks.among(tidy) & (tidy.epsilon == epsilon)]
+    if attacks.worst_case in (NORM, NORM_ALL):
         counts = sorted(set(rows.attacks))
         count = " to ".join(dict.fromkeys(f"{value:.0f}" for value in (counts[0], counts[-1])))
-        title = cell_title(study, inputs, attack, epsilon)
+        title = cell_title(study, inputs, attacks, epsilon)
         return title.replace(" attacks", f" {count} attacks", 1)
     beside = tidy[(tidy.epsilon == epsilon) & tidy.norm.isin(set(rows.norm))]
-    alone = not is_union(attack) and bool(beside.attack.map(is_strongest).any())
-    return cell_title(study, inputs, attack, epsilon, alone=alone)
+    alone = attacks.worst_case == SINGLE and bool(over_norm(beside).any())
+    return cell_title(study, inputs, attacks, epsilon, alone=alone)
 
 
 def _verdicts(tidy: pd.DataFrame, unit: tuple[str, str, str]) -> dict[str, str]:
@@ -204,7 +202,7 @@ def spread_words(rows: pd.DataFrame, what: str) -> str:
 
 
 def _worst_case_words(tidy: pd.DataFrame, study: Study) -> str:
-    worst = tidy[tidy.attack.map(is_strongest)]
+    worst = tidy[over_norm(tidy)]
     if worst.empty:
         return ""
     said = [
@@ -227,13 +225,13 @@ def _effort_words(tidy: pd.DataFrame, study: Study, inputs: AnalysisInputs) -> s
         updates = tidy[[*PLACE, "model"]].drop_duplicates().merge(costs).updates.dropna()
         if len(updates):
             said.append(f"Training took {_range_text(updates)} weight updates per network.")
-    single = tidy[tidy.norm.isin(BALLS) & ~tidy.attack.map(is_union)]
+    single = tidy[tidy.norm.isin(BALLS) & (tidy.worst_case == SINGLE)]
     if len(single):
         lost = (single.clean - single.pooled).groupby([single.attack, single.epsilon]).mean()
         attack, epsilon = lost.idxmax()
         rows = single[(single.attack == attack) & (single.epsilon == epsilon)]
         kind = "backwards" if rows.backwards.max() > 0 else "forwards"
-        name = cell_title(study, inputs, attack, epsilon)
+        name = cell_title(study, inputs, AttackSet.of(attack), epsilon)
         passes = "gradient passes" if kind == "backwards" else "forward passes"
         said.append(
             f"{name} is the strongest single attack here. It takes {_range_text(rows[kind])} "

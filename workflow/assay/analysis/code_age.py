@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import pandas as pd
 
+from assay.analysis.attack_set import SINGLE, SUITE
 from assay.analysis.rows import PLACE
 from assay.foundation.split import Split
 
@@ -41,8 +42,8 @@ def with_code(
         return np.fromiter((row in known for row in rows), bool, len(accuracy))
 
     old = np.select(
-        [accuracy["suite"].astype(str) == "", accuracy["attack"].astype(str).isin(norms)],
-        [among("norm"), among("suite", "attack")],
-        among("suite"),
+        [accuracy["worst_case"] == SINGLE, accuracy["worst_case"] == SUITE],
+        [among("suite", "attack"), among("suite")],
+        among("norm"),
     )
     return accuracy.assign(code=np.where(old, EARLIER, CURRENT).astype(object))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from assay.analysis.accuracy import is_union
+from assay.analysis.attack_set import SINGLE
 from assay.analysis.rows import PLACE, over_splits
 
 
@@ -37,7 +37,7 @@ def costs(
         image, attack and budget), ``most_backwards`` (of the attack and budget that takes most).
         What is not known is NaN.
     """
-    attacked = accuracy[~accuracy.attack.map(is_union)]
+    attacked = accuracy[accuracy.worst_case == SINGLE]
     suite = [*PLACE, "model", "suite"]
     groups = attacked.groupby(suite, sort=False)
     tidy = groups[["forwards", "backwards"]].sum().reset_index()

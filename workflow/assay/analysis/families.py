@@ -16,12 +16,11 @@ import numpy as np
 import pandas as pd
 import scipy
 
+from assay.analysis.attack_set import NORM, AttackSet, attack_sets
 from assay.analysis.paired import CELL, Paired
 
 ALPHA = 0.05
 HEADLINE, EXPLORATORY, NO_FAMILY = "headline", "exploratory", ""
-# The attack of the rows that hold the worst case over all attacks of one norm and radius.
-WORST_CASE = "worst case {norm}"
 # Attacks of these roles are evaluated to price a defect or to check something.
 UNCOUNTED_ROLES = ("as_published", "control")
 
@@ -32,14 +31,14 @@ class Families:
 
     Attributes:
         models: models of the headline; None stands for all.
-        cells: (attack, epsilon) of the headline, epsilon None for all budgets of the attack; None
+        cells: (attacks, epsilon) of the headline, epsilon None for all budgets of the attacks; None
             where no headline is declared: then all tests are one family.
         uncounted: attacks whose tests are in no family.
         uncounted_suites: suites all of whose attacks are uncounted, and so is their worst case.
     """
 
     models: frozenset[str] | None = None
-    cells: tuple[tuple[str, float | None], ...] | None = None
+    cells: tuple[tuple[AttackSet, float | None], ...] | None = None
     uncounted: frozenset[str] = frozenset()
     uncounted_suites: frozenset[str] = frozenset()
 
@@ -55,7 +54,7 @@ class Families:
         models, cells = headline.get("models"), headline.get("cells")
         return cls(
             frozenset(models) if models else None,
-            tuple((cell["attack"], cell.get("epsilon")) for cell in cells) if cells else None,
+            tuple((AttackSet.of(cell), cell.get("epsilon")) for cell in cells) if cells else None,
             frozenset(uncounted),
             frozenset(name for name, own in members.items() if own and own <= uncounted),
         )
@@ -73,18 +72,14 @@ class Families:
         """
         if self.cells is None:
             return np.ones(len(cells), bool)
-        attack, epsilon = cells.attack.to_numpy(object), cells.epsilon.to_numpy(float)
+        attacks, epsilon = attack_sets(cells), cells.epsilon.to_numpy(float)
         found = np.zeros(len(cells), bool)
         for name, wanted in self.cells:
-            near = True if wanted is None else np.isclose(epsilon, wanted, rtol=1e-6, atol=1e-9)
-            found |= (attack == name) & near
+            found |= (attacks == name) & (True if wanted is None else epsilon == wanted)
         place = ["dataset", "scheme", "norm", "epsilon"]
         radii = cells.loc[found, place].drop_duplicates()
         at_radius = cells[place].merge(radii, how="left", indicator=True)._merge.eq("both")
-        worst = (cells.suite == "") & (
-            attack == cells.norm.map(lambda n: WORST_CASE.format(norm=n))
-        )
-        return found | (worst.to_numpy(bool) & at_radius.to_numpy())
+        return found | ((cells.worst_case == NORM) & at_radius).to_numpy(bool)
 
     def of_tests(
         self,

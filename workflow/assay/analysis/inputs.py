@@ -21,6 +21,7 @@ from assay.analysis.effort import effort
 from assay.analysis.ledger import ledger, read_reported
 from assay.analysis.rows import keyed
 from assay.analysis.statistics import Families, Paired
+from assay.analysis.style import labels_of
 from assay.analysis.trend import size_trend
 from assay.foundation.files import read_json
 from assay.foundation.kept import IDS
@@ -36,9 +37,9 @@ Key = tuple[str, ...]
 SIZES = ("depth", "parameters", "flops")
 # Columns of written statistics that hold words, of which none is missing.
 WORDS = (
-    "dataset", "scheme", "suite", "attack", "norm", "split", "model", "model_a", "model_b", "note",
-    "group", "group_pooled", "method", "family", "check", "status", "sentence", "file", "table",
-    "metric", "verdict", "reason", "compared_with", "members", "code",
+    "dataset", "scheme", "suite", "attack", "worst_case", "norm", "split", "model", "model_a",
+    "model_b", "note", "group", "group_pooled", "method", "family", "check", "status", "sentence",
+    "file", "table", "metric", "verdict", "reason", "compared_with", "members", "code",
 )  # fmt: skip
 
 
@@ -226,7 +227,10 @@ class AnalysisInputs:
         return pd.concat(
             (
                 checks.checks(
-                    self.outcomes(checks.NEEDED, **ids), *rest, importance=self._importance(**ids)
+                    self.outcomes(checks.NEEDED, **ids),
+                    *rest,
+                    importance=self._importance(**ids),
+                    labels=labels_of(self.study),
                 )
                 for ids in self._parts("dataset", "model")
             ),

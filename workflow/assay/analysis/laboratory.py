@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
+from assay.analysis.attack_set import AttackSet, attack_sets
 from assay.analysis.statistics import Paired, holm
 
 LEVEL = 0.95
@@ -19,7 +20,7 @@ LEVEL = 0.95
 READINGS = ("duplicate", "patient", "patient_safe")
 # Fewer common images than these say nothing.
 FEWEST_COMMON = 10
-KEYS = ["dataset", "model", "suite", "attack", "norm", "epsilon"]
+KEYS = ["dataset", "model", "suite", "attack", "worst_case", "norm", "epsilon"]
 RESAMPLED, NEWCOMBE = "corrected resampled t (Welch)", "Newcombe"
 
 
@@ -93,7 +94,7 @@ def leaked_differences(
     *,
     schemes: Sequence[str],
     models: Sequence[str],
-    cells: Sequence[tuple[str, float]],
+    cells: Sequence[tuple[AttackSet, float]],
 ) -> pd.DataFrame:
     """Accuracy on test images that have a relative in training against those that have none.
 
@@ -117,7 +118,7 @@ def leaked_differences(
             an image if it stands among so many of the split's training images.
         schemes: split schemes that are looked at.
         models: whose decisions.
-        cells: (attack, epsilon) pairs.
+        cells: (attack set, epsilon) pairs.
 
     Returns:
         One row per data set, scheme, model, attack, epsilon and `shared` (duplicate, patient,
@@ -284,7 +285,7 @@ def scheme_differences(
     *,
     schemes: Sequence[str],
     models: Sequence[str],
-    cells: Sequence[tuple[str, float]],
+    cells: Sequence[tuple[AttackSet, float]],
     leaks: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Accuracy under the first of some split schemes less that under each of the others.
@@ -304,7 +305,7 @@ def scheme_differences(
         train_sizes: training images by (dataset, split, model).
         schemes: the first is what the others are compared with.
         models: whose decisions.
-        cells: (attack, epsilon) pairs.
+        cells: (attack set, epsilon) pairs.
         leaks: rows of ``leaks.parquet``, which know the persons.
 
     Returns:
@@ -429,7 +430,7 @@ def _persons(samples: np.ndarray, dataset: str, leaks: pd.DataFrame | None) -> n
 def _cells(
     paired: Paired,
     schemes: Sequence[str],
-    cells: Sequence[tuple[str, float]],
+    cells: Sequence[tuple[AttackSet, float]],
     *,
     together: bool = False,
 ) -> list[tuple[dict[str, object], np.ndarray]]:
@@ -438,14 +439,13 @@ def _cells(
     Args:
         paired: decisions.
         schemes: wanted ones.
-        cells: wanted (attack, epsilon) pairs, in the order in which they come back.
+        cells: wanted (attack set, epsilon) pairs, in the order in which they come back.
         together: the schemes are one cell, and not among its ids.
     """
     table = paired.cells
     wanted = {cell: place for place, cell in enumerate(cells)}
-    order = np.array(
-        [wanted.get(cell, -1) for cell in zip(table.attack, table.epsilon, strict=True)], int
-    )
+    under = attack_sets(table)
+    order = np.array([wanted.get(cell, -1) for cell in zip(under, table.epsilon, strict=True)], int)
     chosen = table.assign(order=order)[(order >= 0) & table.scheme.isin(schemes).to_numpy()]
     names = [
         name for name in ("dataset", "scheme", *KEYS[2:]) if not (together and name == "scheme")
@@ -455,7 +455,8 @@ def _cells(
     found: dict[tuple, tuple[dict[str, object], np.ndarray]] = {}
     for ids, own in chosen.groupby(names, observed=True, sort=False):
         place, index = dict(zip(names, ids, strict=True)), own.index.to_numpy()
-        key = tuple(value for name, value in place.items() if name not in ("suite", "norm"))
+        where = tuple(place[name] for name in ("dataset", "scheme") if name in place)
+        key = (*where, under[index[0]], place["epsilon"])
         # Of an attack that stands in two suites the one on more images is looked at.
         if key not in found or rows[index].sum() > rows[found[key][1]].sum():
             found[key] = place, index

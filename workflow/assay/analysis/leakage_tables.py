@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis import laboratory
+from assay.analysis.attack_set import COLUMNS, attack_sets
 from assay.analysis.effort import effort_sentence
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.laboratory import FEWEST_COMMON, NEWCOMBE
 from assay.analysis.statistics import ALPHA
 from assay.analysis.style import title_of
+from assay.analysis.table_cells import keys_in
 from assay.analysis.table_parts import (
     INTERVAL,
     NOT_RUN,
@@ -94,15 +96,8 @@ def schemes_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         leaks=inputs.leaks if len(inputs.leaks) else None,
     )  # fmt: skip
     tests = on_datasets(tests, spec)
-    known = {
-        (row.dataset, row.model, row.attack, row.epsilon, row.scheme): row
-        for row in tests.itertuples()
-    }
-    rows = shown.sort_values("n", kind="stable")
-    found = {
-        (row.dataset, row.model, row.attack, row.epsilon, row.scheme): row
-        for row in rows.itertuples()
-    }
+    known = _by_scheme(tests)
+    found = _by_scheme(shown.sort_values("n", kind="stable"))
     met = {key[:4] for key in found}
     titles = _short_titles(study, schemes)
     display = []
@@ -123,16 +118,29 @@ def schemes_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
                     head = f"{titles[schemes[0]]} − {titles[name].lower()}"
                     line |= _difference_cells(known.get((*key, name)), head)
                 display.append(line)
-    tidy = shown.merge(
-        tests.drop(columns=["suite", "norm", "n", "splits", "baseline_n"]),
-        on=["dataset", "scheme", "model", "attack", "epsilon"], how="left",
+    # A test stands for its attack in whichever suites.
+    tidy = shown.assign(under=attack_sets(shown)).merge(
+        tests.assign(under=attack_sets(tests)).drop(
+            columns=[*COLUMNS, "n", "splits", "baseline_n"]
+        ),
+        on=["dataset", "scheme", "model", "under", "epsilon"], how="left",
         suffixes=("", "_of_difference"),
-    )  # fmt: skip
+    ).drop(columns="under")  # fmt: skip
     legend = " ".join(filter(None, _schemes_legend(schemes, shown, tests, study, inputs)))
     return Table(
         pd.DataFrame(display or {"Model": []}), tidy,
         caption_of(spec, legend, study, inputs, shown),
     )  # fmt: skip
+
+
+def _by_scheme(rows: pd.DataFrame) -> dict[tuple, Any]:
+    """The last row of each data set, model, attack set, epsilon and scheme."""
+    return {
+        (dataset, model, *cell, scheme): row
+        for (dataset, scheme, model, *cell), row in zip(
+            keys_in(rows), rows.itertuples(), strict=True
+        )
+    }
 
 
 def _cell(row: Any) -> str:

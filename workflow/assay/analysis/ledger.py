@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from assay.analysis.style import radius_text
+from assay.analysis.attack_set import AttackSet, of_word
+from assay.analysis.style import attack_title, radius_text
 from assay.foundation.errors import ConfigError
 from assay.foundation.split import Split
 
@@ -253,11 +254,12 @@ class _Run:
             )
         return _Judgement("not run", f"this study has no {what} for '{word}'")
 
-    def planned(self, *ids: str) -> bool:
+    def planned(self, dataset: str, model: str, attack: AttackSet) -> bool:
         """Whether the study as written runs an attack on a model and a data set, at any scale."""
-        kinds = ("datasets", "models", "attacks")
         return any(
-            all(name in block[kind] for kind, name in zip(kinds, ids, strict=True))
+            dataset in block["datasets"]
+            and model in block["models"]
+            and attack in map(AttackSet.of, block["attacks"])
             for block in self.study.get("excluded", {}).get("grid", ())
         )
 
@@ -272,24 +274,26 @@ class _Run:
             if name is None:
                 return self.lacking(kind_of, printed, what)
         cells = self.cells(dataset, model, attack)
-        ids = ", ".join((dataset, model, attack))
+        ids = f"{dataset}, {model}, {attack}"
         if cells.empty:
             lacks = (
                 f"scale {self.study.get('scale', '')} excludes"
                 if self.planned(dataset, model, attack)
                 else "this study does not run"
             )
-            return _Judgement("not run", f"{lacks} {self.said(ids)}", compared_with=ids)
+            return _Judgement(
+                "not run", f"{lacks} {self.said(dataset, model, attack)}", compared_with=ids
+            )
         undecided = self.undecided(cells.scheme)
         if undecided:
             return _Judgement("not comparable", undecided, compared_with=ids)
         epsilon = 0.0 if pd.isna(row.epsilon) else row.epsilon
         cell = cells[np.isclose(cells.epsilon, epsilon, rtol=1e-4, atol=1e-9)]
         if cell.empty:
-            known = ", ".join(radius_text(value) for value in cells.epsilon)
+            known = ", ".join(radius_text(value, self.study) for value in cells.epsilon)
             reason = (
-                f"{self.title('attacks', attack)} was not run at ε = {radius_text(epsilon)}, "
-                f"but at {known}"
+                f"{attack_title(self.study, attack)} was not run at ε = "
+                f"{radius_text(epsilon, self.study)}, but at {known}"
             )
             return _Judgement("not run", reason, compared_with=ids)
         cell = cell.iloc[0]
@@ -297,7 +301,9 @@ class _Run:
         if kind == "error_rate":
             value, low, high = 1 - value, 1 - high, 1 - low
         judged = self.verdict(row.reported, value, low, high, self.rule["tolerance"])
-        judged = judged._replace(n=cell.n, compared_with=f"{ids}, epsilon {radius_text(epsilon)}")
+        judged = judged._replace(
+            n=cell.n, compared_with=f"{ids}, epsilon {radius_text(epsilon, self.study)}"
+        )
         corrected = self.corrected(dataset, model, attack, epsilon, kind)
         if corrected:
             judged = judged._replace(reason=f"{judged.reason}; {corrected}")
@@ -326,7 +332,7 @@ class _Run:
             return self.lacking("attacks", row.attack, "attack")
         cells = self.of_scheme()
         near = np.isclose(cells.epsilon, row.epsilon, rtol=1e-4, atol=1e-9)
-        cells = cells[(cells.dataset == dataset) & (cells.attack == attack) & near]
+        cells = cells[(cells.dataset == dataset) & attack.among(cells) & near]
         pooled = cells.set_index("model").pooled
         gains = {
             model: pooled[model] - pooled[entry["starts_from"]]
@@ -513,12 +519,10 @@ class _Run:
         """What readers call an entry."""
         return self.study.get("titles", {}).get(kind, {}).get(name, name or "")
 
-    def said(self, ids: str) -> str:
+    def said(self, dataset: str, model: str, attack: AttackSet) -> str:
         """Data set, model and attack, by their titles."""
-        kinds = ("datasets", "models", "attacks")
-        return ", ".join(
-            self.title(kind, name) for kind, name in zip(kinds, ids.split(", ", 2), strict=True)
-        )
+        titles = self.title("datasets", dataset), self.title("models", model)
+        return ", ".join((*titles, attack_title(self.study, attack)))
 
     def count(self, row: SimpleNamespace, label: str, prediction: str) -> _Judgement:
         """A cell of a confusion matrix: its class order is unknown, so it is never judged."""
@@ -557,15 +561,14 @@ class _Run:
         name = self.study["reported"].get(kind, {}).get(word)
         return self.study.get("stand_ins", {}).get(kind, {}).get(name, name)
 
-    def attack(self, row: SimpleNamespace) -> str | None:
-        """The id of a row's attack, by what its table's note says, its word and its norm."""
+    def attack(self, row: SimpleNamespace) -> AttackSet | None:
+        """A row's attack, or its worst case over several, by its table's note, word and norm."""
         noted = self.study["reported"].get("noted", {}).get(row.table)
         if noted:
             found = re.search(noted["pattern"], row.note)
-            return noted["attack"].format(*found.groups()) if found else None
+            return AttackSet.of(noted["attack"].format(*found.groups())) if found else None
         word = row.attack.removesuffix("?") or "none"
-        named = self.study["reported"].get("attacks", {}).get(word)
-        return named.get(row.norm) if isinstance(named, Mapping) else named
+        return of_word(self.study["reported"].get("attacks", {}).get(word), row.norm)
 
     def distance(self, row: SimpleNamespace, what: str) -> _Judgement:
         """A mean or median distance of the closest broken images, which the print has by PGD."""
@@ -596,11 +599,10 @@ class _Run:
             compared_with=f"{dataset}, {model}",
         )
 
-    def cells(self, dataset: str, model: str, attack: str) -> pd.DataFrame:
+    def cells(self, dataset: str, model: str, attack: AttackSet) -> pd.DataFrame:
         table = self.of_scheme()
-        return table[
-            (table.dataset == dataset) & (table.model == model) & (table.attack == attack)
-        ].sort_values("epsilon")
+        mine = (table.dataset == dataset) & (table.model == model) & attack.among(table)
+        return table[mine].sort_values("epsilon")
 
     @property
     def scheme(self) -> str | None:
@@ -662,9 +664,9 @@ class _Run:
             return f"on {used:,} images, not on all"
         return f"on {used:,} of {whole:,} images" if used < whole else ""
 
-    def attack_cuts(self, attack: str | None) -> list[str]:
+    def attack_cuts(self, attack: AttackSet) -> list[str]:
         """How the scale changed an attack, in words."""
-        return _changes(self.scaled("attacks", attack))
+        return _changes({} if attack.worst_case else self.scaled("attacks", attack.name))
 
     def substitute(self, dataset: str | None, model: str | None) -> str:
         """Which entries are substitutes for what the paper used, as a clause; empty if none is."""
@@ -683,18 +685,21 @@ class _Run:
                 parts.append(f"{self.title(kind, name)} is a substitute for {named}")
         return "; ".join(parts)
 
-    def corrected(self, dataset: str, model: str, attack: str, epsilon: float, kind: str) -> str:
+    def corrected(
+        self, dataset: str, model: str, attack: AttackSet, epsilon: float, kind: str
+    ) -> str:
         """What the corrected twin of a published attack gives, as a clause; empty if none."""
         for spec in self.study.get("tables", {}).values():
             for pair in spec.get("pairs", ()):
-                if pair["published"] != attack:
+                if AttackSet.of(pair["published"]) != attack:
                     continue
-                cells = self.cells(dataset, model, pair["corrected"])
+                corrected = AttackSet.of(pair["corrected"])
+                cells = self.cells(dataset, model, corrected)
                 cells = cells[np.isclose(cells.epsilon, epsilon, rtol=1e-4, atol=1e-9)]
                 if len(cells):
                     cell = cells.iloc[0]
                     value = cell.pooled if kind == "accuracy" else 1 - cell.pooled
-                    cuts = self.attack_cuts(pair["corrected"])
+                    cuts = self.attack_cuts(corrected)
                     less = f" with {', '.join(cuts)}" if cuts else ""
                     title = self.title("attacks", pair["corrected"])
                     return f"the corrected attack, {title}, gives {value:.3f}{less}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from assay.analysis.attack_set import AttackSet
 from assay.analysis.page_cells import Table
 from assay.analysis.page_results import written
 from assay.analysis.page_study import StudyFiles, Tree, norm_title
@@ -89,7 +90,7 @@ def _method(files: StudyFiles, kind: str, name: str, entry: Tree) -> dict[str, A
     settings = _flat({**(entry.get("settings") or {}), **(entry.get("training") or {})})
     if settings:
         lines.append("Settings: " + ", ".join(settings))
-    budgets = [files.budget(name, epsilon) for epsilon in entry.get("epsilons") or ()]
+    budgets = [files.budget(AttackSet.of(name), epsilon) for epsilon in entry.get("epsilons") or ()]
     if any(budgets):
         lines.append("Budgets: " + ", ".join(budgets) + f" ({norm_title(entry['norm'])})")
     return {"name": name, "title": files.title(kind, name), "lines": lines}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from assay.analysis.attack_set import AttackSet
 from assay.analysis.ledger import RESULT
 from assay.analysis.ledger import VERDICTS as COMPARISONS
 from assay.analysis.page_cells import Table, number_cell, read_markdown_table
@@ -19,6 +20,7 @@ from assay.analysis.page_study import (
 )
 from assay.analysis.rows import PLACE
 from assay.analysis.style import attack_title, measured, number, short_table, text_of
+from assay.analysis.table_cells import CLEAN, cells_in
 
 BARS = (
     "Each bar runs from 0 to 1. Its tick marks the pooled accuracy, its band the 95 % interval. "
@@ -49,23 +51,20 @@ def headline(files: StudyFiles) -> list[dict[str, Any]]:
 
 def _headline_of(files: StudyFiles, rows: pd.DataFrame) -> dict[str, Any]:
     cells = files.cells(rows)
-    sizes = {
-        key: own["n"].dropna().unique()
-        for key, own in rows.groupby(["attack", "epsilon"], sort=False)
-    }
+    counted = rows[["n"]].assign(cell=cells_in(rows)).dropna()
+    sizes = counted.groupby("cell", sort=False)["n"].unique()
     shared = {key: counts[0] for key, counts in sizes.items() if len(counts) == 1}
     # Where the file says under which title a row stands, that title names the budget, too.
     titles = {}
     if "column" in rows:
-        keys = zip(rows["attack"], rows["epsilon"], strict=True)
-        titles = dict(zip(keys, rows["column"], strict=True))
+        titles = dict(zip(cells_in(rows), rows["column"], strict=True))
     columns = [_column(files, cell, titles.get(cell), shared.get(cell)) for cell in cells]
     lines = []
     verdicts = files.verdicts()
     for (dataset, scheme, model), own in rows.groupby([*PLACE, "model"], sort=False):
         # Of an attack that stands in two suites the row on more images is shown.
         own = own.sort_values("n", kind="stable")
-        known = {(cell.attack, cell.epsilon): cell for cell in own.itertuples()}
+        known = dict(zip(cells_in(own), own.itertuples(), strict=True))
         mine = verdicts[
             (verdicts["dataset"] == dataset)
             & (verdicts["scheme"] == scheme)
@@ -83,14 +82,14 @@ def _headline_of(files: StudyFiles, rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def _column(
-    files: StudyFiles, cell: tuple[str, float], title: str | None, n: float | None
+    files: StudyFiles, cell: tuple[AttackSet, float], title: str | None, n: float | None
 ) -> dict[str, Any]:
     """A column's name, and its budget and n where all its rows have one and no name has it."""
-    attack, epsilon = cell
-    budget = "" if title or attack == "clean" else files.budget(attack, epsilon)
+    attacks, epsilon = cell
+    budget = "" if title or attacks == CLEAN else files.budget(attacks, epsilon)
     counted = "" if n is None or "n = " in (title or "") else f"n = {n:,.0f}"
     return {
-        "name": title or attack_title(files.study, attack),
+        "name": title or attack_title(files.study, attacks),
         "details": [detail for detail in (budget, counted) if detail],
     }
 
@@ -148,7 +147,7 @@ def ledger(files: StudyFiles, summary: str) -> dict[str, Any]:
             {
                 "place": short_table(row.table) + (f" {MARK}" if earlier else ""),
                 "model": text_of(row.model),
-                "measured": measured(row),
+                "measured": measured(row, files.study),
                 "reported": number_cell(row.reported, as_printed=True),
                 "reproduced": number_cell(row.reproduced),
                 "interval": ", ".join(map(number, ends)),

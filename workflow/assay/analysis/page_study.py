@@ -11,11 +11,13 @@ from typing import Any
 import pandas as pd
 
 from assay.analysis import checks
+from assay.analysis.attack_set import SINGLE, AttackSet, attack_sets, read_table
 from assay.analysis.ledger import with_kinds
 from assay.analysis.page_cells import Cell
 from assay.analysis.paired import POOLED
 from assay.analysis.rows import PLACE, several_schemes
 from assay.analysis.style import NORMS, attack_title, looks, radius_text, title_of
+from assay.analysis.table_cells import cells_in
 from assay.foundation.errors import AssayError
 from assay.foundation.split import Split
 
@@ -57,9 +59,9 @@ class StudyFiles:
         self.between_splits = self.optional("statistics/between_splits.csv")
         self.looks = looks([*study["headline"].get("models", ()), *self.headline["model"]])
         # The file's order of attacks, before its rows are put into that of the models.
-        pairs = zip(self.headline["attack"], self.headline["epsilon"], strict=True)
-        self._order = list(dict.fromkeys(pairs))
-        self._norms = dict(zip(self.accuracy["attack"], self.accuracy["norm"], strict=True))
+        self._order = list(dict.fromkeys(cells_in(self.headline)))
+        sets = attack_sets(self.accuracy)
+        self._norms = dict(zip(sets, self.accuracy["norm"], strict=True))
         order = {model: place for place, model in enumerate(self.looks)}
         self.headline = self.headline.sort_values(
             "model", key=lambda models: models.map(order), kind="stable"
@@ -79,27 +81,26 @@ class StudyFiles:
         groups = [(place, rows) for place, rows in self.headline.groupby(PLACE, sort=False)]
         return sorted(groups, key=lambda item: -item[1]["model"].nunique())
 
-    def cells(self, rows: pd.DataFrame | None = None) -> list[tuple[str, float]]:
-        """The (attack, epsilon) pairs of some rows of the headline, those not run included.
+    def cells(self, rows: pd.DataFrame | None = None) -> list[tuple[AttackSet, float]]:
+        """The (attack set, epsilon) pairs of some rows of the headline, those not run included.
 
         They come in the file's order; what the study asks for and did not run stands behind what
         the study names before it. An attack that the study names without a budget is only missing
         where it ran at none.
         """
         rows = self.headline if rows is None else rows
-        there = set(zip(rows["attack"], rows["epsilon"], strict=True))
+        there = set(cells_in(rows))
         known = [cell for cell in self._order if cell in there]
         behind = 0
         for cell in self.study["headline"]["cells"]:
-            attack, wanted = cell["attack"], cell.get("epsilon")
+            attacks, wanted = AttackSet.of(cell), cell.get("epsilon")
             found = [
                 place
                 for place, (name, epsilon) in enumerate(known)
-                if name == attack
-                and (wanted is None or math.isclose(epsilon, wanted, abs_tol=1e-9))
+                if name == attacks and wanted in (None, epsilon)
             ]
             if not found:
-                known.insert(behind, (attack, math.nan if wanted is None else wanted))
+                known.insert(behind, (attacks, math.nan if wanted is None else wanted))
                 found = [behind]
             behind = found[-1] + 1
         return known
@@ -109,9 +110,10 @@ class StudyFiles:
 
         Tests of all splits together come before those of single ones.
         """
-        places = {(a, round(e, 9)): i for i, (a, e) in enumerate(self.cells())}
-        keys = [(a, round(e, 9)) for a, e in zip(frame["attack"], frame["epsilon"], strict=True)]
-        place = pd.Series([places.get(key) for key in keys], index=frame.index, dtype=float)
+        places = {cell: place for place, cell in enumerate(self.cells())}
+        place = pd.Series(
+            [places.get(cell) for cell in cells_in(frame)], index=frame.index, dtype=float
+        )
         single = frame["split"].map(split_number) if "split" in frame else 0
         frame = frame.assign(place=place, single=single)[place.notna()]
         return frame.sort_values(["single", "place"], kind="stable")
@@ -139,19 +141,19 @@ class StudyFiles:
     def title(self, kind: str, name: str) -> str:
         return title_of(self.study, kind, name)
 
-    def norm(self, attack: str) -> str | None:
-        """An attack's norm; None if neither the study nor the accuracies know it."""
-        entry = self.study.get("attacks", {}).get(attack, {})
-        return entry.get("norm") or self._norms.get(attack)
+    def norm(self, attacks: AttackSet) -> str | None:
+        """The norm of an attack set; None if neither the study nor the accuracies know it."""
+        known = self.study.get("attacks", {}) if attacks.worst_case == SINGLE else {}
+        return known.get(attacks.name, {}).get("norm") or self._norms.get(attacks)
 
-    def budget(self, attack: str, epsilon: float) -> str:
+    def budget(self, attacks: AttackSet, epsilon: float) -> str:
         """An attack's budget in words: ``ε = 8/255``, ``severity 4``; empty where it has none."""
-        form = BUDGETS.get(self.norm(attack), "ε = {}")
-        return "" if math.isnan(epsilon) else form.format(radius_text(epsilon))
+        form = BUDGETS.get(self.norm(attacks), "ε = {}")
+        return "" if math.isnan(epsilon) else form.format(radius_text(epsilon, self.study))
 
-    def attack(self, attack: str, epsilon: float) -> str:
-        budget = self.budget(attack, epsilon)
-        return attack_title(self.study, attack) + (f" ({budget})" if budget else "")
+    def attack(self, attacks: AttackSet, epsilon: float) -> str:
+        budget = self.budget(attacks, epsilon)
+        return attack_title(self.study, attacks) + (f" ({budget})" if budget else "")
 
     # --- files -------------------------------------------------------------------------------
 
@@ -180,7 +182,7 @@ class StudyFiles:
 
     def csv(self, name: str) -> pd.DataFrame:
         self.text(name)
-        return pd.read_csv(self.folder / name)
+        return read_table(self.folder / name)
 
     def optional(self, name: str) -> pd.DataFrame | None:
         """A CSV file that reports of earlier versions lack; None where it is missing or empty."""

@@ -20,6 +20,7 @@ from assay.analysis.page_study import (
 )
 from assay.analysis.rows import PLACE
 from assay.analysis.style import number, text_of
+from assay.analysis.table_cells import cells_in
 
 STATUS_ORDER = {"fail": 0, "flag": 1, "weak": 2, "pass": 3}
 VERDICT_WORDS = {
@@ -49,14 +50,14 @@ def _ranking(files: StudyFiles) -> Table:
         letters = {"Group": "group", "Group by the pooled test": "group_pooled"}
     rows = [
         [
-            files.attack(row.attack, row.epsilon),
+            files.attack(*cell),
             number_cell(row.rank, as_printed=True),
             files.title("models", row.model),
             number_cell(row.accuracy),
             *(text_of(getattr(row, name)) for name in letters.values()),
             number_cell(row.n, as_printed=True),
         ]
-        for row in frame.itertuples()
+        for cell, row in zip(cells_in(frame), frame.itertuples(), strict=True)
     ]
     words = (
         " The second letter is from McNemar's test on the pooled splits."
@@ -107,7 +108,7 @@ def _mcnemar(
 ) -> Table:
     rows = [
         [
-            files.attack(row.attack, row.epsilon),
+            files.attack(*cell),
             files.title("models", row.model_a),
             files.title("models", row.model_b),
             number_cell(row.n, as_printed=True),
@@ -121,7 +122,7 @@ def _mcnemar(
             # Missing where so few images can show no difference at all.
             number_cell(row.minimum_detectable_difference, missing="–"),
         ]
-        for row in frame.itertuples()
+        for cell, row in zip(cells_in(frame), frame.itertuples(), strict=True)
     ]
     return _placed(
         files,
@@ -147,7 +148,7 @@ def _between_splits(
 ) -> Table:
     rows = [
         [
-            files.attack(row.attack, row.epsilon),
+            files.attack(*cell),
             files.title("models", row.model_a),
             files.title("models", row.model_b),
             text_of(row.method),
@@ -161,7 +162,7 @@ def _between_splits(
             *_corrected(row, families),
             "yes" if row.significant else "n.s.",
         ]
-        for row in frame.itertuples()
+        for cell, row in zip(cells_in(frame), frame.itertuples(), strict=True)
     ]
     return _placed(
         files,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from assay.analysis.attack_set import NORM, NORM_ALL, SINGLE
 from assay.analysis.ledger import counts_in_words
 from assay.analysis.page_study import (
     CHECKED,
@@ -17,7 +18,7 @@ from assay.analysis.page_study import (
     norm_title,
 )
 from assay.analysis.rows import PLACE
-from assay.analysis.style import WORST_CASE, attack_title, radius_text, title_of
+from assay.analysis.style import attack_title, radius_text, title_of
 
 SUBSTITUTES = "Substitutes were used. These are not the paper's numbers:"
 OWN_SUBSTITUTES = "Substitutes were used:"
@@ -197,8 +198,7 @@ def _radii(files: StudyFiles, rows: pd.DataFrame) -> list[tuple[str, float]]:
 
 
 def _at_radius(accuracies: pd.DataFrame, norm: str, epsilon: float) -> pd.DataFrame:
-    near = (accuracies["epsilon"] - epsilon).abs() < 1e-6
-    return accuracies[(accuracies["norm"] == norm) & near]
+    return accuracies[(accuracies["norm"] == norm) & (accuracies["epsilon"] == epsilon)]
 
 
 def _worst(accuracies: pd.DataFrame, norm: str, epsilon: float) -> pd.DataFrame:
@@ -208,25 +208,21 @@ def _worst(accuracies: pd.DataFrame, norm: str, epsilon: float) -> pd.DataFrame:
     is known that the model does no better.
     """
     rows = _at_radius(accuracies, norm, epsilon)
-    united = rows[rows["attack"] == f"{WORST_CASE}{norm}"]
+    united = rows[rows["worst_case"] == NORM]
     if len(united):
         over = united["attacks"] if "attacks" in united else pd.Series(pd.NA, united.index)
         # A model with a single attack has no row of its own: that attack is its worst case.
-        alone = rows[~rows["model"].isin(united["model"]) & ~_several(rows["attack"])]
+        alone = rows[~rows["model"].isin(united["model"]) & (rows["worst_case"] == SINGLE)]
         alone = alone.loc[alone.groupby("model")["pooled"].idxmin()]
         return pd.concat([united.assign(over=over), alone.assign(over=1)])
     lowest = rows.loc[rows.groupby("model")["pooled"].idxmin()]
     return lowest.assign(over=pd.NA)
 
 
-def _several(attacks: pd.Series) -> pd.Series:
-    return attacks.str.startswith(("all ", WORST_CASE))
-
-
 def _worst_sentence(files: StudyFiles, worst: pd.DataFrame, norm: str, epsilon: float) -> str:
     values = worst.drop_duplicates("model").set_index("model")["pooled"]
     return (
-        f"{_worst_words(worst)} ({_radius(norm, epsilon)}, {_counts(worst)}), "
+        f"{_worst_words(worst)} ({_radius(files, norm, epsilon)}, {_counts(worst)}), "
         f"{_told(files, values)}.{_clean_words(worst)}{_effort(worst)}"
     )
 
@@ -275,14 +271,14 @@ def _smaller(
 ) -> list[str]:
     """The worst case over all attacks, on the fewer images that every one of them saw."""
     rows = _at_radius(accuracies, norm, epsilon)
-    every = rows[rows["attack"] == f"{WORST_CASE}{norm}, all attacks"]
+    every = rows[rows["worst_case"] == NORM_ALL]
     if every.empty or worst["over"].isna().all():
         return []
     over = f" {_range(every['attacks'])}" if "attacks" in every else ""
     values = every.set_index("model")["pooled"]
     return [
-        f"Under the worst case over all{over} attacks ({_radius(norm, epsilon)}), on the images "
-        f"that were tested with each of them ({_counts(every)}), {_told(files, values)}."
+        f"Under the worst case over all{over} attacks ({_radius(files, norm, epsilon)}), on the "
+        f"images that were tested with each of them ({_counts(every)}), {_told(files, values)}."
     ]
 
 
@@ -319,7 +315,7 @@ def _published_sentence(
         both = _joined([files.title("models", model) for model in named])
         same = {1: "it is", 2: "they are"}.get(len(models), f"those of {both} are")
         return [
-            f"Under {attack_title(files.study, attack)}, at {_radius(norm, epsilon)} "
+            f"Under {attack_title(files.study, attack)}, at {_radius(files, norm, epsilon)} "
             f"({_counts(published.loc[models])}), {_told(files, old, 2)}; {words} "
             f"({_counts(worst.loc[models])}), {same} {then}."
         ]
@@ -359,10 +355,10 @@ def _joined(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
-def _radius(norm: str, epsilon: float) -> str:
+def _radius(files: StudyFiles, norm: str, epsilon: float) -> str:
     if norm == "l0":
         return f"{epsilon:g} pixel{'s' if epsilon != 1 else ''}"
-    return f"{norm_title(norm)} ε = {radius_text(epsilon)}"
+    return f"{norm_title(norm)} ε = {radius_text(epsilon, files.study)}"
 
 
 def _counts(rows: pd.DataFrame) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from assay.analysis.rows import ATTACKED, keyed, numbered
 
 POOLED = "pooled"
-CELL = ["dataset", "scheme", "suite", "attack", "norm", "epsilon"]
+CELL = ["dataset", "scheme", "suite", "attack", "worst_case", "norm", "epsilon"]
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,9 @@ def pointing_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         {
             **place_columns((row.dataset, row.scheme), tidy, study),
             "Model": title_of(study, "models", row.model),
-            "Images": f"attacked, ε = {radius_text(row.epsilon)}" if row.epsilon else "unperturbed",
+            "Images": f"attacked, ε = {radius_text(row.epsilon, study)}"
+            if row.epsilon
+            else "unperturbed",
             "Map": METHODS[row.method],
             "Peak in the lesion": f"{row.hits}/{row.n}: {row.hits / row.n:.3f} "
             f"[{row.low:.3f}, {row.high:.3f}]",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from assay.analysis.attack_set import AttackSet
 from assay.analysis.checks import ORDER
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
@@ -58,8 +59,8 @@ def defects_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     display = pd.DataFrame(
         {
             "Attack": [
-                cell_title(study, inputs, *key)
-                for key in zip(tidy.corrected, tidy.epsilon, strict=True)
+                cell_title(study, inputs, AttackSet.of(attack), epsilon)
+                for attack, epsilon in zip(tidy.corrected, tidy.epsilon, strict=True)
             ],
             "Model": [title_of(study, "models", model) for model in tidy.model],
             "As published": tidy.accuracy_published.map("{:.3f}".format),
@@ -90,7 +91,7 @@ def ledger_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         {
             "Printed in": tidy.table.map(short_table),
             "Model": tidy.model.map(text_of),
-            "Measured": [measured(row) for row in tidy.itertuples()],
+            "Measured": [measured(row, study) for row in tidy.itertuples()],
             "Printed": [number(value, as_printed=True) for value in tidy.reported],
             "This run": found,
             "Difference": [number(value, signed=True) for value in tidy.delta],

@@ -9,8 +9,6 @@ import pandas as pd
 
 from assay.foundation.split import Split
 
-# Budgets that differ only by floating-point noise are one budget.
-EPSILON_DIGITS = 9
 # What is never averaged over: networks of one data set differ by how it was split.
 PLACE = ["dataset", "scheme"]
 # What all models that met an attack share.
@@ -18,7 +16,10 @@ ATTACKED = [*PLACE, "suite", "attack"]
 
 
 def keyed(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """The rows with budgets rounded and the column ``scheme``: a split's id without its index.
+    """The rows with the columns ``scheme``, a split's id without its index, and ``worst_case``.
+
+    An outcome is that of one attack: its ``worst_case`` is empty (:mod:`assay.analysis.attack_set`
+    has the other values).
 
     Two schemes divide the same images differently, so what networks of one scheme do is never
     averaged with what those of another do, although data set, model and attack are the same.
@@ -28,10 +29,15 @@ def keyed(outcomes: pd.DataFrame) -> pd.DataFrame:
     splits = outcomes["split"].astype("category").cat
     names = [Split.of(name).scheme for name in splits.categories]
     codes, schemes = pd.factorize(np.array(names, dtype=object))
-    return outcomes.assign(
-        scheme=pd.Categorical.from_codes(codes[splits.codes], schemes),
-        epsilon=outcomes.epsilon.round(EPSILON_DIGITS),
-    )
+    outcomes = outcomes.assign(scheme=pd.Categorical.from_codes(codes[splits.codes], schemes))
+    if "worst_case" in outcomes:
+        return outcomes
+    return outcomes.assign(worst_case=constant("", len(outcomes)))
+
+
+def constant(text: str, count: int) -> pd.Categorical:
+    """A column that has the same text in each of `count` rows."""
+    return pd.Categorical.from_codes(np.zeros(count, np.int8), [text])
 
 
 def several_schemes(table: pd.DataFrame) -> bool:

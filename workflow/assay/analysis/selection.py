@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from assay.analysis.attack_set import SUITE, AttackSet
 from assay.analysis.effort import effort_sentence
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
 from assay.analysis.statistics import ALPHA, POOLED
 from assay.analysis.style import title_of
+from assay.analysis.table_cells import CLEAN, Cell
 from assay.analysis.table_parts import (
     Spec,
     Study,
@@ -52,11 +54,11 @@ def selection_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     rows, shown = [], []
     for place in places_of(clean):
         own = _at(clean, place).set_index("model").pooled
-        beaten = _beaten(own.idxmax(), _at(inputs.mcnemar, place), "clean", 0.0, inputs)
+        beaten = _beaten(own.idxmax(), _at(inputs.mcnemar, place), CLEAN, 0.0, inputs)
         left = [model for model in models if model in own.index and model not in beaten]
         for cell in cells:
             found = _at(robust, place)
-            found = found[(found.attack == cell[0]) & (found.epsilon == cell[1])]
+            found = found[cell[0].among(found) & (found.epsilon == cell[1])]
             # Of an attack that stands in two suites the row on more images counts.
             found = found.sort_values("n", kind="stable").drop_duplicates("model", keep="last")
             there = found[found.model.isin(left)]
@@ -83,7 +85,7 @@ def selection_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
 
 def _row(
     place: tuple[str, str],
-    cell: tuple[str, float],
+    cell: Cell,
     clean: pd.Series,
     found: pd.DataFrame,
     left: Sequence[str],
@@ -99,7 +101,10 @@ def _row(
     compared = _partners(strongest, tests, *cell) if strongest else set()
     row = {
         **dict(zip(PLACE, place, strict=True)),
-        "attack": cell[0],
+        **cell[0].columns,
+        # Of a single attack, the suite of the row that counts is no part of the answer.
+        "suite": cell[0].name if cell[0].worst_case == SUITE else "",
+        "norm": found.norm.iloc[0],
         "epsilon": cell[1],
         "clean_best": clean.idxmax(),
         "candidates": ", ".join(there),
@@ -177,26 +182,26 @@ def _display(tidy: pd.DataFrame, study: Study, inputs: AnalysisInputs) -> pd.Dat
 
 
 def _beaten(
-    best: str, tests: pd.DataFrame, attack: str, epsilon: float, inputs: AnalysisInputs
+    best: str, tests: pd.DataFrame, attacks: AttackSet, epsilon: float, inputs: AnalysisInputs
 ) -> set[str]:
     """The models that a test tells apart from `best` under an attack, in McNemar's stead by one
     that knows of splits where images recur in several.
     """
-    own = _tests(tests, attack, epsilon)
+    own = _tests(tests, attacks, epsilon)
     if (own["split"] != POOLED).any():
         other = _at(inputs.resampled_t, (own.dataset.iloc[0], own.scheme.iloc[0]))
-        own = _tests(other, attack, epsilon)
+        own = _tests(other, attacks, epsilon)
     chosen = own[_significant(own)]
     return _others(best, chosen)
 
 
-def _partners(best: str, tests: pd.DataFrame, attack: str, epsilon: float) -> set[str]:
+def _partners(best: str, tests: pd.DataFrame, attacks: AttackSet, epsilon: float) -> set[str]:
     """The models that were compared with `best` under an attack."""
-    return _others(best, _tests(tests, attack, epsilon))
+    return _others(best, _tests(tests, attacks, epsilon))
 
 
-def _tests(tests: pd.DataFrame, attack: str, epsilon: float) -> pd.DataFrame:
-    return tests[(tests.attack == attack) & np.isclose(tests.epsilon, epsilon)]
+def _tests(tests: pd.DataFrame, attacks: AttackSet, epsilon: float) -> pd.DataFrame:
+    return tests[attacks.among(tests) & (tests.epsilon == epsilon)]
 
 
 def _significant(tests: pd.DataFrame) -> pd.Series:

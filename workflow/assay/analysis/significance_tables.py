@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.paired import POOLED
-from assay.analysis.rows import PLACE
+from assay.analysis.paired import CELL, POOLED
+from assay.analysis.rows import PLACE, numbered
 from assay.analysis.split_tables import FAMILIES, conclusions
 from assay.analysis.style import title_of
 from assay.analysis.table_parts import (
@@ -16,7 +16,6 @@ from assay.analysis.table_parts import (
     Table,
     attack_titles,
     caption_of,
-    cell_title,
     formatted,
     in_cells,
     models_of,
@@ -69,13 +68,13 @@ def ranking_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     tidy = tidy[tidy.model.isin(models)]
     tidy = in_cells(tidy, spec, inputs)
     display, several = [], (tidy["split"] != POOLED).any()
-    for (*place, _, split, attack, epsilon), cell in tidy.groupby(
-        [*PLACE, "suite", "split", "attack", "epsilon"], observed=True, sort=False
+    for (*place, split, _), cell in tidy.groupby(
+        [*PLACE, "split", numbered(*(tidy[name] for name in CELL))[0]], observed=True, sort=False
     ):
         row = place_columns(place, tidy, study)
         if several:
             row["Split"] = split
-        row["Attack"] = cell_title(study, inputs, attack, epsilon)
+        row["Attack"] = attack_titles(cell.head(1), study, inputs)[0]
         found = cell.set_index("model")
         row["n"] = str(found.n.iloc[0])
         for model in models:

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis.accuracy_tables import spread_words
+from assay.analysis.attack_set import AttackSet
 from assay.analysis.effort import MEASURES, at_place, effort_sentence, twin_of, what_differs
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
 from assay.analysis.statistics import ALPHA, CELL
 from assay.analysis.style import title_of
-from assay.analysis.table_cells import bold_words, columns_of, entries_of
+from assay.analysis.table_cells import Cell, bold_words, cells_in, columns_of, entries_of
 from assay.analysis.table_parts import (
     Spec,
     Study,
@@ -59,8 +60,8 @@ def complexity_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     for name in MEASURES:
         tidy[name] = [means[unit[:2]][name].get(unit[2], np.nan) for unit in units]
 
-    def title(attack: str, epsilon: float) -> str:
-        return cell_title(study, inputs, attack, epsilon)
+    def title(attacks: AttackSet, epsilon: float) -> str:
+        return cell_title(study, inputs, attacks, epsilon)
 
     columns = columns_of(tidy, cells, title)
     lines = [
@@ -133,7 +134,7 @@ def _order_sentence(tidy: pd.DataFrame, models: Iterable[str], study: Study) -> 
 
 def _twin_sentences(
     tidy: pd.DataFrame,
-    cells: list[tuple[str, float]],
+    cells: list[Cell],
     models: list[str],
     study: Study,
     inputs: AnalysisInputs,
@@ -148,12 +149,12 @@ def _twin_sentences(
         differs = what_differs(at_place(inputs.effort, place, [twin, model]), study)
         names = [title_of(study, "models", name) for name in (model, twin)]
         here = tidy[(tidy.dataset == place[0]) & (tidy.scheme == place[1])]
-        rows = here.set_index(["model", "attack", "epsilon"]).accuracy
+        rows = dict(zip(zip(here.model, cells_in(here), strict=True), here.accuracy, strict=True))
         changes = [
-            f"{rows[(model, *cell)]:.3f} against {rows[(twin, *cell)]:.3f} "
+            f"{rows[model, cell]:.3f} against {rows[twin, cell]:.3f} "
             f"({cell_title(study, inputs, *cell)})"
             for cell in cells
-            if (model, *cell) in rows.index and (twin, *cell) in rows.index
+            if (model, cell) in rows and (twin, cell) in rows
         ]
         said.append(
             f"{names[0]} and {names[1]} have the same architecture. Recorded differences of their "
@@ -224,7 +225,7 @@ def trend_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
 def _trend_of(spec: Spec, title: str, models: list[str], inputs: AnalysisInputs) -> pd.DataFrame:
     """The correlations of some networks, with the models whose evaluation is not sound."""
     rows = in_cells(on_datasets(inputs.trend(models), spec), spec, inputs)
-    judged = selected(inputs, list(zip(rows.attack, rows.epsilon, strict=True)), models)
+    judged = selected(inputs, cells_in(rows), models)
     doubtful = judged[judged.verdict != "sound"]
     names = doubtful.groupby(CELL, observed=True, sort=False).model.agg(
         lambda found: ", ".join(dict.fromkeys(found))
@@ -249,11 +250,10 @@ def _power_sentence(tidy: pd.DataFrame) -> str:
 
 def _unsound_sentence(tidy: pd.DataFrame, study: Study, inputs: AnalysisInputs) -> str:
     """Which rows have no verdict because of an evaluation."""
-    found = tidy[tidy.unsound != ""].drop_duplicates(["attack", "epsilon", "unsound"])
+    found = tidy[tidy.unsound != ""]
     parts = [
-        f"{cell_title(study, inputs, row.attack, row.epsilon)}: "
-        + ", ".join(title_of(study, "models", model) for model in row.unsound.split(", "))
-        for row in found.itertuples()
+        f"{title}: " + ", ".join(title_of(study, "models", model) for model in unsound.split(", "))
+        for title, unsound in zip(attack_titles(found, study, inputs), found.unsound, strict=True)
     ]
     return f"Without a sound evaluation: {'; '.join(dict.fromkeys(parts))}." if parts else ""
 

@@ -10,7 +10,6 @@ from assay.analysis.between_splits import between_splits
 from assay.analysis.cochran import cochran_q
 from assay.analysis.families import (
     ALPHA,
-    WORST_CASE,
     Families,
     benjamini_hochberg,
     benjamini_hochberg_levels,
@@ -28,7 +27,6 @@ __all__ = [
     "CELL",
     "POOLED",
     "POWER",
-    "WORST_CASE",
     "Families",
     "Paired",
     "benjamini_hochberg",

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import pandas as pd
 
+from assay.analysis.attack_set import NORM_ALL, SINGLE, SUITE, AttackSet
+from assay.foundation.radius import Labels
 from assay.foundation.resources import resource
 
 STYLE_SHEET = resource("report/assay.mplstyle")
@@ -23,7 +26,6 @@ NORMS = {
     "none": "clean", "clean": "clean", "linf": "L∞", "l2": "L2", "l0": "pixels",
     "severity": "corruptions", "natural": "corruptions",
 }  # fmt: skip
-WORST_CASE = "worst case "
 
 GREY = "#6b7682"
 FAINT = "#b4bcc6"
@@ -59,33 +61,48 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     }
 
 
-def radius_text(epsilon: float) -> str:
-    """A radius as people write it: as a multiple of a grey level, 8/255, where it is one.
+def radius_text(epsilon: float, study: Mapping[str, Any]) -> str:
+    """A radius as the study writes it; one that it does not write, as short as it can be.
+
+    Args:
+        epsilon: a number of a column ``epsilon``, or a stored radius.
+        study: the study as the plan gives it; ``radii`` has the labels.
 
     Example:
-        >>> radius_text(0.3), radius_text(8 / 255), radius_text(0.000392157)
-        ('0.3', '8/255', '0.1/255')
+        >>> radius_text(16 / 255, {"radii": ["16/255"]}), radius_text(0.3, {})
+        ('16/255', '0.3')
     """
-    plain, levels = f"{epsilon:g}", epsilon * 255
-    if len(plain) > 5 and abs(levels - round(levels, 2)) < 1e-4 * levels:
-        return f"{round(levels, 2):g}/255"
-    return plain
+    return labels_of(study)(epsilon)
 
 
-def attack_title(study: Mapping[str, Any], attack: str) -> str:
+def labels_of(study: Mapping[str, Any]) -> Labels:
+    """How the study writes its radii."""
+    return _labels(tuple(study.get("radii", ())))
+
+
+@lru_cache
+def _labels(radii: tuple[str, ...]) -> Labels:
+    return Labels(radii)
+
+
+def attack_title(study: Mapping[str, Any], attack: AttackSet | str | Mapping[str, Any]) -> str:
     """An attack's title, or that of a worst case over several attacks.
 
+    Args:
+        study: the study as the plan gives it.
+        attack: an attack set, or an item that names one (:meth:`AttackSet.of`).
+
     Example:
-        >>> attack_title({}, "worst case linf"), attack_title({}, "worst case l2, all attacks")
-        ('Worst case over attacks, L∞', 'Worst case over all attacks, L2')
+        >>> attack_title({}, {"norm": "linf"}), attack_title({}, {"suite": "blackbox"})
+        ('Worst case over attacks, L∞', 'Worst case over “blackbox”')
     """
-    if attack.startswith(WORST_CASE):
-        norm, _, ending = attack.removeprefix(WORST_CASE).partition(", ")
-        return f"Worst case over {ending or 'attacks'}, {NORMS.get(norm, norm)}"
-    suite = attack.removeprefix("all ")
-    if suite == attack:
-        return title_of(study, "attacks", attack)
-    return f"Worst case over “{title_of(study, 'suites', suite)}”"
+    found = AttackSet.of(attack)
+    if found.worst_case == SINGLE:
+        return title_of(study, "attacks", found.name)
+    if found.worst_case == SUITE:
+        return f"Worst case over “{title_of(study, 'suites', found.name)}”"
+    over = "all attacks" if found.worst_case == NORM_ALL else "attacks"
+    return f"Worst case over {over}, {NORMS.get(found.name, found.name)}"
 
 
 def title_of(study: Mapping[str, Any], kind: str, name: str) -> str:
@@ -98,14 +115,14 @@ def short_table(table: str) -> str:
     return f"{first.split()[0]}: {last}" if first else last
 
 
-def measured(row: Any) -> str:
+def measured(row: Any, study: Mapping[str, Any]) -> str:
     """What a number of the ledger measures: the metric, and the attack with its budget."""
     metric = str(row.metric).removeprefix("hyperparameter:").replace("_", " ")
     metric = metric.replace("@epoch", ", epoch ")
     attack = text_of(row.attack)
     if attack.startswith("none"):
         return f"{metric}, clean" if metric == "accuracy" else metric
-    budget = "" if pd.isna(row.epsilon) else f" {radius_text(row.epsilon)}"
+    budget = "" if pd.isna(row.epsilon) else f" {radius_text(row.epsilon, study)}"
     return f"{metric}, {attack}{budget}" if attack else metric
 
 

@@ -9,18 +9,30 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from assay.analysis.attack_set import AttackSet, attack_sets
 from assay.analysis.rows import PLACE
 
-CLEAN = "clean"
+CLEAN = AttackSet.of("clean")
 # How close to the best a marked accuracy is, where config/config.yaml does not say it.
 MARGIN = 0.02
 # More attacks than these are counted in a caption instead of named.
 MOST_NAMED = 6
 # What a paired test of two models is about.
-COMPARED = [*PLACE, "suite", "attack", "norm", "epsilon"]
+COMPARED = [*PLACE, "suite", "attack", "worst_case", "norm", "epsilon"]
 
-Cell = tuple[str, float]
+Cell = tuple[AttackSet, float]
 Unit = tuple[str, str, str]
+
+
+def cells_in(rows: pd.DataFrame) -> list[Cell]:
+    """The (attack set, epsilon) pair of each row."""
+    return list(zip(attack_sets(rows), rows.epsilon, strict=True))
+
+
+def keys_in(rows: pd.DataFrame) -> list[tuple]:
+    """(Data set, scheme, model, attack set, epsilon) of each row."""
+    units = rows[[*PLACE, "model"]].itertuples(index=False, name=None)
+    return [(*unit, *cell) for unit, cell in zip(units, cells_in(rows), strict=True)]
 
 
 @dataclass
@@ -28,7 +40,7 @@ class ImageSet:
     """Attacks and radii of a table whose accuracies stand on the same images.
 
     Attributes:
-        cells: (attack, epsilon) pairs, in the table's order.
+        cells: (attack set, epsilon) pairs, in the table's order.
         images: by data set, split scheme and model what tells its images: n, distinct images,
             splits and the accuracy on them unperturbed.
     """
@@ -66,7 +78,7 @@ class Column(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What one cell shows of the accuracy row of (data set, scheme, model, attack, epsilon)."""
+    """What one cell shows of the accuracy row of (data set, scheme, model, attack set, epsilon)."""
 
     key: tuple
     clean: bool = False
@@ -119,7 +131,7 @@ def leading(
 def bold_words(
     rows: pd.DataFrame,
     margin: float,
-    title: Callable[[str, float], str],
+    title: Callable[[AttackSet, float], str],
     value: str = "pooled",
 ) -> str:
     """What bold means in a table of these rows, and where there is none and why.
@@ -127,7 +139,7 @@ def bold_words(
     Args:
         rows: the rows that the table shows, with ``verdict`` and ``leads``.
         margin: that of the marks.
-        title: words for an (attack, epsilon) pair.
+        title: words for an (attack set, epsilon) pair.
         value: the column that the table prints.
     """
     keys = [rows[name] for name in COMPARED]
@@ -146,7 +158,7 @@ def bold_words(
     apart = printed.groupby(keys).transform("nunique") > 1
     doubted = compared[top & apart & (compared.verdict != "sound")]
     if len(doubted):
-        names = list(dict.fromkeys(zip(doubted.attack, doubted.epsilon, strict=True)))
+        names = list(dict.fromkeys(cells_in(doubted)))
         where = ", ".join(title(*name) for name in names)
         several = compared[PLACE].drop_duplicates().shape[0] > 1
         if several or len(names) > MOST_NAMED:
@@ -168,13 +180,13 @@ def image_sets(rows: pd.DataFrame, cells: Sequence[Cell]) -> list[ImageSet]:
 
     Args:
         rows: accuracy rows.
-        cells: the table's (attack, epsilon) pairs; those without rows join the first group.
+        cells: the table's (attack set, epsilon) pairs; those without rows join the first group.
     """
     found: dict[Cell, dict[Unit, tuple]] = {cell: {} for cell in cells}
-    for row in rows.itertuples():
-        if (row.attack, row.epsilon) in found:
+    for cell, row in zip(cells_in(rows), rows.itertuples(), strict=True):
+        if cell in found:
             images = (int(row.n), int(row.samples), int(row.splits), round(row.clean, 9))
-            found[row.attack, row.epsilon][row.dataset, row.scheme, row.model] = images
+            found[cell][row.dataset, row.scheme, row.model] = images
     groups: list[ImageSet] = []
     for cell, images in found.items():
         group = next((group for group in groups if group.holds(images)), None)
@@ -186,7 +198,7 @@ def image_sets(rows: pd.DataFrame, cells: Sequence[Cell]) -> list[ImageSet]:
 
 
 def columns_of(
-    rows: pd.DataFrame, cells: Sequence[Cell], title: Callable[[str, float], str]
+    rows: pd.DataFrame, cells: Sequence[Cell], title: Callable[[AttackSet, float], str]
 ) -> list[Column]:
     """The columns of a table whose columns are attacks (or the lines, where lines are).
 
@@ -208,7 +220,7 @@ def columns_of(
             Column(title(*cell) + text, (cell,), counted=counted, beside=beside)
             for cell in group.cells
         ]
-        if len(groups) > 1 and group.images and not any(name == CLEAN for name, _ in group.cells):
+        if len(groups) > 1 and group.images and not any(found == CLEAN for found, _ in group.cells):
             head = f"Clean, same images{text}"
             if any(column.title == head for column in columns):
                 head = f"Clean, images of {title(*group.cells[0])}{text}"
@@ -228,7 +240,7 @@ def entries_of(
     columns: Sequence[Column], unit: Unit, rows: pd.DataFrame, *, counted: bool = True
 ) -> dict[str, Shown]:
     """What a line of a table shows in each column, for one model."""
-    known = set(rows[[*PLACE, "model", "attack", "epsilon"]].itertuples(index=False, name=None))
+    known = set(keys_in(rows))
     entries = {}
     for column in columns:
         keys = [(*unit, *cell) for cell in column.cells]
@@ -248,20 +260,12 @@ def displayed(columns: Sequence[Column], rows: pd.DataFrame) -> tuple[pd.DataFra
         The rows with ``clean_shown``, the clean accuracy that is displayed with each, NaN where the
         table has one for all; and whether every cell says its number of images.
     """
-    units = [*PLACE, "model"]
     beside = {cell: column.beside for column in columns for cell in column.cells}
-    clean = {
-        (*unit, attack, epsilon): value
-        for *unit, attack, epsilon, value in rows[
-            [*units, "attack", "epsilon", "clean"]
-        ].itertuples(index=False, name=None)
-    }
-    shown = [
-        next((clean[key] for cell in beside.get((attack, epsilon), ())
-              if (key := (*unit, *cell)) in clean), np.nan)
-        for *unit, attack, epsilon in rows[[*units, "attack", "epsilon"]].itertuples(
-            index=False, name=None
-        )
-    ]  # fmt: skip
+    keys = keys_in(rows)
+    clean = dict(zip(keys, rows.clean, strict=True))
+    shown = []
+    for *unit, attacks, epsilon in keys:
+        others = [(*unit, *cell) for cell in beside.get((attacks, epsilon), ())]
+        shown.append(next((clean[key] for key in others if key in clean), np.nan))
     says_n = all(column.counted or "(n = " in column.title for column in columns)
     return rows.assign(clean_shown=shown), says_n

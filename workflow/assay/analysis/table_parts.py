@@ -9,11 +9,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from assay.analysis.attack_set import COLUMNS, AttackSet
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE, several_schemes
 from assay.analysis.statistics import POOLED
 from assay.analysis.style import attack_title, radius_text, title_of
-from assay.analysis.table_cells import COMPARED, MARGIN, Shown, count_text, leading
+from assay.analysis.table_cells import (
+    COMPARED,
+    MARGIN,
+    Cell,
+    Shown,
+    cells_in,
+    count_text,
+    keys_in,
+    leading,
+)
 
 Study = Mapping[str, Any]
 Spec = Mapping[str, Any]
@@ -46,17 +56,17 @@ def p_text(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def cells_of(cells: Iterable[Mapping[str, Any]], inputs: AnalysisInputs) -> list[tuple[str, float]]:
-    """(attack, epsilon) pairs; a cell without epsilon stands for every budget that was run."""
-    known = inputs.accuracy[["attack", "epsilon"]].drop_duplicates()
+def cells_of(cells: Iterable[Mapping[str, Any] | AttackSet], inputs: AnalysisInputs) -> list[Cell]:
+    """(Attack set, epsilon) pairs; a cell without epsilon stands for every budget that was run."""
+    known = inputs.accuracy[[*COLUMNS, "epsilon"]].drop_duplicates()
     pairs = []
     for cell in cells:
-        epsilons = known.epsilon[known.attack == cell["attack"]]
-        if "epsilon" in cell:
-            near = epsilons[np.isclose(epsilons, cell["epsilon"], rtol=1e-6, atol=1e-9)]
-            pairs += [(cell["attack"], float(next(iter(near), cell["epsilon"])))]
+        attacks = AttackSet.of(cell)
+        if isinstance(cell, Mapping) and "epsilon" in cell:
+            pairs += [(attacks, float(cell["epsilon"]))]
         else:
-            pairs += [(cell["attack"], float(epsilon)) for epsilon in sorted(epsilons)]
+            epsilons = set(known.epsilon[attacks.among(known)])
+            pairs += [(attacks, float(epsilon)) for epsilon in sorted(epsilons)]
     return pairs
 
 
@@ -72,13 +82,13 @@ def on_datasets(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
 
 
 def selected(
-    inputs: AnalysisInputs, cells: list[tuple[str, float]], models: list[str], value: str = "pooled"
+    inputs: AnalysisInputs, cells: list[Cell], models: list[str], value: str = "pooled"
 ) -> pd.DataFrame:
     """The accuracy rows of these cells and models, with verdict, letters and marks.
 
     Args:
         inputs: the run.
-        cells: (attack, epsilon) pairs.
+        cells: (attack set, epsilon) pairs.
         models: whose rows are wanted; marks compare these alone.
         value: the column that the table prints.
 
@@ -96,10 +106,10 @@ def selected(
     return rows
 
 
-def chosen(rows: pd.DataFrame, cells: list[tuple[str, float]]) -> pd.DataFrame:
+def chosen(rows: pd.DataFrame, cells: list[Cell]) -> pd.DataFrame:
     """The rows of these attacks and budgets, in the order of the cells."""
     place = {pair: index for index, pair in enumerate(cells)}
-    order = np.array([place.get(key, -1) for key in zip(rows.attack, rows.epsilon, strict=True)])
+    order = np.array([place.get(key, -1) for key in cells_in(rows)], int)
     ranked = np.argsort(order, kind="stable")
     return rows.iloc[ranked[order[ranked] >= 0]].reset_index(drop=True)
 
@@ -131,12 +141,11 @@ def filled(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Strings and marks for lines of (leading columns, column -> key of an accuracy row).
 
-    A key is (data set, scheme, model, attack, epsilon) or a :class:`Shown` of one.
+    A key is (data set, scheme, model, attack set, epsilon) or a :class:`Shown` of one.
     """
     # Of an attack that stands in two suites the row on more images is shown.
     ordered = tidy.sort_values("n", kind="stable")
-    keys = ordered[[*PLACE, "model", "attack", "epsilon"]].itertuples(index=False, name=None)
-    found = dict(zip(keys, ordered.itertuples(), strict=True))
+    found = dict(zip(keys_in(ordered), ordered.itertuples(), strict=True))
     several = tidy.splits.nunique() > 1
     display, bold = [], []
     for head, entries in lines:
@@ -176,23 +185,23 @@ def _spread(row: Any) -> str:
 
 
 def cell_title(
-    study: Study, inputs: AnalysisInputs, attack: str, epsilon: float, *, alone: bool = False
+    study: Study, inputs: AnalysisInputs, attacks: AttackSet, epsilon: float, *, alone: bool = False
 ) -> str:
     """An attack and its budget in words.
 
     Args:
         study: the study, for titles.
         inputs: the run, for the attack's norm.
-        attack: an attack's id, or the name of a worst case.
+        attacks: one attack, or those of a worst case.
         epsilon: the budget.
         alone: say that other attacks of the same budget were run, too.
     """
-    title = attack_title(study, attack) + (" alone" if alone else "")
-    norms = inputs.accuracy.norm[inputs.accuracy.attack == attack]
+    title = attack_title(study, attacks) + (" alone" if alone else "")
+    norms = inputs.accuracy.norm[attacks.among(inputs.accuracy)]
     norm = next(iter(norms), "none")
     unit = {"none": "", "l0": f" ({epsilon:g} pixel{'s' if epsilon != 1 else ''})",
             "severity": f" {epsilon:g}"}  # fmt: skip
-    radius = f"{',' if alone else ''} ε = {radius_text(epsilon)}"
+    radius = f"{',' if alone else ''} ε = {radius_text(epsilon, study)}"
     return title + unit.get(norm, radius)
 
 
@@ -221,7 +230,9 @@ def place_columns(place: Sequence[str], rows: pd.DataFrame, study: Study) -> dic
 
 
 def attack_titles(rows: pd.DataFrame, study: Study, inputs: AnalysisInputs) -> list[str]:
-    return [cell_title(study, inputs, *key) for key in zip(rows.attack, rows.epsilon, strict=True)]
+    cells = cells_in(rows)
+    titles = {cell: cell_title(study, inputs, *cell) for cell in set(cells)}
+    return [titles[cell] for cell in cells]
 
 
 def placed(display: pd.DataFrame, rows: pd.DataFrame, study: Study) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from assay.analysis.accuracy_tables import accuracy_table, distances_table, headline_table
+from assay.analysis.attack_set import attack_sets
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.leakage_tables import leakage_table, leaked_table, schemes_table
 from assay.analysis.pointing import pointing_table
@@ -67,7 +68,7 @@ def analysis_table(name: str, study: Study, inputs: AnalysisInputs) -> Table:
         return headline_table(study["headline"], study, inputs)
     spec = {}
     if name == "accuracy":
-        every = [{"attack": attack} for attack in dict.fromkeys(inputs.accuracy.attack)]
+        every = list(dict.fromkeys(attack_sets(inputs.accuracy)))
         spec = {"caption": "Accuracy under every attack and budget.", "cells": every}
     return replace(ANALYSES[name](spec, study, inputs), tidy=getattr(inputs, name))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.numbers import number
@@ -69,6 +70,37 @@ class Labels:
     def __call__(self, epsilon: float) -> str:
         """The label of a number: as the study writes it, else the shortest text that means it."""
         return self._labels.get(float(epsilon)) or _shortest(float(epsilon))
+
+
+def plain(value: Any) -> Any:
+    """`value` with floats in the place of radii, at any depth: fit for the parameters of a job.
+
+    What is pickled for a job, and the digests of parameters, must not depend on a class.
+
+    Example:
+        >>> plain({"epsilons": [Radius("1/2")]})
+        {'epsilons': [0.5]}
+    """
+    if isinstance(value, Mapping):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [plain(part) for part in value]
+    return float(value) if isinstance(value, Radius) else value
+
+
+def labels_in(value: Any) -> list[str]:
+    """The labels of the radii in `value`, at any depth, each once and in order of appearance.
+
+    Example:
+        >>> labels_in({"epsilons": [Radius("8/255"), Radius(0.3)], "radii": [Radius("8/255")]})
+        ['8/255', '0.3']
+    """
+    if isinstance(value, Radius):
+        return [value.label]
+    parts = value.values() if isinstance(value, Mapping) else value
+    if not isinstance(parts, Iterable) or isinstance(parts, str):
+        return []
+    return list(dict.fromkeys(label for part in parts for label in labels_in(part)))
 
 
 def _shortest(value: float) -> str:

@@ -24,6 +24,7 @@ import yaml
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.numbers import number
 from assay.foundation.outline import outline
+from assay.foundation.radius import Radius
 from assay.foundation.resources import ROOT
 from assay.plan.layers import Layers, Source, changes, laid_over, place
 
@@ -452,6 +453,8 @@ def _with_numbers(value: Any, schema: Tree, root: Tree, where: Callable[..., str
     if isinstance(value, list):
         items = schema.get("items", {})
         return [_with_numbers(part, items, root, partial(where, k)) for k, part in enumerate(value)]
+    if schema.get("format") == "radius" and isinstance(value, str | int | float):
+        return value if isinstance(value, bool) else Radius(value, where())
     kinds = schema.get("type", ())
     kinds = {kinds} if isinstance(kinds, str) else set(kinds)
     if kinds & {"number", "integer"} and "string" not in kinds:

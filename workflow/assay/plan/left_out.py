@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from assay.analysis.attack_set import KEYS, SUITE, AttackSet
 from assay.foundation.errors import ConfigError
 from assay.plan.configuration import Configuration, Tree
 
@@ -64,7 +65,7 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
         kind: {
             word: named
             for word, named in study["reported"][kind].items()
-            if lost[kind].isdisjoint(names_in(named))
+            if lost[kind].isdisjoint(sets_in(named) if kind == "attacks" else names_in(named))
         }
         for kind in lost
     }
@@ -83,7 +84,9 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
         {
             "datasets": block["datasets"],
             "models": block["models"],
-            "attacks": [name for suite in block["suites"] for name in attacks_of(suite, suites)],
+            "attacks": [
+                attacks.item for suite in block["suites"] for attacks in attacks_of(suite, suites)
+            ],
         }
         for block in study["grid"]
     ]
@@ -115,7 +118,7 @@ def _pairs(grid: Iterable[Tree], suites: Mapping[str, Tree]) -> set[tuple[str, s
         for block in grid
         for model in block["models"]
         for suite in block["suites"]
-        for attack in attacks_of(suite, suites)
+        for attack in suites[suite]["attacks"]
     }
 
 
@@ -134,11 +137,13 @@ def _named(grid: list[Tree], kind: str) -> set[str]:
     return {name for block in grid for name in block[kind]}
 
 
-def _rest(spec: Tree, lost: Mapping[str, set[str]]) -> Tree | None:
+def _rest(spec: Tree, lost: Mapping[str, set]) -> Tree | None:
     """What is left of a table or figure; None where one of its lists has lost everything."""
     lists = _lists(spec, lost)
-    alone = {"dataset": "datasets", "model": "models", "attack": "attacks"}
+    alone = {"dataset": "datasets", "model": "models"}
     if not all(lists.values()) or any(spec.get(key) in lost[kind] for key, kind in alone.items()):
+        return None
+    if "attack" in spec and AttackSet.of(spec["attack"]) in lost["attacks"]:
         return None
     rest = {**spec, **lists}
     if "within" in spec:
@@ -151,21 +156,29 @@ def _rest(spec: Tree, lost: Mapping[str, set[str]]) -> Tree | None:
     return rest
 
 
-def _lists(spec: Tree, lost: Mapping[str, set[str]]) -> Tree:
+def _lists(spec: Tree, lost: Mapping[str, set]) -> Tree:
     """The lists of names and cells in a specification, shortened."""
     lists = {
-        kind: [name for name in spec[kind] if name not in names]
-        for kind, names in lost.items()
+        kind: [name for name in spec[kind] if name not in lost[kind]]
+        for kind in ("datasets", "models")
         if kind in spec
     }
-    if "cells" in spec:
-        lists["cells"] = [cell for cell in spec["cells"] if cell["attack"] not in lost["attacks"]]
+    for part in ("attacks", "cells"):
+        if part in spec:
+            lists[part] = [one for one in spec[part] if AttackSet.of(one) not in lost["attacks"]]
     return lists
 
 
-def attacks_of(suite: str, suites: Mapping[str, Tree]) -> list[str]:
-    """A suite's attacks, and their union."""
-    return [*suites[suite]["attacks"], f"all {suite}"]
+def attacks_of(suite: str, suites: Mapping[str, Tree]) -> list[AttackSet]:
+    """A suite's attacks one by one, and its worst case over them."""
+    return [*map(AttackSet.of, suites[suite]["attacks"]), AttackSet(SUITE, suite)]
+
+
+def sets_in(value: Any) -> Iterable[AttackSet]:
+    """The attack sets in a value that may be an item, a list of items or a mapping to items."""
+    if isinstance(value, Mapping) and not KEYS.keys() & value.keys():
+        return [found for part in value.values() for found in sets_in(part)]
+    return map(AttackSet.of, value) if isinstance(value, list) else [AttackSet.of(value)]
 
 
 def names_in(value: Any) -> Iterable[str]:

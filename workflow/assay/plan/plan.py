@@ -8,18 +8,20 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from assay.analysis.accuracy import BALLS
+from assay.analysis.attack_set import KEYS, NORM, SINGLE, SUITE, AttackSet
 from assay.analysis.kept import FILES
 from assay.analysis.ledger import read_reported
-from assay.analysis.style import WORST_CASE
 from assay.data.clutter import is_clutter
 from assay.data.kinds import reader_of
 from assay.data.splits import split_count
 from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.outline import Outline, constant_keys, outline
+from assay.foundation.radius import labels_in, plain
 from assay.foundation.split import Split
 from assay.plan.configuration import Configuration, Tree, unknown
-from assay.plan.left_out import attacks_of, names_in, without_left_out
+from assay.plan.left_out import names_in, sets_in, without_left_out
 
 # What a catalogue entry says to readers and to the plan; changing it must not make anything run
 # again.
@@ -189,7 +191,7 @@ class Plan:
             entry = self.configuration.catalogue[kind][name]
         else:
             entry = self.configuration.entry_on(kind, name, dataset)
-        return {key: value for key, value in entry.items() if key not in PROSE}
+        return plain({key: value for key, value in entry.items() if key not in PROSE})
 
     def model(self, dataset: str, name: str) -> Tree:
         """A model's entry on a data set."""
@@ -377,12 +379,8 @@ class Plan:
             study.study["saliency"] for study in self.studies.values() if item in study.mapped
         )
         entry = self.entry("attacks", wanted["attack"], dataset)
-        near = sorted(
-            epsilon
-            for epsilon in entry["epsilons"]
-            if any(abs(epsilon - other) < 1e-9 for other in wanted["epsilons"])
-        )
-        return Mapped({"name": wanted["attack"], **entry}, near)
+        shared = sorted(set(entry["epsilons"]).intersection(wanted["epsilons"]))
+        return Mapped({"name": wanted["attack"], **entry}, plain(shared))
 
     def start(self, dataset: str, split: str, model: str) -> list[str]:
         """The file of another model's weights that a model's training starts from, if any."""
@@ -411,7 +409,7 @@ class Plan:
             "suites": list(dict.fromkeys(cell.suite for cell in plan.cells)),
             "splits": list(dict.fromkeys(Split.of(cell.split).scheme for cell in plan.cells)),
         }
-        return {
+        brief = {
             **plan.study,
             "name": study,
             "scale": self.scale,
@@ -442,6 +440,13 @@ class Plan:
                 key: self.configuration.settings[key] for key in ("ledger", "checks", "marks")
             },
         }
+        # The study's own words for a radius count before those of the catalogue.
+        attacks = [
+            self.configuration.entry_on("attacks", name, dataset)["epsilons"]
+            for name in names["attacks"]
+            for dataset in names["datasets"]
+        ]
+        return {**plain(brief), "radii": labels_in([plan.study, attacks])}
 
     def _scaled(self, kind: str, name: str) -> dict[str, list]:
         """What the scale changed in an entry's settings and training: [here, in the catalogue]."""
@@ -585,6 +590,10 @@ def _check_names(study: Tree, configuration: Configuration, where: str) -> None:
         for kind in ("datasets", "models", "suites"):
             for name in block[kind]:
                 configuration.entry(kind, name, f"{where}: grid.{number}.{kind}")
+    for key, value in _walk({part: study[part] for part in ("headline", "tables")}):
+        if key[-1] == "cells" and isinstance(value, list):
+            for number, cell in enumerate(value):
+                AttackSet.of(cell, f"{where}: {'.'.join(map(str, key))}.{number}")
     for suite, entry in configuration.catalogue["suites"].items():
         for attack in entry["attacks"]:
             configuration.entry("attacks", attack, configuration.where("suites", suite, "attacks"))
@@ -816,10 +825,7 @@ def _check_references(
     datasets = {cell.dataset for cell in cells}
     schemes = {Split.of(cell.split).scheme for cell in cells}
     models = {cell.model for cell in cells}
-    suites = configuration.catalogue["suites"]
-    attacks = {attack for cell in cells for attack in attacks_of(cell.suite, suites)}
-    worst = _worst_cases(attacks, configuration)
-    attacks |= worst.keys()
+    attacks = _known_attacks(cells, configuration)
     files, catalogue = study["reported"]["files"], configuration.catalogue_file("attacks")
     for number, file in enumerate(files):
         known = [f"{name}.csv" for name in configuration.layers.names("config/reported", ".csv")]
@@ -852,88 +858,115 @@ def _check_references(
                     raise unknown(
                         "data set in the grid called", dataset, datasets, place, "the grid"
                     )
-        elif name in ("attacks", "attack", "published", "corrected"):
-            for attack in names_in(value):
-                if attack not in attacks:
-                    raise unknown(
-                        "attack in the grid called",
-                        attack,
-                        attacks,
-                        place,
-                        configuration.catalogue_file("suites"),
-                    )
+        elif name in KEYS:
+            _check_attacks([_siblings(study, key)], attacks, configuration, place)
+        elif name in ("attacks", "published", "corrected"):
+            # What a study maps to attacks are words of the paper.
+            named = value.values() if key[0] == "reported" else [value]
+            _check_attacks(named, attacks, configuration, place)
         elif name == "reported" and isinstance(value, str) and value not in files:
             raise unknown("file of the study called", value, files, place, "its reported.files")
         elif name == "radii":
-            _check_radii(value, _siblings(study, key), datasets, configuration, place)
+            figure = _siblings(study, key)
+            shown = figure.get("attacks", [figure[name] for name in KEYS if name in figure])
+            _check_attacks(shown, attacks, configuration, place)
+            budgets = [_budgets(one, attacks, datasets, configuration) for one in sets_in(shown)]
+            if (known := set().union(*budgets)).isdisjoint(value):
+                raise ConfigError(
+                    "none of these radii is run",
+                    where=place,
+                    remedy=f"the attacks' epsilons are {', '.join(map(str, sorted(known)))} "
+                    f"(see {catalogue} and the scale's overrides)",
+                )
         elif name == "epsilon" or key == ("saliency", "epsilons"):
             # A figure of maps shows the attack that the maps are of.
-            owner = study["saliency"] if key[0] == "figures" else _siblings(study, key)
-            attack = (owner or {}).get("attack")
-            if attack is None:
+            owner = (study["saliency"] if key[0] == "figures" else _siblings(study, key)) or {}
+            if not KEYS.keys() & owner.keys():
                 continue  # :func:`_check_figures` says what is missing
-            known = sorted(
-                set().union(
-                    *(
-                        _budgets(name, datasets, configuration)
-                        for name in worst.get(attack, [attack])
-                    )
-                )
-            )
+            _check_attacks([owner], attacks, configuration, place)
+            found = AttackSet.of(owner)
+            known = _budgets(found, attacks, datasets, configuration)
             for wanted in value if isinstance(value, list) else [value]:
-                if not any(abs(wanted - epsilon) < 1e-9 for epsilon in known):
+                if wanted not in known:
                     raise ConfigError(
-                        f"attack '{attack}' is not run at epsilon {wanted}",
+                        f"{_said(found)} is not run at epsilon {wanted}",
                         where=place,
-                        remedy=f"its epsilons are {', '.join(map(str, known))} "
+                        remedy=f"its epsilons are {', '.join(map(str, sorted(known)))} "
                         f"(see {catalogue} and the scale's overrides)",
                     )
 
 
-def _worst_cases(attacks: Iterable[str], configuration: Configuration) -> dict[str, list[str]]:
-    """The attacks of each worst case over all suites that a study may name, by its name."""
-    known = configuration.catalogue["attacks"]
-    found: dict[str, list[str]] = {}
-    for attack in attacks:
-        # Natural changes have no ball; a suite's worst case is no attack of its own.
-        norm = known[attack]["norm"] if attack in known else "none"
-        if norm not in ("none", "severity"):
-            found.setdefault(f"{WORST_CASE}{norm}", []).append(attack)
+def _known_attacks(
+    cells: Iterable[Cell], configuration: Configuration
+) -> dict[AttackSet, list[str]]:
+    """The attack sets that a study may name, each with its attacks."""
+    catalogue = configuration.catalogue
+    found: dict[AttackSet, list[str]] = {}
+    for suite in _unique(cell.suite for cell in cells):
+        members = catalogue["suites"][suite]["attacks"]
+        found[AttackSet(SUITE, suite)] = members
+        for attack in members:
+            found[AttackSet.of(attack)] = [attack]
+            norm = catalogue["attacks"][attack]["norm"]
+            # Natural changes have no ball.
+            if norm in BALLS and attack not in found.setdefault(AttackSet(NORM, norm), []):
+                found[AttackSet(NORM, norm)].append(attack)
     return found
 
 
-def _check_radii(
-    radii: Iterable[float],
-    figure: Tree,
-    datasets: set[str],
-    configuration: Configuration,
-    place: str,
+def _check_attacks(
+    named: Iterable[Any], known: Iterable[AttackSet], configuration: Configuration, place: str
 ) -> None:
-    """Of the radii that a figure draws its attacks are run at one at least."""
-    attacks = [
-        name
-        for name in figure.get("attacks", [figure.get("attack")])
-        if name in configuration.catalogue["attacks"] or name.startswith("all ")
-    ]
-    known = set().union(*(_budgets(name, datasets, configuration) for name in attacks))
-    catalogue = configuration.catalogue_file("attacks")
-    if known and not any(abs(r - epsilon) < 1e-9 for r in radii for epsilon in known):
+    """The grid runs the attacks that a study names by some items."""
+    wanted = next((one for item in named for one in sets_in(item) if one not in known), None)
+    if wanted is None:
+        return
+    kinds = {SINGLE: "attack", SUITE: "suite", NORM: "norm of attacks"}
+    old = {_old_name(one): one for one in known if one.worst_case}
+    if not wanted.worst_case and wanted.name in old:
+        key, name = next(iter(old[wanted.name].item.items()))
         raise ConfigError(
-            "none of these radii is run",
-            where=place,
-            remedy=f"the attacks' epsilons are {', '.join(map(str, sorted(known)))} "
-            f"(see {catalogue} and the scale's overrides)",
+            f"'{wanted.name}' is no attack", where=place, remedy=f"write {{{key}: {name}}}"
         )
+    raise unknown(
+        f"{kinds[wanted.worst_case]} in the grid called",
+        wanted.name,
+        [one.name for one in known if one.worst_case == wanted.worst_case],
+        place,
+        configuration.catalogue_file("attacks" if wanted.worst_case == NORM else "suites"),
+    )
 
 
-def _budgets(attack: str, datasets: Iterable[str], configuration: Configuration) -> set[float]:
-    """The epsilons of an attack on any of some data sets; of a union those of all its members."""
-    suite = attack.removeprefix("all ")
-    members = configuration.catalogue["suites"][suite]["attacks"] if suite != attack else [attack]
+def _old_name(attacks: AttackSet) -> str:
+    """What a study called a worst case before it had a key of its own."""
+    return f"{'all' if attacks.worst_case == SUITE else 'worst case'} {attacks.name}"
+
+
+def _said(attacks: AttackSet) -> str:
+    """An attack set in an error's words."""
+    if not attacks.worst_case:
+        return f"attack '{attacks.name}'"
+    return f"the worst case over {attacks.worst_case} '{attacks.name}'"
+
+
+def _budgets(
+    attacks: AttackSet,
+    known: Mapping[AttackSet, list[str]],
+    datasets: Iterable[str],
+    configuration: Configuration,
+) -> set[float]:
+    """The epsilons of an attack set on any of some data sets.
+
+    All attacks of a suite must be run at an epsilon of its worst case; of a norm, one must be.
+    """
+    together = set.union if attacks.worst_case == NORM else set.intersection
     return set().union(
         *(
-            set.intersection(
-                *(set(configuration.entry_on("attacks", name, on)["epsilons"]) for name in members)
+            together(
+                *(
+                    set(configuration.entry_on("attacks", name, on)["epsilons"])
+                    for name in known[attacks]
+                )
             )
             for on in datasets
         )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 
-from assay.analysis.accuracy import BALLS
+from assay.analysis.accuracy import BALLS, over_norm
+from assay.analysis.attack_set import SINGLE, SUITE, attack_sets
 from assay.analysis.checks.evaluated import CLEAN, VERDICT_NORMS
-from assay.analysis.checks.findings import FAIL, FLAG, at, percent, points
+from assay.analysis.checks.findings import FAIL, FLAG, percent, points
+from assay.analysis.style import attack_title, radius_text, title_of
 
 PLACE = ["dataset", "scheme"]
-CELL = ["suite", "attack", "norm", "epsilon"]
+CELL = ["suite", "attack", "worst_case", "norm", "epsilon"]
 COLUMNS = [*PLACE, "model", "norm", "check", "figure", "status", "sentence"]
 CHECK = "D41 display"
 TOLERANCE = 1e-9
@@ -19,17 +22,17 @@ TOLERANCE = 1e-9
 
 def lint_display(
     rows: pd.DataFrame,
-    titles: Mapping[str, Mapping[str, str]] | None = None,
+    study: Mapping[str, Any] | None = None,
     says_n: bool = False,
 ) -> pd.DataFrame:
     """What a reader of one table, headline or curve would take from its rows, but must not.
 
     Args:
-        rows: the accuracy rows that it shows: dataset, scheme, model, suite, attack, norm, epsilon,
-            n, samples, pooled, and ``clean``: the clean accuracy of the same images. With the
-            column ``clean_shown``: the clean accuracy that stands beside the row, where it is not
-            that of the model's clean row.
-        titles: titles by kind (``attacks``, ``models``) and id, for the sentences.
+        rows: the accuracy rows that it shows: dataset, scheme, model, suite, attack, worst_case,
+            norm, epsilon, n, samples, pooled, and ``clean``: the clean accuracy of the same images.
+            With the column ``clean_shown``: the clean accuracy that stands beside the row, where it
+            is not that of the model's clean row.
+        study: the study as the plan gives it, for titles and how radii are written.
         says_n: whether each cell says its number of images.
 
     Returns:
@@ -41,7 +44,7 @@ def lint_display(
         models were tested on different numbers of images.
     """
     rows = rows.reset_index(drop=True)
-    status = FLAG if says_n else FAIL
+    status, study = FLAG if says_n else FAIL, study or {}
     found = pd.concat(
         [
             _twice(rows),
@@ -53,26 +56,28 @@ def lint_display(
         ignore_index=True,
     )
     found["check"] = CHECK
-    words = titles or {}
-    attacks, models = words.get("attacks", {}), words.get("models", {})
     found["sentence"] = [
-        sentence.format(attack=attacks.get(attack, attack), model=models.get(model, model))
-        for sentence, attack, model in zip(found.sentence, found.attack, found.model, strict=True)
+        sentence.format(
+            attack=attack_title(study, attacks),
+            at=f"ε = {radius_text(row.epsilon, study)}",
+            model=title_of(study, "models", row.model),
+        )
+        for sentence, row, attacks in zip(
+            found.sentence, found.itertuples(), attack_sets(found), strict=True
+        )
     ]
     found["norm"] = found.norm.map(VERDICT_NORMS)
     return found[COLUMNS]
 
 
 def _faults(rows: pd.DataFrame, figure, status: str, sentences) -> pd.DataFrame:
-    names = [*PLACE, "model", "attack", "norm"]
+    names = [*PLACE, "model", *CELL]
     return rows[names].assign(figure=figure, status=status, sentence=list(sentences))
 
 
 def _twice(rows: pd.DataFrame) -> pd.DataFrame:
     again = rows[rows.duplicated([*PLACE, "model", *CELL])]
-    sentences = [
-        f"{{attack}} at {at(epsilon)} appears twice for {{model}}." for epsilon in again.epsilon
-    ]
+    sentences = ["{attack} at {at} appears twice for {model}."] * len(again)
     return _faults(again, 1.0, FAIL, sentences)
 
 
@@ -81,9 +86,9 @@ def _above_own_clean(rows: pd.DataFrame) -> pd.DataFrame:
     above = rows[rows.norm.isin(BALLS) & (gap > TOLERANCE)]
     gap = gap[above.index]
     sentences = [
-        f"Under {{attack}} at {at(epsilon)}, the accuracy of {{model}} is {points(g)} above its "
-        "clean accuracy on the same images."
-        for epsilon, g in zip(above.epsilon, gap, strict=True)
+        f"Under {{attack}} at {{at}}, the accuracy of {{model}} is {points(g)} above its clean "
+        "accuracy on the same images."
+        for g in gap
     ]
     return _faults(above, gap, FAIL, sentences)
 
@@ -98,7 +103,7 @@ def _above_shown_clean(rows: pd.DataFrame, status: str) -> pd.DataFrame:
     other_images = (rows.clean - beside).abs() > TOLERANCE
     above = rows[rows.norm.isin(BALLS) & other_images & (rows.pooled - beside > TOLERANCE)]
     sentences = [
-        f"The accuracy of {{model}} under {{attack}} at {at(row.epsilon)} is "
+        f"The accuracy of {{model}} under {{attack}} at {{at}} is "
         f"{percent(row.pooled)}. The clean accuracy shown with it is {percent(beside[row.Index])}, "
         f"but on other images. On the same {row.samples} images, the clean accuracy is "
         f"{percent(row.clean)}."
@@ -109,11 +114,10 @@ def _above_shown_clean(rows: pd.DataFrame, status: str) -> pd.DataFrame:
 
 def _above_members(rows: pd.DataFrame) -> pd.DataFrame:
     """A worst case above the accuracy under one of its members on as many images."""
-    one = rows[(rows.suite != "") & rows.norm.isin(BALLS)]
-    one = one[one.attack != "all " + one.suite.astype(str)]
+    one = rows[(rows.worst_case == SINGLE) & rows.norm.isin(BALLS)]
     # Across suites, as the worst cases over all attacks of a norm are, and within a suite.
-    across = rows[(rows.suite == "") & rows.norm.isin(BALLS)]
-    within = rows[(rows.suite != "") & (rows.attack == "all " + rows.suite.astype(str))]
+    across = rows[over_norm(rows)]
+    within = rows[rows.worst_case == SUITE]
     cell = [*PLACE, "model", "norm", "epsilon", "samples", "n"]
     found = []
     for worst, keys in ((across, cell), (within, [*cell, "suite"])):
@@ -121,8 +125,8 @@ def _above_members(rows: pd.DataFrame) -> pd.DataFrame:
         joined = worst.merge(least, on=keys, how="inner")
         bad = joined[joined.pooled - joined.least > TOLERANCE]
         sentences = [
-            f"{{attack}} at {at(row.epsilon)}: the accuracy of {{model}} is "
-            f"{percent(row.pooled)}, but {percent(row.least)} under one of these attacks."
+            f"{{attack}} at {{at}}: the accuracy of {{model}} is {percent(row.pooled)}, but "
+            f"{percent(row.least)} under one of these attacks."
             for row in bad.itertuples()
         ]
         found.append(_faults(bad, bad.pooled - bad.least, FAIL, sentences))
@@ -134,10 +138,8 @@ def _unequal(rows: pd.DataFrame, status: str) -> pd.DataFrame:
     most = rows.groupby([*PLACE, *CELL], observed=True).samples.transform("max")
     fewer = rows[rows.samples < most]
     sentences = [
-        f"{{attack}} at {at(epsilon)}: {{model}} was tested on {samples} images, another model on "
+        f"{{attack}} at {{at}}: {{model}} was tested on {samples} images, another model on "
         f"{int(other)}."
-        for epsilon, samples, other in zip(
-            fewer.epsilon, fewer.samples, most[fewer.index], strict=True
-        )
+        for samples, other in zip(fewer.samples, most[fewer.index], strict=True)
     ]
     return _faults(fewer, 1 - fewer.samples / most[fewer.index], status, sentences)

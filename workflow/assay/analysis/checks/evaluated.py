@@ -12,6 +12,7 @@ import pandas as pd
 
 from assay.analysis.accuracy import BALLS
 from assay.analysis.rows import numbered
+from assay.foundation.radius import Labels
 
 HEADLINE, SWEEP, AS_PUBLISHED, CONTROL = "headline", "sweep", "as_published", "control"
 # The code of attacks that draw noise and follow nothing.
@@ -89,6 +90,7 @@ class Evaluated:
         limits: the thresholds.
         twins: pairs of a published attack and its correction.
         attacks: what is known of each attack.
+        labels: how the study writes radii.
         cells: frame of the columns of the matrices: suite, attack, norm, epsilon, steps (most
             backward passes that the attack spent on an image), gradient (a ball attack that
             follows a gradient), role, cut, noise, single (whether it is another attack's one-step
@@ -106,9 +108,10 @@ class Evaluated:
         limits: Mapping[str, float],
         twins: Sequence[Mapping[str, str]],
         attacks: Mapping[str, Attack],
+        labels: Labels,
     ):
         self.rows, self.missing, self.classes = rows, missing, classes
-        self.limits, self.twins, self.attacks = limits, twins, attacks
+        self.limits, self.twins, self.attacks, self.labels = limits, twins, attacks, labels
         keys = [rows.suite, rows.attack, rows.norm, rows.epsilon]
         groups = rows.backwards.groupby(keys, observed=True)
         cells = groups.max().reset_index().astype({"norm": object, "attack": object})
@@ -137,6 +140,10 @@ class Evaluated:
         self.clean = np.where(np.isnan(clean), wrong, clean)
         present = set(cells.norm)
         self.norms = [name for norm, name in VERDICT_NORMS.items() if norm in present]
+
+    def at(self, epsilon: float) -> str:
+        """A radius in a sentence."""
+        return f"ε = {self.labels(epsilon)}"
 
     def matrix(self, column: str) -> np.ndarray:
         """(I, C) a column of the outcome rows; NaN where the attack was not run."""

@@ -9,7 +9,6 @@ import numpy as np
 import scipy
 
 from assay.analysis.statistics import holm
-from assay.analysis.style import radius_text
 
 PASS, WEAK, FLAG, FAIL = "pass", "weak", "flag", "fail"
 # Doubtful first.
@@ -138,8 +137,3 @@ def points(gap: float) -> str:
     """A difference of shares for reading: ``20 points``."""
     text = f"{100 * gap:.1f}".removesuffix(".0")
     return f"{text} point{'' if text == '1' else 's'}"
-
-
-def at(epsilon: float) -> str:
-    """A radius in a sentence."""
-    return f"ε = {radius_text(epsilon)}"

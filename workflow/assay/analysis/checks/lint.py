@@ -6,7 +6,7 @@ import numpy as np
 
 from assay.analysis.accuracy import BALLS
 from assay.analysis.checks.evaluated import HEADLINE, Evaluated
-from assay.analysis.checks.findings import FAIL, FLAG, PASS, Finding, at, paired, percent, points
+from assay.analysis.checks.findings import FAIL, FLAG, PASS, Finding, paired, percent, points
 from assay.analysis.rows import numbered
 
 EVALUATION = ["dataset", "split", "suite", "attack", "epsilon", "sample"]
@@ -120,7 +120,7 @@ def _impossible(run: Evaluated, norm: str) -> list[str]:
             if gain > run.limits["tolerance"]:
                 title = run.cells.title[column]
                 faults.append(
-                    f"accuracy under {title} at {at(epsilon)} is {points(gain)} above the clean "
-                    "accuracy of the same images"
+                    f"accuracy under {title} at {run.at(epsilon)} is {points(gain)} above the "
+                    "clean accuracy of the same images"
                 )
     return faults

@@ -11,7 +11,6 @@ from assay.analysis.checks.findings import (
     FLAG,
     Finding,
     Suspicion,
-    at,
     decide,
     exceeds,
     paired,
@@ -76,10 +75,10 @@ def _suspicions(
     gap, p = paired(theirs, known, images)
     missed = int((theirs > known).sum())
     share = missed / len(known)
-    more = f"Within {at(epsilon)}, {what} fool {points(gap)} more images than gradient attacks"
+    more = f"Within {run.at(epsilon)}, {what} fool {points(gap)} more images than gradient attacks"
     others = (
-        f"Within {at(epsilon)}, {what} fool {percent(share)} of the images that no gradient attack "
-        "fools"
+        f"Within {run.at(epsilon)}, {what} fool {percent(share)} of the images that no gradient "
+        "attack fools"
     )
     return [
         Suspicion(gap, p, more, cut),
@@ -108,7 +107,7 @@ def published_twins(run: Evaluated, norm: str) -> Finding | None:
             correction = cells.loc[columns[epsilon]]
             sentence = (
                 f"{correction.title} fools {points(gap)} fewer images than "
-                f"{cells.title[before]}, which it corrects, at {at(epsilon)}; the worst case "
+                f"{cells.title[before]}, which it corrects, at {run.at(epsilon)}; the worst case "
                 "counts both"
             )
             found.append(Suspicion(gap, p, sentence, correction.cut))

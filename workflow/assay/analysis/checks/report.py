@@ -14,6 +14,7 @@ from assay.analysis.checks.evaluated import VERDICT_NORMS, Attack, Evaluated
 from assay.analysis.checks.findings import FAIL, FLAG, PASS, WEAK, Finding
 from assay.analysis.checks.importance import importance_check
 from assay.analysis.rows import ATTACKED, PLACE, keyed, numbered
+from assay.foundation.radius import Labels
 
 COLUMNS = ("dataset", "scheme", "model", "norm", "check", "figure", "status", "sentence")
 # The columns of outcomes that are looked at here.
@@ -68,6 +69,7 @@ def checks(
     exempt: Mapping[str, Collection[str]] | None = None,
     attacks: Mapping[str, Mapping[str, Any]] | None = None,
     importance: pd.DataFrame | None = None,
+    labels: Labels | None = None,
 ) -> pd.DataFrame:
     """Runs every check on every model, in each norm apart.
 
@@ -86,6 +88,7 @@ def checks(
             catalogue]). An attack without an entry has the role ``headline``.
         importance: effective sample sizes (dataset, split, model, sample, ess), where a model's
             likelihood is estimated by importance sampling; see :func:`importance_check`.
+        labels: how the study writes its radii.
 
     Returns:
         One row per data set, split scheme, model, norm (linf | l2 | l0 | natural | clean) and check
@@ -98,7 +101,7 @@ def checks(
     classes = dict(zip(names, map(len, outcomes.scores.iloc[first]), strict=True))
     outcomes = keyed(outcomes.drop(columns="scores"))
     expected = evaluations(outcomes) if expected is None else expected
-    norms = _norms(outcomes, attacks or {})
+    norms, labels = _norms(outcomes, attacks or {}), labels or Labels()
     rows = []
     for (*place, model), mine in outcomes.groupby([*PLACE, "model"], observed=True, sort=False):
         entries = {
@@ -106,7 +109,7 @@ def checks(
             for name in {*mine.attack, *(attacks or {})}
         }
         missing = _missing(mine, place, expected, (exempt or {}).get(model, ()), norms)
-        run = Evaluated(mine, missing, classes[place[0]], limits, twins, entries)
+        run = Evaluated(mine, missing, classes[place[0]], limits, twins, entries, labels)
         rows += [
             (*place, model, norm, check, *finding)
             for norm in run.norms

@@ -20,7 +20,6 @@ from assay.analysis.checks.findings import (
     WEAK,
     Finding,
     Suspicion,
-    at,
     decide,
     exceeds,
     paired,
@@ -51,7 +50,7 @@ def more_steps(run: Evaluated, norm: str) -> Finding | None:
             gap, p = paired(run.broken[:, fewer], run.broken[:, more], run.images)
             sentence = (
                 f"{cells.title[more]} fools {points(gap)} fewer images than {cells.title[fewer]} "
-                f"at {at(epsilon)}, although it takes more steps of the same kind"
+                f"at {run.at(epsilon)}, although it takes more steps of the same kind"
             )
             found.append(Suspicion(gap, p, sentence, _excuse(cells.loc[more])))
     if not compared:
@@ -105,8 +104,8 @@ def _rise(
     more[(less == 1) & (more == 0) & (run.fooled_at(norm, epsilon) == 1)] = 1
     gap, p = paired(less, more, run.images)
     sentence = (
-        f"{cell.title} fools {points(gap)} fewer images at {at(epsilon)} than at {at(smaller)}, "
-        "and no other attack fools them"
+        f"{cell.title} fools {points(gap)} fewer images at {run.at(epsilon)} than at "
+        f"{run.at(smaller)}, and no other attack fools them"
     )
     return Suspicion(gap, p, sentence, OVERSHOOTS if cell.single else _excuse(cell))
 
@@ -173,7 +172,7 @@ def reaches_chance(run: Evaluated, norm: str) -> Finding | None:
             f"On {len(right)} images, clean accuracy ({percent(clean)}) is not significantly above "
             f"chance ({percent(chance)}), so no attack can be assessed.",
         )  # fmt: skip
-    worst = f"At the largest radius, {at(largest)}, worst-case accuracy is {percent(share)}"
+    worst = f"At the largest radius, {run.at(largest)}, worst-case accuracy is {percent(share)}"
     if not cells.gradient.any():
         sentence = f"No attack in this norm uses the gradient. {worst}."
         return Finding(share, WEAK, sentence)
@@ -218,7 +217,7 @@ def _gap(run: Evaluated, members: pd.DataFrame, rows: np.ndarray, epsilon: float
     best = members.iloc[fooled.mean(axis=0).argmax()]
     p = exceeds(round(gap * len(fooled)), run.images[rows], run.limits["union_gap"])
     sentence = (
-        f"The worst case over {len(members)} attacks at {at(epsilon)} fools {points(gap)} more "
+        f"The worst case over {len(members)} attacks at {run.at(epsilon)} fools {points(gap)} more "
         f"images than the best of them, {best.title}"
     )
     return Suspicion(gap, p, sentence, best.cut)

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from assay.analysis.attack_set import AttackSet, among
 from assay.analysis.figures.curves import radius_axes, with_start
 from assay.analysis.figures.parts import (
     WIDTH,
@@ -34,7 +35,15 @@ from assay.analysis.figures.parts import (
 )
 from assay.analysis.figures.reported import printed_accuracy, substituted
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.style import FAINT, GREY, WORST_CASE, Look, attack_title, looks, title_of
+from assay.analysis.style import (
+    FAINT,
+    GREY,
+    Look,
+    attack_title,
+    labels_of,
+    looks,
+    title_of,
+)
 
 
 class _Panel(NamedTuple):
@@ -42,7 +51,7 @@ class _Panel(NamedTuple):
 
     dataset: str
     scheme: str
-    attack: str
+    attacks: AttackSet
     rows: pd.DataFrame
     printed: pd.DataFrame
 
@@ -73,10 +82,12 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
             )  # fmt: skip
         if len(panels) > 1:
             place = ", ".join(where(panel.dataset, panel.scheme))
-            title = attack_title(study, panel.attack)
+            title = attack_title(study, panel.attacks)
             axes.set_title(wrapped(f"{place}: {title}" if place else title, 88 // columns))
         axes.set_ylim(-0.02, 1.02)
-    radius_axes(grid[: len(panels)], [panel.rows for panel in panels], 0.075 * columns)
+    radius_axes(
+        grid[: len(panels)], [panel.rows for panel in panels], 0.075 * columns, labels_of(study)
+    )
     for axes in grid[::columns]:
         axes.set_ylabel("accuracy")
     for axes in grid[len(panels) :]:
@@ -121,7 +132,7 @@ def _handles(
 def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     panels = _panels(spec, study, inputs)
     rows = pd.concat([panel.rows for panel in panels])
-    attacks = list(dict.fromkeys(panel.attack for panel in panels))
+    attacks = list(dict.fromkeys(panel.attacks for panel in panels))
     datasets = list(dict.fromkeys(panel.dataset for panel in panels))
     shown = [name for name in models_to_draw(spec, study, inputs) if name in set(rows["model"])]
     places = list(dict.fromkeys((panel.dataset, panel.scheme) for panel in panels))
@@ -141,11 +152,11 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         "accuracy. They show sampling error only."
     )
     text += undrawn_in_words(
-        at_places(run, places)["epsilon"], rows["epsilon"]
+        at_places(run, places)["epsilon"], rows["epsilon"], study
     ) + _printed_in_words(panels, study)
     text += other_splits_in_words(run, places, study)
     text += _members_in_words(panels)
-    missing = [name for name in spec["attacks"] if name not in attacks]
+    missing = [item for item in spec["attacks"] if AttackSet.of(item) not in attacks]
     if missing:
         text += f" Not run: {names_of(study, 'attacks', missing)}."
     gone = [name for name in spec.get("models", ()) if name not in shown]
@@ -156,9 +167,9 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
 
 def _counts(panels: list[_Panel], study: Study) -> str:
     """Images per point, by attack where the attacks differ, and splits."""
-    by_attack: dict[str, list[pd.Series]] = {}
+    by_attack: dict[AttackSet, list[pd.Series]] = {}
     for panel in panels:
-        by_attack.setdefault(panel.attack, []).append(panel.rows["n"].astype(int))
+        by_attack.setdefault(panel.attacks, []).append(panel.rows["n"].astype(int))
     n = {attack: span(pd.concat(counts)) for attack, counts in by_attack.items()}
     splits = span(pd.concat([panel.rows["splits"] for panel in panels]).astype(int))
     if len(set(n.values())) == 1:
@@ -169,7 +180,7 @@ def _counts(panels: list[_Panel], study: Study) -> str:
 
 def _members_in_words(panels: list[_Panel]) -> str:
     """How many attacks a worst case is over, as far as the table knows and a panel draws one."""
-    rows = [panel.rows for panel in panels if panel.attack.startswith(("all ", WORST_CASE))]
+    rows = [panel.rows for panel in panels if panel.attacks.worst_case]
     rows = [table[table["epsilon"] > 0] for table in rows if "attacks" in table]
     if not rows:
         return ""
@@ -187,14 +198,14 @@ def _printed_in_words(panels: list[_Panel], study: Study) -> str:
     if not with_print:
         return ""
     rows = pd.concat([panel.printed for panel in with_print])
-    attacks = names_of(study, "attacks", dict.fromkeys(panel.attack for panel in with_print))
+    attacks = names_of(study, "attacks", dict.fromkeys(panel.attacks for panel in with_print))
     text = (
         " Dashed grey lines with hollow markers of the same shape are the numbers that the paper "
         f"prints for {attacks}. In the ledger, the verdicts on these "
         f"{len(rows)} printed numbers are: "
         f"{verdicts_in_words(rows['verdict'])}."
     )
-    without = [panel.attack for panel in panels if not len(panel.printed)]
+    without = [panel.attacks for panel in panels if not len(panel.printed)]
     if without:
         title = names_of(study, "attacks", dict.fromkeys(without))
         text += f" The paper's file prints no number for {title}."
@@ -223,12 +234,12 @@ def _panels(spec: Spec, study: Study, inputs: AnalysisInputs) -> list[_Panel]:
     panels = []
     for dataset, scheme in compared_places(shown, study):
         here = at_places(shown, [(dataset, scheme)])
-        for attack in spec["attacks"]:
-            rows = here[here["attack"] == attack]
+        for attacks in map(AttackSet.of, spec["attacks"]):
+            rows = here[attacks.among(here)]
             rows = with_start(rows[drawn_radii(rows["epsilon"], spec)])
             if (rows["epsilon"] > 0).any():
-                printed = _printed(spec, study, inputs, (dataset, scheme), attack, rows)
-                panels.append(_Panel(dataset, scheme, attack, rows, printed))
+                printed = _printed(spec, study, inputs, (dataset, scheme), attacks, rows)
+                panels.append(_Panel(dataset, scheme, attacks, rows, printed))
     if not panels:
         raise nothing_to_draw(spec, f"there are no outcomes of {spec['attacks']} at these radii")
     return panels
@@ -239,7 +250,7 @@ def _run(spec: Spec, study: Study, inputs: AnalysisInputs) -> pd.DataFrame:
     table = inputs.accuracy
     return table[
         table["model"].isin(models_to_draw(spec, study, inputs))
-        & table["attack"].isin(spec["attacks"])
+        & among(table, spec["attacks"])
         & table["dataset"].isin(spec.get("datasets", table["dataset"]))
     ]
 
@@ -249,13 +260,13 @@ def _printed(
     study: Study,
     inputs: AnalysisInputs,
     place: tuple[str, str],
-    attack: str,
+    attacks: AttackSet,
     rows: pd.DataFrame,
 ) -> pd.DataFrame:
     """The printed rows of the models that the panel draws."""
     if "reported" not in spec:
         return pd.DataFrame(columns=["ours", "model", "epsilon", "reported", "verdict"])
-    printed = printed_accuracy(spec, study, inputs, place, attack)
+    printed = printed_accuracy(spec, study, inputs, place, attacks)
     printed = printed[printed["ours"].isin(rows["model"])]
     return printed[drawn_radii(printed["epsilon"], spec)]
 

@@ -122,7 +122,7 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     run = inputs.accuracy[
         (inputs.accuracy["attack"] == spec["attack"]) & inputs.accuracy["model"].isin(models)
     ]
-    text += undrawn_in_words(run["epsilon"], rows["epsilon"]) + left_out_in_words(spec)
+    text += undrawn_in_words(run["epsilon"], rows["epsilon"], study) + left_out_in_words(spec)
     return Caption(text, f"n = {span(counts)} certified images, {tested(rows)}", datasets, models)
 
 

@@ -77,11 +77,11 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         f"{names_of(study, 'models', grid.models)}"
     )
     text += (
-        f" at ε = {radius_text(grid.radii[0])}."
+        f" at ε = {radius_text(grid.radii[0], study)}."
         if len(grid.radii) == 1
         else ", each at the smallest of the radii "
-        f"ε = {listed([radius_text(e) for e in grid.radii])} at which its model misclassifies it, "
-        "and at the largest where none does."
+        f"ε = {listed([radius_text(e, study) for e in grid.radii])} at which its model "
+        "misclassifies it, and at the largest where none does."
     )
     text += (
         " Below each image are the prediction of that model (✓ right, ✗ wrong) and the "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 
 from assay.analysis.figures.parts import RADIUS_LABELS
 from assay.analysis.statistics import wilson
-from assay.analysis.style import radius_text
 
 # Times the smallest radius: from there on an axis is logarithmic.
 WIDE = 20
@@ -57,7 +56,12 @@ def far_apart(radii: np.ndarray) -> bool:
     return len(radii) > 0 and radii.max() > WIDE * radii.min()
 
 
-def radius_axes(grid: Sequence[Axes], tables: Sequence[pd.DataFrame], room: float) -> None:
+def radius_axes(
+    grid: Sequence[Axes],
+    tables: Sequence[pd.DataFrame],
+    room: float,
+    label: Callable[[float], str],
+) -> None:
     """Labels, ticks and limits of radius axes; panels of one norm share scale and limits.
 
     The scale is linear, and symmetric-logarithmic where radii span more than :data:`WIDE` times
@@ -67,6 +71,7 @@ def radius_axes(grid: Sequence[Axes], tables: Sequence[pd.DataFrame], room: floa
         grid: the panels.
         tables: the rows that each of them draws.
         room: the least distance of two tick labels, as a share of the axis.
+        label: the text of a radius.
     """
     for norm in dict.fromkeys(map(norm_of, tables)):
         mine = [(a, t) for a, t in zip(grid, tables, strict=True) if norm_of(t) == norm]
@@ -80,10 +85,16 @@ def radius_axes(grid: Sequence[Axes], tables: Sequence[pd.DataFrame], room: floa
                 axes.set_xlim(-0.2 * least, 1.25 * radii[-1])
             else:
                 axes.set_xlim(-0.04 * radii[-1], 1.04 * radii[-1])
-            _ticks(axes, np.unique(table["epsilon"]), least if wide else None, room)
+            _ticks(axes, np.unique(table["epsilon"]), least if wide else None, room, label)
 
 
-def _ticks(axes: Axes, radii: np.ndarray, least: float | None, room: float) -> None:
+def _ticks(
+    axes: Axes,
+    radii: np.ndarray,
+    least: float | None,
+    room: float,
+    label: Callable[[float], str],
+) -> None:
     """A tick at each radius, but a label only where there is room for it."""
     place = radii
     if least is not None:
@@ -97,4 +108,4 @@ def _ticks(axes: Axes, radii: np.ndarray, least: float | None, room: float) -> N
         if gap > room * extent and (number == 0 or place[number] - place[0] > room * extent):
             kept.append(number)
     axes.set_xticks(radii, [""] * len(radii), minor=True)
-    axes.set_xticks(radii[kept], [radius_text(radius) for radius in radii[kept]])
+    axes.set_xticks(radii[kept], [label(radius) for radius in radii[kept]])

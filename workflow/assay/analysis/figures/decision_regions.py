@@ -96,11 +96,11 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         f"Features of {count} of {len(stored['labels'])} test images "
         f"({title_of(study, 'datasets', dataset)}, {split_words(study, split)}) in "
         f"{names_of(study, 'models', models)}, unperturbed and after {attack} at "
-        f"{radius_in_words(found, spec)}, in two dimensions by t-SNE. Points have the colour of "
-        "their true class. Areas have the colour of the class that the network predicts for most "
-        f"of the {NEIGHBOURS} nearest points. This shows the points, not the network's decision "
-        "boundary. t-SNE preserves neighbours, but not distances or directions. It is fitted for "
-        f"each network separately.{missing_in_words(found, spec, study, inputs)}",
+        f"{radius_in_words(found, spec, study)}, in two dimensions by t-SNE. Points have the "
+        "colour of their true class. Areas have the colour of the class that the network predicts "
+        f"for most of the {NEIGHBOURS} nearest points. This shows the points, not the network's "
+        "decision boundary. t-SNE preserves neighbours, but not distances or directions. It is "
+        f"fitted for each network separately.{missing_in_words(found, spec, study, inputs)}",
         f"n = {count} images; 1 split",
         [dataset],
         models,

@@ -47,7 +47,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
             prediction_below(axes, column + 0.5, top + 1 + line / 2 - 0.06, text, right)
         row_label(axes, -0.04, top + 0.5, grid.classes[grid.labels[row]], 8.5)
     for column, epsilon in enumerate(grid.epsilons):
-        label = "unperturbed" if column == 0 else f"ε = {radius_text(epsilon)}"
+        label = "unperturbed" if column == 0 else f"ε = {radius_text(epsilon, study)}"
         axes.text(column + 0.5, -0.02, label, ha="center", va="bottom", fontsize=8.5)
     axes.set(xlim=(-0.18, columns + 0.02), ylim=(rows * (1 + line), -0.28), aspect="equal")
     axes.set_axis_off()
@@ -63,7 +63,7 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         f"{attack_title(study, spec['attack'])} against {title_of(study, 'models', grid.key[2])}. "
         f"The {radius_label(inputs, spec['attack'])} grows from left to right. The true class "
         "is at the left. The prediction is below each image (✓ right, ✗ wrong). At the largest "
-        f"radius, ε = {radius_text(grid.epsilons[-1])}, the model misclassifies "
+        f"radius, ε = {radius_text(grid.epsilons[-1], study)}, the model misclassifies "
         f"{wrong[:, -1].sum()} of these {len(wrong)} images. They were chosen by class, not at "
         "random, so they do not show a misclassification rate.",
         image_counts(len(grid.labels)),

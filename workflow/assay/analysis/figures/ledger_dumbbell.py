@@ -44,7 +44,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
         )  # fmt: skip
         for row in group.itertuples():
             place += 1
-            ticks.append((place, _row_label(row)))
+            ticks.append((place, _row_label(row, study)))
             _dumbbell(axes, place, row)
         place += HEAD
     axes.set_yticks([t[0] for t in ticks], [t[1] for t in ticks])
@@ -87,10 +87,11 @@ def _dumbbell(axes: Axes, place: float, row: Any) -> None:
     )  # fmt: skip
 
 
-def _row_label(row: Any) -> str:
+def _row_label(row: Any, study: Study) -> str:
     attack = "clean" if str(row.attack).startswith("none") else str(row.attack)
-    epsilon = "" if pd.isna(row.epsilon) or attack == "clean" else f" {radius_text(row.epsilon)}"
-    return f"{row.model}, {attack}{epsilon}"
+    if pd.isna(row.epsilon) or attack == "clean":
+        return f"{row.model}, {attack}"
+    return f"{row.model}, {attack} {radius_text(row.epsilon, study)}"
 
 
 def _accuracies(ledger: pd.DataFrame) -> pd.DataFrame:

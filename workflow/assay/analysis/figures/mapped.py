@@ -79,12 +79,12 @@ def _version(epsilons: np.ndarray, wanted: float | None) -> int:
     return int(attacked[np.abs(np.log(epsilons[attacked] / wanted)).argmin()])
 
 
-def radius_in_words(found: list[Mapped], spec: Spec) -> str:
+def radius_in_words(found: list[Mapped], spec: Spec, study: Study) -> str:
     """The radius that is shown; and that it is not the wanted one, where that is not stored."""
     epsilon, wanted = found[0].epsilon, spec.get("epsilon", found[0].epsilon)
-    text = f"ε = {radius_text(epsilon)}"
-    if not np.isclose(epsilon, wanted, rtol=1e-4):
-        text += f" (ε = {radius_text(wanted)} is not stored at this scale)"
+    text = f"ε = {radius_text(epsilon, study)}"
+    if epsilon != wanted:
+        text += f" (ε = {radius_text(wanted, study)} is not stored at this scale)"
     return text
 
 

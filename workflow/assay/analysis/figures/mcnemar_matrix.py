@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from assay.analysis.attack_set import AttackSet, among, attack_sets
 from assay.analysis.figures.parts import (
     TALLEST,
     WIDTH,
@@ -36,7 +37,7 @@ from assay.analysis.style import GREY, attack_title, radius_text, title_of
 _DIFFERS = {True: "#cfe8dd", False: "#f6d9c4"}
 MARK = "*"
 COLUMNS, ROW = 2, 3.9  # panels side by side, and inches a row of them takes
-CELLS = ["attack", "dataset", "scheme", "epsilon"]
+CELLS = ["under", "dataset", "scheme", "epsilon"]
 # What corrects the p-values of a family of tests.
 FAMILIES = {
     "headline": "Holm's correction over the headline comparisons",
@@ -138,10 +139,10 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
 
 
 def _tests(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[pd.DataFrame, int]:
-    """The drawn tests, with the column ``family``, and how many matrices are not drawn.
+    """The drawn tests, and how many matrices are not drawn.
 
-    As many matrices are drawn as the tallest figure holds, in the order of the entry's attacks and
-    of their radii.
+    The tests have the columns ``family`` and ``under`` (the attack set). As many matrices are drawn
+    as the tallest figure holds, in the order of the entry's attacks and of their radii.
     """
     table = inputs.mcnemar
     models = models_to_draw(spec, study, inputs)
@@ -151,7 +152,7 @@ def _tests(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[pd.DataFra
     first = table.groupby(["dataset", "scheme"], sort=False)["split"].transform("first")
     table = table[
         (table["split"] == first)
-        & table["attack"].isin(spec["attacks"])
+        & among(table, spec["attacks"])
         & table["dataset"].isin(spec.get("datasets", table["dataset"]))
         & table["model_a"].isin(models)
         & table["model_b"].isin(models)
@@ -160,9 +161,9 @@ def _tests(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[pd.DataFra
         raise nothing_to_draw(spec, f"no paired tests of {spec['attacks']}")
     if "family" not in table:
         table = table.assign(family="all")
-    order = {attack: place for place, attack in enumerate(spec["attacks"])}
-    table = table.assign(family=table["family"].fillna("")).sort_values(
-        "attack", key=lambda column: column.map(order), kind="stable"
+    order = {AttackSet.of(item): place for place, item in enumerate(spec["attacks"])}
+    table = table.assign(family=table["family"].fillna(""), under=attack_sets(table)).sort_values(
+        "under", key=lambda column: column.map(order), kind="stable"
     )
     number = table.groupby(CELLS, sort=False, observed=True).ngroup()
     most = COLUMNS * int(TALLEST / ROW)
@@ -173,9 +174,11 @@ def _matrices(table: pd.DataFrame, spec: Spec, study: Study) -> list[_Panel]:
     """A panel for each attack, place and radius."""
     where = places_in_words(set(zip(table["dataset"], table["scheme"], strict=True)), study)
     panels = []
-    for (attack, dataset, scheme, epsilon), cell in table.groupby(CELLS, sort=False, observed=True):
+    for (under, dataset, scheme, epsilon), cell in table.groupby(CELLS, sort=False, observed=True):
         place = [] if len(spec.get("datasets", ())) == 1 else where(dataset, scheme)
-        title = ", ".join([*place, attack_title(study, attack), f"ε = {radius_text(epsilon)}"])
+        title = ", ".join(
+            [*place, attack_title(study, under), f"ε = {radius_text(epsilon, study)}"]
+        )
         pairs = {}
         for row in cell.itertuples():
             test = bool(row.significant), row.family

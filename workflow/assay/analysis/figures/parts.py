@@ -264,13 +264,6 @@ def radius_label(inputs: AnalysisInputs, attack: str) -> str:
     return RADIUS_LABELS.get(norms.iloc[0], "radius") if len(norms) else "radius"
 
 
-def among(epsilons: Iterable[float], wanted: Iterable[float]) -> np.ndarray:
-    """Which radii are among the wanted ones, but for floating-point noise: a mask."""
-    epsilons = np.asarray(list(epsilons), dtype=float)
-    wanted = np.asarray(list(wanted), dtype=float)
-    return np.isclose(epsilons[:, None], wanted[None], rtol=1e-4, atol=1e-9).any(axis=1)
-
-
 def drawn_radii(epsilons: Iterable[float], spec: Spec) -> np.ndarray:
     """Which radii the entry draws: those of its key ``radii``, and all where it has none; a mask.
 
@@ -279,16 +272,15 @@ def drawn_radii(epsilons: Iterable[float], spec: Spec) -> np.ndarray:
     epsilons = np.asarray(list(epsilons), dtype=float)
     if "radii" not in spec:
         return np.ones(len(epsilons), dtype=bool)
-    return among(epsilons, [0.0, *spec["radii"]])
+    return np.isin(epsilons, [0.0, *spec["radii"]])
 
 
-def undrawn_in_words(run: Iterable[float], drawn: Iterable[float]) -> str:
+def undrawn_in_words(run: Iterable[float], drawn: Iterable[float], study: Study) -> str:
     """A sentence on radii that were run and are not drawn; empty if there are none."""
-    run = np.unique(np.asarray(list(run), dtype=float))
-    rest = run[(run > 0) & ~among(run, drawn)]
-    if not len(rest):
+    rest = sorted(set(run) - {0.0, *drawn})
+    if not rest:
         return ""
-    return f" Also run, but not shown: ε = {listed([radius_text(e) for e in rest])}."
+    return f" Also run, but not shown: ε = {listed([radius_text(e, study) for e in rest])}."
 
 
 # --- images -----------------------------------------------------------------------------------

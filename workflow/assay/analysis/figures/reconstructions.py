@@ -77,9 +77,9 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     grid = _Grid(spec, study, inputs)
     wrong = int((grid.predictions[1] != grid.labels).sum())
     radii = sorted(set(grid.epsilons))
-    at = f"ε = {radius_text(radii[0])}"
+    at = f"ε = {radius_text(radii[0], study)}"
     if len(radii) > 1:
-        at += f" to {radius_text(radii[-1])}"
+        at += f" to {radius_text(radii[-1], study)}"
     return Caption(
         f"{images_in_words(grid.labels, len(grid.classes))} "
         f"({title_of(study, 'datasets', grid.key[0])}, {split_words(study, grid.key[1])}), "

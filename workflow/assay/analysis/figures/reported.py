@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from assay.analysis.attack_set import AttackSet, of_word
 from assay.analysis.figures.parts import Spec, Study, listed
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.style import title_of
+from assay.analysis.table_cells import CLEAN
 
 
 def in_file(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
@@ -20,19 +22,28 @@ def in_file(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     return rows[files == wanted]
 
 
-def our_id(study: Study, kind: str, printed: str, norm: object = "") -> str:
+def our_id(study: Study, kind: str, printed: str) -> str:
     """The catalogue's name for a printed one, after substitutes.
 
     Args:
         study: its ``reported`` maps the paper's words to ids, ``stand_ins`` ids to substitutes.
-        kind: ``datasets``, ``models`` or ``attacks``.
+        kind: ``datasets`` or ``models``.
         printed: the paper's word.
-        norm: the printed norm, where an attack's word means another attack for each norm.
     """
     name = study.get("reported", {}).get(kind, {}).get(printed, printed)
-    if not isinstance(name, str):
-        name = name.get(norm, "")
     return study.get("stand_ins", {}).get(kind, {}).get(name, name)
+
+
+def attacks_of(study: Study, printed: str, norm: object) -> AttackSet | None:
+    """What the study maps a printed attack to: to one for all norms, or to one for each.
+
+    Args:
+        study: its ``reported.attacks`` maps the paper's words.
+        printed: the paper's word.
+        norm: the printed norm.
+    """
+    named = study.get("reported", {}).get("attacks", {}).get(printed, printed)
+    return of_word(named, norm)
 
 
 def compared(study: Study, scheme: str) -> bool:
@@ -41,7 +52,7 @@ def compared(study: Study, scheme: str) -> bool:
 
 
 def printed_accuracy(
-    spec: Spec, study: Study, inputs: AnalysisInputs, place: tuple[str, str], attack: str
+    spec: Spec, study: Study, inputs: AnalysisInputs, place: tuple[str, str], attacks: AttackSet
 ) -> pd.DataFrame:
     """The printed accuracies of one attack: of itself, never of one that only resembles it.
 
@@ -50,7 +61,7 @@ def printed_accuracy(
         study: the study as the plan gives it.
         inputs: the run; the ledger holds the printed numbers with their verdicts.
         place: data set and split scheme of the panel.
-        attack: the panel's attack.
+        attacks: the panel's attack, or those of its worst case.
 
     Returns:
         Rows of the ledger with the columns ``ours`` (the model's id here) and ``epsilon`` (0 for
@@ -61,20 +72,15 @@ def printed_accuracy(
     rows = rows[rows["metric"] == "accuracy"]
     if rows.empty or not compared(study, scheme):
         return rows.assign(ours=pd.Series(dtype=object)).iloc[:0]
-    ids = {
-        kind: pd.Series(
-            [
-                our_id(study, kind, word, norm)
-                for word, norm in zip(rows[kind[:-1]], rows["norm"], strict=True)
-            ],
-            index=rows.index,
-            dtype=object,
-        )
-        for kind in ("datasets", "models", "attacks")
-    }
-    here = (ids["datasets"] == dataset) & ids["attacks"].isin(["clean", attack])
-    rows = rows[here].assign(ours=ids["models"][here], epsilon=rows["epsilon"].fillna(0.0))
-    attacked = set(rows["ours"][ids["attacks"][here] == attack])
+    datasets, models = (
+        rows[kind[:-1]].map(lambda word, kind=kind: our_id(study, kind, word)).astype(object)
+        for kind in ("datasets", "models")
+    )
+    words = zip(rows["attack"], rows["norm"], strict=True)
+    under = pd.Series([attacks_of(study, *word) for word in words], rows.index, dtype=object)
+    here = (datasets == dataset) & under.isin([CLEAN, attacks])
+    rows = rows[here].assign(ours=models[here], epsilon=rows["epsilon"].fillna(0.0))
+    attacked = set(rows["ours"][(under == attacks)[here]])
     return rows[rows["ours"].isin(attacked)].sort_values(["ours", "epsilon"])
 
 

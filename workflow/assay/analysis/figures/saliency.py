@@ -45,7 +45,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     rows = _rows(spec, found)
     height = 0.36 + len(found) * rows * (1 + LINE) + (len(found) - 1) * BETWEEN
     figure, axes = grid_figure(2 * HALF + GAP + LEFT, height)
-    attacked = f"attacked, ε = {radius_text(found[0].epsilon)}"
+    attacked = f"attacked, ε = {radius_text(found[0].epsilon, study)}"
     for side, name in enumerate(("unperturbed", attacked)):
         for column, words in enumerate((name, *METHODS.values())):
             place = side * (HALF + GAP) + column + 0.5
@@ -97,7 +97,7 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         f"{images_in_words(labels[:count], len(classes))} "
         f"({title_of(study, 'datasets', dataset)}, {split_words(study, split)}), "
         f"unperturbed and after {title_of(study, 'attacks', study['saliency']['attack'])} at "
-        f"{radius_in_words(found, spec)}, with saliency maps of "
+        f"{radius_in_words(found, spec, study)}, with saliency maps of "
         f"{names_of(study, 'models', models)}. A map shows the magnitude of each pixel's "
         "contribution to the logit of the predicted class, smoothed and scaled by the maximum of "
         "the map. After an attack, the predicted class may be wrong. The prediction is below each "
