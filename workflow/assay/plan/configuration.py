@@ -2,8 +2,8 @@
 
 A configuration is ``config.yaml`` (with the command line's ``--config`` on top), the catalogues,
 one scale and the chosen studies, each from the layers of :mod:`assay.plan.layers`. Files are
-checked against the closed JSON schemas of ``workflow/schemas/``, which also hold the defaults;
-names are checked against the catalogues. Every complaint names the file, the key and the remedy.
+checked against the closed schemas of :mod:`assay.plan.keys`, which also hold the defaults; names
+are checked against the catalogues. Every complaint names the file, the key and the remedy.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ import yaml
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.numbers import number
 from assay.foundation.outline import outline
-from assay.foundation.resources import ROOT
+from assay.foundation.resources import ROOT as ROOT
+from assay.plan.keys import schema as schema_of_file
 from assay.plan.layers import Layers, Source, changes, laid_over, place
 
 CATALOGUES = ("datasets", "splits", "models", "attacks", "suites")
@@ -385,11 +386,6 @@ def _check_name(name: Any, where: str) -> None:
         )
 
 
-@cache
-def _schema(name: str) -> Tree:
-    return yaml.safe_load((ROOT / f"workflow/schemas/{name}.schema.yaml").read_text("utf-8"))
-
-
 def _checked(value: Tree, schema_name: str, where: Callable[..., str]) -> Tree:
     """`value` with the schema's defaults, or the first complaint about it.
 
@@ -406,13 +402,13 @@ def _checked(value: Tree, schema_name: str, where: Callable[..., str]) -> Tree:
 def _completed(value: Tree, schema_name: str, where: Callable[..., str]) -> Tree:
     """`value` with the schema's defaults, and with numbers where the schema expects them."""
     value = copy.deepcopy(value)
-    schema = _schema(schema_name)
+    schema = schema_of_file(schema_name)
     _fill(value, schema, schema)
     return _with_numbers(value, schema, schema, where)
 
 
 def _check(value: Tree, schema_name: str, where: Callable[..., str]) -> None:
-    schema = _schema(schema_name)
+    schema = schema_of_file(schema_name)
     errors = sorted(
         jsonschema.Draft202012Validator(schema).iter_errors(value),
         key=lambda error: -len(error.path),
