@@ -81,7 +81,7 @@ def test_the_report_page_lists_every_kind_of_figure_with_its_keys():
     assert set(allowed) == set(figures["properties"]["kind"]["enum"])
     page = (ROOT / "docs/report.md").read_text().split("| kind | keys | shows |")[1]
     rows = re.findall(r"^\| `(\w+)` \| ([^|]*)\|", page.split("\n\n")[0], re.MULTILINE)
-    everywhere = {"kind", "title", "caption"}
+    everywhere = {"kind", "title", "caption", "for_each"}
     documented = {kind: everywhere | set(re.findall(r"`(\w+)`", keys)) for kind, keys in rows}
     assert documented == allowed
 

@@ -12,7 +12,7 @@ import copy
 import difflib
 import math
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,12 +21,16 @@ from typing import Any
 import jsonschema
 import yaml
 
+from assay.analysis.style import WORST_CASE
+from assay.foundation.entries import members_of, named, with_class, written_entries
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.numbers import number
 from assay.foundation.outline import outline
 from assay.foundation.resources import ROOT as ROOT
+from assay.foundation.sources import Source, changes, laid_over, place
+from assay.plan.expand import Expanded, Library, expanded
 from assay.plan.keys import schema as schema_of_file
-from assay.plan.layers import Layers, Source, changes, laid_over, place
+from assay.plan.layers import Layers
 
 CATALOGUES = ("datasets", "splits", "models", "attacks", "suites")
 Tree = dict[str, Any]
@@ -56,6 +60,7 @@ class Configuration:
         sources: for each of :data:`CATALOGUES`, by id what each file says about the entry, the
             last on top; the scale's overrides are among them.
         layers: the folders that the files come from.
+        written_as: study files by id, as their authors wrote them.
     """
 
     settings: Tree
@@ -65,6 +70,7 @@ class Configuration:
     studies: dict[str, Tree]
     sources: dict[str, dict[str, list[Source]]]
     layers: Layers
+    written_as: dict[str, Expanded]
     # What :meth:`entry_on` has given: a plan asks for the same entries at each of its cells.
     _on_datasets: dict[tuple[str, str, str], Tree] = field(
         default_factory=dict, repr=False, compare=False
@@ -75,12 +81,24 @@ class Configuration:
 
         What a file says for a data set lies on what that file says for all; the files lie over
         each other as they do in :attr:`sources`, so that a scale's cut holds on every data set.
+        An attack with ``threat`` runs at the radii that the data set has in its norm.
         """
         asked = kind, name, dataset
         if asked not in self._on_datasets:
-            sources = list(_on(self.sources[kind][name], dataset))
+            sources = self._sources_on(kind, name, dataset)
             self._on_datasets[asked] = _completed_entries(kind, {name: sources})[name]
         return self._on_datasets[asked]
+
+    def _sources_on(self, kind: str, name: str, dataset: str) -> list[Source]:
+        sources = list(_on(self.sources[kind][name], dataset))
+        if kind != "attacks" or not _takes_threat(sources, self.scale_file()):
+            return sources
+        norm = self.catalogue["attacks"][name]["norm"]
+        for source in reversed(self.sources["datasets"][dataset]):
+            if radii := source.below("threats", norm):
+                moved = ((("epsilons",), radii.keys),)
+                return [*sources, Source(source.file, (), {"epsilons": radii.tree}, moved)]
+        return sources
 
     def entry(self, kind: str, name: str, where: str) -> Tree:
         """One catalogue entry.
@@ -106,6 +124,10 @@ class Configuration:
 
     def study_file(self, study: str) -> str:
         return self.file(f"config/studies/{study}.yaml")
+
+    def in_study(self, study: str, *keys: Any) -> str:
+        """The file and key of what a study says at some keys, as its author wrote it."""
+        return self.written_as[study].at(*keys)
 
     def file(self, name: str) -> str:
         """A configuration file as the user knows it, ``config/...`` in the working folder."""
@@ -163,19 +185,42 @@ def read_configuration(
         }
         unscaled[kind] = _catalogue(kind, plain)
         catalogue[kind] = _catalogue(kind, sources[kind])
-    configuration = Configuration(settings, scale, catalogue, unscaled, {}, sources, layers)
+    for entries in (catalogue, unscaled):
+        sweeps = members_of(entries["attacks"])
+        for suite in entries["suites"].values():
+            suite["attacks"] = named(suite["attacks"], sweeps)
+    configuration = Configuration(settings, scale, catalogue, unscaled, {}, sources, layers, {})
     _check_by_dataset(configuration)
     known = _stems(layers, "config/studies")
-    studies = {}
+    library = Library(
+        members_of(catalogue["attacks"]),
+        partial(_norm, catalogue=catalogue),
+        {name: entry["threats"] for name, entry in catalogue["datasets"].items()},
+    )
+    studies, written_as = {}, {}
     for name in settings["studies"]:
         if name not in known:
             raise unknown("study", name, known, place(written, "studies"), "config/studies/")
         source = _read(layers.find(f"config/studies/{name}.yaml"), layers)
-        studies[name] = _checked(source.tree, "study", partial(place, [source]))
+        written_as[name] = expanded(source, library)
+        studies[name] = _checked(written_as[name].tree, "study", written_as[name].at)
         for part in ("tables", "figures"):
             for item in studies[name][part]:
                 _check_name(item, source.at(part))
-    return replace(configuration, studies=studies)
+    return replace(configuration, studies=studies, written_as=written_as)
+
+
+def _norm(name: str, catalogue: Mapping[str, Mapping[str, Tree]]) -> str | None:
+    """The norm of an attack, or of the worst case over some; None if none is known."""
+    suite = catalogue["suites"].get(name.removeprefix("all "))
+    if name.startswith("all ") and suite:
+        norms = {_norm(attack, catalogue) for attack in suite["attacks"]}
+        return norms.pop() if len(norms) == 1 else None
+    if name.startswith(WORST_CASE):
+        return name.removeprefix(WORST_CASE)
+    sweeps = members_of(catalogue["attacks"])
+    entry = catalogue["attacks"].get(sweeps.get(name, [name])[0])
+    return entry["norm"] if entry else None
 
 
 def _sources(
@@ -193,18 +238,31 @@ def _sources(
     others = [source._replace(tree=changes(source.tree, first.tree)) for source in others]
     own = (source.below("catalogue", kind) for source in written)
     others += [source for source in own if source and isinstance(source.tree, Mapping)]
+    for source in (first, *others):
+        for name in source.tree:
+            _check_name(name, source.at())
     overrides = scale.below("overrides", kind) or Source(scale.file, (), {})
+    star = overrides.below("*")
+    entries = written_entries([first, *others])
     found = {}
-    for name in dict.fromkeys(name for source in (first, *others) for name in source.tree):
-        base, star, named = first.below(name), overrides.below("*"), overrides.below(name)
-        own = [source.below(name) for source in others]
-        order = [base, star, named, *own] if base else [star, *own, named]
+    for name, entry in entries.items():
+        base = [source for number, source in entry.parts if number == 0]
+        own = [source for number, source in entry.parts if number]
+        over = [overrides.below(name) for name in entry.names]
+        order = [*base, star, *over, *own] if entry.own == 0 else [*base, star, *own, *over]
         found[name] = [source for source in order if source]
-        _check_name(name, next(s for s in (*reversed(others), first) if s.below(name)).at())
-    for name in overrides.tree:
-        if name != "*" and name not in found:
+    known = {name for entry in entries.values() for name in entry.names}
+    for name, tree in overrides.tree.items():
+        if name != "*" and name not in known:
             catalogue = f"config/catalogue/{kind}.yaml"
-            raise unknown(kind.removesuffix("s"), name, found, overrides.at(), catalogue)
+            raise unknown(kind.removesuffix("s"), name, known, overrides.at(), catalogue)
+        for key in ("extends", "sweep"):
+            if isinstance(tree, Mapping) and key in tree:
+                raise ConfigError(
+                    f"a scale cannot change '{key}'",
+                    where=overrides.at(name, key),
+                    remedy=f"change it in config/catalogue/{kind}.yaml",
+                )
     return found
 
 
@@ -219,6 +277,8 @@ def _completed_entries(kind: str, sources: Mapping[str, list[Source]]) -> dict[s
     """The entries of a catalogue with defaults, and numbers where their classes expect them."""
     where = partial(_place_in, sources)
     entries = {name: laid_over(parts) for name, parts in sources.items()}
+    if kind == "attacks":
+        entries = {name: with_class(entry) for name, entry in entries.items()}
     entries = _completed(entries, kind, where)
     for name, entry in entries.items():
         if kind in ("models", "attacks") and isinstance(entry, dict):
@@ -270,6 +330,21 @@ def _on(sources: Iterable[Source], dataset: str) -> Iterable[Source]:
             yield source._replace(tree=rest)
         if own := source.below("for_datasets", dataset):
             yield own
+
+
+def _takes_threat(sources: Sequence[Source], scale: str) -> bool:
+    """Whether the radii of an attack are those of the data set.
+
+    What decides is the topmost file that speaks of either; a scale cuts the radii of the data sets
+    that have none of their own.
+    """
+    for source in reversed(sources):
+        if isinstance(source.tree, Mapping) and source.file != scale:
+            if "threat" in source.tree:
+                return bool(source.tree["threat"])
+            if "epsilons" in source.tree:
+                return False
+    return False
 
 
 def _check_by_dataset(configuration: Configuration) -> None:

@@ -35,8 +35,12 @@ PROSE = frozenset(
         "substitute_for",
         "url",
         "for_datasets",
+        "threat",
+        "threats",
         "role",
         "single_step",
+        "sweep_of",
+        "level",
         "images",
         "reconstructions",
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from assay.plan.keys.build import Key, key
+from assay.plan.keys.build import ABSENT, Key, key
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,14 +21,42 @@ class Attack:
             examples=("assay.attacks.pgd:PGD",),
         ),
     ]
-    settings: Annotated[dict, key("keyword arguments of the class")] = field(default_factory=dict)
+    extends: Annotated[
+        str, key("another entry, of which this one takes everything but its title")
+    ] = ABSENT
+    sweep: Annotated[
+        dict,
+        key(
+            "a setting and its values, such as {draws: [1, 5]}: one entry for each value, with the "
+            "id <id>_<value>; {draws} in a text is the value. The id without a value means all of "
+            "them, in suites, studies and overrides"
+        ),
+    ] = ABSENT
+    sweep_of: Annotated[str, key("filled in: the sweep that an entry belongs to")] = ABSENT
+    level: Annotated[
+        int | float | str, key("filled in: the value of the setting that the sweep varies")
+    ] = ABSENT
+    settings: Annotated[
+        dict, key("keyword arguments of the class; others have the defaults of the class")
+    ] = field(default_factory=dict)
     norm: Annotated[
-        Literal["linf", "l2", "l0", "severity", "none"], key("norm that epsilon bounds")
+        Literal["linf", "l2", "l0", "severity", "none"],
+        key("norm that epsilon bounds; default that of the class"),
     ]
     epsilons: Annotated[
         list[Annotated[float, Key(ge=0)]],
         key("budgets, at least 0, for images in [0, 1]", least=1, unique=True),
     ]
+    threat: Annotated[
+        list[Annotated[float, Key(ge=0)]] | None,
+        key(
+            "instead of `epsilons`: the attack runs at the radii that a data set has in its norm "
+            "(`threats`), and at these where it has none. `epsilons` in your own files hold on "
+            "every data set",
+            least=1,
+            unique=True,
+        ),
+    ] = None
     samples: Annotated[
         int | None,
         key(
@@ -41,7 +69,7 @@ class Attack:
         dict[str, dict],
         key("changes to this entry for single data sets: data set id, then the changed keys"),
     ] = field(default_factory=dict)
-    source: Annotated[str, key("publication or code of the attack")]
+    source: Annotated[str, key("publication or code of the attack; default that of the class")]
     differences: Annotated[list[str], key("differences from the source")] = field(
         default_factory=list
     )

@@ -245,7 +245,7 @@ def key_table(schema: Schema) -> str:
 def kind_table(schema: Schema) -> str:
     """The kinds of table or figure with the keys that each needs, and those that it may have."""
     lines = ["| kind | needs | may have |", "| --- | --- | --- |"]
-    everywhere = {*schema["required"], "caption"}
+    everywhere = {*schema["required"], "caption", "for_each"}
     for branch in schema["allOf"]:
         (chosen,) = branch["if"]["properties"].values()
         needed = branch["then"].get("required", [])

@@ -62,6 +62,20 @@ class Patient:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Threats:
+    """Radii at which models of a data set are attacked."""
+
+    linf: Annotated[
+        list[Annotated[float, Key(gt=0, le=1)]],
+        key("radii in L∞, such as [8/255], for images in [0, 1]", least=1, unique=True),
+    ] = ABSENT
+    l2: Annotated[
+        list[Annotated[float, Key(gt=0)]],
+        key("radii in L2, such as [1.5], for images in [0, 1]", least=1, unique=True),
+    ] = ABSENT
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Settings of readers that are checked here; each reader knows its others."""
 
@@ -92,6 +106,9 @@ class Dataset:
     """A data set."""
 
     title: Annotated[str, key("name in reports")]
+    extends: Annotated[
+        str, key("another entry, of which this one takes everything but its title")
+    ] = ABSENT
     kind: Annotated[
         Literal["image_archive", "image_folder", "medmnist", "phantom", "sklearn", "torchvision"],
         key("reader of the files, a module of assay.data.kinds"),
@@ -106,6 +123,13 @@ class Dataset:
     ]
     files: Annotated[list[File], key("archives of the data set")] = field(default_factory=list)
     patient: Annotated[Patient | None, key("how images are assigned to patients")] = None
+    threats: Annotated[
+        Threats,
+        key(
+            "radii by norm: attacks with `threat` run at these on this data set, and "
+            "`epsilon: threat` means them in a study"
+        ),
+    ] = field(default_factory=Threats)
     licence: Annotated[str, key("licence of the publisher")]
     source: Annotated[str, key("origin of the data")]
     citation: Annotated[str, key("reference to cite")]

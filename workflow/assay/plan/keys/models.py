@@ -150,6 +150,9 @@ class Model:
             examples=("assay.models.resnet:ResNet18",),
         ),
     ]
+    extends: Annotated[
+        str, key("another entry, of which this one takes everything but its title")
+    ] = ABSENT
     images: Annotated[
         Images | None,
         key("images that the network takes, checked before any training; null: any"),

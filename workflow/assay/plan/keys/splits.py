@@ -16,6 +16,9 @@ _KIND = key(
 @dataclass(frozen=True, kw_only=True)
 class _Split:
     title: Annotated[str, key("one line for readers")]
+    extends: Annotated[
+        str, key("another entry, of which this one takes everything but its title")
+    ] = ABSENT
     validation: Annotated[
         float,
         key(

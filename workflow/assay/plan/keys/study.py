@@ -47,11 +47,18 @@ class Cell:
     attack: Annotated[
         str,
         key(
-            "an id of config/catalogue/attacks.yaml, or 'all <suite>', the worst case over the "
-            "attacks of a suite"
+            "an id of config/catalogue/attacks.yaml (of a sweep: a cell for each entry), or "
+            "'all <suite>', the worst case over the attacks of a suite"
         ),
     ]
-    epsilon: Annotated[float, key("one of the epsilons of the attack; default all", ge=0)] = ABSENT
+    epsilon: Annotated[
+        float,
+        key(
+            "one of the epsilons of the attack, or `threat`: those of the data sets shown, in the "
+            "attack's norm; default all",
+            ge=0,
+        ),
+    ] = ABSENT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,12 +90,17 @@ Schemes = Annotated[
 ]
 Model = Annotated[str, key("the one model shown")]
 Reported = Annotated[str, key("a file of config/reported/ with printed numbers to show beside")]
+_FOR_EACH = key(
+    "name, then a list of values: one table or figure for each of them, or for each combination of "
+    "several lists. {name} in the id and in texts is the value, {name.key} what it has at a key"
+)
 _TABLE, _FIGURE = key("kind of table"), key("kind of figure")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Table:
     title: Annotated[str, key("heading")]
+    for_each: Annotated[dict, _FOR_EACH] = ABSENT
     caption: Annotated[str, key("what the table shows and how to read it")] = ""
 
 
@@ -265,13 +277,18 @@ Radii = Annotated[
 ]
 Epsilon = Annotated[
     float,
-    key("the one radius shown, or the nearest stored one; default the largest", gt=0),
+    key(
+        "the one radius shown, or the nearest stored one, or `threat`: that of the data set shown; "
+        "default the largest",
+        gt=0,
+    ),
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Figure:
     title: Annotated[str, key("heading")]
+    for_each: Annotated[dict, _FOR_EACH] = ABSENT
     caption: Annotated[str, key("what the figure shows and how to read it")] = ""
 
 
@@ -449,6 +466,18 @@ class PrintedNumbers:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """Keys that many tables or figures share."""
+
+    tables: Annotated[
+        dict[str, dict], key("kind of table, or '*' for every kind that reads them, then keys")
+    ] = ABSENT
+    figures: Annotated[
+        dict[str, dict], key("kind of figure, or '*' for every kind that reads them, then keys")
+    ] = ABSENT
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """The comparisons of a study, its tables and its figures."""
 
@@ -491,6 +520,9 @@ class Study:
         ),
     ] = None
     headline: Annotated[Headline, key("the first table of the report")]
+    defaults: Annotated[
+        Defaults, key("keys of all tables or figures of a kind, where these do not have them")
+    ] = ABSENT
     tables: Annotated[dict[str, Table], key("tables by name")] = field(default_factory=dict)
     figures: Annotated[dict[str, Figure], key("figures by name")] = field(default_factory=dict)
     reported: Annotated[

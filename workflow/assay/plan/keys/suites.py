@@ -13,6 +13,9 @@ class Suite:
     """A named list of attacks."""
 
     title: Annotated[str, key("one line for readers")]
+    extends: Annotated[
+        str, key("another entry, of which this one takes everything but its title")
+    ] = ABSENT
     attacks: Annotated[
         list[str], key("ids of attacks.yaml, in the order in which they run", least=1)
     ]
