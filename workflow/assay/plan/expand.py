@@ -303,14 +303,15 @@ def _members(name: Any, library: Library) -> Sequence[Any]:
 
 
 def _cells(cell: Any, library: Library, radii: _Radii, where: str) -> Iterator[Any]:
-    """The cells that one cell means: of a sweep one for each entry, of a threat for each radius."""
+    """What a cell means: one for each attack, each entry of a sweep and each radius of a threat."""
     if not isinstance(cell, Mapping):
         yield cell
         return
-    epsilons: list[Any] = [cell.get("epsilon")]
-    if epsilons == [THREAT]:
-        epsilons = list(radii.of_cell(cell, where))
-    for attack in _members(cell.get("attack"), library):
-        for epsilon in epsilons:
-            made = {**cell, "attack": attack} if "attack" in cell else dict(cell)
-            yield made if epsilon is None else {**made, "epsilon": epsilon}
+    threat = cell.get("epsilon") == THREAT
+    rest = {key: value for key, value in cell.items() if key not in ("attacks", "epsilon")}
+    names = cell.get("attacks", [cell["attack"]] if "attack" in cell else [{}])
+    for name in names if isinstance(names, list) else [names]:
+        for one in _members(name, library):
+            made = {**rest, **(one if isinstance(one, Mapping) else {"attack": one})}
+            for epsilon in radii.of_cell(made, where) if threat else [cell.get("epsilon")]:
+                yield made if epsilon is None else {**made, "epsilon": epsilon}

@@ -51,6 +51,9 @@ class Cell:
             "'all <suite>', the worst case over the attacks of a suite"
         ),
     ]
+    attacks: Annotated[
+        list[str], key("instead of `attack`: several, a cell for each, all with this epsilon")
+    ] = ABSENT
     epsilon: Annotated[
         float,
         key(
