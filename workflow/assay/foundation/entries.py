@@ -1,8 +1,8 @@
 """Entries of a catalogue from what files write: variants, sweeps, and what a class says itself.
 
 ``extends`` names another entry, of which an entry takes everything but the title. ``sweep`` makes
-one entry for each value of a setting. What the class of an attack states (its norm, its source, its
-default settings) need not be written. ``threat`` gives the radii of a data set that has none itself.
+one entry for each value of a setting. What the class of an attack states (its norm, its source,
+its default settings) need not be written. ``threat`` gives the radii on data sets that have none.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import Any
 
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.outline import outline
-from assay.foundation.sources import Source, laid_over
+from assay.foundation.sources import Source, laid_over, merged
 
 ATTACK = "assay.attacks.base:Attack"
 # An entry's own: a variant would say it of itself too.
 _OWN = ("title", "extends", "sweep")
 _VALUES = (str, int, float)
+# Where attacks and models say their radii, and at which key: beside them ``threat`` may stand.
+RADII = (((), "epsilons"), (("training", "adversary"), "epsilon"))
 
 
 @dataclass(frozen=True)
@@ -118,12 +120,18 @@ def _parts(
 
 
 def _threatened(source: Source) -> Source:
-    """With the radii of ``threat`` as ``epsilons``, which they replace."""
-    tree = source.tree
-    if not isinstance(tree, Mapping) or "threat" not in tree or "epsilons" in tree:
-        return source
-    moved = (*source.moved, (("epsilons",), source.written("threat")))
-    return source._replace(tree={**tree, "epsilons": tree["threat"]}, moved=moved)
+    """With the radii of ``threat`` as those of an attack or a training without a threat."""
+    for path, key in RADII:
+        part = source.below(*path)
+        if not part or not isinstance(part.tree, Mapping) or "threat" not in part.tree:
+            continue
+        if key not in part.tree:
+            moved = (*source.moved, ((*path, key), part.written("threat")))
+            filled: Any = {key: part.tree["threat"]}
+            for step in reversed(path):
+                filled = {step: filled}
+            source = source._replace(tree=merged(source.tree, filled), moved=moved)
+    return source
 
 
 def _without(source: Source, keys: Iterable[str]) -> Source:

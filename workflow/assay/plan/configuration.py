@@ -22,12 +22,12 @@ import jsonschema
 import yaml
 
 from assay.analysis.style import WORST_CASE
-from assay.foundation.entries import members_of, named, with_class, written_entries
+from assay.foundation.entries import RADII, members_of, named, with_class, written_entries
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.numbers import number
 from assay.foundation.outline import outline
 from assay.foundation.resources import ROOT as ROOT
-from assay.foundation.sources import Source, changes, laid_over, place
+from assay.foundation.sources import Keys, Source, changes, laid_over, place
 from assay.plan.expand import Expanded, Library, expanded
 from assay.plan.keys import schema as schema_of_file
 from assay.plan.layers import Layers
@@ -81,7 +81,8 @@ class Configuration:
 
         What a file says for a data set lies on what that file says for all; the files lie over
         each other as they do in :attr:`sources`, so that a scale's cut holds on every data set.
-        An attack with ``threat`` runs at the radii that the data set has in its norm.
+        An attack with ``threat`` runs at the radii that the data set has in its norm; a model is
+        trained at the largest of them.
         """
         asked = kind, name, dataset
         if asked not in self._on_datasets:
@@ -91,14 +92,22 @@ class Configuration:
 
     def _sources_on(self, kind: str, name: str, dataset: str) -> list[Source]:
         sources = list(_on(self.sources[kind][name], dataset))
-        if kind != "attacks" or not _takes_threat(sources, self.scale_file()):
-            return sources
-        norm = self.catalogue["attacks"][name]["norm"]
-        for source in reversed(self.sources["datasets"][dataset]):
-            if radii := source.below("threats", norm):
-                moved = ((("epsilons",), radii.keys),)
-                return [*sources, Source(source.file, (), {"epsilons": radii.tree}, moved)]
+        for path, key in RADII:
+            if not _takes_threat(sources, path, key, self.scale_file()):
+                continue
+            norm = self._norm_at(kind, name, sources, path)
+            for source in reversed(self.sources["datasets"][dataset]):
+                if radii := source.below("threats", norm):
+                    value = radii.tree if key == "epsilons" else _largest(radii)
+                    moved = (((*path, key), radii.keys),)
+                    sources.append(Source(source.file, (), _nested({key: value}, path), moved))
+                    break
         return sources
+
+    def _norm_at(self, kind: str, name: str, sources: Sequence[Source], path: Keys) -> str | None:
+        """The norm beside an entry's radii; what no file says is that of the class."""
+        part = Source("", (), laid_over(sources)).below(*path, "norm")
+        return part.tree if part else self.catalogue[kind][name].get("norm")
 
     def entry(self, kind: str, name: str, where: str) -> Tree:
         """One catalogue entry.
@@ -279,11 +288,22 @@ def _completed_entries(kind: str, sources: Mapping[str, list[Source]]) -> dict[s
     entries = {name: laid_over(parts) for name, parts in sources.items()}
     if kind == "attacks":
         entries = {name: with_class(entry) for name, entry in entries.items()}
+    if kind == "models":
+        entries = {name: _without_threat(entry) for name, entry in entries.items()}
     entries = _completed(entries, kind, where)
     for name, entry in entries.items():
         if kind in ("models", "attacks") and isinstance(entry, dict):
             _read_numbers(entry, partial(where, name, "settings"))
     return entries
+
+
+def _without_threat(entry: Any) -> Any:
+    """A model's entry as its training knows it: ``epsilon`` holds what ``threat`` says."""
+    adversary = Source("", (), entry).below("training", "adversary")
+    if not adversary or not isinstance(adversary.tree, Mapping):
+        return entry
+    rest = {key: value for key, value in adversary.tree.items() if key != "threat"}
+    return {**entry, "training": {**entry["training"], "adversary": rest}}
 
 
 def _place_in(
@@ -332,19 +352,32 @@ def _on(sources: Iterable[Source], dataset: str) -> Iterable[Source]:
             yield own
 
 
-def _takes_threat(sources: Sequence[Source], scale: str) -> bool:
-    """Whether the radii of an attack are those of the data set.
+def _takes_threat(sources: Sequence[Source], path: Keys, key: str, scale: str) -> bool:
+    """Whether the radii of an entry are those of the data set.
 
     What decides is the topmost file that speaks of either; a scale cuts the radii of the data sets
     that have none of their own.
     """
     for source in reversed(sources):
-        if isinstance(source.tree, Mapping) and source.file != scale:
-            if "threat" in source.tree:
-                return bool(source.tree["threat"])
-            if "epsilons" in source.tree:
+        part = source.below(*path)
+        if part and isinstance(part.tree, Mapping) and source.file != scale:
+            if "threat" in part.tree:
+                return bool(part.tree["threat"])
+            if key in part.tree:
                 return False
     return False
+
+
+def _largest(radii: Source) -> float:
+    """The radius that models are trained at."""
+    values = radii.tree if isinstance(radii.tree, list) else [radii.tree]
+    return max(number(value, radii.at(k)) for k, value in enumerate(values))
+
+
+def _nested(tree: Tree, path: Keys) -> Tree:
+    for step in reversed(path):
+        tree = {step: tree}
+    return tree
 
 
 def _check_by_dataset(configuration: Configuration) -> None:

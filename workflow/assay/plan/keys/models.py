@@ -61,6 +61,14 @@ class Adversary:
 
     norm: Annotated[Literal["linf", "l2"], key("norm that epsilon bounds")]
     epsilon: Annotated[float, key("radius of the ball, for images in [0, 1]", gt=0)]
+    threat: Annotated[
+        float,
+        key(
+            "instead of `epsilon`: the largest radius that a data set has in this norm "
+            "(`threats`), and this one where it has none",
+            gt=0,
+        ),
+    ] = ABSENT
     steps: Annotated[int, key("gradient steps per batch; default 10", ge=1)] = ABSENT
     relative_step: Annotated[
         float,
