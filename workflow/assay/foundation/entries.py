@@ -23,6 +23,8 @@ _OWN = ("title", "extends", "sweep")
 _VALUES = (str, int, float)
 # Where attacks and models say their radii, and at which key: beside them ``threat`` may stand.
 RADII = (((), "epsilons"), (("training", "adversary"), "epsilon"))
+# What ``threat`` is where an attack runs at the radii of a data set beside its own.
+ALSO = "also"
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,14 @@ def written_entries(files: Sequence[Source]) -> dict[str, Written]:
         for name in file.tree:
             raw.setdefault(name, []).append((number, file.below(name)))
     sweeps = {name: found for name in raw if (found := _sweep(raw[name]))}
+    # Of values that a file above has taken away nothing is left.
+    gone = {
+        f"{name}_{_id(value)}"
+        for name in sweeps
+        for _, source in raw[name]
+        if isinstance(source.tree, Mapping) and source.tree.get("sweep")
+        for value, _ in _swept(name, source)
+    }
     members: dict[str, Written] = {}
     for name, (number, source) in sweeps.items():
         template = _parts(name, raw, len(files), ())
@@ -83,7 +93,7 @@ def written_entries(files: Sequence[Source]) -> dict[str, Written]:
     for name, parts in raw.items():
         if name in sweeps:
             found |= {m: made for m, made in members.items() if made.names[0] == name}
-        elif name not in members:
+        elif name not in members and name not in gone:
             whole = tuple(_parts(name, raw, len(files), ()))
             found[name] = Written((name,), whole, parts[0][0])
     return found
@@ -120,17 +130,23 @@ def _parts(
 
 
 def _threatened(source: Source) -> Source:
-    """With the radii of ``threat`` as those of an attack or a training without a threat."""
+    """With radii and ``threat`` as two keys, whichever of the two a file writes.
+
+    Radii without a threat, as a file writes them, hold on every data set.
+    """
     for path, key in RADII:
         part = source.below(*path)
-        if not part or not isinstance(part.tree, Mapping) or "threat" not in part.tree:
+        if not part or not isinstance(part.tree, Mapping) or not part.tree.keys() & {"threat", key}:
             continue
+        threat, radii, moved = part.tree.get("threat"), part.tree.get(key), source.moved
         if key not in part.tree:
-            moved = (*source.moved, ((*path, key), part.written("threat")))
-            filled: Any = {key: part.tree["threat"]}
-            for step in reversed(path):
-                filled = {step: filled}
-            source = source._replace(tree=merged(source.tree, filled), moved=moved)
+            radii, moved = threat, (*moved, ((*path, key), part.written("threat")))
+        elif isinstance(radii, list) and "threat" in radii:
+            threat, radii = ALSO, [radius for radius in radii if radius != "threat"]
+        filled: Any = {"threat": threat, key: radii}
+        for step in reversed(path):
+            filled = {step: filled}
+        source = source._replace(tree=merged(source.tree, filled), moved=moved)
     return source
 
 

@@ -22,7 +22,15 @@ import jsonschema
 import yaml
 
 from assay.analysis.style import WORST_CASE
-from assay.foundation.entries import RADII, members_of, named, with_class, written_entries
+from assay.foundation.entries import (
+    ALSO,
+    ATTACK,
+    RADII,
+    members_of,
+    named,
+    with_class,
+    written_entries,
+)
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.numbers import number
 from assay.foundation.outline import outline
@@ -81,8 +89,8 @@ class Configuration:
 
         What a file says for a data set lies on what that file says for all; the files lie over
         each other as they do in :attr:`sources`, so that a scale's cut holds on every data set.
-        An attack with ``threat`` runs at the radii that the data set has in its norm; a model is
-        trained at the largest of them.
+        An attack with ``threat`` runs at the radii that the data set has in its norm, or also at
+        these; a model is trained at the largest of them.
         """
         asked = kind, name, dataset
         if asked not in self._on_datasets:
@@ -93,15 +101,18 @@ class Configuration:
     def _sources_on(self, kind: str, name: str, dataset: str) -> list[Source]:
         sources = list(_on(self.sources[kind][name], dataset))
         for path, key in RADII:
-            if not _takes_threat(sources, path, key, self.scale_file()):
-                continue
-            norm = self._norm_at(kind, name, sources, path)
-            for source in reversed(self.sources["datasets"][dataset]):
-                if radii := source.below("threats", norm):
-                    value = radii.tree if key == "epsilons" else _largest(radii)
-                    moved = (((*path, key), radii.keys),)
-                    sources.append(Source(source.file, (), _nested({key: value}, path), moved))
-                    break
+            threat = _threat(sources, path, key, self.scale_file())
+            norm = threat and self._norm_at(kind, name, sources, path)
+            found = (s.below("threats", norm) for s in reversed(self.sources["datasets"][dataset]))
+            if radii := next(filter(None, found), None) if threat else None:
+                value = radii.tree
+                if threat == ALSO:
+                    own = Source("", (), laid_over(sources)).below(*path, key)
+                    value = _together(own.tree, radii)
+                elif key == "epsilon":
+                    value = _together([], radii)[-1]
+                moved = (((*path, key), radii.keys),)
+                sources.append(Source(radii.file, (), _nested({key: value}, path), moved))
         return sources
 
     def _norm_at(self, kind: str, name: str, sources: Sequence[Source], path: Keys) -> str | None:
@@ -287,7 +298,9 @@ def _completed_entries(kind: str, sources: Mapping[str, list[Source]]) -> dict[s
     where = partial(_place_in, sources)
     entries = {name: laid_over(parts) for name, parts in sources.items()}
     if kind == "attacks":
-        entries = {name: with_class(entry) for name, entry in entries.items()}
+        entries = {
+            name: _with_class(entry, partial(where, name)) for name, entry in entries.items()
+        }
     if kind == "models":
         entries = {name: _without_threat(entry) for name, entry in entries.items()}
     entries = _completed(entries, kind, where)
@@ -295,6 +308,22 @@ def _completed_entries(kind: str, sources: Mapping[str, list[Source]]) -> dict[s
         if kind in ("models", "attacks") and isinstance(entry, dict):
             _read_numbers(entry, partial(where, name, "settings"))
     return entries
+
+
+def _with_class(entry: Any, where: Callable[..., str]) -> Any:
+    """An attack's entry with what its class states; what it leaves to the class needs one.
+
+    Raises:
+        ConfigError: there is no such class.
+    """
+    found = with_class(entry) if isinstance(entry, Mapping) else entry
+    if isinstance(entry, Mapping) and not {"norm", "source"} <= found.keys():
+        try:
+            outline(str(entry.get("implementation", ATTACK)))
+        except AssayError as error:
+            place = where("implementation")
+            raise ConfigError(error.what, where=place, remedy=error.remedy) from error
+    return found
 
 
 def _without_threat(entry: Any) -> Any:
@@ -352,26 +381,26 @@ def _on(sources: Iterable[Source], dataset: str) -> Iterable[Source]:
             yield own
 
 
-def _takes_threat(sources: Sequence[Source], path: Keys, key: str, scale: str) -> bool:
-    """Whether the radii of an entry are those of the data set.
+def _threat(sources: Sequence[Source], path: Keys, key: str, scale: str) -> Any:
+    """What an entry says of the radii of data sets: its own for those without, or ``also``.
 
-    What decides is the topmost file that speaks of either; a scale cuts the radii of the data sets
-    that have none of their own.
+    What decides is the topmost file that speaks of radii; a scale cuts those of the data sets that
+    have none of their own.
     """
     for source in reversed(sources):
         part = source.below(*path)
-        if part and isinstance(part.tree, Mapping) and source.file != scale:
-            if "threat" in part.tree:
-                return bool(part.tree["threat"])
-            if key in part.tree:
-                return False
-    return False
+        says = part.tree.keys() if part and isinstance(part.tree, Mapping) else set()
+        if source.file != scale and says & {"threat", key}:
+            return part.tree.get("threat")
+    return None
 
 
-def _largest(radii: Source) -> float:
-    """The radius that models are trained at."""
-    values = radii.tree if isinstance(radii.tree, list) else [radii.tree]
-    return max(number(value, radii.at(k)) for k, value in enumerate(values))
+def _together(own: Any, radii: Source) -> list[Any]:
+    """Radii of an attack and of a data set, as they are written, in the order of their size."""
+    listed = radii.tree if isinstance(radii.tree, list) else [radii.tree]
+    every = [*(own if isinstance(own, list) else [own]), *listed]
+    found = {number(radius, radii.at()): radius for radius in reversed(every)}
+    return [found[size] for size in sorted(found)]
 
 
 def _nested(tree: Tree, path: Keys) -> Tree:

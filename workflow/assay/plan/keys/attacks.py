@@ -45,16 +45,23 @@ class Attack:
     ]
     epsilons: Annotated[
         list[Annotated[float, Key(ge=0)]],
-        key("budgets, at least 0, for images in [0, 1]", least=1, unique=True),
+        key(
+            "budgets, at least 0, for images in [0, 1]; `threat` in the list adds the radii that a "
+            "data set has in the attack's norm",
+            least=1,
+            unique=True,
+        ),
     ]
     threat: Annotated[
-        list[Annotated[float, Key(ge=0)]] | None,
+        list[Annotated[float, Key(ge=0)]] | str | None,
         key(
             "instead of `epsilons`: the attack runs at the radii that a data set has in its norm "
             "(`threats`), and at these where it has none. `epsilons` in your own files hold on "
             "every data set",
             least=1,
             unique=True,
+            pattern="^also$",
+            examples=("[0.1, 0.3]",),
         ),
     ] = None
     samples: Annotated[
