@@ -454,6 +454,31 @@ def test_a_wrong_radius_is_told_where_the_data_set_has_it(write):
         radii(folder, "fgsm")
 
 
+# The documented examples.
+
+
+def test_the_examples_of_the_configuration_page_run(tmp_path):
+    page = (ROOT / "config/README.md").read_text("utf-8")
+    examples = dict(re.findall(r"```yaml\n# in (\S+)\n(.+?)```", page, re.DOTALL))
+    for file, text in examples.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text)
+    plan = make_plan(read_configuration({}, Layers.here(tmp_path)))
+    steps = [f"pgd_steps_{n}" for n in (1, 10, 100)]
+    suite = {attack["name"]: attack for attack in plan.suite("steps", "photos", "dbx")}
+    assert list(suite) == ["clean", "pgd_long", *steps]
+    assert suite["pgd_long"]["epsilons"] == suite["pgd_steps_10"]["epsilons"] == [4 / 255]
+    assert suite["pgd_long"]["settings"]["restarts"] == 5
+    assert suite["pgd_steps_10"]["settings"]["random_start"] is True
+    study = plan.studies["steps"].study
+    assert list(study["tables"]) == ["steps_photos", "steps_photos_large"]
+    table = study["tables"]["steps_photos_large"]
+    assert table["title"] == "Accuracy against the number of steps, 56 pixels"
+    assert table["models"] == ["resnet18", "dbx"]
+    assert table["cells"] == [{"attack": step, "epsilon": 4 / 255} for step in steps]
+    assert [cell["attack"] for cell in study["headline"]["cells"]] == list(suite)
+
+
 # The files.
 
 LINES = {"studies/ju2021_eabs.yaml": 130, "catalogue/attacks.yaml": 450}
