@@ -85,14 +85,13 @@ def expanded(source: Source, library: Library) -> Expanded:
                 sources = [*_of_kind(below, part, item), item]
                 whole = laid_over(sources)
                 sets = _listed(whole) if isinstance(whole, Mapping) else []
-                attack = (tree.get("saliency") or {}) if part == "figures" else {}
-                resolve = _Radii(library, sets or everywhere, attack)
+                resolve = _Radii(library, sets or everywhere, tree.get("saliency"))
                 found[part, name] = [_resolved(one, library, resolve) for one in sources]
                 items[name] = laid_over(found[part, name])
         tree[part] = items
     head = source._replace(tree=tree)
     if isinstance(tree.get("headline"), Mapping):
-        resolve = _Radii(library, everywhere, {})
+        resolve = _Radii(library, everywhere, None)
         headline = _resolved(source.below("headline"), library, resolve)
         tree["headline"] = headline.tree
         head = source._replace(tree=tree, moved=_above(headline, source.keys, "headline"))
@@ -239,8 +238,9 @@ class _Values:
 class _Radii:
     """The radii that ``epsilon: threat`` means in one table or figure."""
 
-    def __init__(self, library: Library, datasets: Sequence[str], saliency: Mapping[str, Any]):
-        self._library, self._datasets, self._saliency = library, datasets, saliency
+    def __init__(self, library: Library, datasets: Sequence[str], saliency: Any):
+        self._library, self._datasets = library, datasets
+        self._mapped = saliency.get("attack") if isinstance(saliency, Mapping) else None
 
     def of_cell(self, cell: Mapping[str, Any], where: str) -> list[float]:
         """Those of all data sets that are shown, in the norm of the cell's attack."""
@@ -248,7 +248,7 @@ class _Radii:
 
     def of_figure(self, where: str) -> float:
         """The one of a figure of saliency maps."""
-        found = self._of(self._saliency.get("attack"), where)
+        found = self._of(self._mapped, where)
         if len(found) > 1:
             raise ConfigError(
                 f"the data sets shown have several radii ({', '.join(map(str, found))})",

@@ -103,8 +103,8 @@ _TABLE, _FIGURE = key("kind of table"), key("kind of figure")
 @dataclass(frozen=True, kw_only=True)
 class _Table:
     title: Annotated[str, key("heading")]
-    for_each: Annotated[dict, _FOR_EACH] = ABSENT
     caption: Annotated[str, key("what the table shows and how to read it")] = ""
+    for_each: Annotated[dict, _FOR_EACH] = ABSENT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,8 +291,8 @@ Epsilon = Annotated[
 @dataclass(frozen=True, kw_only=True)
 class _Figure:
     title: Annotated[str, key("heading")]
-    for_each: Annotated[dict, _FOR_EACH] = ABSENT
     caption: Annotated[str, key("what the figure shows and how to read it")] = ""
+    for_each: Annotated[dict, _FOR_EACH] = ABSENT
 
 
 @dataclass(frozen=True, kw_only=True)
