@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from assay.foundation.entries import read_entries
 from assay.foundation.files import write_json
 from assay.foundation.outcomes import OUTCOME_COLUMNS, SCHEMA, write_outcomes
 from assay.foundation.provenance import write_arrays
@@ -423,7 +424,7 @@ def _examples(rows: pd.DataFrame) -> dict[str, np.ndarray]:
 @cache
 def _catalogue() -> dict:
     path = REPOSITORY / "config/catalogue/attacks.yaml"
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return read_entries(path.name, yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 def _attack_entry(attack: str) -> dict:

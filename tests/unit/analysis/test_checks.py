@@ -15,9 +15,11 @@ from assay.analysis.checks import (
     lint_display,
     verdict,
 )
+from assay.foundation.entries import read_entries
 
 TWINS = study()["tables"]["defects"]["pairs"]
-ENTRIES = yaml.safe_load(Path(REPOSITORY / "config/catalogue/attacks.yaml").read_text("utf-8"))
+FILE = Path(REPOSITORY / "config/catalogue/attacks.yaml")
+ENTRIES = read_entries(FILE.name, yaml.safe_load(FILE.read_text("utf-8")))
 
 
 def entries(**changes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import io
 import re
@@ -13,15 +14,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
-import yaml
 from PIL import Image
+
+from assay.plan.configuration import read_configuration
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def catalogue(kind: str = "datasets") -> dict:
-    """A catalogue file as it stands in the repository."""
-    return yaml.safe_load((ROOT / f"config/catalogue/{kind}.yaml").read_text(encoding="utf-8"))
+    """A catalogue as the repository's file makes it, without the changes of a scale."""
+    return copy.deepcopy(read_configuration().unscaled[kind])
 
 
 def png(seed: int, size: tuple[int, int] = (8, 8), mode: str = "L") -> bytes:

@@ -15,7 +15,7 @@ from assay.plan.configuration import ROOT
 
 def implementations(kind):
     catalogue = yaml.safe_load((ROOT / f"config/catalogue/{kind}.yaml").read_text())
-    return sorted({entry["implementation"] for entry in catalogue.values()})
+    return sorted({entry.get("implementation") for entry in catalogue.values()} - {None})
 
 
 @pytest.mark.parametrize("name", implementations("attacks"))

@@ -2,6 +2,8 @@
 
 import re
 import tomllib
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import pytest
 import yaml
@@ -11,6 +13,8 @@ from assay.data.dataset import load
 from assay.data.prepare import prepare
 from assay.foundation.outcomes import SCHEMA
 from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.keys import FILES, documents, schema
+from assay.plan.keys.build import ABSENT, key, rows, schema_of
 from assay.plan.plan import make_plan
 
 
@@ -21,31 +25,50 @@ def pins(text):
 LOCK = pins((ROOT / "envs/requirements.lock").read_text())
 
 
-def keys_of(schema, prefix=""):
-    """Every key of a schema with its description and default, nested keys behind a dot."""
-    for key, part in schema["properties"].items():
-        yield f"{prefix}{key}", part
-        if part.get("type") == "object" and "properties" in part:
-            yield from keys_of(part, f"{prefix}{key}.")
+@pytest.mark.parametrize("file", documents())
+def test_schemas_and_tables_of_keys_are_those_of_the_dataclasses(file):
+    written = (ROOT / file).read_text("utf-8")
+    assert written == documents()[file], "run `python -m assay.plan.keys`"
 
 
-def table_of_keys():
-    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
-    rows = ["| key | what it does | default |", "| --- | --- | --- |"]
-    for key, part in keys_of(schema):
-        default = part.get("default")
-        shown = (
-            ""
-            if default in (None, {})
-            else f"`{str(default).lower() if isinstance(default, bool) else default}`"
-        )
-        rows.append(f"| `{key}` | {part['description']} | {shown} |")
-    return "\n".join(rows) + "\n"
+@pytest.mark.parametrize("name", FILES)
+def test_the_configuration_page_describes_every_key_of_every_file(name):
+    assert f"<!-- keys {name} -->\n" in (ROOT / "config/README.md").read_text("utf-8")
+    found = schema(name)
+    listed = list(rows(found if "properties" in found else found["additionalProperties"]))
+    assert len(listed) > 2
+    assert all(text for _, text, _ in listed)
 
 
-def test_the_configuration_page_lists_every_key_with_its_default():
-    page = (ROOT / "config/README.md").read_text()
-    assert page.split("<!-- keys -->\n")[1].split("<!-- /keys -->")[0] == table_of_keys()
+def test_a_schema_states_what_its_dataclass_states():
+    @dataclass(frozen=True, kw_only=True)
+    class Line:
+        form: Annotated[Literal["line"], key("a form")]
+        length: Annotated[float, key("its length", gt=0)] = 2.0
+
+    @dataclass(frozen=True, kw_only=True)
+    class Circle:
+        form: Annotated[Literal["circle"], key("a form")]
+        radius: Annotated[int | None, key("its radius", ge=1)]
+        note: str = ABSENT
+
+    found = schema_of(list[Line | Circle])["items"]
+    assert found["properties"] == {
+        "form": {"enum": ["line", "circle"], "description": "a form"},
+        "length": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "description": "its length",
+            "default": 2.0,
+        },
+        "radius": {"type": ["integer", "null"], "minimum": 1, "description": "its radius"},
+        "note": {"type": "string"},
+    }
+    assert found["required"] == ["form"]
+    assert found["allOf"][1]["then"] == {
+        "required": ["radius"],
+        "propertyNames": {"enum": ["form", "radius", "note"]},
+    }
 
 
 def test_the_report_page_lists_every_kind_of_figure_with_its_keys():
@@ -58,7 +81,7 @@ def test_the_report_page_lists_every_kind_of_figure_with_its_keys():
     assert set(allowed) == set(figures["properties"]["kind"]["enum"])
     page = (ROOT / "docs/report.md").read_text().split("| kind | keys | shows |")[1]
     rows = re.findall(r"^\| `(\w+)` \| ([^|]*)\|", page.split("\n\n")[0], re.MULTILINE)
-    everywhere = {"kind", "title", "caption"}
+    everywhere = {"kind", "title", "caption", "for_each"}
     documented = {kind: everywhere | set(re.findall(r"`(\w+)`", keys)) for kind, keys in rows}
     assert documented == allowed
 

@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from assay.foundation.errors import ConfigError
+from assay.foundation.sources import Source, changes, laid_over, place
 from assay.plan.configuration import read_configuration
-from assay.plan.layers import BUNDLED, Layers, Source, changes, laid_over, place
+from assay.plan.layers import BUNDLED, Layers
 from assay.plan.plan import make_plan
 
 

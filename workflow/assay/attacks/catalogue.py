@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from assay.attacks.base import Attack
+from assay.foundation.entries import read_entries
 from assay.foundation.errors import AttackError
 from assay.foundation.numbers import number
 from assay.foundation.registry import load
@@ -52,7 +53,7 @@ def make_attack(entry: Mapping[str, Any]) -> Attack:
 
 def read_catalogue(path: Path = CATALOGUE) -> dict[str, dict[str, Any]]:
     """The entries of an attack catalogue by name, each with its ``name``; budgets are numbers."""
-    entries = yaml.safe_load(path.read_text("utf-8"))
+    entries = read_entries(path.name, yaml.safe_load(path.read_text("utf-8")))
     for name, entry in entries.items():
         for part in (entry, *entry.get("for_datasets", {}).values()):
             if "epsilons" in part:
@@ -81,7 +82,7 @@ def attack_named(name: str, **settings: Any) -> tuple[Attack, list[float]]:
             remedy="python -m assay.attacks --list shows all",
         )
     entry = entries[name]
-    entry["settings"] = {**(entry["settings"] or {}), **settings}
+    entry["settings"] = {**entry["settings"], **settings}
     return make_attack(entry), entry["epsilons"]
 
 

@@ -2,8 +2,8 @@
 
 A configuration is ``config.yaml`` (with the command line's ``--config`` on top), the catalogues,
 one scale and the chosen studies, each from the layers of :mod:`assay.plan.layers`. Files are
-checked against the closed JSON schemas of ``workflow/schemas/``, which also hold the defaults;
-names are checked against the catalogues. Every complaint names the file, the key and the remedy.
+checked against the closed schemas of :mod:`assay.plan.keys`, which also hold the defaults; names
+are checked against the catalogues. Every complaint names the file, the key and the remedy.
 """
 
 from __future__ import annotations
@@ -12,21 +12,34 @@ import copy
 import difflib
 import math
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
 
+from assay.analysis.attack_set import NORM, SUITE, AttackSet
+from assay.foundation.entries import (
+    ALSO,
+    ATTACK,
+    RADII,
+    members_of,
+    named,
+    with_class,
+    written_entries,
+)
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.numbers import number
 from assay.foundation.outline import outline
 from assay.foundation.radius import Radius
-from assay.foundation.resources import ROOT
-from assay.plan.layers import Layers, Source, changes, laid_over, place
+from assay.foundation.resources import ROOT as ROOT
+from assay.foundation.sources import Keys, Source, changes, laid_over, place
+from assay.plan.expand import Expanded, Library, expanded
+from assay.plan.keys import schema as schema_of_file
+from assay.plan.layers import Layers
 
 CATALOGUES = ("datasets", "splits", "models", "attacks", "suites")
 Tree = dict[str, Any]
@@ -56,6 +69,7 @@ class Configuration:
         sources: for each of :data:`CATALOGUES`, by id what each file says about the entry, the
             last on top; the scale's overrides are among them.
         layers: the folders that the files come from.
+        written_as: study files by id, as their authors wrote them.
     """
 
     settings: Tree
@@ -65,6 +79,7 @@ class Configuration:
     studies: dict[str, Tree]
     sources: dict[str, dict[str, list[Source]]]
     layers: Layers
+    written_as: dict[str, Expanded]
     # What :meth:`entry_on` has given: a plan asks for the same entries at each of its cells.
     _on_datasets: dict[tuple[str, str, str], Tree] = field(
         default_factory=dict, repr=False, compare=False
@@ -75,12 +90,36 @@ class Configuration:
 
         What a file says for a data set lies on what that file says for all; the files lie over
         each other as they do in :attr:`sources`, so that a scale's cut holds on every data set.
+        An attack with ``threat`` runs at the radii that the data set has in its norm, or also at
+        these; a model is trained at the largest of them.
         """
         asked = kind, name, dataset
         if asked not in self._on_datasets:
-            sources = list(_on(self.sources[kind][name], dataset))
+            sources = self._sources_on(kind, name, dataset)
             self._on_datasets[asked] = _completed_entries(kind, {name: sources})[name]
         return self._on_datasets[asked]
+
+    def _sources_on(self, kind: str, name: str, dataset: str) -> list[Source]:
+        sources = list(_on(self.sources[kind][name], dataset))
+        for path, key in RADII:
+            threat = _threat(sources, path, key, self.scale_file())
+            norm = threat and self._norm_at(kind, name, sources, path)
+            found = (s.below("threats", norm) for s in reversed(self.sources["datasets"][dataset]))
+            if radii := next(filter(None, found), None) if threat else None:
+                value = radii.tree
+                if threat == ALSO:
+                    own = Source("", (), laid_over(sources)).below(*path, key)
+                    value = _together(own.tree, radii)
+                elif key == "epsilon":
+                    value = _together([], radii)[-1]
+                moved = (((*path, key), radii.keys),)
+                sources.append(Source(radii.file, (), _nested({key: value}, path), moved))
+        return sources
+
+    def _norm_at(self, kind: str, name: str, sources: Sequence[Source], path: Keys) -> str | None:
+        """The norm beside an entry's radii; what no file says is that of the class."""
+        part = Source("", (), laid_over(sources)).below(*path, "norm")
+        return part.tree if part else self.catalogue[kind][name].get("norm")
 
     def entry(self, kind: str, name: str, where: str) -> Tree:
         """One catalogue entry.
@@ -106,6 +145,10 @@ class Configuration:
 
     def study_file(self, study: str) -> str:
         return self.file(f"config/studies/{study}.yaml")
+
+    def in_study(self, study: str, *keys: Any) -> str:
+        """The file and key of what a study says at some keys, as its author wrote it."""
+        return self.written_as[study].at(*keys)
 
     def file(self, name: str) -> str:
         """A configuration file as the user knows it, ``config/...`` in the working folder."""
@@ -163,19 +206,41 @@ def read_configuration(
         }
         unscaled[kind] = _catalogue(kind, plain)
         catalogue[kind] = _catalogue(kind, sources[kind])
-    configuration = Configuration(settings, scale, catalogue, unscaled, {}, sources, layers)
+    for entries in (catalogue, unscaled):
+        sweeps = members_of(entries["attacks"])
+        for suite in entries["suites"].values():
+            suite["attacks"] = named(suite["attacks"], sweeps)
+    configuration = Configuration(settings, scale, catalogue, unscaled, {}, sources, layers, {})
     _check_by_dataset(configuration)
     known = _stems(layers, "config/studies")
-    studies = {}
+    library = Library(
+        members_of(catalogue["attacks"]),
+        partial(_norm, catalogue=catalogue),
+        {name: entry["threats"] for name, entry in catalogue["datasets"].items()},
+    )
+    studies, written_as = {}, {}
     for name in settings["studies"]:
         if name not in known:
             raise unknown("study", name, known, place(written, "studies"), "config/studies/")
         source = _read(layers.find(f"config/studies/{name}.yaml"), layers)
-        studies[name] = _checked(source.tree, "study", partial(place, [source]))
+        written_as[name] = expanded(source, library)
+        studies[name] = _checked(written_as[name].tree, "study", written_as[name].at)
         for part in ("tables", "figures"):
             for item in studies[name][part]:
                 _check_name(item, source.at(part))
-    return replace(configuration, studies=studies)
+    return replace(configuration, studies=studies, written_as=written_as)
+
+
+def _norm(attack: AttackSet, catalogue: Mapping[str, Mapping[str, Tree]]) -> str | None:
+    """The norm of an attack, or of the worst case over some; None if none is known."""
+    if attack.worst_case == NORM:
+        return attack.name
+    sweeps = members_of(catalogue["attacks"])
+    names = sweeps.get(attack.name, [attack.name])
+    if attack.worst_case == SUITE:
+        names = catalogue["suites"].get(attack.name, {"attacks": ()})["attacks"]
+    norms = {catalogue["attacks"][name]["norm"] for name in names if name in catalogue["attacks"]}
+    return norms.pop() if len(norms) == 1 else None
 
 
 def _sources(
@@ -193,18 +258,31 @@ def _sources(
     others = [source._replace(tree=changes(source.tree, first.tree)) for source in others]
     own = (source.below("catalogue", kind) for source in written)
     others += [source for source in own if source and isinstance(source.tree, Mapping)]
+    for source in (first, *others):
+        for name in source.tree:
+            _check_name(name, source.at())
     overrides = scale.below("overrides", kind) or Source(scale.file, (), {})
+    star = overrides.below("*")
+    entries = written_entries([first, *others])
     found = {}
-    for name in dict.fromkeys(name for source in (first, *others) for name in source.tree):
-        base, star, named = first.below(name), overrides.below("*"), overrides.below(name)
-        own = [source.below(name) for source in others]
-        order = [base, star, named, *own] if base else [star, *own, named]
+    for name, entry in entries.items():
+        base = [source for number, source in entry.parts if number == 0]
+        own = [source for number, source in entry.parts if number]
+        over = [overrides.below(name) for name in entry.names]
+        order = [*base, star, *over, *own] if entry.own == 0 else [*base, star, *own, *over]
         found[name] = [source for source in order if source]
-        _check_name(name, next(s for s in (*reversed(others), first) if s.below(name)).at())
-    for name in overrides.tree:
-        if name != "*" and name not in found:
+    known = {name for entry in entries.values() for name in entry.names}
+    for name, tree in overrides.tree.items():
+        if name != "*" and name not in known:
             catalogue = f"config/catalogue/{kind}.yaml"
-            raise unknown(kind.removesuffix("s"), name, found, overrides.at(), catalogue)
+            raise unknown(kind.removesuffix("s"), name, known, overrides.at(), catalogue)
+        for key in ("extends", "sweep"):
+            if isinstance(tree, Mapping) and key in tree:
+                raise ConfigError(
+                    f"a scale cannot change '{key}'",
+                    where=overrides.at(name, key),
+                    remedy=f"change it in config/catalogue/{kind}.yaml",
+                )
     return found
 
 
@@ -219,11 +297,42 @@ def _completed_entries(kind: str, sources: Mapping[str, list[Source]]) -> dict[s
     """The entries of a catalogue with defaults, and numbers where their classes expect them."""
     where = partial(_place_in, sources)
     entries = {name: laid_over(parts) for name, parts in sources.items()}
+    if kind == "attacks":
+        entries = {
+            name: _with_class(entry, partial(where, name)) for name, entry in entries.items()
+        }
+    if kind == "models":
+        entries = {name: _without_threat(entry) for name, entry in entries.items()}
     entries = _completed(entries, kind, where)
     for name, entry in entries.items():
         if kind in ("models", "attacks") and isinstance(entry, dict):
             _read_numbers(entry, partial(where, name, "settings"))
     return entries
+
+
+def _with_class(entry: Any, where: Callable[..., str]) -> Any:
+    """An attack's entry with what its class states; what it leaves to the class needs one.
+
+    Raises:
+        ConfigError: there is no such class.
+    """
+    found = with_class(entry) if isinstance(entry, Mapping) else entry
+    if isinstance(entry, Mapping) and not {"norm", "source"} <= found.keys():
+        try:
+            outline(str(entry.get("implementation", ATTACK)))
+        except AssayError as error:
+            place = where("implementation")
+            raise ConfigError(error.what, where=place, remedy=error.remedy) from error
+    return found
+
+
+def _without_threat(entry: Any) -> Any:
+    """A model's entry as its training knows it: ``epsilon`` holds what ``threat`` says."""
+    adversary = Source("", (), entry).below("training", "adversary")
+    if not adversary or not isinstance(adversary.tree, Mapping):
+        return entry
+    rest = {key: value for key, value in adversary.tree.items() if key != "threat"}
+    return {**entry, "training": {**entry["training"], "adversary": rest}}
 
 
 def _place_in(
@@ -270,6 +379,34 @@ def _on(sources: Iterable[Source], dataset: str) -> Iterable[Source]:
             yield source._replace(tree=rest)
         if own := source.below("for_datasets", dataset):
             yield own
+
+
+def _threat(sources: Sequence[Source], path: Keys, key: str, scale: str) -> Any:
+    """What an entry says of the radii of data sets: its own for those without, or ``also``.
+
+    What decides is the topmost file that speaks of radii; a scale cuts those of the data sets that
+    have none of their own.
+    """
+    for source in reversed(sources):
+        part = source.below(*path)
+        says = part.tree.keys() if part and isinstance(part.tree, Mapping) else set()
+        if source.file != scale and says & {"threat", key}:
+            return part.tree.get("threat")
+    return None
+
+
+def _together(own: Any, radii: Source) -> list[Any]:
+    """Radii of an attack and of a data set, as they are written, in the order of their size."""
+    listed = radii.tree if isinstance(radii.tree, list) else [radii.tree]
+    every = [*(own if isinstance(own, list) else [own]), *listed]
+    found = {number(radius, radii.at()): radius for radius in reversed(every)}
+    return [found[size] for size in sorted(found)]
+
+
+def _nested(tree: Tree, path: Keys) -> Tree:
+    for step in reversed(path):
+        tree = {step: tree}
+    return tree
 
 
 def _check_by_dataset(configuration: Configuration) -> None:
@@ -386,11 +523,6 @@ def _check_name(name: Any, where: str) -> None:
         )
 
 
-@cache
-def _schema(name: str) -> Tree:
-    return yaml.safe_load((ROOT / f"workflow/schemas/{name}.schema.yaml").read_text("utf-8"))
-
-
 def _checked(value: Tree, schema_name: str, where: Callable[..., str]) -> Tree:
     """`value` with the schema's defaults, or the first complaint about it.
 
@@ -407,13 +539,13 @@ def _checked(value: Tree, schema_name: str, where: Callable[..., str]) -> Tree:
 def _completed(value: Tree, schema_name: str, where: Callable[..., str]) -> Tree:
     """`value` with the schema's defaults, and with numbers where the schema expects them."""
     value = copy.deepcopy(value)
-    schema = _schema(schema_name)
+    schema = schema_of_file(schema_name)
     _fill(value, schema, schema)
     return _with_numbers(value, schema, schema, where)
 
 
 def _check(value: Tree, schema_name: str, where: Callable[..., str]) -> None:
-    schema = _schema(schema_name)
+    schema = schema_of_file(schema_name)
     errors = sorted(
         jsonschema.Draft202012Validator(schema).iter_errors(value),
         key=lambda error: -len(error.path),

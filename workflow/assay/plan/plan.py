@@ -37,8 +37,12 @@ PROSE = frozenset(
         "substitute_for",
         "url",
         "for_datasets",
+        "threat",
+        "threats",
         "role",
         "single_step",
+        "sweep_of",
+        "level",
         "images",
         "reconstructions",
     }
@@ -520,8 +524,9 @@ def _plan_study(name: str, written: Tree, configuration: Configuration) -> Study
     _check_code(cells, configuration)
     _check_fit(cells, configuration, where)
     _check_single_steps(configuration)
-    _check_references(study, cells, configuration, where)
-    _check_figures(study, cells, configuration, where)
+    told = partial(configuration.in_study, name)
+    _check_references(study, cells, configuration, told)
+    _check_figures(study, cells, configuration, told)
     features, importance = (
         _unique(Training(*cell[:3]) for cell in cells if cell.model in set(study[part]) & models)
         for part in ("features", "importance")
@@ -819,7 +824,7 @@ def _check_settings(
 
 
 def _check_references(
-    study: Tree, cells: Iterable[Cell], configuration: Configuration, where: str
+    study: Tree, cells: Iterable[Cell], configuration: Configuration, where: Callable[..., str]
 ) -> None:
     """Tables, figures and the ledger may only speak of what the grid runs and papers print."""
     datasets = {cell.dataset for cell in cells}
@@ -830,14 +835,14 @@ def _check_references(
     for number, file in enumerate(files):
         known = [f"{name}.csv" for name in configuration.layers.names("config/reported", ".csv")]
         if file not in known:
-            place = f"{where}: reported.files.{number}"
+            place = where("reported", "files", number)
             raise unknown("file of printed numbers", file, known, place, "config/reported/")
         read_reported([configuration.layers.find(f"config/reported/{file}")])
     for key, value in _walk(
         {k: v for k, v in study.items() if k not in ("grid", "stand_ins", "excluded")}
     ):
         name = key[-1]
-        place = f"{where}: {'.'.join(map(str, key))}"
+        place = where(*key)
         if (key[0] in ("tables", "figures") and len(key) == 2) or (
             key[0] == "reported" and len(key) > 2
         ):
@@ -974,28 +979,28 @@ def _budgets(
 
 
 def _check_figures(
-    study: Tree, cells: Iterable[Cell], configuration: Configuration, where: str
+    study: Tree, cells: Iterable[Cell], configuration: Configuration, where: Callable[..., str]
 ) -> None:
     """Figures of stored images and features need these to be stored."""
     suites = configuration.catalogue["suites"]
     for name, figure in study["figures"].items():
-        place = f"{where}: figures.{name}"
+        place = partial(where, "figures", name)
         if figure["kind"] == "ledger_dumbbell" and not study["reported"]["files"]:
             raise ConfigError(
                 "the study has no printed numbers to show",
-                where=f"{place}.kind",
+                where=place("kind"),
                 remedy="name their files in the study's key reported.files, or take the figure out",
             )
         if figure["kind"] == "latent_pca" and figure["model"] not in study["features"]:
             raise ConfigError(
                 f"no features of '{figure['model']}' are stored",
-                where=f"{place}.model",
+                where=place("model"),
                 remedy=f"add it to the study's key features (now: {study['features']})",
             )
         if figure["kind"] == "reconstructions" and figure["model"] not in study["explained"]:
             raise ConfigError(
                 f"no reconstructions of '{figure['model']}' are stored",
-                where=f"{place}.model",
+                where=place("model"),
                 remedy=f"add it to the study's key explained (now: {study['explained']})",
             )
         if figure["kind"] in ("saliency", "decision_regions"):
@@ -1004,7 +1009,7 @@ def _check_figures(
                 if model not in mapped:
                     raise ConfigError(
                         f"no saliency maps of '{model}' are stored",
-                        where=f"{place}.models",
+                        where=place("models"),
                         remedy=f"add it to the study's key saliency.models (now: {mapped})",
                     )
         if figure["kind"] not in ("examples", "compared_examples", "reconstructions"):
@@ -1017,13 +1022,13 @@ def _check_figures(
                 continue
             raise ConfigError(
                 f"'{figure['attack']}' does not attack '{model}' in the grid",
-                where=f"{place}.attack",
+                where=place("attack"),
                 remedy="choose an attack of the suites that run on this model",
             )
         if not configuration.scale["evaluation"]["examples"]:
             raise ConfigError(
                 "no example images are stored at this scale",
-                where=place,
+                where=place(),
                 remedy=f"raise evaluation.examples in {configuration.scale_file()}",
             )
 

@@ -1,0 +1,194 @@
+"""Keys of an entry of ``config/catalogue/models.yaml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from assay.plan.keys.build import ABSENT, Key, key
+from assay.plan.keys.datasets import Shape
+
+_NAME = key(
+    "flip: mirror left to right with probability 0.5; shift: move by up to a number of pixels or a "
+    "share of the sides; noise: add Gaussian noise and clip to [0, 1]"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flip:
+    """Mirrors left to right."""
+
+    name: Annotated[Literal["flip"], _NAME]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """Moves the image."""
+
+    ONE_OF: ClassVar = (("share", "pixels"),)
+
+    name: Annotated[Literal["shift"], _NAME]
+    pixels: Annotated[int, key("largest shift in both directions, at least 1", ge=1)] = ABSENT
+    share: Annotated[
+        float,
+        key("largest shift as a share of each side, in (0, 1], instead of pixels", gt=0, le=1),
+    ] = ABSENT
+    fill: Annotated[
+        Literal["black", "edge"],
+        key("values of the pixels that a shift brings in from outside the image; default black"),
+    ] = ABSENT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Adds Gaussian noise."""
+
+    name: Annotated[Literal["noise"], _NAME]
+    deviation: Annotated[float, key("standard deviation of the noise, for images in [0, 1]", gt=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheduler:
+    """Decay of the learning rate."""
+
+    step_size: Annotated[int, key("epochs, at least 1", ge=1)] = 10
+    gamma: Annotated[float, key("factor in (0, 1]", gt=0, le=1)] = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adversary:
+    """The attack of adversarial training."""
+
+    norm: Annotated[Literal["linf", "l2"], key("norm that epsilon bounds")]
+    epsilon: Annotated[float, key("radius of the ball, for images in [0, 1]", gt=0)]
+    threat: Annotated[
+        float,
+        key(
+            "instead of `epsilon`: the largest radius that a data set has in this norm "
+            "(`threats`), and this one where it has none",
+            gt=0,
+        ),
+    ] = ABSENT
+    steps: Annotated[int, key("gradient steps per batch; default 10", ge=1)] = ABSENT
+    relative_step: Annotated[
+        float,
+        key("length of all steps together, as a multiple of the radius; default 2.5", gt=0),
+    ] = ABSENT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a network is trained."""
+
+    recipe: Annotated[
+        Literal["standard", "elbo"],
+        key("objective; standard: mean of the losses of a batch; elbo: their sum"),
+    ] = "standard"
+    epochs: Annotated[int, key("passes over the training images, at least 1", ge=1)] = 15
+    patience: Annotated[
+        int | None,
+        key(
+            "number of epochs without a better validation accuracy after which training stops; "
+            "null: no early stop",
+            ge=1,
+        ),
+    ] = None
+    batch_size: Annotated[int, key("images per step, at least 1", ge=1)] = 64
+    learning_rate: Annotated[float, key("step size of Adam, above 0", gt=0)] = 0.003
+    weight_decay: Annotated[float, key("L2 penalty of Adam, at least 0", ge=0)] = 0
+    scheduler: Annotated[
+        Scheduler | None,
+        key(
+            "the learning rate is multiplied by gamma every step_size epochs; null: constant "
+            "learning rate"
+        ),
+    ] = field(default_factory=Scheduler)
+    augment: Annotated[
+        list[
+            Annotated[
+                Flip | Shift | Noise,
+                key("a name and its arguments, for example {name: shift, pixels: 4}"),
+            ]
+        ],
+        key("augmentations of assay.training.augment, in this order"),
+    ] = field(default_factory=list)
+    adversary: Annotated[
+        Adversary | None,
+        key("adversarial training: the attack on each batch; null: standard training"),
+    ] = None
+    samples: Annotated[int | None, key("largest number of training images; null: all", ge=1)] = None
+    validation_samples: Annotated[
+        int | None, key("largest number of validation images; null: all", ge=0)
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """Images that a network takes."""
+
+    smallest: Annotated[int, key("smallest height and width, in pixels", ge=1)] = ABSENT
+    shapes: Annotated[
+        list[Annotated[Shape, Key(least=3, most=3)]],
+        key("[channels, height, width] of all images that it takes", least=1),
+    ] = ABSENT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Published weights."""
+
+    format: Annotated[Literal["abs_bethgelab"], key("file layout of the weights")]
+    folder: Annotated[str, key("folder of the files, absolute or within data_mirror")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A classifier."""
+
+    title: Annotated[str, key("name in reports")]
+    family: Annotated[
+        Literal["generative", "discriminative"],
+        key("modelled distribution: p(x, y) or p(y | x)"),
+    ]
+    implementation: Annotated[
+        str,
+        key(
+            "the class, 'module:Name'",
+            pattern="^[a-z_][a-zA-Z0-9_.]*:[A-Za-z_0-9]+$",
+            examples=("assay.models.resnet:ResNet18",),
+        ),
+    ]
+    extends: Annotated[
+        str, key("another entry, of which this one takes everything but its title")
+    ] = ABSENT
+    images: Annotated[
+        Images | None,
+        key("images that the network takes, checked before any training; null: any"),
+    ] = None
+    reconstructions: Annotated[
+        bool | None,
+        key(
+            "whether the network makes a reconstruction for each class, which some attacks need; "
+            "null: not known"
+        ),
+    ] = None
+    weights_from: Annotated[
+        str | None, key("another entry whose trained weights this one shares")
+    ] = None
+    weights: Annotated[
+        Weights | None, key("published weights that replace training; null: train")
+    ] = None
+    starts_from: Annotated[
+        str | None,
+        key("another entry with the same network, whose trained weights initialise the training"),
+    ] = None
+    settings: Annotated[dict, key("keyword arguments of the class")] = field(default_factory=dict)
+    training: Annotated[Training, key("training settings")] = field(default_factory=Training)
+    for_datasets: Annotated[
+        dict[str, dict],
+        key("changes to this entry for single data sets: data set id, then the changed keys"),
+    ] = field(default_factory=dict)
+    source: Annotated[str, key("publication or code of the model")]
+    differences: Annotated[list[str], key("differences from the source")] = field(
+        default_factory=list
+    )

@@ -1,0 +1,22 @@
+"""Keys of an entry of ``config/catalogue/suites.yaml``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from assay.plan.keys.build import ABSENT, key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A named list of attacks."""
+
+    title: Annotated[str, key("one line for readers")]
+    extends: Annotated[
+        str, key("another entry, of which this one takes everything but its title")
+    ] = ABSENT
+    attacks: Annotated[
+        list[str], key("ids of attacks.yaml, in the order in which they run", least=1)
+    ]
+    note: Annotated[str, key("note for readers")] = ABSENT
