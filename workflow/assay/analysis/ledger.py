@@ -302,7 +302,7 @@ class _Run:
             value, low, high = 1 - value, 1 - high, 1 - low
         judged = self.verdict(row.reported, value, low, high, self.rule["tolerance"])
         judged = judged._replace(
-            n=cell.n, compared_with=f"{ids}, epsilon {radius_text(epsilon, self.study)}"
+            n=cell.n, compared_with=f"{ids}, epsilon {radius_text(cell.epsilon, self.study)}"
         )
         corrected = self.corrected(dataset, model, attack, epsilon, kind)
         if corrected:
