@@ -215,7 +215,7 @@ def read_configuration(
     library = Library(
         members_of(catalogue["attacks"]),
         partial(_norm, catalogue=catalogue),
-        {name: entry["threats"] for name, entry in catalogue["datasets"].items()},
+        _threats(catalogue["datasets"], scale["stand_ins"]["datasets"]),
     )
     studies, written_as = {}, {}
     for name in settings["studies"]:
@@ -228,6 +228,14 @@ def read_configuration(
             for item in studies[name][part]:
                 _check_name(item, source.at(part))
     return replace(configuration, studies=studies, written_as=written_as)
+
+
+def _threats(datasets: Mapping[str, Tree], stand_ins: Mapping[str, str]) -> dict[str, Tree]:
+    """The radii of each data set, or of what a scale puts in its place if that has some."""
+    return {
+        name: datasets.get(stand_ins.get(name, name), entry)["threats"] or entry["threats"]
+        for name, entry in datasets.items()
+    }
 
 
 def _norm(name: str, catalogue: Mapping[str, Mapping[str, Tree]]) -> str | None:
