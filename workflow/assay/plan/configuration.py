@@ -99,12 +99,14 @@ class Configuration:
         return self._on_datasets[asked]
 
     def _sources_on(self, kind: str, name: str, dataset: str) -> list[Source]:
+        """What files say about an entry on a data set, the radii of the data set on top."""
         sources = list(_on(self.sources[kind][name], dataset))
         for path, key in RADII:
             threat = _threat(sources, path, key, self.scale_file())
             norm = threat and self._norm_at(kind, name, sources, path)
-            found = (s.below("threats", norm) for s in reversed(self.sources["datasets"][dataset]))
-            if radii := next(filter(None, found), None) if threat else None:
+            says = reversed(self.sources["datasets"].get(dataset, ()))
+            radii = next(filter(None, (source.below("threats", norm) for source in says)), None)
+            if threat and radii:
                 value = radii.tree
                 if threat == ALSO:
                     own = Source("", (), laid_over(sources)).below(*path, key)
@@ -132,7 +134,7 @@ class Configuration:
         return entries[name]
 
     def where(self, kind: str, name: str, *keys: Any, by: tuple[Any, ...] = ()) -> str:
-        """The file and key of (a part of) a catalogue entry; see :func:`layers.place`."""
+        """The file and key of (a part of) a catalogue entry; see :func:`assay.foundation.sources.place`."""
         return place(self.sources[kind][name], *keys, by=by)
 
     def catalogue_file(self, kind: str) -> str:
