@@ -134,7 +134,7 @@ class Configuration:
         return entries[name]
 
     def where(self, kind: str, name: str, *keys: Any, by: tuple[Any, ...] = ()) -> str:
-        """The file and key of (a part of) a catalogue entry; see :func:`assay.foundation.sources.place`."""
+        """The file and key of (a part of) a catalogue entry."""
         return place(self.sources[kind][name], *keys, by=by)
 
     def catalogue_file(self, kind: str) -> str:
