@@ -90,7 +90,7 @@ def test_house_numbers_agree_with_torchvision():
 @pytest.mark.parametrize("name", ENTRIES)
 def test_every_entry_is_complete(name):
     entry = ENTRIES[name]
-    assert entry.keys() - {"substitute_for"} == {
+    assert entry.keys() - {"substitute_for", "threats"} == {
         "title", "kind", "classes", "shape", "files", "patient", "licence", "source", "citation",
         "settings",
     }  # fmt: skip

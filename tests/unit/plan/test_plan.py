@@ -301,7 +301,7 @@ def test_names_that_a_study_gives_are_not_taken_for_keys():
             "attacks",
             "fgsm",
             {"epsilons": [0.1, 8]},
-            r"fgsm\.epsilons\.1: 8 is no L-infinity radius of images in \[0, 1\]; write 8/255",
+            r"fgsm\.threat\.1: 8 is no L-infinity radius of images in \[0, 1\]; write 8/255",
         ),
         (
             "attacks",

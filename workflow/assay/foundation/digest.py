@@ -19,12 +19,14 @@ from assay.foundation.resources import PACKAGE, resource
 
 ROOT = PACKAGE.parent
 PACKAGE = "assay"
-# Modules that can change no number: what they say, show and note down. What they import counts
-# only where something else imports it, too.
+# Modules that can change no number: what they say, show and note down, and how entries are read,
+# which are parameters of each job. What they import counts only where something else imports it,
+# too.
 NEUTRAL = frozenset(
     f"assay/foundation/{name}.py"
-    for name in ("errors", "lease", "places", "progress", "provenance", "resources", "scripts")
-)
+    for name in ("entries", "errors", "lease", "places", "progress", "provenance", "resources",
+                 "scripts", "sources")
+)  # fmt: skip
 
 
 def code_digest(*sources: str | Path) -> str:

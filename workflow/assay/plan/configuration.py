@@ -100,12 +100,14 @@ class Configuration:
         return self._on_datasets[asked]
 
     def _sources_on(self, kind: str, name: str, dataset: str) -> list[Source]:
+        """What files say about an entry on a data set, the radii of the data set on top."""
         sources = list(_on(self.sources[kind][name], dataset))
         for path, key in RADII:
             threat = _threat(sources, path, key, self.scale_file())
             norm = threat and self._norm_at(kind, name, sources, path)
-            found = (s.below("threats", norm) for s in reversed(self.sources["datasets"][dataset]))
-            if radii := next(filter(None, found), None) if threat else None:
+            says = reversed(self.sources["datasets"].get(dataset, ()))
+            radii = next(filter(None, (source.below("threats", norm) for source in says)), None)
+            if threat and radii:
                 value = radii.tree
                 if threat == ALSO:
                     own = Source("", (), laid_over(sources)).below(*path, key)
@@ -133,7 +135,7 @@ class Configuration:
         return entries[name]
 
     def where(self, kind: str, name: str, *keys: Any, by: tuple[Any, ...] = ()) -> str:
-        """The file and key of (a part of) a catalogue entry; see :func:`layers.place`."""
+        """The file and key of (a part of) a catalogue entry."""
         return place(self.sources[kind][name], *keys, by=by)
 
     def catalogue_file(self, kind: str) -> str:
@@ -216,7 +218,7 @@ def read_configuration(
     library = Library(
         members_of(catalogue["attacks"]),
         partial(_norm, catalogue=catalogue),
-        {name: entry["threats"] for name, entry in catalogue["datasets"].items()},
+        _threats(catalogue["datasets"], scale["stand_ins"]["datasets"]),
     )
     studies, written_as = {}, {}
     for name in settings["studies"]:
@@ -229,6 +231,14 @@ def read_configuration(
             for item in studies[name][part]:
                 _check_name(item, source.at(part))
     return replace(configuration, studies=studies, written_as=written_as)
+
+
+def _threats(datasets: Mapping[str, Tree], stand_ins: Mapping[str, str]) -> dict[str, Tree]:
+    """The radii of each data set, or of what a scale puts in its place if that has some."""
+    return {
+        name: datasets.get(stand_ins.get(name, name), entry)["threats"] or entry["threats"]
+        for name, entry in datasets.items()
+    }
 
 
 def _norm(attack: AttackSet, catalogue: Mapping[str, Mapping[str, Tree]]) -> str | None:
