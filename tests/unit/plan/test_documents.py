@@ -10,6 +10,7 @@ from PIL import Image
 from assay.data.dataset import load
 from assay.data.prepare import prepare
 from assay.foundation.outcomes import SCHEMA
+from assay.foundation.reported import COLUMNS
 from assay.plan.configuration import ROOT, read_configuration
 from assay.plan.plan import make_plan
 
@@ -46,6 +47,17 @@ def table_of_keys():
 def test_the_configuration_page_lists_every_key_with_its_default():
     page = (ROOT / "config/README.md").read_text()
     assert page.split("<!-- keys -->\n")[1].split("<!-- /keys -->")[0] == table_of_keys()
+
+
+def test_the_configuration_page_lists_every_column_of_printed_numbers():
+    rows = ["| column | what a cell holds | may be missing |", "| --- | --- | --- |"]
+    rows += [
+        f"| `{name}` | {column.meaning} | {'' if column.required else 'yes'} |"
+        for name, column in COLUMNS.items()
+    ]
+    page = (ROOT / "config/README.md").read_text()
+    listed = page.split("<!-- reported -->\n")[1].split("<!-- /reported -->")[0]
+    assert listed == "\n".join(rows) + "\n"
 
 
 def test_the_report_page_lists_every_kind_of_figure_with_its_keys():

@@ -9,8 +9,6 @@ import pandas as pd
 
 from assay.foundation.split import Split
 
-# Budgets that differ only by floating-point noise are one budget.
-EPSILON_DIGITS = 9
 # What is never averaged over: networks of one data set differ by how it was split.
 PLACE = ["dataset", "scheme"]
 # What all models that met an attack share.
@@ -18,7 +16,7 @@ ATTACKED = [*PLACE, "suite", "attack"]
 
 
 def keyed(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """The rows with budgets rounded and the column ``scheme``: a split's id without its index.
+    """The rows with the column ``scheme``: a split's id without its index.
 
     Two schemes divide the same images differently, so what networks of one scheme do is never
     averaged with what those of another do, although data set, model and attack are the same.
@@ -30,7 +28,6 @@ def keyed(outcomes: pd.DataFrame) -> pd.DataFrame:
     codes, schemes = pd.factorize(np.array(names, dtype=object))
     return outcomes.assign(
         scheme=pd.Categorical.from_codes(codes[splits.codes], schemes),
-        epsilon=outcomes.epsilon.round(EPSILON_DIGITS),
     )
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from assay.analysis.kept import FILES
-from assay.analysis.ledger import read_reported
 from assay.analysis.style import WORST_CASE
 from assay.data.clutter import is_clutter
 from assay.data.kinds import reader_of
@@ -17,6 +16,7 @@ from assay.data.splits import split_count
 from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.outline import Outline, constant_keys, outline
+from assay.foundation.reported import read_reported
 from assay.foundation.split import Split
 from assay.plan.configuration import Configuration, Tree, unknown
 from assay.plan.left_out import attacks_of, names_in, without_left_out
@@ -809,6 +809,23 @@ def _check_settings(
             raise unknown(f"setting of {found.name}", setting, known, owner, place)
 
 
+def _check_sweeps(reported: Tree, configuration: Configuration, where: str) -> None:
+    """A sweep of printed numbers is one of a setting that a file has, and of known attacks."""
+    files = [configuration.layers.find(f"config/reported/{file}") for file in reported["files"]]
+    rows = read_reported(files)
+    levels = rows[rows["setting"] != ""].groupby("setting")["level"].unique()
+    for setting, sweep in reported.get("sweeps", {}).items():
+        place = f"{where}: reported.sweeps.{setting}"
+        if setting not in levels:
+            raise unknown("setting in its files called", setting, levels, place, "reported.files")
+        for attack in (f"{sweep}_{level}" for level in levels[setting]):
+            if attack not in configuration.catalogue["attacks"]:
+                raise unknown(
+                    "attack called", attack, configuration.catalogue["attacks"], place,
+                    configuration.catalogue_file("attacks"),
+                )  # fmt: skip
+
+
 def _check_references(
     study: Tree, cells: Iterable[Cell], configuration: Configuration, where: str
 ) -> None:
@@ -826,7 +843,7 @@ def _check_references(
         if file not in known:
             place = f"{where}: reported.files.{number}"
             raise unknown("file of printed numbers", file, known, place, "config/reported/")
-        read_reported([configuration.layers.find(f"config/reported/{file}")])
+    _check_sweeps(study["reported"], configuration, where)
     for key, value in _walk(
         {k: v for k, v in study.items() if k not in ("grid", "stand_ins", "excluded")}
     ):

@@ -10,6 +10,7 @@ import pandas as pd
 
 from assay.analysis.figures.parts import Spec, Study, listed
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.printed import attack_of, id_of
 from assay.analysis.style import title_of
 
 
@@ -18,21 +19,6 @@ def in_file(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     wanted = re.sub(r"\.csv$", "", spec.get("reported", ""))
     files = rows["file"].astype(str).map(lambda name: Path(name).stem)
     return rows[files == wanted]
-
-
-def our_id(study: Study, kind: str, printed: str, norm: object = "") -> str:
-    """The catalogue's name for a printed one, after substitutes.
-
-    Args:
-        study: its ``reported`` maps the paper's words to ids, ``stand_ins`` ids to substitutes.
-        kind: ``datasets``, ``models`` or ``attacks``.
-        printed: the paper's word.
-        norm: the printed norm, where an attack's word means another attack for each norm.
-    """
-    name = study.get("reported", {}).get(kind, {}).get(printed, printed)
-    if not isinstance(name, str):
-        name = name.get(norm, "")
-    return study.get("stand_ins", {}).get(kind, {}).get(name, name)
 
 
 def compared(study: Study, scheme: str) -> bool:
@@ -58,23 +44,15 @@ def printed_accuracy(
     """
     dataset, scheme = place
     rows = in_file(inputs.ledger, spec)
-    rows = rows[rows["metric"] == "accuracy"]
+    rows = rows[(rows["metric"] == "accuracy") & (rows["attacked"] != "unknown")]
     if rows.empty or not compared(study, scheme):
         return rows.assign(ours=pd.Series(dtype=object)).iloc[:0]
-    ids = {
-        kind: pd.Series(
-            [
-                our_id(study, kind, word, norm)
-                for word, norm in zip(rows[kind[:-1]], rows["norm"], strict=True)
-            ],
-            index=rows.index,
-            dtype=object,
-        )
-        for kind in ("datasets", "models", "attacks")
-    }
-    here = (ids["datasets"] == dataset) & ids["attacks"].isin(["clean", attack])
-    rows = rows[here].assign(ours=ids["models"][here], epsilon=rows["epsilon"].fillna(0.0))
-    attacked = set(rows["ours"][ids["attacks"][here] == attack])
+    datasets = rows["dataset"].map(lambda word: id_of(study, "datasets", word))
+    attacks = pd.Series([attack_of(study, row) for row in rows.itertuples()], rows.index, object)
+    here = (datasets == dataset) & attacks.isin(["clean", attack])
+    models = rows["model"].map(lambda word: id_of(study, "models", word))
+    rows = rows[here].assign(ours=models[here], epsilon=rows["epsilon"].fillna(0.0))
+    attacked = set(rows["ours"][attacks[here] == attack])
     return rows[rows["ours"].isin(attacked)].sort_values(["ours", "epsilon"])
 
 
