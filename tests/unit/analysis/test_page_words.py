@@ -56,7 +56,7 @@ def files(tmp_path):
         frame[shown].to_csv(folder / "headline.csv", index=False)
         verdicts = ["reproduced", "differs", "not run"] if ledger is None else ledger
         pd.DataFrame(
-            {"metric": "accuracy", "verdict": verdicts, "reason": "", **(printed or {})}
+            {"kind": "result", "verdict": verdicts, "reason": "", "agrees": None, **(printed or {})}
         ).to_csv(folder / "ledger.csv", index=False)
         pd.DataFrame(columns=["model", "status"]).to_csv(folder / "checks.csv", index=False)
         for name in ("mcnemar", "ranking"):
@@ -197,9 +197,9 @@ def test_a_ledger_without_verdicts_says_so_instead_of_two_zeros(files):
 
 
 def test_settings_are_never_counted_among_the_results_that_are_reproduced(files):
-    metrics = ["accuracy", "hyperparameter:num_epochs", "n_classes", "training_minutes"]
+    kinds = ["result", "setting", "setting", "duration"]
     verdicts = ["differs", "reproduced", "reproduced", "not comparable"]
-    assert told(files(ROWS, ledger=verdicts, printed={"metric": metrics}))[-1] == (
+    assert told(files(ROWS, ledger=verdicts, printed={"kind": kinds}))[-1] == (
         "1 printed result: 1 differs. 2 printed settings or sizes: 2 reproduced. 1 other printed "
         "number has no verdict (confusion counts, durations)."
     )

@@ -12,6 +12,7 @@ from PIL import Image
 from assay.data.dataset import load
 from assay.data.prepare import prepare
 from assay.foundation.outcomes import SCHEMA
+from assay.foundation.reported import COLUMNS
 from assay.plan.configuration import ROOT, read_configuration
 from assay.plan.keys import FILES, documents, schema
 from assay.plan.keys.build import ABSENT, key, rows, schema_of
@@ -69,6 +70,17 @@ def test_a_schema_states_what_its_dataclass_states():
         "required": ["radius"],
         "propertyNames": {"enum": ["form", "radius", "note"]},
     }
+
+
+def test_the_configuration_page_lists_every_column_of_printed_numbers():
+    rows = ["| column | what a cell holds | may be missing |", "| --- | --- | --- |"]
+    rows += [
+        f"| `{name}` | {column.meaning} | {'' if column.required else 'yes'} |"
+        for name, column in COLUMNS.items()
+    ]
+    page = (ROOT / "config/README.md").read_text()
+    listed = page.split("<!-- reported -->\n")[1].split("<!-- /reported -->")[0]
+    assert listed == "\n".join(rows) + "\n"
 
 
 def test_the_report_page_lists_every_kind_of_figure_with_its_keys():

@@ -219,6 +219,10 @@ def figure(name, **changes):
             r"reported\.models: there is no model in the grid called 'gbz_as_code'; did you mean",
         ),
         (
+            reported(sweeps={"EOT runs": "pgd_linf"}),
+            r"reported\.sweeps\.EOT runs: there is no setting in its files called 'EOT r",
+        ),
+        (
             figure("figure3", reported="gbz_figure4.csv"),
             r"figure3\.reported: there is no file of the study called 'gbz_figure4\.csv'; did you",
         ),
@@ -263,7 +267,7 @@ def test_a_file_of_printed_numbers_without_its_columns_is_told(tmp_path):
     )
     (tmp_path / "config/reported").mkdir(parents=True)
     (tmp_path / "config/reported/mine.csv").write_text("dataset,model,value\n")
-    with pytest.raises(ConfigError, match=r"mine\.csv: columns missing: .*'epsilon'"):
+    with pytest.raises(ConfigError, match=r"mine\.csv: columns missing: .*'epsilon'.*; add"):
         make_plan(configuration)
 
 
@@ -784,6 +788,14 @@ def test_example_images_are_kept_of_first_splits_and_where_reconstructions_are_s
     assert second == {**first, "examples": 0}
     plan = make_plan(thesis())
     assert plan.evaluation("mnist", "official_0", "eabs")["examples"] > 0
+
+
+def test_a_sweep_of_printed_numbers_names_an_attack_for_each_level():
+    reported = copy.deepcopy(thesis().studies["ju2021_eabs"]["reported"])
+    reported["sweeps"]["EOT runs"] = "pgd_linf_draw"
+    message = r"sweeps\.EOT runs: there is no attack called 'pgd_linf_draw_1'; did you mean 'pgd_"
+    with pytest.raises(ConfigError, match=message):
+        make_plan(thesis(reported=reported))
 
 
 def test_the_paper_s_word_for_an_attack_may_mean_another_one_in_each_norm():

@@ -18,7 +18,7 @@ import pandas as pd
 from assay.analysis import accuracy, checks, costs, defects, distances, statistics
 from assay.analysis.code_age import with_code
 from assay.analysis.effort import effort
-from assay.analysis.ledger import ledger, read_reported
+from assay.analysis.ledger import ledger
 from assay.analysis.rows import keyed
 from assay.analysis.statistics import Families, Paired
 from assay.analysis.style import labels_of
@@ -27,6 +27,7 @@ from assay.foundation.files import read_json
 from assay.foundation.kept import IDS
 from assay.foundation.outcomes import OUTCOME_COLUMNS, read_outcomes
 from assay.foundation.provenance import read_provenance
+from assay.foundation.reported import read_reported
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ WORDS = (
     "dataset", "scheme", "suite", "attack", "worst_case", "norm", "split", "model", "model_a",
     "model_b", "note", "group", "group_pooled", "method", "family", "check", "status", "sentence",
     "file", "table", "metric", "verdict", "reason", "compared_with", "members", "code",
+    "attacked", "radius", "setting", "level", "key", "unit", "remark",
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from assay.analysis import checks
 from assay.analysis.attack_set import SINGLE, AttackSet, attack_sets, read_table
-from assay.analysis.ledger import with_kinds
+from assay.analysis.inputs import read_statistic
 from assay.analysis.page_cells import Cell
 from assay.analysis.paired import POOLED
 from assay.analysis.rows import PLACE, several_schemes
@@ -51,7 +51,7 @@ class StudyFiles:
         self.study, self.id, self.base = study, study["name"], base
         self.folder = base / self.id
         self.headline = self.csv("headline.csv")
-        self.ledger = with_kinds(self.csv("ledger.csv"))
+        self.ledger = self.statistic("ledger.csv")
         self.checks = self.csv("checks.csv")
         self.mcnemar = self.csv("statistics/mcnemar.csv")
         self.ranking = self.csv("statistics/ranking.csv")
@@ -183,6 +183,11 @@ class StudyFiles:
     def csv(self, name: str) -> pd.DataFrame:
         self.text(name)
         return read_table(self.folder / name)
+
+    def statistic(self, name: str) -> pd.DataFrame:
+        """A CSV file whose words stay words: a level ``10`` is no number."""
+        self.text(name)
+        return read_statistic(self.folder / name)
 
     def optional(self, name: str) -> pd.DataFrame | None:
         """A CSV file that reports of earlier versions lack; None where it is missing or empty."""

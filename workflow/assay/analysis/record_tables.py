@@ -8,7 +8,15 @@ from assay.analysis.attack_set import AttackSet
 from assay.analysis.checks import ORDER
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
-from assay.analysis.style import NORMS, measured, number, short_table, text_of, title_of
+from assay.analysis.style import (
+    NORMS,
+    measured,
+    number,
+    quantity,
+    short_table,
+    text_of,
+    title_of,
+)
 from assay.analysis.table_parts import (
     Spec,
     Study,
@@ -28,9 +36,7 @@ def hyper_parameters_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> 
     display = pd.DataFrame(
         {
             **several,
-            "Hyper-parameter": tidy.metric.str.removeprefix("hyperparameter:").str.replace(
-                "_", " "
-            ),
+            "Hyper-parameter": [quantity(row) for row in tidy.itertuples()],
             "Printed": tidy.reported.map("{:g}".format),
             "This run": tidy.reproduced.map(lambda value: "–" if pd.isna(value) else f"{value:g}"),
             "Remark": [

@@ -115,15 +115,31 @@ def short_table(table: str) -> str:
     return f"{first.split()[0]}: {last}" if first else last
 
 
-def measured(row: Any, study: Mapping[str, Any]) -> str:
+def measured(row: Any) -> str:
     """What a number of the ledger measures: the metric, and the attack with its budget."""
-    metric = str(row.metric).removeprefix("hyperparameter:").replace("_", " ")
-    metric = metric.replace("@epoch", ", epoch ")
-    attack = text_of(row.attack)
-    if attack.startswith("none"):
-        return f"{metric}, clean" if metric == "accuracy" else metric
-    budget = "" if pd.isna(row.epsilon) else f" {radius_text(row.epsilon, study)}"
-    return f"{metric}, {attack}{budget}" if attack else metric
+    attack = f", {attacked(row)}" if row.attack else ""
+    clean = row.attack == "none" and row.metric != "accuracy"
+    return quantity(row) + ("" if clean else attack)
+
+
+def quantity(row: Any) -> str:
+    """The metric of a number of the ledger, and which of its kind: a key, an epoch, classes."""
+    words = [str(row.key or row.metric).replace("_", " ")]
+    if row.metric == "duration":
+        words[0] += f" ({row.unit})"
+    if not pd.isna(row.epoch):
+        words.append(f"epoch {row.epoch:.0f}")
+    if not pd.isna(row.true):
+        words.append(f"true class {row.true:.0f}, predicted class {row.predicted:.0f}")
+    return ", ".join(words)
+
+
+def attacked(row: Any) -> str:
+    """The attack of a number of the ledger: its word, its radius, and what its table varies."""
+    if row.attack == "none":
+        return "clean"
+    setting = f", {row.setting} {row.level}" if row.setting else ""
+    return f"{row.attack} {row.radius}".rstrip() + setting
 
 
 def text_of(value: Any) -> str:

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from assay.analysis.accuracy import BALLS
 from assay.analysis.attack_set import KEYS, NORM, SINGLE, SUITE, AttackSet
 from assay.analysis.kept import FILES
-from assay.analysis.ledger import read_reported
 from assay.data.clutter import is_clutter
 from assay.data.kinds import reader_of
 from assay.data.splits import split_count
@@ -19,6 +18,7 @@ from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.outline import Outline, constant_keys, outline
 from assay.foundation.radius import labels_in, plain
+from assay.foundation.reported import read_reported
 from assay.foundation.split import Split
 from assay.plan.configuration import Configuration, Tree, unknown
 from assay.plan.left_out import names_in, sets_in, without_left_out
@@ -415,6 +415,7 @@ class Plan:
         }
         brief = {
             **plan.study,
+            "reported": {**plan.study["reported"], "sweeps": self._sweeps(plan.study)},
             "name": study,
             "scale": self.scale,
             "seed": self.seed,
@@ -451,6 +452,12 @@ class Plan:
             for dataset in names["datasets"]
         ]
         return {**plain(brief), "radii": labels_in([plan.study, attacks])}
+
+    def _sweeps(self, study: Tree) -> dict[str, dict[str, str]]:
+        """For each setting that a printed table varies, the attack of each of its levels."""
+        attacks = self.configuration.catalogue["attacks"]
+        sweeps = study["reported"]["sweeps"]
+        return {setting: _levels(sweep, attacks) for setting, sweep in sweeps.items()}
 
     def _scaled(self, kind: str, name: str) -> dict[str, list]:
         """What the scale changed in an entry's settings and training: [here, in the catalogue]."""
@@ -823,6 +830,35 @@ def _check_settings(
             raise unknown(f"setting of {found.name}", setting, known, owner, place)
 
 
+def _check_sweeps(reported: Tree, configuration: Configuration, where: Callable[..., str]) -> None:
+    """A sweep of printed numbers is one of a setting that a file has, with an entry per level."""
+    files = [configuration.layers.find(f"config/reported/{file}") for file in reported["files"]]
+    rows = read_reported(files)
+    levels = rows[rows["setting"] != ""].groupby("setting")["level"].unique()
+    attacks = configuration.catalogue["attacks"]
+    for setting, sweep in reported["sweeps"].items():
+        place = where("reported", "sweeps", setting)
+        if setting not in levels:
+            raise unknown("setting in its files called", setting, levels, place, "reported.files")
+        members = _levels(sweep, attacks)
+        if not members:
+            known = {entry.get("sweep_of") for entry in attacks.values()} - {None}
+            file = configuration.catalogue_file("attacks")
+            raise unknown("sweep of attacks called", sweep, known, place, file)
+        if lacking := [level for level in levels[setting] if level not in members]:
+            raise ConfigError(
+                f"the sweep '{sweep}' has no entry for {setting} {', '.join(lacking)}",
+                where=place,
+                remedy=f"add it to its values, now {', '.join(members)}",
+            )
+
+
+def _levels(sweep: str, attacks: Mapping[str, Tree]) -> dict[str, str]:
+    """The entries of a sweep by the value of the setting that it varies, as a text."""
+    members = {name: entry for name, entry in attacks.items() if entry.get("sweep_of") == sweep}
+    return {str(entry["level"]): name for name, entry in members.items()}
+
+
 def _check_references(
     study: Tree, cells: Iterable[Cell], configuration: Configuration, where: Callable[..., str]
 ) -> None:
@@ -837,7 +873,7 @@ def _check_references(
         if file not in known:
             place = where("reported", "files", number)
             raise unknown("file of printed numbers", file, known, place, "config/reported/")
-        read_reported([configuration.layers.find(f"config/reported/{file}")])
+    _check_sweeps(study["reported"], configuration, where)
     for key, value in _walk(
         {k: v for k, v in study.items() if k not in ("grid", "stand_ins", "excluded")}
     ):

@@ -22,7 +22,7 @@ from assay.analysis.figures.parts import (
     verdicts_in_words,
 )
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.style import COMPARED, FAINT, GREY, radius_text, short_table
+from assay.analysis.style import COMPARED, FAINT, GREY, attacked, short_table
 
 ROW, HEAD, MARGIN = 0.172, 1.5, 0.85  # inches a row, rows a table's name takes, inches around
 PALE = (FAINT, "s")  # of pairs whose comparison means nothing
@@ -87,11 +87,8 @@ def _dumbbell(axes: Axes, place: float, row: Any) -> None:
     )  # fmt: skip
 
 
-def _row_label(row: Any, study: Study) -> str:
-    attack = "clean" if str(row.attack).startswith("none") else str(row.attack)
-    if pd.isna(row.epsilon) or attack == "clean":
-        return f"{row.model}, {attack}"
-    return f"{row.model}, {attack} {radius_text(row.epsilon, study)}"
+def _row_label(row: Any) -> str:
+    return f"{row.model}, {attacked(row)}"
 
 
 def _accuracies(ledger: pd.DataFrame) -> pd.DataFrame:

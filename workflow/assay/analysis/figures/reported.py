@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from assay.analysis.attack_set import AttackSet, of_word
+from assay.analysis.attack_set import AttackSet
 from assay.analysis.figures.parts import Spec, Study, listed
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.printed import attack_of, id_of
 from assay.analysis.style import title_of
 from assay.analysis.table_cells import CLEAN
 
@@ -20,30 +21,6 @@ def in_file(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
     wanted = re.sub(r"\.csv$", "", spec.get("reported", ""))
     files = rows["file"].astype(str).map(lambda name: Path(name).stem)
     return rows[files == wanted]
-
-
-def our_id(study: Study, kind: str, printed: str) -> str:
-    """The catalogue's name for a printed one, after substitutes.
-
-    Args:
-        study: its ``reported`` maps the paper's words to ids, ``stand_ins`` ids to substitutes.
-        kind: ``datasets`` or ``models``.
-        printed: the paper's word.
-    """
-    name = study.get("reported", {}).get(kind, {}).get(printed, printed)
-    return study.get("stand_ins", {}).get(kind, {}).get(name, name)
-
-
-def attacks_of(study: Study, printed: str, norm: object) -> AttackSet | None:
-    """What the study maps a printed attack to: to one for all norms, or to one for each.
-
-    Args:
-        study: its ``reported.attacks`` maps the paper's words.
-        printed: the paper's word.
-        norm: the printed norm.
-    """
-    named = study.get("reported", {}).get("attacks", {}).get(printed, printed)
-    return of_word(named, norm)
 
 
 def compared(study: Study, scheme: str) -> bool:
@@ -69,16 +46,13 @@ def printed_accuracy(
     """
     dataset, scheme = place
     rows = in_file(inputs.ledger, spec)
-    rows = rows[rows["metric"] == "accuracy"]
+    rows = rows[(rows["metric"] == "accuracy") & (rows["attacked"] != "unknown")]
     if rows.empty or not compared(study, scheme):
         return rows.assign(ours=pd.Series(dtype=object)).iloc[:0]
-    datasets, models = (
-        rows[kind[:-1]].map(lambda word, kind=kind: our_id(study, kind, word)).astype(object)
-        for kind in ("datasets", "models")
-    )
-    words = zip(rows["attack"], rows["norm"], strict=True)
-    under = pd.Series([attacks_of(study, *word) for word in words], rows.index, dtype=object)
+    datasets = rows["dataset"].map(lambda word: id_of(study, "datasets", word))
+    under = pd.Series([attack_of(study, row) for row in rows.itertuples()], rows.index, object)
     here = (datasets == dataset) & under.isin([CLEAN, attacks])
+    models = rows["model"].map(lambda word: id_of(study, "models", word))
     rows = rows[here].assign(ours=models[here], epsilon=rows["epsilon"].fillna(0.0))
     attacked = set(rows["ours"][(under == attacks)[here]])
     return rows[rows["ours"].isin(attacked)].sort_values(["ours", "epsilon"])

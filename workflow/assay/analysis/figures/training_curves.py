@@ -25,8 +25,9 @@ from assay.analysis.figures.parts import (
     span,
     styled,
 )
-from assay.analysis.figures.reported import compared, in_file, our_id
+from assay.analysis.figures.reported import compared, in_file
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.printed import id_of
 from assay.analysis.style import GREY, Look, title_of
 from assay.foundation.split import Split
 
@@ -145,9 +146,9 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     )
     printed = {model for model, _ in _reported_curves(spec, study, inputs)}
     if any(name in printed and compared(study, scheme) for _, scheme, name in trainings):
-        batch = _batch_of(in_file(inputs.reported, spec))
+        batches = in_file(inputs.reported, spec)["batch"].dropna().unique()
         text += " Grey dots: the digitised curve of the paper"
-        text += f", its sums over a batch divided by {batch}." if batch > 1 else "."
+        text += f", its sums over a batch divided by {batches[0]}." if len(batches) else "."
     facts = [f for (_, _, name), f in inputs.facts.items() if name in models]
     sizes = [
         f"n = {span(pd.Series([f[key] for f in facts]))} {words} images per split"
@@ -191,22 +192,12 @@ def _reported_curves(
 ) -> dict[tuple[str, str], pd.Series]:
     """Printed curves by (model, column), each over epochs counted from zero."""
     rows = in_file(inputs.reported, spec)
-    parsed = rows["metric"].str.extract(r"^(\w+)@epoch(\d+)$")
-    rows = rows.assign(column=parsed[0], epoch=pd.to_numeric(parsed[1]))
-    rows = rows[rows["column"].notna()]
-    batch = _batch_of(rows)
-    curves = {}
-    for (model, column), group in rows.groupby(["model", "column"]):
-        values = group.set_index("epoch")["value"].sort_index()
-        name = our_id(study, "models", model)
-        curves[name, column] = values / batch if column.endswith("_loss") else values
-    return curves
-
-
-def _batch_of(rows: pd.DataFrame) -> int:
-    """The batch size over which printed losses are summed, by the rows' own notes; else 1."""
-    sizes = rows["note"].fillna("").str.extract(r"sum of a batch of (\d+)")[0].dropna()
-    return int(sizes.iloc[0]) if len(sizes) else 1
+    rows = rows[rows["epoch"].notna()].astype({"epoch": int})
+    rows = rows.assign(value=rows["value"] / rows["batch"].fillna(1).astype(int))
+    return {
+        (id_of(study, "models", model), column): group.set_index("epoch")["value"].sort_index()
+        for (model, column), group in rows.groupby(["model", "metric"])
+    }
 
 
 def alternative(spec: Spec, study: Study) -> str:

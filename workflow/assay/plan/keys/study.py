@@ -458,17 +458,6 @@ Figure = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Noted:
-    """Rows of a printed table that their notes tell apart."""
-
-    pattern: Annotated[
-        str,
-        key("regular expression for the note of a row; its group replaces {} in the attack id"),
-    ]
-    attack: Annotated[str, key("attack id that contains {}")]
-
-
-@dataclass(frozen=True, kw_only=True)
 class PrintedNumbers:
     """The paper's numbers and names."""
 
@@ -486,9 +475,10 @@ class PrintedNumbers:
             "of these per norm"
         ),
     ] = field(default_factory=dict)
-    noted: Annotated[dict[str, Noted], key("tables whose rows are distinguished by their note")] = (
-        field(default_factory=dict)
-    )
+    sweeps: Annotated[
+        dict[str, str],
+        key("setting that a printed table varies (column setting), then the sweep with its levels"),
+    ] = field(default_factory=dict)
     splits: Annotated[
         str,
         key(

@@ -1,0 +1,222 @@
+"""Printed results against this run's: accuracies, gains, distances, training curves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from assay.analysis.attack_set import AttackSet
+from assay.analysis.ledger.judgement import Judgement, compared, cut, unjudged
+from assay.analysis.ledger.run import Row, Run, scheme_of
+from assay.analysis.style import attack_title, radius_text
+from assay.foundation.radius import Radius
+
+# What the scale may cut without another network coming out: fewer validation images choose the
+# epoch more coarsely.
+BY_CHANCE = ("validation_samples",)
+
+
+def accuracy(run: Run, row: Row) -> Judgement:
+    """An accuracy, or an error rate, against the outcomes."""
+    dataset, model = run.name("datasets", row.dataset), run.name("models", row.model)
+    attack = run.attack(row)
+    for kind, printed, name, what in (
+        ("datasets", row.dataset, dataset, "data set"), ("models", row.model, model, "model"),
+        ("attacks", row.attack, attack, "attack"),
+    ):  # fmt: skip
+        if name is None:
+            return run.lacking(kind, printed, what)
+    cells = run.cells(dataset, model, attack)
+    ids = f"{dataset}, {model}, {attack}"
+    if cells.empty:
+        lacks = (
+            f"scale {run.study.get('scale', '')} excludes"
+            if run.planned(dataset, model, attack)
+            else "this study does not run"
+        )
+        reason = f"{lacks} {run.said(dataset, model, attack)}"
+        return Judgement("not run", reason, compared_with=ids)
+    undecided = run.undecided(cells.scheme)
+    if undecided:
+        return Judgement("not comparable", undecided, compared_with=ids)
+    radius = radius_of(row)
+    cell = cells[cells.epsilon == radius]
+    if cell.empty:
+        known = ", ".join(radius_text(value, run.study) for value in cells.epsilon)
+        reason = f"{attack_title(run.study, attack)} was not run at ε = {radius}, but at {known}"
+        return Judgement("not run", reason, compared_with=ids)
+    cell = cell.iloc[0]
+    value, low, high = cell.pooled, cell.low, cell.high
+    if row.metric == "error_rate":
+        value, low, high = 1 - value, 1 - high, 1 - low
+    found = compared(row.reported, value, low, high, run.rule["tolerance"])
+    ids += f", epsilon {radius_text(cell.epsilon, run.study)}"
+    found = found._replace(n=cell.n, compared_with=ids)
+    better = corrected(run, row, dataset, model, attack)
+    if better:
+        found = found._replace(reason=f"{found.reason}; {better}")
+    if row.attacked == "unknown":
+        return unjudged(found, "the source does not say whether these images were attacked")
+    substitute = run.substitute(dataset, model)
+    if substitute:
+        return unjudged(found, substitute)
+    if cell.samples < run.rule["minimum_n"]:
+        return unjudged(found, f"only {int(cell.samples)} images were tested")
+    cuts = [*run.training_cuts(dataset, model, BY_CHANCE), *run.attack_cuts(attack)]
+    if cuts:
+        return cut(found, cuts)
+    if found.verdict == "reproduced" and high - low > run.rule["widest_interval"]:
+        return unjudged(
+            found, f"the interval is {high - low:.2f} wide: too few images for a verdict"
+        )
+    return found
+
+
+def corrected(run: Run, row: Row, dataset: str, model: str, attack: AttackSet) -> str:
+    """What the corrected twin of a published attack gives, as a clause; empty if none."""
+    for spec in run.study.get("tables", {}).values():
+        for pair in spec.get("pairs", ()):
+            if AttackSet.of(pair["published"]) != attack:
+                continue
+            other = AttackSet.of(pair["corrected"])
+            cells = run.cells(dataset, model, other)
+            cells = cells[cells.epsilon == radius_of(row)]
+            if len(cells):
+                cell = cells.iloc[0]
+                value = 1 - cell.pooled if row.metric == "error_rate" else cell.pooled
+                cuts = run.attack_cuts(other)
+                less = f" with {', '.join(cuts)}" if cuts else ""
+                title = attack_title(run.study, other)
+                return f"the corrected attack, {title}, gives {value:.3f}{less}"
+    return ""
+
+
+def radius_of(row: Row) -> Radius:
+    """The radius or severity of a printed number; 0 for clean images."""
+    return Radius(row.radius or "0")
+
+
+def gain(run: Run, row: Row) -> Judgement:
+    """A gain of accuracy by adversarial training, printed as a least one over networks."""
+    dataset, attack = run.name("datasets", row.dataset), run.attack(row)
+    if dataset is None:
+        return run.lacking("datasets", row.dataset, "data set")
+    if attack is None:
+        return run.lacking("attacks", row.attack, "attack")
+    cells = run.of_scheme()
+    same = (cells.dataset == dataset) & attack.among(cells)
+    cells = cells[same & (cells.epsilon == radius_of(row))]
+    pooled = cells.set_index("model").pooled
+    gains = {
+        model: pooled[model] - pooled[entry["starts_from"]]
+        for model, entry in run.study.get("models", {}).items()
+        if entry.get("starts_from") in pooled.index and model in pooled.index
+    }
+    if not gains:
+        return Judgement("not run", "no network was run with and without adversarial training")
+    values = np.array(list(gains.values()))
+    agrees = float(values.min() >= row.reported - run.rule["tolerance"])
+    named = " and ".join(run.title("models", model) for model in gains)
+    found = Judgement(
+        "reproduced" if agrees else "differs",
+        f"the smallest gain over {named}",
+        *(float(values.min()), float(values.min()), float(values.max())),
+        float(values.min() - row.reported),
+        n=cells.n.min(),
+        compared_with=", ".join(gains),
+        agrees=agrees,
+    )
+    substitute = run.substitute(dataset, None)
+    if substitute:
+        return unjudged(found, substitute)
+    cuts = [words for model in gains for words in run.training_cuts(dataset, model, BY_CHANCE)]
+    return cut(found, list(dict.fromkeys(cuts))) if cuts else found
+
+
+def loss_curve(run: Run, row: Row) -> Judgement:
+    """A point of a curve of the loss, within a part of the printed value."""
+    margin = run.rule["relative_tolerance"] * abs(row.reported)
+    return _curve(run, row, 1 if pd.isna(row.batch) else row.batch, margin)
+
+
+def accuracy_curve(run: Run, row: Row) -> Judgement:
+    """A point of a curve of the accuracy in training."""
+    return _curve(run, row, 1, run.rule["tolerance"])
+
+
+def _curve(run: Run, row: Row, images: int, margin: float) -> Judgement:
+    """A point of a training curve against the mean over splits at the same epoch.
+
+    Args:
+        run: this run; its histories have a column for each metric of a curve.
+        row: the printed point.
+        images: how many images the printed number is the sum over.
+        margin: what widens the range over splits.
+    """
+    dataset, model = run.name("datasets", row.dataset), run.name("models", row.model)
+    mine = [key for key in run.history if run.ours(key, dataset, model)]
+    histories = [run.history[key] for key in mine]
+    if not histories:
+        return Judgement("not run", f"this run has no training history of '{row.model}'")
+    undecided = run.undecided(map(scheme_of, mine))
+    if undecided:
+        return Judgement("not comparable", undecided)
+    values = [
+        float(history[row.metric].iloc[row.epoch])
+        for history in histories
+        if row.metric in history and len(history) > row.epoch
+    ]
+    ids = f"{dataset}, {model}, {row.metric}"
+    if not values:
+        longest = max(map(len, histories))
+        return Judgement("not run", f"trained for {longest} epochs only", compared_with=ids)
+    values = float(images) * np.asarray(values)
+    found = compared(row.reported, values.mean(), values.min(), values.max(), margin)
+    splits = f"range over {len(values)} split{'s' if len(values) > 1 else ''}"
+    found = found._replace(reason=f"{found.reason} ({splits})", compared_with=ids)
+    substitute = run.substitute(dataset, model)
+    if substitute:
+        return unjudged(found, substitute)
+    # An epoch is the same one whatever comes after it.
+    cuts = run.training_cuts(dataset, model, ("epochs", *BY_CHANCE))
+    return cut(found, cuts) if cuts else found
+
+
+def mean_distance(run: Run, row: Row) -> Judgement:
+    """The mean distance of the closest misclassified images."""
+    return _distance(run, row, "mean")
+
+
+def median_distance(run: Run, row: Row) -> Judgement:
+    """The median distance of the closest misclassified images."""
+    return _distance(run, row, "median")
+
+
+def _distance(run: Run, row: Row, statistic: str) -> Judgement:
+    """A distance of the closest misclassified images, which the print has by PGD."""
+    dataset, model = run.name("datasets", row.dataset), run.name("models", row.model)
+    mine = run.distances
+    if len(mine):
+        mine = mine[
+            (mine.dataset == dataset) & (mine.model == model) & (mine.norm == row.norm.lower())
+        ]
+    if mine.empty:
+        for kind, word, name, what in (
+            ("datasets", row.dataset, dataset, "data set"),
+            ("models", row.model, model, "model"),
+        ):
+            if name is None:
+                return run.lacking(kind, word, what)
+        return Judgement(
+            "not run", f"this run has no distances of '{row.model}' on '{row.dataset}'"
+        )
+    found = mine.iloc[0]
+    attacks = " and ".join(run.title("attacks", name) for name in found.attacks.split(", "))
+    return Judgement(
+        "not comparable",
+        "the paper does not describe its search for the radius; here it is the distance to the "
+        f"closest misclassified image under {attacks}",
+        reproduced=float(found[statistic]),
+        n=found.n,
+        compared_with=f"{dataset}, {model}",
+    )
