@@ -459,7 +459,7 @@ def test_a_word_may_mean_another_attack_in_each_norm(norm, attack):
 
 
 def test_the_attack_of_a_row_of_a_sweep_is_that_of_its_level():
-    sweeps = {"EOT runs": "pgd_draws"}
+    sweeps = {"EOT runs": {"3": "pgd_draws_3", "10": "pgd_draws_10"}}
     same = {"dataset": "mnist", "model": "E-ABS", "attack": "PGD", "setting": "EOT runs"}
     cells = cell(0.5, 0.47, 0.53, attack="pgd_draws_10")
     row = judge(cells, thesis_study(sweeps=sweeps), **same, level="10", value=0.5)

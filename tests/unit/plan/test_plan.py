@@ -793,7 +793,15 @@ def test_example_images_are_kept_of_first_splits_and_where_reconstructions_are_s
 def test_a_sweep_of_printed_numbers_names_an_attack_for_each_level():
     reported = copy.deepcopy(thesis().studies["ju2021_eabs"]["reported"])
     reported["sweeps"]["EOT runs"] = "pgd_linf_draw"
-    message = r"sweeps\.EOT runs: there is no attack called 'pgd_linf_draw_1'; did you mean 'pgd_"
+    message = (
+        r"sweeps\.EOT runs: there is no sweep of attacks called 'pgd_linf_draw'; did you mean "
+    )
+    with pytest.raises(ConfigError, match=message):
+        make_plan(thesis(reported=reported))
+    reported["sweeps"]["EOT runs"] = "pgd_linf_starts"
+    message = (
+        r"'pgd_linf_starts' has no entry for EOT runs 1, 2, 3 .add it to its values, now 5, 10"
+    )
     with pytest.raises(ConfigError, match=message):
         make_plan(thesis(reported=reported))
 
