@@ -73,6 +73,7 @@ bench: $(VENV)/.oracle
 	$(BIN)/python benchmarks/one_pixel.py
 	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/inspection.py
+	$(BIN)/python benchmarks/pipeline.py
 
 clean:
 	rm -rf results/smoke results/demo report/smoke report/demo

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -183,21 +182,6 @@ def finished(smoke, tmp_path) -> Project:
 def undisturbed(made_once) -> Project:
     """One longer training and attack that nothing has stopped; do not change it (see `twin`)."""
     return made_once("undisturbed", lambda project: project.prolong().snakemake(PROLONGED))
-
-
-@pytest.fixture
-def children_seconds() -> Callable[[], float]:
-    """CPU seconds, since the test began, of the processes that it has started and waited for.
-
-    Bounds on them hold beside other tests, too, where a clock on the wall would watch those.
-    """
-
-    def spent() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    before = spent()
-    return lambda: spent() - before
 
 
 def pytest_configure() -> None:
