@@ -81,7 +81,7 @@ def project(folder: Path) -> Path:
 def steps(folder: Path) -> dict[str, tuple[Callable[[], object], float]]:
     """Each step with its bound in CPU seconds; later steps read what earlier ones have made."""
     run = partial(python, folder)
-    snakemake = partial(run, "-m", "snakemake", "--cores", "2", "--quiet", "all")
+    snakemake = partial(run, "-m", "snakemake", "--quiet", "all", "--cores", "2")
     smoke, paper = ("--config", "scale=smoke"), ("--config", "scale=paper")
 
     def draw() -> None:
