@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +200,8 @@ def chromium() -> Iterator[Page]:
         page = Page(we_write, we_read)
         yield page
         page.close()
-        process.wait(timeout=10)
+        with suppress(subprocess.TimeoutExpired):  # it is killed below
+            process.wait(timeout=10)
     finally:
         process.kill()
         process.wait()

@@ -200,8 +200,7 @@ def stop(project, rule, signal_number, wait):
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     work = project.folder / "results/smoke/work" / rule
-    deadline = time.time() + 120
-    while time.time() < deadline and run.poll() is None:
+    while run.poll() is None:
         if any(work.rglob(KEPT[rule])):
             break
         time.sleep(0.05)

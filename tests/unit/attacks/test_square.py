@@ -83,7 +83,7 @@ def test_every_linf_proposal_changes_one_window_to_the_ends_of_the_ball(channels
     shape = (channels, 8, 8)
     images = torch.rand((40, *shape), generator=generator())
     images[:, :, :4] = 0.0  # on an edge of [0, 1] every second sign changes nothing
-    walk = square._Signs(
+    walk = square.SignWalk(
         probe_of(Linear(shape), images, torch.zeros(40, dtype=torch.long)), torch.arange(40), 0.1
     )
     for side in (1, 2, 5):
@@ -101,7 +101,7 @@ def test_every_linf_proposal_changes_one_window_to_the_ends_of_the_ball(channels
 
 def test_an_l2_proposal_uses_the_whole_length_where_the_bounds_cut_some_off():
     images = torch.zeros(30, 1, 12, 12)
-    walk = square._Bumps(
+    walk = square.BumpWalk(
         probe_of(Linear((1, 12, 12)), images, torch.zeros(30, dtype=torch.long)),
         torch.arange(30),
         1.5,

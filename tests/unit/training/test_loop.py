@@ -399,8 +399,7 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_bits(tmp_path):
             env=environment,
             stderr=subprocess.PIPE,
         )
-        deadline = time.monotonic() + 60
-        while max(steps(work), default=0) <= before + 200 and time.monotonic() < deadline:
+        while max(steps(work), default=0) <= before + 200:
             assert process.poll() is None, process.stderr.read().decode()
             time.sleep(0.005)
         time.sleep(rng.uniform(0, 0.05))

@@ -138,7 +138,7 @@ def _lead(probe: Probe, rows: Tensor, logits: Tensor) -> Tensor:
     return -margin(logits, probe.targets[rows])
 
 
-class _Signs:
+class SignWalk:
     """Perturbations of +-epsilon in every pixel.
 
     Attributes:
@@ -177,7 +177,7 @@ class _Signs:
         self.images, self._origin = self.images[stay], self._origin[stay]
 
 
-class _Bumps:
+class BumpWalk:
     """Perturbations of length epsilon, made of pairs of opposite bumps.
 
     Attributes:
@@ -239,7 +239,7 @@ class _Bumps:
         return images
 
 
-_WALKS = {"linf": _Signs, "l2": _Bumps}
+_WALKS = {"linf": SignWalk, "l2": BumpWalk}
 
 
 def window_places(drawn: Tensor, side: int, height: int, width: int) -> Tensor:
