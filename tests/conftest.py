@@ -15,6 +15,8 @@ import pytest
 from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
+# Files of unit tests that take long although their tests are few.
+LONG = ("test_render", "test_real_data", "test_kept", "test_laboratory")
 # What `Project.prolong` makes longer; its training's weights lie beside it.
 PROLONGED = "results/smoke/outcomes/phantom/kfold_0/gbz_as_coded/linf_whitebox.parquet"
 
@@ -201,4 +203,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item, kind in kinds.items():
         if kind in ("cluster", "browser"):
             item.add_marker(pytest.mark.xdist_group(kind))
-    items.sort(key=lambda item: order.get(kinds[item], 0))
+    # Long files of few tests come first, else one process would end with them alone.
+    items.sort(key=lambda item: (order.get(kinds[item], 0), item.path.stem not in LONG))
