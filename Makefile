@@ -41,9 +41,10 @@ demo: $(VENV)/.run
 	PYTHONWARNINGS=ignore:coroutine:RuntimeWarning $(BIN)/snakemake --cores 1 --quiet all --config scale=demo --report report/demo/report.html
 	@$(BIN)/python workflow/scripts/show_headline.py report/demo
 
-# In two processes: a run of the workflow keeps little more than one core busy.
+# In two processes: a run of the workflow keeps little more than one core busy. Unit tests keep the order of
+# tests/conftest.py, long files first; by itself xdist begins with the files of most tests.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not half_an_hour" tests/workflow tests/browser tests/cluster
 
 lint: $(VENV)/.dev
@@ -73,6 +74,7 @@ bench: $(VENV)/.oracle
 	$(BIN)/python benchmarks/one_pixel.py
 	$(BIN)/python benchmarks/inference.py
 	$(BIN)/python benchmarks/inspection.py
+	$(BIN)/python benchmarks/pipeline.py
 
 clean:
 	rm -rf results/smoke results/demo report/smoke report/demo

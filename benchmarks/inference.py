@@ -110,14 +110,14 @@ class ClassLoop:
         self.lengths = self.flat.square().sum(dim=1)
 
     def __call__(self, x: Tensor) -> Tensor:
-        codes = torch.cat([self._nearest(piece) for piece in x.split(self.piece or len(x))])
+        codes = torch.cat([self.nearest(piece) for piece in x.split(self.piece or len(x))])
         codes = codes.requires_grad_()
         optimiser = torch.optim.Adam([codes], lr=self.rate)
         for step in range(self.steps + 1):
             energies = []
             for k, decoder in enumerate(self.decoders):
                 made = decoder(codes[:, k, :, None, None])
-                energies.append(self._error(made, x) + 0.5 * codes[:, k].square().sum(dim=1))
+                energies.append(self.error(made, x) + 0.5 * codes[:, k].square().sum(dim=1))
             energy = torch.stack(energies, dim=1)
             if step == self.steps:
                 return -energy.detach()
@@ -126,7 +126,7 @@ class ClassLoop:
             optimiser.step()
             self._clip(codes.data)
 
-    def _error(self, made: Tensor, x: Tensor) -> Tensor:
+    def error(self, made: Tensor, x: Tensor) -> Tensor:
         """Squared distance of images (.., C, H, W)."""
         if not self.weights:
             return (made - x).square().flatten(-3).sum(dim=-1)
@@ -146,14 +146,14 @@ class ClassLoop:
         codes[far] = shorter * codes[far].sign()
 
     @torch.no_grad()
-    def _nearest(self, x: Tensor) -> Tensor:
+    def nearest(self, x: Tensor) -> Tensor:
         if self.product:
             flat = x.flatten(1)
             product = flat @ self.flat.T
             error = flat.square().sum(dim=1, keepdim=True) - 2 * product + self.lengths
             error = error.unflatten(1, self.images.shape[:2])
         else:
-            error = self._error(self.images[None], x[:, None, None])
+            error = self.error(self.images[None], x[:, None, None])
         energy = error + 0.5 * self.codes.square().sum(dim=1)
         return self.codes[energy.argmin(dim=2)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,8 @@ import pytest
 from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
+# Files of unit tests that take long although their tests are few.
+LONG = ("test_render", "test_real_data", "test_kept", "test_laboratory")
 # What `Project.prolong` makes longer; its training's weights lie beside it.
 PROLONGED = "results/smoke/outcomes/phantom/kfold_0/gbz_as_coded/linf_whitebox.parquet"
 
@@ -185,21 +186,6 @@ def undisturbed(made_once) -> Project:
     return made_once("undisturbed", lambda project: project.prolong().snakemake(PROLONGED))
 
 
-@pytest.fixture
-def children_seconds() -> Callable[[], float]:
-    """CPU seconds, since the test began, of the processes that it has started and waited for.
-
-    Bounds on them hold beside other tests, too, where a clock on the wall would watch those.
-    """
-
-    def spent() -> float:
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    before = spent()
-    return lambda: spent() - before
-
-
 def pytest_configure() -> None:
     """Lets Ctrl-C work where a shell starts the tests in its background, with SIGINT ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -217,4 +203,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item, kind in kinds.items():
         if kind in ("cluster", "browser"):
             item.add_marker(pytest.mark.xdist_group(kind))
-    items.sort(key=lambda item: order.get(kinds[item], 0))
+    # Long files of few tests come first, else one process would end with them alone.
+    items.sort(key=lambda item: (order.get(kinds[item], 0), item.path.stem not in LONG))

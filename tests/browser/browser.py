@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,11 @@ class Page:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.send(f"{domain}.enable")
+
+    def close(self) -> None:
+        """Ends the browser, which no tab is asked for."""
+        self._session = None
+        self.send("Browser.close")
 
     def open(self, path: Path, *, width: int = 1280, dark: bool = False) -> None:
         """Loads a file in a window `width` pixels wide and waits until it is complete."""
@@ -194,9 +199,9 @@ def chromium() -> Iterator[Page]:
     try:
         page = Page(we_write, we_read)
         yield page
-        page._session = None
-        page.send("Browser.close")
-        process.wait(timeout=10)
+        page.close()
+        with suppress(subprocess.TimeoutExpired):  # it is killed below
+            process.wait(timeout=10)
     finally:
         process.kill()
         process.wait()

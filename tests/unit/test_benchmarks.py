@@ -148,7 +148,7 @@ def test_the_loops_of_abs_differ_in_what_they_compute_and_not_in_what_they_decid
     found = []
     for product, piece, weights in inference.LOOPS.values():
         loop = inference.ClassLoop(model, product, piece, weights)
-        found.append((loop._nearest(x[:8]), loop(x)))
+        found.append((loop.nearest(x[:8]), loop(x)))
     for codes, logits in found[1:]:
         assert torch.equal(codes, found[0][0])
         torch.testing.assert_close(logits, found[0][1], atol=1e-3, rtol=1e-4)
@@ -165,7 +165,7 @@ def test_a_loop_with_a_matrix_product_subtracts_no_candidate(inference, monkeypa
     def refuse(*_):
         raise AssertionError("subtracted")
 
-    monkeypatch.setattr(inference.ClassLoop, "_error", refuse)
-    assert multiplying._nearest(x).shape == (2, 10, model.latent_dim)
+    monkeypatch.setattr(inference.ClassLoop, "error", refuse)
+    assert multiplying.nearest(x).shape == (2, 10, model.latent_dim)
     with pytest.raises(AssertionError, match="subtracted"):
-        subtracting._nearest(x)
+        subtracting.nearest(x)

@@ -110,10 +110,8 @@ def killed_at_random(processes, work, target, kept):
         before = kept()
         process = processes.Process(target=target, args=(work,))
         process.start()
-        deadline = time.monotonic() + 60
         while kept() <= before:
             assert process.is_alive(), "it was over before it was killed"
-            assert time.monotonic() < deadline, "nothing was kept within a minute"
             time.sleep(0.001)
         time.sleep(chance.uniform(0, 0.03))
         process.kill()
@@ -259,9 +257,7 @@ def test_a_second_run_in_the_same_folder_is_refused_and_the_first_ends_well(fini
     shutil.rmtree(finished.folder / "results/smoke/work")
     first = finished.start(OUTCOME)
     locks = finished.folder / ".snakemake/locks"
-    deadline = time.monotonic() + 60
     while not any(locks.glob("*.lock")):
-        assert time.monotonic() < deadline
         assert first.poll() is None, "it was over before a second one could begin"
         time.sleep(0.02)
     complains(finished.snakemake(OUTCOME, check=False), "LockException")

@@ -172,17 +172,13 @@ def test_two_runs_with_one_seed_give_identical_outcomes(finished, smoke):
         same_outcomes(finished.folder / path, smoke.folder / path)
 
 
-def test_analyses_come_from_outcomes_without_torch_in_half_a_minute(
-    finished, tmp_path, children_seconds
-):
+def test_analyses_come_from_outcomes_without_torch(finished, tmp_path):
     blocked = tmp_path / "blocked" / "torch"
     blocked.mkdir(parents=True)
     (blocked / "__init__.py").write_text("raise ImportError('torch is blocked in this test')\n")
     shutil.rmtree(finished.folder / "report/smoke")
     blocked_path = {"PYTHONPATH": str(blocked.parent)}
     finished.snakemake("tables", "figures", "statistics", env=blocked_path)
-    # Half a minute of two cores.
-    assert children_seconds() < 60
     for path in TARGETS.analyses:
         assert (finished.folder / path).is_file(), path
 
@@ -204,8 +200,7 @@ def stop(project, rule, signal_number, wait):
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     work = project.folder / "results/smoke/work" / rule
-    deadline = time.time() + 120
-    while time.time() < deadline and run.poll() is None:
+    while run.poll() is None:
         if any(work.rglob(KEPT[rule])):
             break
         time.sleep(0.05)
@@ -336,11 +331,13 @@ def test_the_documented_folder_of_images_is_planned(project):
     assert planned == {"prepare_dataset": 1, "make_split": 1}
 
 
-def test_the_paper_scale_plans_in_seconds(project, children_seconds):
-    project.snakemake(
-        "--dry-run", "--quiet", "all", "--config", "scale=paper", "studies=[millner2024]"
-    )
-    assert children_seconds() < 10
+def test_the_paper_scale_plans_at_most_one_job_for_each_model_and_suite(project):
+    study = {"scale": "paper", "studies": ["millner2024"]}
+    planned = project.planned("--config", "scale=paper", "studies=[millner2024]")
+    cells = make_plan(read_configuration(study)).cells
+    assert 0 < planned["run_suite"] <= len(cells)
+    # Some models take the weights of another one.
+    assert 0 < planned["train_model"] < len({(c.dataset, c.split, c.model) for c in cells})
 
 
 def test_the_snakemake_report_renders_with_every_table_and_figure(smoke):

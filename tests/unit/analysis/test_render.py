@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 
 import factory
 import pandas as pd
@@ -219,7 +218,6 @@ def test_only_last_digits_may_differ(tmp_path):
 
 
 def test_committed_reports_are_what_their_kept_outcomes_give(tmp_path):
-    started = time.monotonic()
     assert TRACKED, "the repository has no kept report"
     for folder in dict.fromkeys(path.parents[1] for path in TRACKED):
         done = command("render", "--scale", folder.name, "--out", tmp_path / folder.name)
@@ -232,7 +230,6 @@ def test_committed_reports_are_what_their_kept_outcomes_give(tmp_path):
                 f"{path} is not what its kept outcomes give: run `assay render --scale "
                 f"{folder.name}` and commit what it writes"
             )
-    assert time.monotonic() - started < 600  # on a busy machine; alone it takes less than a minute
 
 
 @pytest.mark.parametrize("path", TRACKED, ids=lambda path: "/".join(path.parts[-3:-1]))

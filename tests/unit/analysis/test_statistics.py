@@ -4,10 +4,12 @@ import pytest
 from factory import ATTACKS, MODELS, outcomes
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
+from statsmodels.stats.multitest import multipletests
 
 from assay.analysis.checks import evaluations
 from assay.analysis.statistics import (
     Paired,
+    benjamini_hochberg,
     cochran_q,
     corrected_resampled_t,
     exact_p,
@@ -153,6 +155,14 @@ def test_beside_every_nonsignificant_result_stands_what_would_have_been_found():
     )
     assert weak.note.str.contains(words).all()
     assert (weak.minimum_detectable_difference > weak.difference.abs()).all()
+
+
+def test_corrections_are_those_of_statsmodels_to_the_last_bit():
+    p = np.random.default_rng(0).random(60) ** 4
+    p = np.append(p, p[:5])  # with ties
+    assert holm(p).tolist() == multipletests(p, method="holm")[1].tolist()
+    assert benjamini_hochberg(p).tolist() == multipletests(p, method="fdr_bh")[1].tolist()
+    assert holm([]).shape == (0,)
 
 
 def test_holm_judges_what_is_left_at_the_level_at_which_it_stopped():

@@ -5,7 +5,7 @@ import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
 from assay.attacks.base import Attack
-from assay.attacks.boundary import Boundary
+from assay.attacks.boundary import Boundary, step_closer
 from assay.attacks.victim import Victim
 from assay.foundation.errors import AttackError
 
@@ -27,45 +27,41 @@ def test_the_median_distance_is_within_five_percent_of_the_closed_form():
     assert_close_to_the_plane(Boundary(steps=1000))
 
 
-def test_an_attack_that_stays_where_it_starts_does_not_pass():
-    class Start(Boundary):
-        def _candidates(self, probe, nearest, rows, step):
-            return probe.images[rows]
-
+def test_an_attack_that_stays_where_it_starts_does_not_pass(monkeypatch):
     class Nothing(Attack):
         norm = "l2"
 
         def _search(self, probe, epsilon, shared):
             return probe.images
 
-    for attack in (Start(steps=2), Nothing()):
-        with pytest.raises(AssertionError):
-            assert_close_to_the_plane(attack)
+    with pytest.raises(AssertionError):
+        assert_close_to_the_plane(Nothing())
+    monkeypatch.setattr("assay.attacks.boundary.step_closer", lambda origin, *rest: origin)
+    with pytest.raises(AssertionError):
+        assert_close_to_the_plane(Boundary(steps=2))
 
 
 def test_candidates_are_closer_by_the_step_and_sideways_by_its_root():
-    images = torch.full((60, *SHAPE), 0.5)
-    module = Linear().eval()
-    seen = []
-
-    class Watched(Boundary):
-        @staticmethod
-        def _candidates(probe, nearest, rows, step):
-            made = Boundary._candidates(probe, nearest, rows, step)
-            away = (nearest.images[rows] - probe.images[rows]).flatten(1)
-            gone = (made - probe.images[rows]).flatten(1)
-            inside = ((made > 0) & (made < 1)).flatten(1).all(1)
-            cosine = torch.cosine_similarity(away, gone)
-            seen.append((gone.norm(dim=1) / away.norm(dim=1), cosine, step.clone(), inside))
-            return made
-
-    labels = module(images).argmax(1)
-    Watched(steps=3, source_step=0.02)(victim_of(module), images, labels, FAR, generator())
-    for shorter, cosine, step, inside in seen:
+    origin = torch.full((60, *SHAPE), 0.5)
+    away, noise = torch.randn((2, 60, *SHAPE), generator=generator())
+    away = 0.5 * away / away.flatten(1).norm(dim=1)[:, None, None, None]
+    nearest = (origin + away).clamp(0, 1)
+    away = nearest - origin
+    distance = away.flatten(1).norm(dim=1)
+    for size in (0.02, 0.2):
+        step = torch.full((60,), size)
+        made = step_closer(origin, nearest, distance, noise, step)
+        assert made.min() >= 0
+        assert made.max() <= 1
+        gone = (made - origin).flatten(1)
+        inside = ((made > 0) & (made < 1)).flatten(1).all(1)
         assert inside.float().mean() > 0.5
-        torch.testing.assert_close(shorter[inside], 1 - step[inside], rtol=1e-4, atol=0)
-        expected = (1 + 2 * step[inside]).rsqrt()
-        torch.testing.assert_close(cosine[inside], expected, rtol=1e-3, atol=0)
+        torch.testing.assert_close(
+            gone.norm(dim=1)[inside], (1 - size) * distance[inside], rtol=1e-4, atol=0
+        )
+        cosine = torch.cosine_similarity(away.flatten(1), gone)[inside]
+        expected = torch.full_like(cosine, (1 + 2 * size) ** -0.5)
+        torch.testing.assert_close(cosine, expected, rtol=1e-3, atol=0)
 
 
 def test_more_steps_never_lead_farther_away():

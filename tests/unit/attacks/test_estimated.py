@@ -40,7 +40,7 @@ def test_many_queries_estimate_the_gradient_also_on_the_edge_of_the_bounds(setti
         images.fill_(at)
     probe = probe_of(module, images, labels)
     rows = torch.arange(6)
-    slope = EstimatedPGD(queries=4000, **settings)._slope(probe, images, rows)
+    slope = EstimatedPGD(queries=4000, **settings).estimated_gradient(probe, images, rows)
     _, _, exact = probe.gradient(images, rows, margin)
     cosine = torch.cosine_similarity(slope.flatten(1), exact.flatten(1))
     assert cosine.min() > 0.97

@@ -5,7 +5,7 @@ import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
 from assay.attacks.base import Probe
-from assay.attacks.one_pixel import OnePixel, _distinct_others, _paint
+from assay.attacks.one_pixel import OnePixel, distinct_others, paint
 from assay.attacks.victim import Victim, View
 from assay.foundation.errors import AttackError
 
@@ -134,21 +134,21 @@ def test_mutants_mix_three_different_other_members():
     scores = torch.zeros(len(images), 2)
     view = View(lambda x, g: x)
     probe = Probe(victim, view, images, labels, generator(), log_scores=scores, replays=1)
-    a, b, c = _distinct_others(probe, 20, 6)
+    a, b, c = distinct_others(probe, 20, 6)
     own = torch.arange(6).expand(20, -1)
     together = torch.stack([own, a, b, c])
     assert (together.sort(0).values.diff(dim=0) > 0).all()
     assert together.min() == 0
     assert together.max() == 5
     # Every other member is drawn about equally often.
-    drawn = _distinct_others(probe, 4000, 6)
+    drawn = distinct_others(probe, 4000, 6)
     for part in drawn:
         share = torch.bincount(part[:, 2], minlength=6) / 4000
         assert share[2] == 0
         assert share[torch.arange(6) != 2].min() > 0.15
 
 
-def test_painting_writes_each_members_pixels_and_the_later_one_wins():
+def testpainting_writes_each_members_pixels_and_the_later_one_wins():
     images = torch.zeros(2, 2, 4, 5)
     members = torch.tensor(
         [
@@ -156,7 +156,7 @@ def test_painting_writes_each_members_pixels_and_the_later_one_wins():
             [0.5, 0.5, 0.1, 0.2, 0.5, 0.5, 0.8, 0.9],
         ]
     )
-    _paint(images, members)
+    paint(images, members)
     expected = torch.zeros(2, 2, 4, 5)
     expected[0, :, 3, 0] = torch.tensor([0.3, 0.4])
     expected[0, :, 0, 4] = torch.tensor([0.6, 0.7])

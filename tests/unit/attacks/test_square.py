@@ -26,10 +26,12 @@ def probe_of(module, images, labels):
 
 
 def test_the_windows_shrink_as_the_paper_says():
-    sides = [Square()._side(proposal, 28, 28) for proposal in (0, 10, 11, 51, 201, 501, 1001, 4999)]
+    sides = [
+        Square().window_side(proposal, 28, 28) for proposal in (0, 10, 11, 51, 201, 501, 1001, 4999)
+    ]
     assert sides == [25, 25, 18, 13, 9, 6, 4, 2]
     rescaled = Square(queries=500, rescale_schedule=True)
-    assert [rescaled._side(proposal, 28, 28) for proposal in (0, 1, 3, 11, 499)] == [
+    assert [rescaled.window_side(proposal, 28, 28) for proposal in (0, 1, 3, 11, 499)] == [
         25,
         18,
         13,
@@ -39,7 +41,7 @@ def test_the_windows_shrink_as_the_paper_says():
 
 
 def test_a_window_fits_an_image_that_is_not_square():
-    assert Square()._side(0, 40, 5) == 5
+    assert Square().window_side(0, 40, 5) == 5
     images = torch.full((3, 1, 12, 5), 0.5)
     labels = torch.zeros(3, dtype=torch.long)
     linear = Linear((1, 12, 5)).eval()
@@ -56,10 +58,10 @@ def test_windows_lie_everywhere_in_the_image_and_nowhere_else():
         [part.flatten() for part in torch.meshgrid(*[torch.arange(7) / 7] * 2, indexing="ij")],
         dim=1,
     )
-    places = square._windows(corners, 3, 9, 9)
+    places = square.window_places(corners, 3, 9, 9)
     assert places.shape == (49, 9)
     assert sorted(places.unique().tolist()) == list(range(81))
-    assert (square._windows(torch.full((1, 2), 1 - 2**-24), 3, 9, 9) <= 80).all()
+    assert (square.window_places(torch.full((1, 2), 1 - 2**-24), 3, 9, 9) <= 80).all()
     assert places[0].tolist() == [0, 1, 2, 9, 10, 11, 18, 19, 20]
 
 
@@ -73,7 +75,7 @@ def test_the_pair_of_bumps_agrees_with_the_sum_of_its_rings():
             columns = slice(max(side // 2 - ring, 0), side // 2 + ring + 1)
             bump[rows, columns] += 1 / (ring + 1) ** 2
         expected[top : top + height] = sign * bump / bump.norm()
-    torch.testing.assert_close(square._pair(side), expected / expected.norm())
+    torch.testing.assert_close(square.bump_pair(side), expected / expected.norm())
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -81,7 +83,7 @@ def test_every_linf_proposal_changes_one_window_to_the_ends_of_the_ball(channels
     shape = (channels, 8, 8)
     images = torch.rand((40, *shape), generator=generator())
     images[:, :, :4] = 0.0  # on an edge of [0, 1] every second sign changes nothing
-    walk = square._Signs(
+    walk = square.SignWalk(
         probe_of(Linear(shape), images, torch.zeros(40, dtype=torch.long)), torch.arange(40), 0.1
     )
     for side in (1, 2, 5):
@@ -99,7 +101,7 @@ def test_every_linf_proposal_changes_one_window_to_the_ends_of_the_ball(channels
 
 def test_an_l2_proposal_uses_the_whole_length_where_the_bounds_cut_some_off():
     images = torch.zeros(30, 1, 12, 12)
-    walk = square._Bumps(
+    walk = square.BumpWalk(
         probe_of(Linear((1, 12, 12)), images, torch.zeros(30, dtype=torch.long)),
         torch.arange(30),
         1.5,

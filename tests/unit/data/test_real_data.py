@@ -23,8 +23,7 @@ from pathlib import Path
 from assay.data.prepare import prepare
 entry, target, mirror = json.loads(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
 prepare("medical_mnist", entry, target, mirror=mirror, cache=target.parent / "cache", seed=0)
-used = resource.getrusage(resource.RUSAGE_SELF)
-json.dump([used.ru_utime + used.ru_stime, used.ru_maxrss], sys.stdout)
+json.dump(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, sys.stdout)
 """
 
 
@@ -34,11 +33,10 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cost(mirror, root):
-    """Processor seconds and peak KiB of preparing Medical MNIST.
+def peak(mirror, root):
+    """Peak KiB of preparing Medical MNIST.
 
-    In a process of its own, since peak memory counts everything a process ever did. The work is
-    one thread's, so processor time is the time it takes where nothing else runs.
+    In a process of its own, since peak memory counts everything a process ever did.
     """
     arguments = [json.dumps(catalogue()["medical_mnist"]), str(root / "medical_mnist"), str(mirror)]
     run = subprocess.run(
@@ -66,13 +64,11 @@ def shared(data, scheme, measure, parts="train-test"):
     return rows.loc[rows["class"] == "all", "images"].item()
 
 
-def test_medical_mnist_is_decoded_within_90_seconds_and_2_gib(cost):
-    seconds, kibibytes = cost
-    assert seconds < 90
-    assert kibibytes < 2 * 2**20
+def test_medical_mnist_is_decoded_within_2_gib(peak):
+    assert peak < 2 * 2**20
 
 
-def test_the_duplicates_of_medical_mnist_are_found(cost, prepared):
+def test_the_duplicates_of_medical_mnist_are_found(peak, prepared):
     data = prepared("medical_mnist")
     counts = data.metadata["counts"]
     assert data.images.shape == (58_954, 1, 64, 64)

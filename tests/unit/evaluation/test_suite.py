@@ -221,18 +221,18 @@ def test_a_damaged_chunk_is_noticed_and_alone_computed_again(run, damage):
 def test_a_job_that_is_broken_off_goes_on_at_its_first_missing_chunk(run, monkeypatch):
     whole, _ = run([FGSM, PGD], work=run.work / "whole")
     finished = []
-    store = module._store_chunk
+    write = module.write_outcomes
 
-    def interrupted(folder, number, part):
+    def interrupted(frame, path, provenance):
         if len(finished) == 4:
             raise KeyboardInterrupt
-        store(folder, number, part)
-        finished.append(number)
+        write(frame, path, provenance)
+        finished.append(path)
 
-    monkeypatch.setattr(module, "_store_chunk", interrupted)
+    monkeypatch.setattr(module, "write_outcomes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run([FGSM, PGD])
-    monkeypatch.setattr(module, "_store_chunk", store)
+    monkeypatch.setattr(module, "write_outcomes", write)
     stored = {path: path.stat().st_mtime_ns for path in run.work.glob("*/chunk_*.parquet")}
     assert len(stored) == 4
     resumed, _ = run([FGSM, PGD])
@@ -256,7 +256,7 @@ def test_shares_of_a_suite_together_are_the_suite(run, tmp_path, shares):
 def test_an_ensemble_that_is_broken_off_goes_on_at_the_member_that_it_was_at(run, monkeypatch):
     whole, _ = run([ENSEMBLE], work=run.work / "whole")
     spent = run.victim.backwards
-    save, saved = module._Stages.save, []
+    save, saved = module.MemberStates.save, []
 
     def interrupted(self, member, result):
         save(self, member, result)
@@ -264,11 +264,11 @@ def test_an_ensemble_that_is_broken_off_goes_on_at_the_member_that_it_was_at(run
         if saved[-2:] == ["apgd_t", "fab_t"] and len(saved) > 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(module._Stages, "save", interrupted)
+    monkeypatch.setattr(module.MemberStates, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run([ENSEMBLE])
     first = run.victim.backwards
-    monkeypatch.setattr(module._Stages, "save", save)
+    monkeypatch.setattr(module.MemberStates, "save", save)
     kept = sorted(path.name for path in run.work.glob("autoattack_*/*_after_*"))
     assert kept == [
         f"chunk_001_after_{name}.safetensors" for name in ("apgd_ce", "apgd_t", "fab_t")
@@ -281,7 +281,7 @@ def test_an_ensemble_that_is_broken_off_goes_on_at_the_member_that_it_was_at(run
 
 def test_a_damaged_state_of_an_ensemble_is_noticed_and_computed_again(run, monkeypatch):
     whole, _ = run([ENSEMBLE], work=run.work / "whole")
-    monkeypatch.setattr(module._Stages, "clear", lambda self: None)
+    monkeypatch.setattr(module.MemberStates, "clear", lambda self: None)
     run([ENSEMBLE])
     for path in run.work.glob("autoattack_*/*"):
         if "_after_" in path.name:

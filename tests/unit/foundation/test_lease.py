@@ -15,13 +15,12 @@ from assay.foundation import lease as leases
 from assay.foundation.device import select_device
 from assay.foundation.digest import ROOT
 from assay.foundation.errors import AssayError, ConfigError
-from assay.foundation.lease import lease
 
 JOB = """
 import logging, os, pathlib, sys, time
-from assay.foundation.lease import lease
+from assay.foundation.lease import Leases
 logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
-index = lease({devices!r}, folder=pathlib.Path({folder!r}), poll_s=0.02)
+index = Leases().lease({devices!r}, folder=pathlib.Path({folder!r}), poll_s=0.02)
 {then}
 print(index, flush=True)
 time.sleep(60)
@@ -49,10 +48,9 @@ def jobs(tmp_path):
 @pytest.fixture
 def nothing_held(monkeypatch):
     """A process that has no device yet, and has none afterwards."""
-    monkeypatch.setattr(leases, "_held", {})
-    yield
-    for descriptor in leases._held.values():
-        os.close(descriptor)
+    monkeypatch.setattr(leases, "process", leases.Leases())
+    yield leases.process
+    leases.process.release()
 
 
 def device_of(job) -> int:
@@ -83,13 +81,16 @@ def test_a_job_too_many_waits_says_so_and_gets_what_comes_free(jobs, end):
 
 
 def test_a_worker_that_outlives_its_job_keeps_no_device(jobs):
-    worker = "if not os.fork(): os.closerange(0, 3); time.sleep(5); os._exit(0)"
+    worker = "w = os.fork(); w or (os.closerange(0, 3), time.sleep(30)); print(w, flush=True)"
     job = jobs(["GPU-a"], then=worker)
-    assert device_of(job) == 0
-    job.send_signal(signal.SIGKILL)
-    started = time.monotonic()
-    assert device_of(jobs(["GPU-a"])) == 0
-    assert time.monotonic() - started < 4
+    alive = int(job.stdout.readline())
+    try:
+        assert device_of(job) == 0
+        job.kill()
+        assert device_of(jobs(["GPU-a"])) == 0
+        os.kill(alive, 0)  # raises where the device came free only with the worker's end
+    finally:
+        os.kill(alive, signal.SIGKILL)
 
 
 def test_names_count_and_not_numbers(jobs):
@@ -102,17 +103,17 @@ def test_a_process_that_asks_again_keeps_what_it_has(tmp_path, nothing_held, job
     first = jobs(["GPU-a", "GPU-b"])
     assert device_of(first) == 0
     folder = tmp_path / "locks"
-    assert lease(["GPU-a", "GPU-b"], folder=folder) == 1
+    assert nothing_held.lease(["GPU-a", "GPU-b"], folder=folder) == 1
     first.kill()
     first.wait()
-    assert lease(["GPU-a", "GPU-b"], folder=folder) == 1
+    assert nothing_held.lease(["GPU-a", "GPU-b"], folder=folder) == 1
     assert device_of(jobs(["GPU-a", "GPU-b"])) == 0
 
 
 def test_locks_lie_in_a_folder_of_ones_own(tmp_path, nothing_held, monkeypatch, caplog):
     monkeypatch.setattr(leases.tempfile, "gettempdir", lambda: str(tmp_path))
     with caplog.at_level(logging.INFO, "assay"):
-        assert lease(["GPU-a"]) == 0
+        assert nothing_held.lease(["GPU-a"]) == 0
     (folder,) = tmp_path.iterdir()
     assert folder.name == f"assay-devices-{os.getuid()}"
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -122,7 +123,7 @@ def test_locks_lie_in_a_folder_of_ones_own(tmp_path, nothing_held, monkeypatch, 
 def test_a_folder_that_cannot_hold_locks_is_named(tmp_path, nothing_held):
     (tmp_path / "file").touch()
     with pytest.raises(AssayError, match=r"file: the locks of devices cannot be kept .*TMPDIR"):
-        lease(["GPU-a"], folder=tmp_path / "file")
+        nothing_held.lease(["GPU-a"], folder=tmp_path / "file")
 
 
 @pytest.fixture
@@ -155,7 +156,7 @@ def test_a_device_that_is_named_is_shared(two_gpus, jobs):
     assert device_of(jobs(["aaaa", "bbbb"])) == 0
     assert select_device("cuda:0") == torch.device("cuda:0")
     assert select_device("cpu") == torch.device("cpu")
-    assert not leases._held
+    assert not leases.process.held
     with pytest.raises(ConfigError, match="'cuda:2' was requested but 2 GPUs are visible"):
         select_device("cuda:2")
 
@@ -164,7 +165,7 @@ def test_slices_of_one_gpu_are_different_devices(two_gpus, jobs, monkeypatch):
     assert device_of(jobs(["MIG-1"])) == 0
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-2")
     assert select_device("auto") == torch.device("cuda:0")
-    assert [file.name for file in leases._held] == ["MIG-2.lock"]
+    assert leases.process.held == ("MIG-2.lock",)
 
 
 def test_the_cpu_is_taken_by_all_where_there_is_no_gpu(monkeypatch, nothing_held):
@@ -175,7 +176,7 @@ def test_the_cpu_is_taken_by_all_where_there_is_no_gpu(monkeypatch, nothing_held
     assert select_device("auto") == torch.device("cpu")
     with pytest.raises(ConfigError, match="'cuda' was requested but 0 GPUs are visible"):
         select_device("cuda")
-    assert not leases._held
+    assert not leases.process.held
 
 
 @pytest.mark.parametrize("name", ["SLURM_JOB_GPUS", "SLURM_STEP_GPUS"])

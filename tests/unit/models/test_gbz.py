@@ -8,7 +8,6 @@ from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn import functional
 
 from assay.foundation.errors import ModelError
-from assay.models import gbz
 from assay.models.base import build
 from assay.models.gbz import GBZ, effective_share
 from assay.models.latent import sample
@@ -155,13 +154,11 @@ def test_the_effective_sample_size_is_that_of_the_decided_class_s_weights(images
 
 
 @pytest.mark.parametrize("sees_class", [False, True])
-def test_draws_that_are_decoded_one_after_another_decide_as_all_at_once(
-    images, sees_class, monkeypatch
-):
+def test_draws_that_are_decoded_one_after_another_decide_as_all_at_once(images, sees_class):
     model = tiny(encoder_sees_class=sees_class, samples=7)
     found = {}
     for codes in (1, 33, 10_000):
-        monkeypatch.setattr(gbz, "CODES_AT_ONCE", codes)
+        model.codes_at_once = codes
         leaf = images.clone().requires_grad_()
         logits = model.logits(leaf, seeded(7))
         (slope,) = torch.autograd.grad(logits[:, 0].sum(), leaf)

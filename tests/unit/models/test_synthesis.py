@@ -9,8 +9,9 @@ from torch.nn import functional
 from assay.attacks.latent_descent import LatentDescent
 from assay.attacks.pgd import PGD
 from assay.foundation.errors import ModelError
-from assay.models import synthesis
-from assay.models.synthesis import AnalysisBySynthesis, _decided
+from assay.models.class_search import SearchLimits, no_class_catches_up
+from assay.models.latent import kl_to_standard
+from assay.models.synthesis import AnalysisBySynthesis, images_of_other_classes
 
 SHAPE, CLASSES, N = (1, 28, 28), 3, 6
 LETTERS = list(itertools.product([False, True], repeat=3))
@@ -85,7 +86,7 @@ def test_the_energy_is_the_squared_error_and_the_weighted_prior(images):
     made = model(beta=0.7)
     codes = torch.randn(N, CLASSES, 1, 10, generator=seeded(3))
     with torch.no_grad():
-        found = made._energy(images, codes, None)
+        found = made.energy(images, codes, None)
         drawn = made.decoders(codes[:, :, 0])
     for b, k in itertools.product(range(N), range(CLASSES)):
         error = (images[b] - drawn[b, k]).square().sum()
@@ -95,22 +96,23 @@ def test_the_energy_is_the_squared_error_and_the_weighted_prior(images):
 
 def test_the_search_begins_at_the_best_candidate_by_itself_for_each_class(images):
     made = model()
-    start = made._best_candidates(images)
+    start = made.initial_codes(images)
     pool = torch.randn(int(40 / 0.9), 10, generator=seeded(0))
     pool = pool[pool.norm(dim=1).argsort()[:40].sort().values]
     with torch.no_grad():
         every = torch.stack(
-            [made._energy(images, code.expand(N, CLASSES, 1, 10), None) for code in pool]
+            [made.energy(images, code.expand(N, CLASSES, 1, 10), None) for code in pool]
         )
-        own, _ = made._encoder_energy(images)
+        own, _ = made.encoder_energy(images)
         lowest = torch.minimum(every.amin(dim=0), own)
-        torch.testing.assert_close(made._energy(images, start, None), lowest, rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(made.energy(images, start, None), lowest, rtol=1e-4, atol=1e-3)
 
 
-def test_candidates_that_do_not_fit_are_made_anew_with_the_same_result(images, monkeypatch, caplog):
-    kept = model()._best_candidates(images)
-    monkeypatch.setattr(synthesis, "CACHE_BYTES", 1000)
-    assert torch.equal(model()._best_candidates(images), kept)
+def test_candidates_that_do_not_fit_are_made_anew_with_the_same_result(images, caplog):
+    kept = model().initial_codes(images)
+    small = model()
+    small.limits = SearchLimits(cache_bytes=1000)
+    assert torch.equal(small.initial_codes(images), kept)
     assert "made anew for each batch" in caplog.text
 
 
@@ -127,14 +129,14 @@ def test_candidates_are_made_anew_when_the_weights_have_changed(images):
 
 def test_the_search_is_adam_s(images):
     made = model(steps=12)
-    leaf = made._best_candidates(images).clone().requires_grad_()
+    leaf = made.initial_codes(images).clone().requires_grad_()
     adam = torch.optim.Adam([leaf], lr=made.rate)
     for _ in range(12):
         adam.zero_grad()
-        made._energy(images, leaf, None).sum().backward()
+        made.energy(images, leaf, None).sum().backward()
         adam.step()
     with torch.no_grad():
-        expected = made._energy(images, leaf, None)
+        expected = made.energy(images, leaf, None)
     torch.testing.assert_close(made.search(images).energy, expected, rtol=1e-4, atol=1e-3)
 
 
@@ -145,10 +147,11 @@ def test_each_image_is_searched_as_if_it_were_alone(images):
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-3)
 
 
-def test_pieces_of_a_batch_are_searched_like_the_whole(images, monkeypatch):
+def test_pieces_of_a_batch_are_searched_like_the_whole(images):
     made = model(stop_early=True)
     whole = made.search(images)
-    monkeypatch.setattr(synthesis, "CODES_AT_ONCE", 2 * CLASSES)
+    made.limits = SearchLimits(codes_at_once=2 * CLASSES)
+    assert made.limits.images_at_once(images, CLASSES) == 2
     pieces = made.search(images)
     assert torch.equal(pieces.steps, whole.steps)
     torch.testing.assert_close(pieces.codes, whole.codes, rtol=1e-4, atol=1e-3)
@@ -166,7 +169,7 @@ def test_codes_stay_within_the_radius_in_every_direction(images):
 def test_an_image_leaves_early_only_when_no_class_can_catch_up():
     energy = torch.tensor([[1.0, 5.0, 9.0], [1.0, 5.0, 9.0], [1.0, 5.0, 9.0]])
     further = torch.tensor([[0.0, 3.9, 7.9], [0.0, 4.1, 0.0], [-9.0, 0.0, -9.0]])
-    assert _decided(energy, further).tolist() == [True, False, True]
+    assert no_class_catches_up(energy, further).tolist() == [True, False, True]
 
 
 def test_the_early_end_saves_steps_and_keeps_every_decision(images):
@@ -215,8 +218,8 @@ def test_a_second_look_at_nearby_images_goes_on_from_the_first(images, monkeypat
 def test_far_images_are_searched_anew_beside_near_ones_and_earlier_pieces_are_remembered(
     images, monkeypatch
 ):
-    monkeypatch.setattr(synthesis, "NEAR", 0.5)
     made = model(warm_steps=2)
+    made.limits = SearchLimits(near=0.5)
     searched = []
     search = made.search
     monkeypatch.setattr(
@@ -239,13 +242,13 @@ def test_far_images_are_searched_anew_beside_near_ones_and_earlier_pieces_are_re
 @pytest.mark.parametrize("adversarial", [False, True])
 def test_a_gaussian_begins_with_the_encoder_s_width_at_whichever_mean_is_best(images, adversarial):
     made = model(adversarial=adversarial, discriminative=True, variational=True, candidates=200)
-    start = made._best_candidates(images)
-    mean, width = made._encoded(images)
+    start = made.initial_codes(images)
+    mean, width = made.encoded(images)
     torch.testing.assert_close(start[:, :, 1], width.expand(-1, CLASSES, -1))
     # All means are compared with one width, by the energy without noise.
     means = torch.cat(
         [
-            made._pool._codes.expand(N, CLASSES, -1, -1),
+            made.candidate_pool("cpu").codes.expand(N, CLASSES, -1, -1),
             mean[:, :, None].expand(-1, CLASSES, -1, -1),
         ],
         dim=2,
@@ -255,7 +258,7 @@ def test_a_gaussian_begins_with_the_encoder_s_width_at_whichever_mean_is_best(im
         codes = torch.stack([means[:, :, m], width.expand(-1, CLASSES, -1)], dim=2)
         drawn = made.decoders(codes[:, :, 0])
         error = (images[:, None] - drawn).flatten(2).square().sum(dim=2)
-        energies.append(error + made._prior(codes, codes[:, :, 0]))
+        energies.append(error + made.prior(codes, codes[:, :, 0]))
     best = torch.stack(energies).argmin(dim=0)
     expected = means.gather(2, best[:, :, None, None].expand(-1, -1, 1, 10)).squeeze(2)
     torch.testing.assert_close(start[:, :, 0], expected)
@@ -264,7 +267,7 @@ def test_a_gaussian_begins_with_the_encoder_s_width_at_whichever_mean_is_best(im
 def test_without_the_encoder_the_search_begins_at_a_candidate(images):
     made = model(start_at_encoder=False, steps=0)
     begun = made.search(images).codes[:, :, 0]
-    pool = made._pool._codes
+    pool = made.candidate_pool("cpu").codes
     assert torch.cdist(begun.flatten(0, 1), pool).min(dim=1).values.max() < 1e-5
     with pytest.raises(ModelError, match="no initial latent code"):
         model(start_at_encoder=False, candidates=0)
@@ -297,8 +300,8 @@ def test_the_unrolled_view_differentiates_through_the_search(images):
     (slope,) = torch.autograd.grad(view.logits(leaf, seeded())[:, 1].sum(), leaf)
     (other,) = torch.autograd.grad(frozen.logits(leaf, seeded())[:, 1].sum(), leaf)
     # From a fixed start: the encoders' codes depend on the image, and are not differentiated.
-    start = made._best_candidates(images)
-    made._best_candidates = lambda x: start
+    start = made.initial_codes(images)
+    made.initial_codes = lambda x: start
     way = torch.randn(images.shape, generator=seeded(4), dtype=torch.float64)
     step = 1e-5
     ahead, behind = (view.logits(images + s * way, seeded())[:, 1].sum() for s in (step, -step))
@@ -315,7 +318,7 @@ def test_training_a_class_by_itself_is_a_class_wise_sum(images):
     for k in range(CLASSES):
         mine = labels == k
         gaussian = made.encoders(images[mine][:, None].expand(-1, CLASSES, -1, -1, -1))
-        kl = synthesis.kl_to_standard(gaussian)[:, k]
+        kl = kl_to_standard(gaussian)[:, k]
         torch.testing.assert_close(whole["prior"][mine], kl, rtol=1e-4, atol=1e-4)
     made.zero_grad()
     whole["total"][labels == 0].sum().backward()
@@ -355,10 +358,10 @@ def test_a_class_s_discriminator_sees_images_of_all_other_classes():
 def test_a_batch_of_one_class_has_no_other_images_to_show(images):
     made = model(adversarial=True)
     labels = torch.ones(N, dtype=torch.int64)
-    chosen = synthesis._elsewhere(labels, torch.zeros(N, CLASSES, dtype=torch.int64), seeded())
+    chosen = images_of_other_classes(labels, torch.zeros(N, CLASSES, dtype=torch.int64), seeded())
     assert (labels[chosen] == 1).all()
     two = torch.tensor([1, 1, 1, 1, 1, 2])
-    chosen = synthesis._elsewhere(two, torch.zeros(N, CLASSES, dtype=torch.int64), seeded())
+    chosen = images_of_other_classes(two, torch.zeros(N, CLASSES, dtype=torch.int64), seeded())
     assert (two[chosen][:, 1] == 2).all()
     assert (two[chosen][:, 2] == 1).all()
     assert made.training_loss(images, labels, seeded())["total"].isfinite().all()
@@ -382,7 +385,7 @@ def test_the_discriminator_s_loss_reaches_nothing_else_and_nothing_else_reaches_
 def test_the_shared_loss_is_the_printed_one(images, labels):
     made = model(True, True, True, dropout=0.0, beta=0.5, gamma=10.0)
     parts = made.training_loss(images, labels, seeded(7))
-    mean, log_variance = made._encoded(images)
+    mean, log_variance = made.encoded(images)
     generator = seeded(7)
     noise = torch.randn((1, *mean.shape), generator=generator)[0]
     codes = mean + (0.5 * log_variance).exp() * noise

@@ -1,13 +1,14 @@
 """The run table: counts, stand-ins, and combinations that do not fit."""
 
+import ast
 import copy
 import dataclasses
-import time
 from pathlib import Path
 
 import pytest
 
 from assay.analysis.attack_set import AttackSet
+from assay.foundation import digest
 from assay.foundation.errors import ConfigError
 from assay.plan.configuration import read_configuration
 from assay.plan.layers import Layers
@@ -504,12 +505,17 @@ def test_a_plan_names_the_code_of_all_its_entries():
     assert "assay.data.kinds.phantom:read" not in plan.implementations
 
 
-def test_planning_all_of_a_study_at_paper_scale_takes_a_moment():
-    started = time.perf_counter()
+def test_planning_all_suites_of_a_study_at_paper_scale_parses_each_file_once(monkeypatch):
+    digest.forget()
+    parsed, parse = [], ast.parse
+    monkeypatch.setattr(ast, "parse", lambda text, *rest: parsed.append(text) or parse(text, *rest))
     plan = make_plan(read_configuration({"scale": "paper"}))
     for cell in plan.cells:
         plan.suite(cell.suite, cell.dataset, cell.model)
-    assert time.perf_counter() - started < 5
+    once = {text for text in parsed if "def " in text}
+    assert len(plan.cells) > 100
+    assert once
+    assert all(parsed.count(text) <= 2 for text in once), "imports and normal form: one pass each"
 
 
 def test_a_users_folder_is_watched_class_by_class(tmp_path):

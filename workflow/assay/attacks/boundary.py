@@ -85,7 +85,13 @@ class Boundary(MinimalNorm):
         self._bisect(probe, nearest, live)
         step = torch.full((len(live),), self.source_step, device=live.device)
         for _ in range(self.steps):
-            candidates = self._candidates(probe, nearest, live, step)
+            candidates = step_closer(
+                probe.images[live],
+                nearest.images[live],
+                nearest.distance[live],
+                probe.normal(len(live), *probe.images.shape[1:]),
+                step,
+            )
             hits = nearest.note(candidates, live, probe.logits(candidates, live))
             step = (step * self.step_adaptation ** (hits.float() - _SUCCESS)).clamp_max(0.5)
             converged = step < _CONVERGED
@@ -133,23 +139,37 @@ class Boundary(MinimalNorm):
             outer = torch.where(broken, middle, outer)
             inner = torch.where(broken, inner, middle)
 
-    @staticmethod
-    def _candidates(probe: Probe, nearest: Nearest, rows: Tensor, step: Tensor) -> Tensor:
-        """One candidate (m, C, H, W) for each of `rows`, closer than its closest broken image."""
-        origin = probe.images[rows]
-        away = nearest.images[rows] - origin
-        noise = probe.normal(*origin.shape)
-        # Vectors of one number per image, so that the whole images are passed over seldom.
-        distance = nearest.distance[rows]
-        along = (noise * away).sum(dim=(1, 2, 3)) / distance.square()
-        across = (_length(noise).square() - (along * distance).square()).clamp_min(1e-12).sqrt()
-        stretch = (2 * step).sqrt() * distance / across
-        back = (1 + 2 * step).rsqrt()
-        sideways = _each(back * (1 - stretch * along)) * away + _each(back * stretch) * noise
-        change = (origin + sideways).clamp_(0.0, 1.0).sub_(origin)
-        # The bounds may have brought it closer by more than the step already.
-        shorten = ((1 - step) * distance / _length(change).clamp_min(1e-12)).clamp_max(1.0)
-        return change.mul_(_each(shorten)).add_(origin)
+
+def step_closer(
+    origin: Tensor, nearest: Tensor, distance: Tensor, noise: Tensor, step: Tensor
+) -> Tensor:
+    """One candidate (m, C, H, W) in [0, 1] per image, closer than its closest broken image.
+
+    Args:
+        origin: (m, C, H, W) the images.
+        nearest: (m, C, H, W) the closest broken image of each.
+        distance: (m,) between them, L2.
+        noise: (m, C, H, W) from N(0, 1): the direction sideways.
+        step: (m,) in (0, 1): the share of the distance that a candidate is closer.
+
+    Example:
+        >>> origin, nearest = torch.full((1, 1, 1, 2), 0.5), torch.tensor([[[[0.9, 0.5]]]])
+        >>> noise, step = torch.tensor([[[[0.0, 1.0]]]]), torch.tensor([0.1])
+        >>> made = step_closer(origin, nearest, torch.tensor([0.4]), noise, step)
+        >>> round((made - origin).norm().item(), 4)
+        0.36
+    """
+    away = nearest - origin
+    # Vectors of one number per image, so that the whole images are passed over seldom.
+    along = (noise * away).sum(dim=(1, 2, 3)) / distance.square()
+    across = (_length(noise).square() - (along * distance).square()).clamp_min(1e-12).sqrt()
+    stretch = (2 * step).sqrt() * distance / across
+    back = (1 + 2 * step).rsqrt()
+    sideways = _each(back * (1 - stretch * along)) * away + _each(back * stretch) * noise
+    change = (origin + sideways).clamp_(0.0, 1.0).sub_(origin)
+    # The bounds may have brought it closer by more than the step already.
+    shorten = ((1 - step) * distance / _length(change).clamp_min(1e-12)).clamp_max(1.0)
+    return change.mul_(_each(shorten)).add_(origin)
 
 
 def _length(vectors: Tensor) -> Tensor:

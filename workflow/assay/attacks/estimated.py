@@ -111,12 +111,12 @@ class EstimatedPGD(Attack):
             live, x = live[~hits], x[~hits]
             if not len(live) or step == self.steps:
                 break
-            direction = ascent(probe, self._slope(probe, x, live), self.norm)
+            direction = ascent(probe, self.estimated_gradient(probe, x, live), self.norm)
             x = project(x + length * direction, probe.images[live], epsilon, self.norm)
             x.clamp_(0.0, 1.0)
         return found
 
-    def _slope(self, probe: Probe, x: Tensor, rows: Tensor) -> Tensor:
+    def estimated_gradient(self, probe: Probe, x: Tensor, rows: Tensor) -> Tensor:
         """The gradient of the loss at x (m, C, H, W), up to a positive factor."""
         centre = x.clamp(self.smoothing, 1 - self.smoothing)
         slope = torch.zeros_like(x)

@@ -113,7 +113,7 @@ class OnePixel(Attack):
                 hit = broken.any(dim=1)
                 winner = self._member(trials, values.masked_fill(~broken, torch.inf))
                 hit[hit.clone()] = probe.confirm(
-                    _paint(probe.images[live[hit]], winner[hit]), live[hit]
+                    paint(probe.images[live[hit]], winner[hit]), live[hit]
                 )
                 chosen = torch.where(hit[:, None], winner, chosen)
                 leaving |= hit
@@ -122,7 +122,7 @@ class OnePixel(Attack):
                 leaving |= spread <= self.tolerance * objectives.mean(dim=1).abs()
             if leaving.any():
                 gone = live[leaving]
-                found[gone] = _paint(probe.images[gone], chosen[leaving])
+                found[gone] = paint(probe.images[gone], chosen[leaving])
                 stay = ~leaving
                 live, members, objectives = live[stay], members[stay], objectives[stay]
             if not len(live):
@@ -138,7 +138,7 @@ class OnePixel(Attack):
     def _breed(self, probe: Probe, members: Tensor, objectives: Tensor) -> Tensor:
         """One trial for every member (n, P, D)."""
         n, population, genes = members.shape
-        a, b, c = _distinct_others(probe, n, population)
+        a, b, c = distinct_others(probe, n, population)
         if self.strategy == "best1bin":
             base = self._member(members, objectives)[:, None]
         else:
@@ -170,7 +170,7 @@ class OnePixel(Attack):
         ):
             batch = buffer[: len(piece)]
             torch.index_select(probe.images, 0, piece, out=batch)
-            logits = probe.logits(_paint(batch, painted), piece)
+            logits = probe.logits(paint(batch, painted), piece)
             labels = probe.labels[piece]
             values.append(objective(logits, labels))
             broken.append(logits.argmax(dim=1) != labels)
@@ -183,7 +183,7 @@ class OnePixel(Attack):
         return members[torch.arange(len(members), device=members.device), best]
 
 
-def _paint(images: Tensor, members: Tensor) -> Tensor:
+def paint(images: Tensor, members: Tensor) -> Tensor:
     """Writes each member's pixels (m, D) into its image (m, C, H, W), in place."""
     m, channels, height, width = images.shape
     flat = images.view(m, channels, height * width)
@@ -196,7 +196,7 @@ def _paint(images: Tensor, members: Tensor) -> Tensor:
     return images
 
 
-def _distinct_others(probe: Probe, n: int, population: int) -> list[Tensor]:
+def distinct_others(probe: Probe, n: int, population: int) -> list[Tensor]:
     """Three members (n, P) for each member of each population, all different, none itself."""
     own = torch.arange(population, device=probe.images.device).expand(n, -1)
     taken = [own]

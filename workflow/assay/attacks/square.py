@@ -102,7 +102,7 @@ class Square(Attack):
         live = torch.arange(len(rows), device=rows.device)
         for query in range(self.queries):
             if query:
-                walk.propose(self._side(query - 1, *walk.images.shape[2:]))
+                walk.propose(self.window_side(query - 1, *walk.images.shape[2:]))
             mine = rows[live]
             logits = probe.logits(walk.images, mine)
             hits = broken_by(probe, walk.images, mine, logits)
@@ -123,7 +123,7 @@ class Square(Attack):
         found[live] = walk.images
         return found, height, broken
 
-    def _side(self, proposal: int, height: int, width: int) -> int:
+    def window_side(self, proposal: int, height: int, width: int) -> int:
         """Side of the windows of the proposal with this number, from 0."""
         if self.rescale_schedule:
             proposal = proposal * 10_000 // self.queries
@@ -138,7 +138,7 @@ def _lead(probe: Probe, rows: Tensor, logits: Tensor) -> Tensor:
     return -margin(logits, probe.targets[rows])
 
 
-class _Signs:
+class SignWalk:
     """Perturbations of +-epsilon in every pixel.
 
     Attributes:
@@ -157,7 +157,7 @@ class _Signs:
     def propose(self, side: int) -> None:
         m, channels, height, width = self.images.shape
         drawn = self._probe.uniform(m, 2 + channels)
-        place = _windows(drawn[:, :2], side, height, width)
+        place = window_places(drawn[:, :2], side, height, width)
         self._place = place[:, None].expand(-1, channels, -1)
         self._old = self.images.flatten(2).gather(2, self._place)
         origin = self._origin.flatten(2).gather(2, self._place)
@@ -177,7 +177,7 @@ class _Signs:
         self.images, self._origin = self.images[stay], self._origin[stay]
 
 
-class _Bumps:
+class BumpWalk:
     """Perturbations of length epsilon, made of pairs of opposite bumps.
 
     Attributes:
@@ -191,7 +191,7 @@ class _Bumps:
         side = max(1, min(height, width) // 5)
         down, across = height // side, width // side
         drawn = probe.uniform(m, 1 + channels, down, across, 1, 1)
-        pair = _pair(side).to(rows.device)
+        pair = bump_pair(side).to(rows.device)
         tiles = torch.where(drawn[:, :1] < 0.5, pair, pair.T) * _sign(drawn[:, 1:])
         tiles = tiles.transpose(3, 4).reshape(m, channels, down * side, across * side)
         top, left = (height - down * side) // 2, (width - across * side) // 2
@@ -204,7 +204,9 @@ class _Bumps:
         side = min(max(side, 3) | 1, height, width)
         drawn = self._probe.uniform(m, 5 + channels)
         to, away = (
-            _windows(drawn[:, at : at + 2], side, height, width)[:, None].expand(-1, channels, -1)
+            window_places(drawn[:, at : at + 2], side, height, width)[:, None].expand(
+                -1, channels, -1
+            )
             for at in (0, 2)
         )
         change = (self.images - self._origin).flatten(2)
@@ -214,7 +216,7 @@ class _Bumps:
         # Rounding may make either difference slightly negative.
         freed = (mass - _mass(change)).clamp_min(0.0)
         unused = (self._epsilon**2 - mass.sum(dim=1, keepdim=True)).clamp_min(0.0)
-        pair = _pair(side).to(change.device)
+        pair = bump_pair(side).to(change.device)
         turned = torch.where(drawn[:, 4, None, None] < 0.5, pair, pair.T).flatten(1)[:, None]
         fresh = _unit(inside) + turned * _sign(drawn[:, 5:, None])
         change.scatter_(2, to, _unit(fresh) * (freed + unused / channels).sqrt())
@@ -237,10 +239,10 @@ class _Bumps:
         return images
 
 
-_WALKS = {"linf": _Signs, "l2": _Bumps}
+_WALKS = {"linf": SignWalk, "l2": BumpWalk}
 
 
-def _windows(drawn: Tensor, side: int, height: int, width: int) -> Tensor:
+def window_places(drawn: Tensor, side: int, height: int, width: int) -> Tensor:
     """Places (m, side * side) in a flattened image of windows with corners `drawn` (m, 2)."""
     room = torch.tensor([height - side + 1, width - side + 1], device=drawn.device)
     corner = torch.minimum((drawn * room).long(), room - 1)
@@ -250,7 +252,7 @@ def _windows(drawn: Tensor, side: int, height: int, width: int) -> Tensor:
 
 
 @cache
-def _pair(side: int) -> Tensor:
+def bump_pair(side: int) -> Tensor:
     """(side, side) two opposite bumps one above the other, of length 1 together."""
     upper = side // 2
     pair = torch.cat([_bump(upper, side), -_bump(side - upper, side)])

@@ -126,7 +126,7 @@ def run_suite(
             for number, rows in todo:
                 part = _load_chunk(folder, number, rows, shown)
                 if part is None:
-                    stages = _Stages(folder, number)
+                    stages = MemberStates(folder, number)
                     part = _attack_chunk(source, attack, entry, number, rows, shown, stages)
                     _store_chunk(folder, number, part)
                     stages.clear()
@@ -159,7 +159,7 @@ class _Part(NamedTuple):
     predictions: np.ndarray
 
 
-class _Stages:
+class MemberStates:
     """What an ensemble's members left of a chunk, until the chunk is finished."""
 
     def __init__(self, folder: Path, number: int):
@@ -295,7 +295,7 @@ class _Source:
         entry: Mapping[str, Any],
         number: int,
         rows: np.ndarray,
-        stages: _Stages,
+        stages: MemberStates,
     ) -> Perturbed:
         """One attack on one chunk, from the chunk's own seed however often it is tried."""
         pixels, labels = self.batch(rows)
@@ -324,7 +324,7 @@ def _attack_chunk(
     number: int,
     rows: np.ndarray,
     shown: np.ndarray,
-    stages: _Stages,
+    stages: MemberStates,
 ) -> _Part:
     perturbed = _within_memory(source.victim, source.attack, attack, entry, number, rows, stages)
     names = {**source.ids, "attack": entry["name"], "norm": attack.norm}

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import torch
 
+from assay.foundation import lease
 from assay.foundation.errors import ConfigError
-from assay.foundation.lease import lease
 
 # Names of glibc's mallopt(3).
 _MMAP_MAX, _TRIM_THRESHOLD = -4, -1
@@ -51,7 +51,7 @@ def select_device(preference: str = "auto") -> torch.device:
             remedy="use auto or cpu, or ask for a machine with a GPU",
         )
     if device.type == "cuda" and device.index is None:
-        device = torch.device("cuda", lease(_visible_devices()))
+        device = torch.device("cuda", lease.process.lease(_visible_devices()))
         torch.cuda.set_device(device)
     return device
 

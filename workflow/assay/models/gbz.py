@@ -30,10 +30,6 @@ from assay.models.latent import (
     sample,
 )
 
-# Codes that a CPU decodes at once: their feature maps stay in its cache. Of six hundred, each takes
-# a tenth longer.
-CODES_AT_ONCE = 100
-
 
 class GBZ(Classifier):
     """Generative classifier with a Gaussian latent code, trained as a variational autoencoder.
@@ -58,6 +54,10 @@ class GBZ(Classifier):
     Raises:
         ModelError: a setting is impossible, or the image's sides are not multiples of four.
     """
+
+    # Codes that a CPU decodes at once: their feature maps stay in its cache. Of six hundred, each
+    # takes a tenth longer.
+    codes_at_once = 100
 
     def __init__(
         self,
@@ -343,7 +343,7 @@ class GBZ(Classifier):
             pixels = pixels[:, None]
             log_class = log_class.diagonal(dim1=-2, dim2=-1)
         likelihood = torch.cat(
-            [self._log_likelihood(pixels, each) for each in codes.split(_draws_at_once(codes))]
+            [self._log_likelihood(pixels, each) for each in codes.split(self.draws_at_once(codes))]
         )
         log_weight = likelihood + log_ratio_to_standard(codes, posterior)
         if not self.encoder_sees_class:
@@ -352,6 +352,12 @@ class GBZ(Classifier):
         # keeps float32's full precision.
         common = log_weight.detach().amax(dim=(0, 2), keepdim=True)
         return log_weight - common + log_class, common
+
+    def draws_at_once(self, codes: Tensor) -> int:
+        """How many draws of codes (n, ..., D) are decoded at once; at least 1."""
+        if codes.device.type == "cpu":
+            return max(1, self.codes_at_once // max(1, codes[0, ..., 0].numel()))
+        return max(1, len(codes))
 
 
 def effective_share(log_weights: Tensor, dim: int = 0) -> Tensor:
@@ -364,10 +370,3 @@ def effective_share(log_weights: Tensor, dim: int = 0) -> Tensor:
     share = log_weights.double().softmax(dim)
     size = 1 / share.square().sum(dim)
     return (size / log_weights.shape[dim]).clamp(max=1.0).to(log_weights.dtype)
-
-
-def _draws_at_once(codes: Tensor) -> int:
-    """How many draws of codes (n, ..., D) are decoded at once."""
-    if codes.device.type == "cpu":
-        return max(1, CODES_AT_ONCE // max(1, codes[0, ..., 0].numel()))
-    return max(1, len(codes))

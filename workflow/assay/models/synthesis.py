@@ -6,10 +6,7 @@ model on MNIST, ICLR 2019 (ABS); A. Ju: PhD thesis, UC Berkeley 2021, chapter 2 
 
 from __future__ import annotations
 
-import logging
-import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,6 +17,15 @@ from torch.nn import functional
 from assay.attacks.victim import View
 from assay.foundation.errors import ModelError
 from assay.models.base import Classifier, correct
+from assay.models.class_search import (
+    CandidatePool,
+    CodeAdam,
+    Latents,
+    SearchLimits,
+    WarmCodes,
+    no_class_catches_up,
+    random_codes,
+)
 from assay.models.grouped import (
     DROPOUT,
     Decoders,
@@ -27,45 +33,15 @@ from assay.models.grouped import (
     Encoders,
     layout_for,
     log_prior,
-    versions,
 )
 from assay.models.latent import kl_to_standard, sample
 
-log = logging.getLogger(__name__)
-
-# Reconstructions of candidates that are kept, at most; beyond, they are made anew for each batch.
-CACHE_BYTES = 1 << 30
-# Candidates that are decoded, and compared with images, at once.
-CHUNK = 250
-# Codes that a CPU searches at once: their feature maps stay in its cache. Of a thousand,
-# each takes up to twice as long.
-CODES_AT_ONCE = 160
 # Every so many steps an image may leave the search.
 LOOK_EVERY = 5
-# Closer than this (L2, of images in [0, 1]), an image starts where another one of the same attack
-# ended, of the latest so many: several restarts of some pieces of a batch.
-NEAR = 2.5
-REMEMBERED = 1024
 # -log D of the codes in nats, mean over an epoch: beyond, the discriminator is certain.
 LOST = 30.0
 # How many times more steps the search takes for a certificate.
 THOROUGH = 4
-_DECAYS = (0.9, 0.999)
-
-
-@dataclass(frozen=True)
-class Latents:
-    """What the search found for B images under each of K classes.
-
-    Attributes:
-        codes: (B, K, 1 or 2, D): the code or, of a variational search, the mean and log-variance.
-        energy: (B, K), in squared pixel values; the class with the lowest one is the decision.
-        steps: (B,) how many each image took.
-    """
-
-    codes: Tensor
-    energy: Tensor
-    steps: Tensor
 
 
 class AnalysisBySynthesis(Classifier):
@@ -100,12 +76,17 @@ class AnalysisBySynthesis(Classifier):
         unrolled_steps: steps after the search that the view ``unrolled`` differentiates.
         dropout: of the networks, in training.
 
+    Attributes:
+        limits: what the search keeps, and how much it works on at once; no decision depends on
+            `cache_bytes` and `codes_at_once`.
+
     Raises:
         ModelError: no layout fits the images, or a setting is impossible.
     """
 
     max_batch = 64
     needs_every_class = True
+    limits = SearchLimits()
 
     def __init__(
         self,
@@ -156,7 +137,7 @@ class AnalysisBySynthesis(Classifier):
         self.discriminators = None
         if adversarial:
             self.discriminators = Discriminators(sizes, 1 if discriminative else classes)
-        self._pool: _Pool | None = None
+        self._pool: CandidatePool | None = None
 
     # The decision
 
@@ -165,7 +146,7 @@ class AnalysisBySynthesis(Classifier):
 
     def features(self, images: Tensor) -> Tensor:
         """The means of the encoders' Gaussians, (B, D) or, with an encoder per class, (B, K D)."""
-        return self._encoded(images)[0].flatten(1)
+        return self.encoded(images)[0].flatten(1)
 
     def search(
         self,
@@ -189,12 +170,14 @@ class AnalysisBySynthesis(Classifier):
         with torch.inference_mode(False), torch.enable_grad():
             images = images.detach().clone()
             if start is None:
-                start = self._best_candidates(images)
+                start = self.initial_codes(images)
             steps = self.steps if steps is None else steps
             stop_early = self.stop_early if stop_early is None else stop_early
-            count = self._at_once(images)
+            count = self.limits.images_at_once(images, self.classes)
             found = [
-                self._descend(_Adam(codes.clone(), self.rate), piece, generator, steps, stop_early)
+                self._descend(
+                    CodeAdam(codes.clone(), self.rate), piece, generator, steps, stop_early
+                )
                 for piece, codes in zip(images.split(count), start.split(count), strict=True)
             ]
             return Latents(
@@ -245,7 +228,7 @@ class AnalysisBySynthesis(Classifier):
                     drawn = sample((codes[:, :, 0], codes[:, :, 1]), 1, generator)[0]
                 made = self.decoders(drawn)
                 error = (images[:, None] - made).flatten(2).square().sum(dim=2)
-                energy = energy + (error + self.beta * self._prior(codes, drawn)) / draws
+                energy = energy + (error + self.beta * self.prior(codes, drawn)) / draws
                 mean = mean + made / draws
             miss = (images[:, None] - mean).flatten(2).norm(dim=2)
         return energy.gather(1, own), miss.gather(1, own)
@@ -258,8 +241,8 @@ class AnalysisBySynthesis(Classifier):
         """
         with torch.inference_mode(False), torch.enable_grad():
             images, codes = images.detach().clone(), codes.detach().clone()
-            starts = codes, self._best_candidates(images, prior=False)[:, :, :1].clone()
-            count = self._at_once(images)
+            starts = codes, self.initial_codes(images, prior=False)[:, :, :1].clone()
+            count = self.limits.images_at_once(images, self.classes)
             pieces = zip(images.split(count), *(each.split(count) for each in starts), strict=True)
             return torch.cat(
                 [
@@ -276,7 +259,7 @@ class AnalysisBySynthesis(Classifier):
             return (images[:, None] - decode(codes[:, :, 0])).flatten(2).square().sum(dim=2)
 
         self._confine(codes)
-        walk = _Adam(codes, self.rate)
+        walk = CodeAdam(codes, self.rate)
         with torch.no_grad():
             least = error(codes)
         for _ in range(THOROUGH * self.steps):
@@ -284,12 +267,6 @@ class AnalysisBySynthesis(Classifier):
             self._confine(walk.codes)
         with torch.no_grad():
             return torch.minimum(least, error(walk.codes))
-
-    def _at_once(self, images: Tensor) -> int:
-        """Images whose codes are searched at once."""
-        if images.device.type == "cpu":
-            return max(1, CODES_AT_ONCE // self.classes)
-        return max(1, len(images))
 
     def facts(self) -> dict[str, Any]:
         return {**super().facts(), "architecture": self._layout.sizes()}
@@ -312,11 +289,12 @@ class AnalysisBySynthesis(Classifier):
         codes of the attack's step before. ``unrolled``: the same, and then differentiated through
         a few steps more. ``encoder``: the energies at the encoders' codes, without a search.
         """
-        frozen = _Warm(self)
+        warm = self._warm_codes()
+        reconstructions = partial(self._frozen_reconstructions, warm)
         return {
-            "frozen": View(frozen.logits, reconstructions=frozen.reconstructions),
+            "frozen": View(partial(self._frozen, warm), reconstructions=reconstructions),
             "unrolled": View(
-                partial(self._unrolled, _Warm(self)), reconstructions=frozen.reconstructions
+                partial(self._unrolled, self._warm_codes()), reconstructions=reconstructions
             ),
             "encoder": View(
                 self._at_encoder,
@@ -325,13 +303,34 @@ class AnalysisBySynthesis(Classifier):
             ),
         }
 
+    def _warm_codes(self) -> WarmCodes:
+        limits = self.limits
+        return WarmCodes(
+            self.search, steps=self.warm_steps, near=limits.near, remembered=limits.remembered
+        )
+
+    def _frozen(
+        self, warm: WarmCodes, images: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        codes = warm.codes(images, generator)
+        drawn = self.reconstructions(codes).detach()
+        error = (images[:, None] - drawn).flatten(2).square().sum(dim=2)
+        with torch.no_grad():
+            prior = self.prior(codes, codes[:, :, 0])
+        return -self.scale * (error + self.beta * prior)
+
+    def _frozen_reconstructions(
+        self, warm: WarmCodes, images: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
+        return self.reconstructions(warm.codes(images, generator))
+
     def _encoder_reconstructions(
         self, images: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        return self.reconstructions(self._encoder_energy(images)[1])
+        return self.reconstructions(self.encoder_energy(images)[1])
 
     def _unrolled(
-        self, warm: _Warm, images: Tensor, generator: torch.Generator | None = None
+        self, warm: WarmCodes, images: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         codes = warm.codes(images, generator)
         differentiable = images.requires_grad and not torch.is_inference_mode_enabled()
@@ -339,25 +338,25 @@ class AnalysisBySynthesis(Classifier):
             images = images if differentiable else images.clone()
             codes = codes.requires_grad_()
             for _ in range(self.unrolled_steps):
-                energy = self._energy(images, codes, generator)
+                energy = self.energy(images, codes, generator)
                 (slope,) = torch.autograd.grad(energy.sum(), codes, create_graph=differentiable)
                 codes = codes - self.rate * _normalised(slope)
             energy = self._final_energy(images, codes, generator)
         return -self.scale * energy
 
     def _at_encoder(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return -self.scale * self._encoder_energy(images)[0]
+        return -self.scale * self.encoder_energy(images)[0]
 
     # Energies
 
-    def _energy(
+    def energy(
         self,
         images: Tensor,
         codes: Tensor,
         generator: torch.Generator | None,
         decode: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """(B, C, H, W) and (B, K, 1 or 2, D) to (B, K), with one draw of a Gaussian's noise.
+        """Energies (B, K) of codes (B, K, 1 or 2, D), with one draw of a Gaussian's noise.
 
         `decode` is the decoders' :meth:`~Decoders.decoding` where many calls share it.
         """
@@ -367,9 +366,15 @@ class AnalysisBySynthesis(Classifier):
         else:
             drawn = sample((codes[:, :, 0], codes[:, :, 1]), 1, generator)[0]
         error = (images[:, None] - decode(drawn)).flatten(2).square().sum(dim=2)
-        return error + self.beta * self._prior(codes, drawn)
+        return error + self.beta * self.prior(codes, drawn)
 
-    def _prior(self, codes: Tensor, drawn: Tensor) -> Tensor:
+    def prior(self, codes: Tensor, drawn: Tensor) -> Tensor:
+        """The prior's share of the energy before its weight beta, (B, K).
+
+        Args:
+            codes: (B, K, 1 or 2, D).
+            drawn: (B, K, D), the codes, or samples of their Gaussians.
+        """
         if self.discriminators is not None:
             return -log_prior(self.discriminators(drawn))
         if codes.shape[2] == 1:
@@ -380,29 +385,51 @@ class AnalysisBySynthesis(Classifier):
         self, images: Tensor, codes: Tensor, generator: torch.Generator | None
     ) -> Tensor:
         draws = self.final_samples if self.variational else 1
-        return sum(self._energy(images, codes, generator) for _ in range(draws)) / draws
+        return sum(self.energy(images, codes, generator) for _ in range(draws)) / draws
 
-    def _encoded(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def encoded(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Means and log-variances of the encoders, (B, 1 or K, D)."""
         return self.encoders(images[:, None].expand(-1, self.encoders.groups, -1, -1, -1))
 
-    def _encoder_energy(self, images: Tensor, *, prior: bool = True) -> tuple[Tensor, Tensor]:
+    def encoder_energy(self, images: Tensor, *, prior: bool = True) -> tuple[Tensor, Tensor]:
         """Energies (B, K), or without prior squared errors, and codes (B, K, 1 or 2, D) at the
         encoders' means.
         """
-        gaussian = self._encoded(images)
+        gaussian = self.encoded(images)
         mean = gaussian[0].expand(-1, self.classes, -1)
         codes = torch.stack([part.expand(-1, self.classes, -1) for part in gaussian], dim=2)
         codes = codes if self.variational else codes[:, :, :1]
         error = (images[:, None] - self.decoders(mean)).flatten(2).square().sum(dim=2)
-        return error + self.beta * self._prior(codes, mean) if prior else error, codes
+        return error + self.beta * self.prior(codes, mean) if prior else error, codes
 
     # The search
 
     @torch.no_grad()
-    def _best_candidates(self, images: Tensor, *, prior: bool = True) -> Tensor:
+    def candidate_pool(self, device: torch.device | str) -> CandidatePool:
+        """The random codes that the search may begin at, with what the present weights make."""
+        if self._pool is None or not self._pool.is_of(self):
+            codes = random_codes(self.candidates, self.latent_dim).to(device)
+            self._pool = CandidatePool(self, codes, cache_bytes=self.limits.cache_bytes)
+        return self._pool
+
+    def candidate_parts(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """What each class makes of the codes (m, D), and what does not depend on the image.
+
+        Returns:
+            Flat reconstructions g, (K, m, P), and ||g||^2 + beta * prior, (K, m).
+        """
+        each = codes[:, None].expand(-1, self.classes, -1)
+        made = self.decoders(each).flatten(2).transpose(0, 1).contiguous()
+        parts = each[:, :, None]
+        if self.variational:
+            parts = torch.cat([parts, torch.zeros_like(parts)], dim=2)
+        prior = self.beta * self.prior(parts, each).T
+        return made, made.square().sum(dim=2) + prior
+
+    @torch.no_grad()
+    def initial_codes(self, images: Tensor, *, prior: bool = True) -> Tensor:
         """(B, K, 1 or 2, D) where the search begins: of least energy or, without prior, error."""
-        energy, codes = self._encoder_energy(images, prior=prior)
+        energy, codes = self.encoder_energy(images, prior=prior)
         if not self.candidates:
             return codes
         if not self.start_at_encoder:
@@ -411,16 +438,14 @@ class AnalysisBySynthesis(Classifier):
             # The width's share of the divergence is the same for all candidates.
             width = codes[:, :, 1]
             energy = energy - self.beta * kl_to_standard((torch.zeros_like(width), width))
-        if self._pool is None or not self._pool.is_of(self):
-            self._pool = _Pool(self, images.device)
-        found, better = self._pool.closest(images, energy, prior=prior)
+        found, better = self.candidate_pool(images.device).closest(images, energy, prior=prior)
         codes = codes.clone()
         codes[:, :, 0][better] = found[better]
         return codes
 
     def _descend(
         self,
-        walk: _Adam,
+        walk: CodeAdam,
         images: Tensor,
         generator: torch.Generator | None,
         steps: int,
@@ -432,7 +457,7 @@ class AnalysisBySynthesis(Classifier):
         recent: list[Tensor] = []
         before = None
         for step in range(steps):
-            energy = partial(self._energy, images[live], generator=generator, decode=decode)
+            energy = partial(self.energy, images[live], generator=generator, decode=decode)
             recent.append(walk.step(energy))
             self._confine(walk.codes)
             left = steps - step - 1
@@ -440,7 +465,7 @@ class AnalysisBySynthesis(Classifier):
                 continue
             now, recent = torch.stack(recent).mean(dim=0), []
             if before is not None:
-                decided = _decided(now, (before - now) * left / LOOK_EVERY)
+                decided = no_class_catches_up(now, (before - now) * left / LOOK_EVERY)
                 if decided.any():
                     codes[live[decided]], taken[live[decided]] = walk.codes[decided], step + 1
                     live, now = live[~decided], now[~decided]
@@ -476,7 +501,7 @@ class AnalysisBySynthesis(Classifier):
         self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """As :meth:`training_loss`; ``accuracy`` is that at the encoders' codes, without search."""
-        energy, _ = self._encoder_energy(images)
+        energy, _ = self.encoder_energy(images)
         parts = self.training_loss(images, labels, generator)
         return {**parts, "accuracy": correct(-energy, labels)}
 
@@ -491,7 +516,7 @@ class AnalysisBySynthesis(Classifier):
     def _shared_loss(
         self, images: Tensor, labels: Tensor, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
-        gaussian = self._encoded(images)
+        gaussian = self.encoded(images)
         codes = sample(gaussian, 1, generator)[0]
         drawn = self.decoders(codes.expand(-1, self.classes, -1))
         error = (images[:, None] - drawn).flatten(2).square().sum(dim=2)
@@ -530,7 +555,7 @@ class AnalysisBySynthesis(Classifier):
         error = (own - self.decoders(codes)).flatten(2).square().sum(dim=2)
         others = codes[:0]
         if self.discriminators is not None:
-            others = self.encoders(images[_elsewhere(labels, which, generator)])[0]
+            others = self.encoders(images[images_of_other_classes(labels, which, generator)])[0]
         parts = {"reconstruction": error, **self._prior_loss(gaussian, codes, others, generator)}
         weights = {"prior": self.beta, "discriminator": self.beta}
         parts["total"] = sum(weights.get(name, 1.0) * part for name, part in parts.items())
@@ -570,171 +595,9 @@ class AnalysisBySynthesis(Classifier):
         }
 
 
-class _Adam:
-    """Adam on the codes of many images, of which some may leave.
-
-    Attributes:
-        codes: (B, K, 1 or 2, D).
-    """
-
-    def __init__(self, codes: Tensor, rate: float):
-        self.codes, self._rate, self._count = codes, rate, 0
-        self._mean, self._square = torch.zeros_like(codes), torch.zeros_like(codes)
-
-    def step(self, energy: Callable[[Tensor], Tensor]) -> Tensor:
-        """One step down `energy`, codes to (B, K); returns it, from before the step."""
-        leaf = self.codes.detach().requires_grad_()
-        value = energy(leaf)
-        (slope,) = torch.autograd.grad(value.sum(), leaf)
-        self._count += 1
-        first, second = _DECAYS
-        self._mean.lerp_(slope, 1 - first)
-        self._square.lerp_(slope.square(), 1 - second)
-        size = (self._square / (1 - second**self._count)).sqrt_().add_(1e-8)
-        self.codes = leaf.detach() - self._rate / (1 - first**self._count) * self._mean / size
-        return value.detach()
-
-    def narrow(self, stay: Tensor) -> None:
-        self.codes, self._mean = self.codes[stay], self._mean[stay]
-        self._square = self._square[stay]
-
-
-class _Pool:
-    """Random codes, the same for all classes and images, and what each class makes of them."""
-
-    def __init__(self, model: AnalysisBySynthesis, device: torch.device):
-        self._model = weakref.ref(model)
-        self._versions = versions(model)
-        # A ninth more are drawn, and the farthest from the prior's middle are left out.
-        drawn = torch.randn(
-            int(model.candidates / 0.9),
-            model.latent_dim,
-            generator=torch.Generator().manual_seed(0),
-        )
-        nearest = drawn.norm(dim=1).argsort()[: model.candidates].sort().values
-        self._codes = drawn[nearest].to(device)
-        size = model.classes * model.candidates * 4 * torch.Size(model.shape).numel()
-        self._kept: list[tuple[Tensor, Tensor]] | None = None
-        if size <= CACHE_BYTES:
-            self._kept = [self._made(codes) for codes in self._codes.split(CHUNK)]
-        else:
-            log.warning(
-                "%d candidates of %d classes need %.1f GB, more than the %.1f GB that are kept: "
-                "they are made anew for each batch; fewer candidates run faster",
-                model.candidates, model.classes, size / 2**30, CACHE_BYTES / 2**30,
-            )  # fmt: skip
-
-    def is_of(self, model: AnalysisBySynthesis) -> bool:
-        """Whether the reconstructions are those of the model as it is now."""
-        return self._model() is model and self._versions == versions(model)
-
-    def closest(
-        self, images: Tensor, energy: Tensor, *, prior: bool = True
-    ) -> tuple[Tensor, Tensor]:
-        """The best candidate of each image and class where it is better than `energy` (B, K).
-
-        Without `prior` candidates are compared by their squared errors alone.
-
-        Returns:
-            Codes (B, K, D) and where they are better, (B, K) bool.
-        """
-        pixels = images.flatten(1)
-        base = pixels.square().sum(dim=1)[:, None]
-        best, place = energy.clone(), torch.full_like(energy, -1, dtype=torch.int64)
-        for number, codes in enumerate(self._codes.split(CHUNK)):
-            made, share = self._kept[number] if self._kept else self._made(codes)
-            if not prior:
-                share = made.square().sum(dim=2)
-            # ||x - g||^2 = ||x||^2 - 2 x g + ||g||^2: one matrix product for all.
-            scores = torch.addmm(share.flatten(), pixels, made.flatten(0, 1).T, alpha=-2.0)
-            value, which = scores.view(len(images), *share.shape).min(dim=2)
-            value = value + base
-            better = value < best
-            best = torch.where(better, value, best)
-            place = torch.where(better, which + number * CHUNK, place)
-        return self._codes[place.clamp_min(0)], place >= 0
-
-    def _made(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Flat reconstructions (K, m, P) and ||g||^2 + beta * prior, (K, m), of codes (m, D)."""
-        model = self._model()
-        each = codes[:, None].expand(-1, model.classes, -1)
-        made = model.decoders(each).flatten(2).transpose(0, 1).contiguous()
-        parts = each[:, :, None]
-        if model.variational:
-            parts = torch.cat([parts, torch.zeros_like(parts)], dim=2)
-        prior = model.beta * model._prior(parts, each).T
-        return made, made.square().sum(dim=2) + prior
-
-
-class _Warm:
-    """The decision with its codes held fixed, and codes remembered from call to call.
-
-    An attack's next iterate is close to the last one. A search that goes on from there needs few
-    steps. What is remembered belongs to one generator: each attack on each chunk of images has its
-    own, so results do not depend on what ran before.
-    """
-
-    def __init__(self, model: AnalysisBySynthesis):
-        self._model = model
-        # Kept alive, so that no other generator takes its place in memory.
-        self._owner: torch.Generator | None = None
-        self._pixels = self._codes = None
-
-    def logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        codes = self.codes(images, generator)
-        drawn = self._model.reconstructions(codes).detach()
-        error = (images[:, None] - drawn).flatten(2).square().sum(dim=2)
-        with torch.no_grad():
-            prior = self._model._prior(codes, codes[:, :, 0])
-        return -self._model.scale * (error + self._model.beta * prior)
-
-    def reconstructions(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self._model.reconstructions(self.codes(images, generator))
-
-    def codes(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The codes of (B, C, H, W) images, (B, K, 1 or 2, D), without a graph."""
-        model = self._model
-        with torch.inference_mode(False), torch.no_grad():
-            images = images.detach().clone()
-            pixels = images.flatten(1)
-            far, which = torch.ones(len(images), dtype=torch.bool, device=images.device), None
-            if generator is not None and self._owner is generator:
-                distance, which = torch.cdist(pixels, self._pixels).min(dim=1)
-                far = distance > NEAR
-            pieces = []
-            if far.any():
-                pieces.append((far, model.search(images[far], generator).codes))
-            if not far.all():
-                start, steps = self._codes[which[~far]], model.warm_steps
-                warm = model.search(images[~far], generator, start=start, steps=steps)
-                pieces.append((~far, warm.codes))
-            first = pieces[0][1]
-            found = first.new_empty(len(images), *first.shape[1:])
-            for rows, codes in pieces:
-                found[rows] = codes
-            self._remember(pixels, found, generator)
-        return found
-
-    def _remember(self, pixels: Tensor, codes: Tensor, generator: torch.Generator | None) -> None:
-        if self._owner is generator and self._pixels is not None:
-            pixels = torch.cat([pixels, self._pixels])[:REMEMBERED]
-            codes = torch.cat([codes, self._codes])[:REMEMBERED]
-        self._owner, self._pixels, self._codes = generator, pixels, codes
-
-
-def _decided(energy: Tensor, further: Tensor) -> Tensor:
-    """(B,) whether no class can catch up with the best one.
-
-    Args:
-        energy: (B, K).
-        further: (B, K), how much lower each can still get.
-    """
-    best = energy.argmin(dim=1, keepdim=True)
-    lowest = (energy - further.clamp_min(0.0)).scatter(1, best, torch.inf)
-    return lowest.amin(dim=1) > energy.gather(1, best).squeeze(1)
-
-
-def _elsewhere(labels: Tensor, like: Tensor, generator: torch.Generator | None) -> Tensor:
+def images_of_other_classes(
+    labels: Tensor, like: Tensor, generator: torch.Generator | None
+) -> Tensor:
     """For each place of columns of K classes an image of a uniformly random other class.
 
     Args:
