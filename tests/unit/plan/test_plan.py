@@ -806,7 +806,7 @@ def test_a_sweep_of_printed_numbers_names_an_attack_for_each_level():
         make_plan(thesis(reported=reported))
     reported["sweeps"]["EOT runs"] = "pgd_linf_starts"
     message = (
-        r"'pgd_linf_starts' has no entry for EOT runs 1, 2, 3 .add it to its values, now 5, 10"
+        r"'pgd_linf_starts' has no entry for EOT runs 1, 2, 3; add it to its values, now 5, 10"
     )
     with pytest.raises(ConfigError, match=message):
         make_plan(thesis(reported=reported))

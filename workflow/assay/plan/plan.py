@@ -456,7 +456,7 @@ class Plan:
     def _sweeps(self, study: Tree) -> dict[str, dict[str, str]]:
         """For each setting that a printed table varies, the attack of each of its levels."""
         attacks = self.configuration.catalogue["attacks"]
-        sweeps = study["reported"]["sweeps"]
+        sweeps = study["reported"].get("sweeps", {})
         return {setting: _levels(sweep, attacks) for setting, sweep in sweeps.items()}
 
     def _scaled(self, kind: str, name: str) -> dict[str, list]:
@@ -836,7 +836,7 @@ def _check_sweeps(reported: Tree, configuration: Configuration, where: Callable[
     rows = read_reported(files)
     levels = rows[rows["setting"] != ""].groupby("setting")["level"].unique()
     attacks = configuration.catalogue["attacks"]
-    for setting, sweep in reported["sweeps"].items():
+    for setting, sweep in reported.get("sweeps", {}).items():
         place = where("reported", "sweeps", setting)
         if setting not in levels:
             raise unknown("setting in its files called", setting, levels, place, "reported.files")
