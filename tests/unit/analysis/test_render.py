@@ -14,9 +14,9 @@ from assay.analysis.kept import FILES, keep_study
 from assay.foundation.kept import IDS, KeptOutcomes
 from assay.plan.command import main
 from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.paths import ANALYSES
 from assay.plan.plan import make_plan
 from assay.plan.render import earlier_code, render
-from assay.plan.targets import ANALYSES
 
 SCALE, STUDY = "workstation", "millner2024"
 # Python with assay, but without what trains and attacks.
