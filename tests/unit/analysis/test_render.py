@@ -136,7 +136,7 @@ def test_rows_of_earlier_code_are_marked_one_by_one(kept, tmp_path, monkeypatch)
         if entry["implementation"] == "assay.attacks.fgsm:FGSM"
     }
     # Half of the time; no figure tells the age of a row.
-    monkeypatch.setattr("assay.plan.render.write_study_figure", lambda *_: None)
+    monkeypatch.setattr("assay.analysis.report.write_study_figure", lambda *_: None)
     result = render(SCALE, kept=kept, out=tmp_path)
     rows = pd.read_csv(tmp_path / STUDY / "statistics/accuracy.csv", keep_default_na=False)
     marked = rows[rows.code == "earlier"]
