@@ -2,7 +2,8 @@
 # outputs   report/{scale}/{study}/: outcomes.parquet, records.json and measurements.npz, from which all else is made;
 #           statistics/, ledger, checks, headline and tables/, each as CSV, Markdown and LaTeX; provenance.json; figures/
 # steps     keep what the study's report is made from -> all its statistics -> all its tables and figures in one process
-#           -> each to its place; never needs torch. `assay render` takes the same steps from the kept files
+#           -> each to its place (of what cannot be drawn, the reason is there); never needs torch. `assay render` takes
+#           the same steps from the kept files
 STATISTICS = [paths.analysis(place) for place in paths.ANALYSES]
 
 
@@ -163,9 +164,9 @@ rule make_table:
         "../../envs/analysis.yaml"
     params:
         drawn=lambda w, input: f"{input[0]}/tables/{w.table}",
+        spec=lambda w: PLAN.studies[w.study].study["tables"][w.table],  # for the caption
     shell:
         """
-        # Of what cannot be drawn the reason is there instead.
         if cat {params.drawn:q}.error 2>/dev/null | tee {log:q} >&2; then exit 1; fi
         cp {params.drawn:q}.csv {output.csv:q}
         cp {params.drawn:q}.md {output.markdown:q}
@@ -194,9 +195,9 @@ rule make_figure:
         "../../envs/analysis.yaml"
     params:
         drawn=lambda w, input: f"{input[0]}/figures/{w.figure}",
+        spec=lambda w: PLAN.studies[w.study].study["figures"][w.figure],  # for the caption
     shell:
         """
-        # Of what cannot be drawn the reason is there instead.
         if cat {params.drawn:q}.error 2>/dev/null | tee {log:q} >&2; then exit 1; fi
         cp {params.drawn:q}.svg {output.svg:q}
         cp {params.drawn:q}.pdf {output.pdf:q}
