@@ -146,7 +146,7 @@ rule draw_study:
 rule make_table:
     """One table of a study as CSV, Markdown and LaTeX."""
     input:
-        rules.draw_study.output,
+        local(paths.DRAWN),
     output:
         csv=report(
             paths.table("csv"),
@@ -177,7 +177,7 @@ rule make_table:
 rule make_figure:
     """One figure of a study as SVG and PDF, with its caption."""
     input:
-        rules.draw_study.output,
+        local(paths.DRAWN),
     output:
         svg=report(
             paths.figure("svg"),
