@@ -150,5 +150,5 @@ def test_a_gpu_that_was_granted_and_is_not_there_is_told_at_the_start(node, fini
     arguments = [word for word in SLURM if word != "device=cpu"]
     run = finished.snakemake(*arguments, "--set-scatter", "share=1", "--", cell, check=False)
     assert run.returncode != 0
-    logs = (finished.folder / "results/smoke/logs/run_suite").rglob("*.log")
+    logs = (finished.folder / "results/smoke/logs/evaluate_model").rglob("*.log")
     assert any("SLURM granted this job GPU" in path.read_text() for path in logs)

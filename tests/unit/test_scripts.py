@@ -22,13 +22,15 @@ from assay.foundation.provenance import read_provenance, write_parquet
 from assay.models.base import build, load_weights, save_weights
 from assay.models.resnet import ResNet18
 from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.paths import ANALYSES
 from assay.plan.plan import make_plan
 
 SCRIPTS = sorted((ROOT / "workflow/scripts").glob("*.py"))
+# The others hand results out that a script has made.
 RULES = {
-    rule
+    script
     for file in (ROOT / "workflow/rules").glob("*.smk")
-    for rule in re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE)
+    for script in re.findall(r"\.\./scripts/(\w+)\.py", file.read_text())
 }
 
 
@@ -128,7 +130,12 @@ def test_a_suite_and_features_say_what_made_them_in_every_file(tmp_path, monkeyp
     job = {
         "input": SimpleNamespace(**files, weights="weights.safetensors"),
         "params": SimpleNamespace(
-            entry=entry, attacks=attacks, evaluation=evaluation, seed=1, code="cc"
+            entry=entry,
+            attacks=attacks,
+            evaluation=evaluation,
+            seed=1,
+            code="cc",
+            work="work/natural",
         ),
         "wildcards": SimpleNamespace(**ids, suite="natural", scale="smoke"),
         "log": ["job.log"],
@@ -144,6 +151,114 @@ def test_a_suite_and_features_say_what_made_them_in_every_file(tmp_path, monkeyp
         assert all(key in facts for key in ("config", "device", "seconds", "packages"))
     assert read_provenance("natural.npz")["attacks"] == {"clean": attacks[0]["code"]}
     assert np.load("features.npz")["features"].shape[0] == 6
+
+
+def evaluated(tmp_path, weights):
+    """Evaluates DBX on digits by one job of two suites and the features."""
+    plan = make_plan(read_configuration({"scale": "smoke"}))
+    prepare("digits", plan.entry("datasets", "digits"), Path("data"),
+            mirror=None, cache=tmp_path, seed=1)  # fmt: skip
+    data = load(Path("data"))
+    parts = ["test" if sample < 40 else "train" for sample in range(len(data))]
+    pd.DataFrame({"sample": range(len(data)), "part": parts}).to_parquet("split.parquet")
+    entry = plan.entry("models", "dbx")
+    model = build("dbx", entry, classes=len(data.classes), shape=data.shape, seed=1)
+    save_weights(model.state_dict(), Path("weights.safetensors"))
+    ids = {"dataset": "digits", "split": "kfold_0", "model": "dbx"}
+    clean = next(a for a in plan.suite("natural", "phantom", "gbz") if a["name"] == "clean")
+    common = {"entry": entry, "seed": 1, "code": "cc",
+              "evaluation": {"samples": 6, "chunk": 6, "replays": 2, "examples": 2}}  # fmt: skip
+    suites = [
+        {
+            "script": "run_suite",
+            "wildcards": {**ids, "suite": suite},
+            "examples": [],
+            "output": {"outcomes": f"suites/{suite}.parquet", "examples": f"suites/{suite}.npz"},
+            "params": {**common, "attacks": attacks, "work": f"work/{suite}"},
+        }
+        for suite, attacks in (("natural", [clean]), ("another", [{**clean, "name": "again"}]))
+    ]
+    features = {"script": "extract_features", "wildcards": ids, "examples": [],
+                "output": ["features.npz"], "params": common}  # fmt: skip
+    run(
+        "evaluate_model",
+        log=["job.log"],
+        wildcards=SimpleNamespace(**ids, scale="smoke"),
+        input={
+            "images": "data/images.npy",
+            "split": "split.parquet",
+            "weights": weights,
+        },
+        params=SimpleNamespace(tasks=[*suites, features]),
+        output=["evaluated"],
+    )
+
+
+def test_one_job_evaluates_a_model_with_all_its_suites_and_measurements(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    evaluated(tmp_path, "weights.safetensors")
+    made = sorted(
+        path.relative_to("evaluated").as_posix() for path in Path("evaluated").rglob("*.*")
+    )
+    assert made == [
+        "features.npz",
+        "suites/another.npz",
+        "suites/another.parquet",
+        "suites/natural.npz",
+        "suites/natural.parquet",
+    ]
+    for file in made:
+        facts = read_provenance(Path("evaluated", file))
+        assert facts["code"] == "cc"
+        assert facts["seconds"] >= 0
+    for suite in ("natural", "another"):
+        facts = read_provenance(f"evaluated/suites/{suite}.parquet")
+        assert facts["suite"] == suite
+        assert list(Path("work", suite).rglob("chunk_*.parquet"))
+
+
+def test_a_job_of_many_tasks_tells_the_mistake_of_one_in_one_line(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        evaluated(tmp_path, "nowhere.safetensors")
+    told = capfd.readouterr().err.strip().splitlines()
+    assert len(told) == 1
+    assert re.match(r"error: nowhere\.safetensors", told[0])
+
+
+def test_a_figure_that_cannot_be_drawn_loses_no_other(tmp_path, monkeypatch):
+    kept = ROOT / "report/workstation/millner2024"
+    plan = make_plan(read_configuration({"scale": "workstation", "studies": ["millner2024"]}))
+    study = plan.brief("millner2024")
+    study["tables"] = {"table1": study["tables"]["table1"]}
+    study["figures"] = {
+        "bad": {**study["figures"]["figure7"], "kind": "no_such_kind"},
+        "figure7": study["figures"]["figure7"],
+    }
+    run(
+        "draw_study",
+        log=[str(tmp_path / "a.log")],
+        input=SimpleNamespace(
+            kept=[str(kept / "outcomes.parquet")],
+            statistics=[str(kept / f"{place}.csv") for place in ANALYSES],
+        ),
+        params=SimpleNamespace(study=study, manifest=plan.manifest("millner2024")),
+        output=[str(tmp_path / "drawn")],
+    )
+    made = sorted(path.relative_to(tmp_path / "drawn").as_posix()
+                  for path in (tmp_path / "drawn").rglob("*.*"))  # fmt: skip
+    assert made == [
+        "figures/bad.error",
+        "figures/figure7.pdf",
+        "figures/figure7.svg",
+        "figures/figure7.txt",
+        "tables/table1.csv",
+        "tables/table1.md",
+        "tables/table1.tex",
+    ]
+    reason = (tmp_path / "drawn/figures/bad.error").read_text()
+    assert reason.startswith("error: millner2024/figures/bad: ")
+    assert reason.count("\n") == 1
 
 
 @pytest.fixture
@@ -175,7 +290,7 @@ def test_a_training_starts_from_another_model_s_weights(digits_28):
             images="data/images.npy", split="split.parquet", pretrained=[],
             start=["cnn.safetensors"],
         ),
-        params=SimpleNamespace(entry=entry, seed=1, code="aa"),
+        params=SimpleNamespace(entry=entry, seed=1, code="aa", work="work"),
         output=SimpleNamespace(
             weights="w.safetensors", last="l.safetensors", history="h.csv", facts="f.json"
         ),
@@ -261,7 +376,9 @@ def test_a_split_that_is_made_again_leaves_a_training_its_checkpoints(tmp_path, 
                 input=SimpleNamespace(
                     images="data/images.npy", split="split.parquet", pretrained=[], start=[]
                 ),
-                params=SimpleNamespace(entry=plan.entry("models", "dbx"), seed=1, code="aa"),
+                params=SimpleNamespace(
+                    entry=plan.entry("models", "dbx"), seed=1, code="aa", work="work"
+                ),
             )
     assert folders[0] == folders[1] != folders[2]
 

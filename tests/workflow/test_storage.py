@@ -10,8 +10,8 @@ import yaml
 
 from assay.foundation.outcomes import read_outcomes
 from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.paths import ANALYSES
 from assay.plan.plan import make_plan
-from assay.plan.targets import ANALYSES
 
 pytestmark = pytest.mark.slow
 

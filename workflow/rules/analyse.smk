@@ -1,9 +1,10 @@
 # inputs    outcomes, training histories and facts, features, leakage tables, config/reported/
 # outputs   report/{scale}/{study}/: outcomes.parquet, records.json and measurements.npz, from which all else is made;
 #           statistics/, ledger, checks, headline and tables/, each as CSV, Markdown and LaTeX; provenance.json; figures/
-# steps     keep what the study's report is made from -> all its statistics once -> each table and each figure from them,
-#           by its own job; never needs torch. `assay render` takes the same steps from the kept files
-STATISTICS = expand("report/{{scale}}/{{study}}/{place}.csv", place=ANALYSES)
+# steps     keep what the study's report is made from -> all its statistics -> all its tables and figures in one process
+#           -> each to its place (of what cannot be drawn, the reason is there); never needs torch. `assay render` takes
+#           the same steps from the kept files
+STATISTICS = [paths.analysis(place) for place in paths.ANALYSES]
 
 
 rule keep_outcomes:
@@ -12,13 +13,13 @@ rule keep_outcomes:
         outcomes=lambda w: PLAN.outcome_files(w.study),
         records=lambda w: PLAN.record_files(w.study),
     output:
-        outcomes="report/{scale}/{study}/outcomes.parquet",
-        records="report/{scale}/{study}/records.json",
-        measurements="report/{scale}/{study}/measurements.npz",
+        outcomes=paths.KEPT_OUTCOMES,
+        records=paths.KEPT_RECORDS,
+        measurements=paths.KEPT_MEASUREMENTS,
     log:
-        "results/{scale}/logs/keep_outcomes/{study}.log",
+        paths.log("keep_outcomes", "{study}"),
     benchmark:
-        "results/{scale}/benchmarks/keep_outcomes/{study}.tsv"
+        paths.benchmark("keep_outcomes", "{study}")
     localrule: AT_HOME
     conda:
         "../../envs/analysis.yaml"
@@ -40,65 +41,65 @@ rule analyse_study:
         kept=rules.keep_outcomes.output,
         reported=lambda w: at_home(PLAN.reported_files(w.study)),
     output:
-        accuracy="report/{scale}/{study}/statistics/accuracy.csv",
+        accuracy=paths.analysis("statistics/accuracy"),
         mcnemar=report(
-            "report/{scale}/{study}/statistics/mcnemar.csv",
+            paths.analysis("statistics/mcnemar"),
             caption="../../report/captions/statistics.rst",
             category="Significance",
             subcategory="{study}",
             labels={"what": "McNemar, every pair of models"},
         ),
         between_splits=report(
-            "report/{scale}/{study}/statistics/between_splits.csv",
+            paths.analysis("statistics/between_splits"),
             caption="../../report/captions/statistics.rst",
             category="Significance",
             subcategory="{study}",
             labels={"what": "every pair of models, between splits"},
         ),
         ranking=report(
-            "report/{scale}/{study}/statistics/ranking.csv",
+            paths.analysis("statistics/ranking"),
             caption="../../report/captions/statistics.rst",
             category="Significance",
             subcategory="{study}",
             labels={"what": "ranking with significance groups"},
         ),
         cochran=report(
-            "report/{scale}/{study}/statistics/cochran.csv",
+            paths.analysis("statistics/cochran"),
             caption="../../report/captions/statistics.rst",
             category="Significance",
             subcategory="{study}",
             labels={"what": "Cochran's Q"},
         ),
-        resampled_t="report/{scale}/{study}/statistics/resampled_t.csv",
+        resampled_t=paths.analysis("statistics/resampled_t"),
         costs=report(
-            "report/{scale}/{study}/statistics/costs.csv",
+            paths.analysis("statistics/costs"),
             caption="../../report/captions/costs.rst",
             category="Cost",
             subcategory="{study}",
             labels={"what": "time, memory and passes"},
         ),
         ledger=report(
-            "report/{scale}/{study}/ledger.csv",
+            paths.analysis("ledger"),
             caption="../../report/captions/ledger.rst",
             category="Reported vs reproduced",
             subcategory="{study}",
             labels={"what": "ledger"},
         ),
         checks=report(
-            "report/{scale}/{study}/checks.csv",
+            paths.analysis("checks"),
             caption="../../report/captions/checks.rst",
             category="Can the evaluation be trusted?",
             subcategory="{study}",
             labels={"what": "checks"},
         ),
-        headline="report/{scale}/{study}/headline.csv",
-        markdown=expand("report/{{scale}}/{{study}}/{place}.md", place=ANALYSES),
-        latex=expand("report/{{scale}}/{{study}}/{place}.tex", place=ANALYSES),
-        provenance="report/{scale}/{study}/provenance.json",
+        headline=paths.analysis("headline"),
+        markdown=[paths.analysis(place, "md") for place in paths.ANALYSES],
+        latex=[paths.analysis(place, "tex") for place in paths.ANALYSES],
+        provenance=paths.PROVENANCE,
     log:
-        "results/{scale}/logs/analyse_study/{study}.log",
+        paths.log("analyse_study", "{study}"),
     benchmark:
-        "results/{scale}/benchmarks/analyse_study/{study}.tsv"
+        paths.benchmark("analyse_study", "{study}")
     localrule: AT_HOME
     conda:
         "../../envs/analysis.yaml"
@@ -114,72 +115,91 @@ rule analyse_study:
         "../scripts/analyse_study.py"
 
 
-rule make_table:
-    """One table of a study as CSV, Markdown and LaTeX."""
-    input:
-        statistics=STATISTICS,
-        kept=rules.keep_outcomes.output,
-        reported=lambda w: at_home(PLAN.reported_files(w.study)),
-    output:
-        csv=report(
-            "report/{scale}/{study}/tables/{table}.csv",
-            caption="../../report/captions/table.rst",
-            category="Robustness",
-            subcategory="{study}",
-            labels={"what": "{table}"},
-        ),
-        markdown="report/{scale}/{study}/tables/{table}.md",
-        latex="report/{scale}/{study}/tables/{table}.tex",
-    log:
-        "results/{scale}/logs/make_table/{study}/{table}.log",
-    benchmark:
-        "results/{scale}/benchmarks/make_table/{study}/{table}.tsv"
-    localrule: AT_HOME
-    conda:
-        "../../envs/analysis.yaml"
-    resources:
-        mem_mb=memory(400, 5),  # tables of defects read some columns of the outcomes
-        runtime=10,
-    params:
-        spec=lambda w: PLAN.studies[w.study].study["tables"][w.table],
-        study=lambda w: PLAN.brief(w.study),
-        manifest=lambda w: PLAN.manifest(w.study),
-        code=digest("make_table"),
-    script:
-        "../scripts/make_table.py"
-
-
-rule make_figure:
-    """One figure of a study as SVG and PDF."""
+rule draw_study:
+    """All tables and figures of one study, in one process."""
     input:
         statistics=STATISTICS,
         kept=rules.keep_outcomes.output,
         reported=lambda w: at_home(PLAN.reported_files(w.study)),
         style=local(from_here(resource("report/assay.mplstyle"))),
     output:
+        temp(local(directory(paths.DRAWN))),
+    log:
+        paths.log("draw_study", "{study}"),
+    benchmark:
+        paths.benchmark("draw_study", "{study}")
+    localrule: AT_HOME
+    conda:
+        "../../envs/analysis.yaml"
+    resources:
+        # Tables of defects read some columns of the outcomes; figures the features of one split.
+        mem_mb=memory(800, 5),
+        runtime=20,
+    params:
+        study=lambda w: PLAN.brief(w.study),
+        manifest=lambda w: PLAN.manifest(w.study),
+        code=digest("draw_study"),
+    script:
+        "../scripts/draw_study.py"
+
+
+rule make_table:
+    """One table of a study as CSV, Markdown and LaTeX."""
+    input:
+        local(paths.DRAWN),
+    output:
+        csv=report(
+            paths.table("csv"),
+            caption="../../report/captions/table.rst",
+            category="Robustness",
+            subcategory="{study}",
+            labels={"what": "{table}"},
+        ),
+        markdown=paths.table("md"),
+        latex=paths.table("tex"),
+    log:
+        paths.log("make_table", "{study}/{table}"),
+    localrule: True
+    conda:
+        "../../envs/analysis.yaml"
+    params:
+        drawn=lambda w, input: f"{input[0]}/tables/{w.table}",
+        spec=lambda w: PLAN.studies[w.study].study["tables"][w.table],  # for the caption
+    shell:
+        """
+        if cat {params.drawn:q}.error 2>/dev/null | tee {log:q} >&2; then exit 1; fi
+        cp {params.drawn:q}.csv {output.csv:q}
+        cp {params.drawn:q}.md {output.markdown:q}
+        cp {params.drawn:q}.tex {output.latex:q}
+        """
+
+
+rule make_figure:
+    """One figure of a study as SVG and PDF, with its caption."""
+    input:
+        local(paths.DRAWN),
+    output:
         svg=report(
-            "report/{scale}/{study}/figures/{figure}.svg",
+            paths.figure("svg"),
             caption="../../report/captions/figure.rst",
             category="Robustness",
             subcategory="{study}",
             labels={"what": "{figure}"},
         ),
-        pdf="report/{scale}/{study}/figures/{figure}.pdf",
-        caption="report/{scale}/{study}/figures/{figure}.txt",
+        pdf=paths.figure("pdf"),
+        caption=paths.figure("txt"),
     log:
-        "results/{scale}/logs/make_figure/{study}/{figure}.log",
-    benchmark:
-        "results/{scale}/benchmarks/make_figure/{study}/{figure}.tsv"
-    localrule: AT_HOME
+        paths.log("make_figure", "{study}/{figure}"),
+    localrule: True
     conda:
         "../../envs/analysis.yaml"
-    resources:
-        mem_mb=memory(800, 0),  # the latent features of one split, a few images; no outcome rows
-        runtime=10,
     params:
-        spec=lambda w: PLAN.studies[w.study].study["figures"][w.figure],
-        study=lambda w: PLAN.brief(w.study),
-        manifest=lambda w: PLAN.manifest(w.study),
-        code=digest("make_figure"),
-    script:
-        "../scripts/make_figure.py"
+        drawn=lambda w, input: f"{input[0]}/figures/{w.figure}",
+        spec=lambda w: PLAN.studies[w.study].study["figures"][w.figure],  # for the caption
+    shell:
+        """
+        if cat {params.drawn:q}.error 2>/dev/null | tee {log:q} >&2; then exit 1; fi
+        cp {params.drawn:q}.svg {output.svg:q}
+        cp {params.drawn:q}.pdf {output.pdf:q}
+        cp {params.drawn:q}.txt {output.caption:q}
+        """

@@ -17,12 +17,12 @@ rule run_suite:
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
         shares=shares,
     output:
-        outcomes="results/{scale}/outcomes/{dataset}/{split}/{model}/{suite}.parquet",
-        examples="results/{scale}/outcomes/{dataset}/{split}/{model}/{suite}.examples.npz",
+        outcomes=paths.OUTCOMES,
+        examples=paths.EXAMPLES,
     log:
-        "results/{scale}/logs/run_suite/{dataset}/{split}/{model}/{suite}.log",
+        paths.log("run_suite", paths.SUITE_ID),
     benchmark:
-        "results/{scale}/benchmarks/run_suite/{dataset}/{split}/{model}/{suite}.tsv"
+        paths.benchmark("run_suite", paths.SUITE_ID)
     conda:
         "../../envs/torch.yaml"
     threads: SETTINGS["threads"]
@@ -31,6 +31,7 @@ rule run_suite:
         gpu=GPUS,
         runtime=480,
     params:
+        work=lambda w: paths.work("run_suite", paths.SUITE_ID, **w),
         entry=lambda w: PLAN.model(w.dataset, w.model),
         attacks=lambda w: PLAN.suite(w.suite, w.dataset, w.model),
         evaluation=lambda w: PLAN.evaluation(w.dataset, w.split, w.model),
@@ -52,11 +53,11 @@ use rule run_suite as run_share with:
         split=rules.make_split.output.split,
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
     output:
-        temp(SHARE),
+        temp(paths.SHARE),
     log:
-        "results/{scale}/logs/run_share/{dataset}/{split}/{model}/{suite}.{scatteritem}.log",
+        paths.log("run_share", f"{paths.SUITE_ID}.{{scatteritem}}"),
     benchmark:
-        "results/{scale}/benchmarks/run_share/{dataset}/{split}/{model}/{suite}.{scatteritem}.tsv"
+        paths.benchmark("run_share", f"{paths.SUITE_ID}.{{scatteritem}}")
 
 
 rule extract_features:
@@ -69,11 +70,11 @@ rule extract_features:
         split=rules.make_split.output.split,
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
     output:
-        "results/{scale}/features/{dataset}/{split}/{model}.npz",
+        paths.FEATURES,
     log:
-        "results/{scale}/logs/extract_features/{dataset}/{split}/{model}.log",
+        paths.log("extract_features", paths.NETWORK_ID),
     benchmark:
-        "results/{scale}/benchmarks/extract_features/{dataset}/{split}/{model}.tsv"
+        paths.benchmark("extract_features", paths.NETWORK_ID)
     conda:
         "../../envs/torch.yaml"
     threads: SETTINGS["threads"]
@@ -103,11 +104,11 @@ rule explain_model:
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
         examples=lambda w: PLAN.shown_files(w.dataset, w.split, w.model),
     output:
-        "results/{scale}/explained/{dataset}/{split}/{model}.npz",
+        paths.EXPLAINED,
     log:
-        "results/{scale}/logs/explain_model/{dataset}/{split}/{model}.log",
+        paths.log("explain_model", paths.NETWORK_ID),
     benchmark:
-        "results/{scale}/benchmarks/explain_model/{dataset}/{split}/{model}.tsv"
+        paths.benchmark("explain_model", paths.NETWORK_ID)
     conda:
         "../../envs/torch.yaml"
     threads: SETTINGS["threads"]
@@ -137,11 +138,11 @@ rule examine_importance:
         split=rules.make_split.output.split,
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
     output:
-        "results/{scale}/importance/{dataset}/{split}/{model}.npz",
+        paths.IMPORTANCE,
     log:
-        "results/{scale}/logs/examine_importance/{dataset}/{split}/{model}.log",
+        paths.log("examine_importance", paths.NETWORK_ID),
     benchmark:
-        "results/{scale}/benchmarks/examine_importance/{dataset}/{split}/{model}.tsv"
+        paths.benchmark("examine_importance", paths.NETWORK_ID)
     conda:
         "../../envs/torch.yaml"
     threads: SETTINGS["threads"]
@@ -170,11 +171,11 @@ rule map_saliency:
         split=rules.make_split.output.split,
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
     output:
-        "results/{scale}/saliency/{dataset}/{split}/{model}.npz",
+        paths.SALIENCY,
     log:
-        "results/{scale}/logs/map_saliency/{dataset}/{split}/{model}.log",
+        paths.log("map_saliency", paths.NETWORK_ID),
     benchmark:
-        "results/{scale}/benchmarks/map_saliency/{dataset}/{split}/{model}.tsv"
+        paths.benchmark("map_saliency", paths.NETWORK_ID)
     conda:
         "../../envs/torch.yaml"
     threads: SETTINGS["threads"]

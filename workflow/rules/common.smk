@@ -3,6 +3,7 @@
 # inputs    config/ of assay and of the working folder
 # outputs   PLAN (the run table), TARGETS (its files), `digest` (code that a rule depends on)
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,9 +27,11 @@ from assay.analysis.kept import run_facts
 from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError
 from assay.foundation.resources import from_here, resource, share_package
+from assay.plan import paths
 from assay.plan.configuration import read_configuration
-from assay.plan.plan import check_machine, make_plan
-from assay.plan.targets import ANALYSES, make_targets
+from assay.plan.plan import Training, check_machine, make_plan
+from assay.plan.targets import make_targets
+from assay.plan.tasks import tasks
 
 if set("{}") & set(str(resource("."))):
     raise WorkflowError(
@@ -100,14 +103,17 @@ scattergather:
 
 
 SHARES = gather.share("{scatteritem}")
-SHARE = "results/{scale}/work/shares/{dataset}/{split}/{model}/{suite}.{scatteritem}"
+if (
+    len(SHARES) > 1 or AT_HOME
+):  # whoever divides suites, or has many machines, wants more jobs, not fewer
+    PLAN = replace(PLAN, packed=False)
 
 
 def shares(wildcards):
     """What the jobs leave that attack a share of a suite's images each; nothing if one does it all."""
     if len(SHARES) == 1 or not PLAN.searches(wildcards.suite):
         return []
-    return [SHARE.format(**wildcards, scatteritem=item) for item in SHARES]
+    return [paths.at(paths.SHARE, **wildcards, scatteritem=item) for item in SHARES]
 
 
 wildcard_constraints:

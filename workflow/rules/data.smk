@@ -8,14 +8,14 @@ rule prepare_dataset:
     input:
         lambda w: at_home(PLAN.sources(w.dataset)),
     output:
-        images="results/{scale}/data/{dataset}/images.npy",
-        samples="results/{scale}/data/{dataset}/samples.parquet",
-        facts="results/{scale}/data/{dataset}/dataset.json",
-        masks="results/{scale}/data/{dataset}/masks.npy",
+        images=paths.IMAGES,
+        samples=paths.SAMPLES,
+        facts=paths.DATASET_FACTS,
+        masks=paths.MASKS,
     log:
-        "results/{scale}/logs/prepare_dataset/{dataset}.log",
+        paths.log("prepare_dataset", "{dataset}"),
     benchmark:
-        "results/{scale}/benchmarks/prepare_dataset/{dataset}.tsv"
+        paths.benchmark("prepare_dataset", "{dataset}")
     localrule: AT_HOME
     conda:
         "../../envs/torch.yaml"
@@ -37,19 +37,19 @@ rule make_split:
         samples=rules.prepare_dataset.output.samples,
         dataset=rules.prepare_dataset.output.facts,
     output:
-        split="results/{scale}/splits/{dataset}/{split}.parquet",
+        split=paths.SPLIT,
         leakage=report(
-            "results/{scale}/splits/{dataset}/{split}.leakage.csv",
+            paths.LEAKAGE,
             caption="../../report/captions/leakage.rst",
             category="Can the evaluation be trusted?",
             subcategory="{dataset}",
             labels={"split": "{split}", "what": "leakage"},
         ),
-        leaks="results/{scale}/splits/{dataset}/{split}.leaks.parquet",
+        leaks=paths.LEAKS,
     log:
-        "results/{scale}/logs/make_split/{dataset}/{split}.log",
+        paths.log("make_split", paths.SPLIT_ID),
     benchmark:
-        "results/{scale}/benchmarks/make_split/{dataset}/{split}.tsv"
+        paths.benchmark("make_split", paths.SPLIT_ID)
     localrule: AT_HOME
     conda:
         "../../envs/analysis.yaml"

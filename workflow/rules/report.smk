@@ -10,15 +10,15 @@ rule render_page:
         templates=at_home(TARGETS.templates),
     output:
         report(
-            "report/{scale}/index.html",
+            paths.PAGE,
             caption="../../report/captions/index.rst",
             category="Start here",
             labels={"what": "report page"},
         ),
     log:
-        "results/{scale}/logs/render_page.log",
+        f"{paths.RESULTS}/logs/render_page.log",
     benchmark:
-        "results/{scale}/benchmarks/render_page.tsv"
+        f"{paths.RESULTS}/benchmarks/render_page.tsv"
     localrule: AT_HOME
     conda:
         "../../envs/analysis.yaml"

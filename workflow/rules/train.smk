@@ -6,11 +6,11 @@
 rule fetch_weights:
     """Download and verify the published weights that initialise a model."""
     output:
-        "results/{scale}/pretrained/{model}.pth",
+        paths.PRETRAINED,
     log:
-        "results/{scale}/logs/fetch_weights/{model}.log",
+        paths.log("fetch_weights", "{model}"),
     benchmark:
-        "results/{scale}/benchmarks/fetch_weights/{model}.tsv"
+        paths.benchmark("fetch_weights", "{model}")
     localrule: True  # cluster nodes rarely reach the network
     conda:
         "../../envs/torch.yaml"
@@ -31,10 +31,10 @@ rule train_model:
         pretrained=lambda w: PLAN.pretrained(w.model),
         start=lambda w: PLAN.start(w.dataset, w.split, w.model),
     output:
-        weights="results/{scale}/models/{dataset}/{split}/{model}/weights.safetensors",
-        last="results/{scale}/models/{dataset}/{split}/{model}/last.safetensors",
+        weights=paths.WEIGHTS,
+        last=paths.LAST_WEIGHTS,
         history=report(
-            "results/{scale}/models/{dataset}/{split}/{model}/history.csv",
+            paths.HISTORY,
             caption="../../report/captions/history.rst",
             category="Cost",
             subcategory="{dataset}",
@@ -44,11 +44,11 @@ rule train_model:
                 "what": "training history",
             },
         ),
-        facts="results/{scale}/models/{dataset}/{split}/{model}/model.json",
+        facts=paths.MODEL_FACTS,
     log:
-        "results/{scale}/logs/train_model/{dataset}/{split}/{model}.log",
+        paths.log("train_model", paths.NETWORK_ID),
     benchmark:
-        "results/{scale}/benchmarks/train_model/{dataset}/{split}/{model}.tsv"
+        paths.benchmark("train_model", paths.NETWORK_ID)
     conda:
         "../../envs/torch.yaml"
     threads: SETTINGS["threads"]
@@ -57,6 +57,7 @@ rule train_model:
         gpu=GPUS,
         runtime=240,
     params:
+        work=lambda w: paths.work("train_model", paths.NETWORK_ID, **w),
         entry=lambda w: PLAN.model(w.dataset, w.model),
         seed=PLAN.seed,
         code=lambda w: digest(

@@ -32,9 +32,10 @@ def headline(folder: Path, figure: str, study: dict) -> str:
     """
     from assay.analysis.page_study import StudyFiles
     from assay.analysis.page_words import brief, earlier_code, facts, short_name
+    from assay.plan import paths
 
     files = StudyFiles(study, folder.parent)
-    place = f"report/{folder.parent.name}/{folder.name}"
+    place = paths.at(paths.STUDY, scale=folder.parent.name, study=folder.name)
     known = dict(facts(files))
     data = next(known.pop(name) for name in list(known) if name.startswith("data set"))
     counts = "; ".join(f"{name}: {value}" for name, value in known.items())

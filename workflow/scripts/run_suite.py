@@ -21,7 +21,7 @@ def main(snakemake) -> None:
     if item := getattr(snakemake.wildcards, "scatteritem", None):
         number, shares = map(int, item.split("-of-"))
         share = (number - 1, shares)
-    work = Path("results", snakemake.wildcards.scale, "work", "run_suite", *job.ids.values())
+    work = Path(params.work)
     elsewhere = [unpack_share(path, work) for path in getattr(snakemake.input, "shares", ())]
     outcomes, examples = run_suite(
         job.model.victim(job.device),

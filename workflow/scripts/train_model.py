@@ -63,7 +63,7 @@ def main(snakemake) -> None:
             "device": device.type,
         }
     )
-    work = Path("results", snakemake.wildcards.scale, "work", "train_model", *names, key)
+    work = Path(snakemake.params.work, key)
     if entry["weights"]:
         import_weights(model, **entry["weights"], mirror=mirror_of(snakemake.config))
         result = untrained(model)

@@ -13,7 +13,7 @@ from assay.analysis.page import render_page
 from assay.analysis.table_files import write_table
 from assay.analysis.tables import analysis_table, build_table
 from assay.foundation.files import write_json, write_text
-from assay.plan.targets import ANALYSES
+from assay.plan.paths import ANALYSES
 
 SCALE = "synthetic"
 EMPTY_SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="36pt"/>'

@@ -9,7 +9,7 @@ from factory import REPOSITORY
 
 from assay.analysis.kept import FILES
 from assay.foundation.files import read_json
-from assay.plan.targets import ANALYSES, TABLE_FORMATS
+from assay.plan.paths import ANALYSES, TABLE_FORMATS
 
 
 def run_script(name, folder, **job):

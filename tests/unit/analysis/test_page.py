@@ -20,7 +20,7 @@ from assay.analysis.style import NORMS
 from assay.analysis.table_cells import cells_in
 from assay.foundation.errors import AssayError
 from assay.foundation.files import read_json, write_json
-from assay.plan.targets import ANALYSES
+from assay.plan.paths import ANALYSES
 
 ROOT = Path(__file__).parents[3]
 MODELS = ("resnet18_text", "gbz_as_coded")

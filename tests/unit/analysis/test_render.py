@@ -14,9 +14,9 @@ from assay.analysis.kept import FILES, keep_study
 from assay.foundation.kept import IDS, KeptOutcomes
 from assay.plan.command import main
 from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.paths import ANALYSES
 from assay.plan.plan import make_plan
 from assay.plan.render import earlier_code, render
-from assay.plan.targets import ANALYSES
 
 SCALE, STUDY = "workstation", "millner2024"
 # Python with assay, but without what trains and attacks.
@@ -136,7 +136,7 @@ def test_rows_of_earlier_code_are_marked_one_by_one(kept, tmp_path, monkeypatch)
         if entry["implementation"] == "assay.attacks.fgsm:FGSM"
     }
     # Half of the time; no figure tells the age of a row.
-    monkeypatch.setattr("assay.plan.render.write_study_figure", lambda *_: None)
+    monkeypatch.setattr("assay.analysis.report.write_study_figure", lambda *_: None)
     result = render(SCALE, kept=kept, out=tmp_path)
     rows = pd.read_csv(tmp_path / STUDY / "statistics/accuracy.csv", keep_default_na=False)
     marked = rows[rows.code == "earlier"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from assay.analysis.origins import origins
 from assay.analysis.table_files import write_table
 from assay.analysis.tables import ANALYSES, analysis_table, build_table
 from assay.foundation.files import write_json, write_text
+
+log = logging.getLogger(__name__)
 
 Tree = Mapping[str, Any]
 
@@ -41,3 +44,36 @@ def write_study_figure(spec: Tree, inputs: AnalysisInputs, path: Path | str) -> 
     path = Path(path)
     save_figure(draw_figure(spec, inputs.study, inputs), path.with_suffix(""))
     write_text(path.with_suffix(".txt"), caption(spec, inputs.study, inputs) + "\n")
+
+
+def write_drawings(inputs: AnalysisInputs, folder: Path | str) -> dict[str, Exception]:
+    """Writes every table and every figure of a study's file; one that fails loses no other.
+
+    Args:
+        inputs: the run; its study names tables and figures.
+        folder: where they go, below ``tables`` and ``figures``.
+
+    Returns:
+        The errors of those that cannot be drawn, by their places (``figures/figure3``). Files that
+        an earlier run left of these are removed.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    failed: dict[str, Exception] = {}
+    for kind, write, form in (
+        ("tables", write_study_table, "csv"),
+        ("figures", write_study_figure, "svg"),
+    ):
+        for name, spec in inputs.study[kind].items():
+            place = f"{kind}/{name}"
+            try:
+                write(spec, inputs, Path(folder) / f"{place}.{form}")
+            except (OSError, MemoryError):
+                raise  # not of this table or figure: no other would fare better
+            except Exception as error:
+                log.warning("%s cannot be drawn", place, exc_info=error)
+                failed[place] = error
+                for left in Path(folder, kind).glob(f"{name}.*"):
+                    left.unlink()
+    return failed

@@ -22,6 +22,7 @@ from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.files import read_json
 from assay.foundation.outline import outline
 from assay.foundation.provenance import read_provenance
+from assay.plan import paths
 from assay.plan.configuration import Tree, read_configuration
 from assay.plan.layers import Layers
 from assay.plan.plan import Cell, Plan, Training, make_plan
@@ -189,7 +190,8 @@ class Sizes:
         return self._plan.configuration.catalogue["datasets"][dataset]
 
     def _count(self, dataset: str) -> int:
-        path = self._root / f"results/{self._plan.scale}/data/{dataset}/dataset.json"
+        facts = paths.at(paths.DATASET_FACTS, scale=self._plan.scale, dataset=dataset)
+        path = self._root / facts
         if path.is_file():
             return int(read_json(path)["counts"]["images"])
         entry = self._entry(dataset)
@@ -280,8 +282,8 @@ def recorded(layers: Layers) -> Iterator[Record]:
 
     A job whose entry has changed since is taken at what the configuration says now.
     """
-    for folder in sorted((layers.user / "results").glob("*/benchmarks")):
-        scale = folder.parent.name
+    for folder in sorted(layers.user.glob(paths.at(paths.RESULTS, scale="*"))):
+        scale = folder.name
         studies = layers.names("config/studies")
         try:
             plan = make_plan(read_configuration({"scale": scale, "studies": studies}, layers))
@@ -290,26 +292,27 @@ def recorded(layers: Layers) -> Iterator[Record]:
         sizes = Sizes(plan, layers.user)
         for rule, jobs in (("train_model", plan.trainings), ("run_suite", plan.cells)):
             for job in jobs:
-                path = folder / rule / Path(*job[:-1]) / f"{job[-1]}.tsv"
-                if path.is_file() and (record := _record(path, rule, job, sizes, folder.parent)):
+                if record := _record(rule, job, sizes, scale, layers.user):
                     yield record
 
 
-def _record(
-    path: Path, rule: str, job: Training | Cell, sizes: Sizes, results: Path
-) -> Record | None:
-    measured = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[-1]
-    suite = job.suite if isinstance(job, Cell) else ""
-    made = results / (
-        Path("models", *job, "model.json")
-        if rule == "train_model"
-        else Path("outcomes", *job).with_suffix(".parquet")
-    )
+def _record(rule: str, job: Training | Cell, sizes: Sizes, scale: str, root: Path) -> Record | None:
+    ids = {"scale": scale, **job._asdict()}
+    of_suite = isinstance(job, Cell)
+    about = paths.SUITE_ID if of_suite else paths.NETWORK_ID
+    benchmark = root / paths.at(paths.benchmark(rule, about), **ids)
+    suite = job.suite if of_suite else ""
+    made = root / paths.at(paths.OUTCOMES if of_suite else paths.MODEL_FACTS, **ids)
     try:
-        # Jobs that shared a suite are in its own seconds, not in its benchmark.
         facts = read_provenance(made)
     except AssayError:
         return None
+    # Of a suite that shared its job with others, or was shared by jobs, only the file itself says
+    # what it took.
+    seconds = float(facts.get("seconds") or 0)
+    if benchmark.is_file():
+        measured = pd.read_csv(benchmark, sep="\t", na_values=["-", "NA"]).iloc[-1]
+        seconds = max(seconds, float(measured["s"]))
     return Record(
         rule,
         job.dataset,
@@ -317,7 +320,7 @@ def _record(
         suite,
         sizes.work(rule, job.dataset, job.split, job.model, suite),
         sizes.pixels(job.dataset),
-        max(float(measured["s"]), float(facts.get("seconds") or 0)),
+        seconds,
         str(facts.get("device") or "unknown").partition(":")[0],
     )
 
@@ -356,50 +359,64 @@ def write_costs(records: Iterable[Record], path: Path) -> int:
 
 def _jobs(plan: Plan, root: Path) -> dict[str, tuple[int, int]]:
     """Jobs by rule, and of how many the files are there."""
-    results = root / "results" / plan.scale
-    report = root / "report" / plan.scale
-    splits = {(cell.dataset, cell.split) for cell in plan.cells}
-    explained = {item[:3] for study in plan.studies.values() for item in study.explained}
+    explained = {Training(*item[:3]) for study in plan.studies.values() for item in study.explained}
     mapped = {item for study in plan.studies.values() for item in study.mapped}
     importance = {item for study in plan.studies.values() for item in study.importance}
-    weights = sorted({item.model for item in plan.trainings if plan.pretrained(item.model)})
+    splits = dict.fromkeys((cell.dataset, cell.split) for cell in plan.cells)
     files = {
         "prepare_dataset": [
-            results / "data" / name / "dataset.json" for name in sorted({s[0] for s in splits})
+            (paths.DATASET_FACTS, {"dataset": name}) for name in dict.fromkeys(s[0] for s in splits)
         ],
-        "make_split": [results / "splits" / name / f"{split}.parquet" for name, split in splits],
-        "fetch_weights": [results / "pretrained" / f"{name}.pth" for name in weights],
-        "train_model": [results / Path("models", *item, "model.json") for item in plan.trainings],
-        "run_suite": [results / "outcomes" / f"{'/'.join(cell)}.parquet" for cell in plan.cells],
-        "extract_features": [results / "features" / f"{'/'.join(i)}.npz" for i in plan.features],
-        "explain_model": [results / "explained" / f"{'/'.join(item)}.npz" for item in explained],
-        "map_saliency": [results / "saliency" / f"{'/'.join(item)}.npz" for item in mapped],
-        "examine_importance": [results / "importance" / f"{'/'.join(i)}.npz" for i in importance],
-        "analyse_study": [report / name / "ledger.csv" for name in plan.studies],
+        "make_split": [(paths.SPLIT, {"dataset": on, "split": split}) for on, split in splits],
+        "fetch_weights": [
+            (paths.PRETRAINED, {"model": name})
+            for name in dict.fromkeys(item.model for item in plan.trainings)
+            if plan.pretrained(name)
+        ],
+        **{
+            rule: [(template, item._asdict()) for item in items]
+            for rule, template, items in (
+                ("train_model", paths.MODEL_FACTS, plan.trainings),
+                ("run_suite", paths.OUTCOMES, plan.cells),
+                ("extract_features", paths.FEATURES, plan.features),
+                ("explain_model", paths.EXPLAINED, explained),
+                ("map_saliency", paths.SALIENCY, mapped),
+                ("examine_importance", paths.IMPORTANCE, importance),
+            )
+        },
+        "analyse_study": [(paths.analysis("ledger"), {"study": name}) for name in plan.studies],
         "make_table": [
-            report / name / "tables" / f"{table}.csv"
+            (paths.table("csv"), {"study": name, "table": table})
             for name, study in plan.studies.items()
             for table in study.tables
         ],
         "make_figure": [
-            report / name / "figures" / f"{figure}.svg"
+            (paths.figure("svg"), {"study": name, "figure": figure})
             for name, study in plan.studies.items()
             for figure in study.figures
         ],
-        "render_page": [report / "index.html"],
+        "render_page": [(paths.PAGE, {})],
     }
-    return {
-        rule: (len(paths), sum(path.is_file() for path in paths))
-        for rule, paths in files.items()
-        if paths
+    there = {
+        rule: [
+            (root / paths.at(template, scale=plan.scale, **ids)).exists() for template, ids in of
+        ]
+        for rule, of in files.items()
     }
+    if plan.packed:
+        # What such a job makes goes to its places at once: it is done where the outcomes are there.
+        networks: dict[tuple, list[bool]] = {}
+        for cell, made in zip(plan.cells, there["run_suite"], strict=True):
+            networks.setdefault(cell[:3], []).append(made)
+        there["evaluate_model"] = [all(made) for made in networks.values()]
+    return {rule: (len(found), sum(found)) for rule, found in there.items() if found}
 
 
 def _disk(plan: Plan, sizes: Sizes, root: Path) -> dict[str, int]:
     """Bytes that the run leaves, by what they are."""
     weights = {
         path.parent.name: path.stat().st_size
-        for path in root.glob("results/*/models/*/*/*/weights.safetensors")
+        for path in root.glob(paths.at(paths.WEIGHTS, scale="*", dataset="*", split="*", model="*"))
     }
     rows = examples = 0
     for cell in plan.cells:

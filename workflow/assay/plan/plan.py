@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from assay.analysis.accuracy import BALLS
 from assay.analysis.attack_set import KEYS, NORM, SINGLE, SUITE, AttackSet
-from assay.analysis.kept import FILES
 from assay.data.clutter import is_clutter
 from assay.data.kinds import reader_of
 from assay.data.splits import split_count
@@ -20,6 +19,7 @@ from assay.foundation.outline import Outline, constant_keys, outline
 from assay.foundation.radius import labels_in, plain
 from assay.foundation.reported import read_reported
 from assay.foundation.split import Split
+from assay.plan import paths
 from assay.plan.configuration import Configuration, Tree, unknown
 from assay.plan.left_out import names_in, sets_in, without_left_out
 
@@ -129,10 +129,17 @@ class StudyPlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """The run table of all chosen studies at one scale."""
+    """The run table of all chosen studies at one scale.
+
+    Attributes:
+        configuration: settings, catalogue, scale and studies.
+        studies: what each study needs, by its id.
+        packed: whether one job evaluates a network with all its suites and measurements.
+    """
 
     configuration: Configuration
     studies: Mapping[str, StudyPlan]
+    packed: bool = False
 
     @property
     def scale(self) -> str:
@@ -251,63 +258,52 @@ class Plan:
     def manifest(self, study: str) -> Tree:
         """Paths of everything that the analysis of a study reads (JSON-like)."""
         plan = self.studies[study]
-        base = f"results/{self.scale}"
         return {
             "scale": self.scale,
             "seed": self.seed,
             "outcomes": [
                 {
                     **cell._asdict(),
-                    "path": f"{base}/outcomes/{'/'.join(cell)}.parquet",
-                    "examples": f"{base}/outcomes/{'/'.join(cell)}.examples.npz",
-                    "benchmark": f"{base}/benchmarks/run_suite/{'/'.join(cell)}.tsv",
+                    "path": self._at(paths.OUTCOMES, cell),
+                    "examples": self._at(paths.EXAMPLES, cell),
+                    "benchmark": self.suite_benchmark(cell),
                 }
                 for cell in plan.cells
             ],
             "models": [
                 {
                     **item._asdict(),
-                    "history": f"{self._trained(item)}/history.csv",
-                    "facts": f"{self._trained(item)}/model.json",
-                    "benchmark": self._trained(item, "benchmarks/train_model") + ".tsv",
+                    "history": self._at(paths.HISTORY, self._trained(item)),
+                    "facts": self._at(paths.MODEL_FACTS, self._trained(item)),
+                    "benchmark": self._at(
+                        paths.benchmark("train_model", paths.NETWORK_ID), self._trained(item)
+                    ),
                 }
                 for item in plan.models
             ],
-            "features": [
-                {**item._asdict(), "path": f"{base}/features/{'/'.join(item)}.npz"}
-                for item in plan.features
-            ],
-            "explained": [
-                {
-                    **{name: getattr(item, name) for name in Training._fields},
-                    "path": f"{base}/explained/{'/'.join(item[:3])}.npz",
-                }
-                for item in plan.explained
-            ],
-            "saliency": [
-                {**item._asdict(), "path": f"{base}/saliency/{'/'.join(item)}.npz"}
-                for item in plan.mapped
-            ],
-            "importance": [
-                {**item._asdict(), "path": f"{base}/importance/{'/'.join(item)}.npz"}
-                for item in plan.importance
-            ],
-            "leakage": [
-                {
-                    "dataset": dataset,
-                    "split": split,
-                    "path": f"{base}/splits/{dataset}/{split}.leakage.csv",
-                }
-                for dataset, split in plan.splits
-            ],
-            "leaks": [
-                {
-                    "dataset": dataset,
-                    "split": split,
-                    "path": f"{base}/splits/{dataset}/{split}.leaks.parquet",
-                }
-                for dataset, split in plan.splits
-            ],
+            **{
+                kind: [
+                    {**item._asdict(), "path": self._at(template, item)}
+                    for item in (Training(*network[:3]) for network in networks)
+                ]
+                for kind, template, networks in (
+                    ("features", paths.FEATURES, plan.features),
+                    ("explained", paths.EXPLAINED, plan.explained),
+                    ("saliency", paths.SALIENCY, plan.mapped),
+                    ("importance", paths.IMPORTANCE, plan.importance),
+                )
+            },
+            **{
+                kind: [
+                    {
+                        "dataset": dataset,
+                        "split": split,
+                        "path": paths.at(template, scale=self.scale, dataset=dataset, split=split),
+                    }
+                    for dataset, split in plan.splits
+                ]
+                for kind, template in (("leakage", paths.LEAKAGE), ("leaks", paths.LEAKS))
+            },
             "reported": [
                 self.configuration.file(f"config/reported/{file}")
                 for file in plan.study["reported"]["files"]
@@ -317,10 +313,6 @@ class Plan:
     def outcome_files(self, study: str) -> list[str]:
         """The outcome files that a study's analysis reads."""
         return [item["path"] for item in self.manifest(study)["outcomes"]]
-
-    def kept_files(self, study: str) -> list[str]:
-        """The files that are kept with a study's report, which the report is made from."""
-        return [f"report/{self.scale}/{study}/{name}" for name in FILES]
 
     def record_files(self, study: str) -> list[str]:
         """What a study's analysis reads beside outcomes: histories, facts, features, leakage."""
@@ -350,7 +342,13 @@ class Plan:
 
     def weights(self, dataset: str, split: str, model: str) -> str:
         """The weights that a model decides with: its own, or those of the model it borrows from."""
-        return f"{self._trained(Training(dataset, split, model))}/weights.safetensors"
+        return self._at(paths.WEIGHTS, self._trained(Training(dataset, split, model)))
+
+    def suite_benchmark(self, cell: Cell) -> str:
+        """The file in which Snakemake measures the job that attacks with a suite."""
+        if self.packed:
+            return self._at(paths.benchmark("evaluate_model", paths.NETWORK_ID), cell)
+        return self._at(paths.benchmark("run_suite", paths.SUITE_ID), cell)
 
     def shown(self, dataset: str, split: str, model: str) -> tuple[tuple[str, str], ...]:
         """Suite and attack of the images whose reconstructions are stored, over all studies."""
@@ -365,7 +363,7 @@ class Plan:
     def shown_files(self, dataset: str, split: str, model: str) -> list[str]:
         """The files of example images that :meth:`shown` is read from."""
         return [
-            f"results/{self.scale}/outcomes/{dataset}/{split}/{model}/{suite}.examples.npz"
+            self._at(paths.EXAMPLES, Cell(dataset, split, model, suite))
             for suite in dict.fromkeys(suite for suite, _ in self.shown(dataset, split, model))
         ]
 
@@ -394,7 +392,7 @@ class Plan:
     def pretrained(self, model: str) -> list[str]:
         """The file of published weights that a model's training starts from, if any."""
         wanted = self.configuration.catalogue["models"][model]["settings"].get("pretrained")
-        return [f"results/{self.scale}/pretrained/{model}.pth"] if wanted else []
+        return [paths.at(paths.PRETRAINED, scale=self.scale, model=model)] if wanted else []
 
     def brief(self, study: str) -> Tree:
         """The study as the analysis sees it: names resolved, titles and entries beside it."""
@@ -422,7 +420,7 @@ class Plan:
             "scale_facts": {
                 key: value
                 for key, value in self.configuration.scale.items()
-                if key not in ("overrides", "stand_ins", "kept_megabytes")
+                if key not in ("overrides", "stand_ins", "kept_megabytes", "job_per")
             },
             "titles": {
                 kind: {
@@ -474,9 +472,12 @@ class Plan:
             ).items()
         }
 
-    def _trained(self, item: Training, kind: str = "models") -> str:
-        owner = self.weights_owner(item.model)
-        return f"results/{self.scale}/{kind}/{item.dataset}/{item.split}/{owner}"
+    def _trained(self, item: Training) -> Training:
+        """The network whose training makes the weights of `item`."""
+        return item._replace(model=self.weights_owner(item.model))
+
+    def _at(self, template: str, item: Training | Cell) -> str:
+        return paths.at(template, scale=self.scale, **item._asdict())
 
 
 def trained_for(models: Mapping[str, Tree], model: str) -> list[str]:
@@ -497,7 +498,7 @@ def make_plan(configuration: Configuration) -> Plan:
         name: _plan_study(name, study, configuration)
         for name, study in configuration.studies.items()
     }
-    return Plan(configuration, studies)
+    return Plan(configuration, studies, packed=configuration.scale["job_per"] == "model")
 
 
 def _plan_study(name: str, written: Tree, configuration: Configuration) -> StudyPlan:

@@ -15,13 +15,13 @@ from assay.analysis.code_age import EARLIER
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.kept import FILES, as_it_ran, kept_run, read_records
 from assay.analysis.page import render_page
-from assay.analysis.report import write_analyses, write_study_figure, write_study_table
+from assay.analysis.report import write_analyses, write_drawings
 from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError, ConfigError
+from assay.plan import paths
 from assay.plan.configuration import ROOT, Tree, read_configuration
 from assay.plan.layers import Layers
 from assay.plan.plan import Plan, make_plan
-from assay.plan.targets import ANALYSES, FIGURE_FORMATS, TABLE_FORMATS
 
 SCRIPTS = ROOT / "workflow" / "scripts"
 
@@ -67,7 +67,7 @@ def render(
     given = {"scale": scale} if scale else {}
     configuration = read_configuration(given, given_by="command line")
     scale, layers = configuration.settings["scale"], configuration.layers
-    kept = kept or layers.user / "report" / scale
+    kept = kept or layers.user / paths.at(paths.REPORT, scale=scale)
     out = out or kept
     if studies:
         # Else a typing mistake reads as loss.
@@ -112,26 +112,18 @@ def _render_study(plan: Plan, study: Tree, kept: Path, out: Path) -> tuple[list[
             "reported": [str(user / path) for path in manifest["reported"]],
             "earlier": earlier_code(plan, manifest),
         }
-        places = {Path(place).name: out / f"{place}.csv" for place in ANALYSES}
+        places = {Path(place).name: out / f"{place}.csv" for place in paths.ANALYSES}
         inputs = AnalysisInputs.from_manifest(manifest, study)
         digest = code_digest(SCRIPTS / "analyse_study.py")
         write_analyses({**places, "provenance": out / "provenance.json"}, inputs, code=digest)
         earlier = int((inputs.accuracy["code"] == EARLIER).sum())
         # As in a run: tables and figures are made from the statistics as they were written.
         inputs = AnalysisInputs.from_manifest(manifest, study, list(places.values()))
-        for kind, write, forms in (
-            ("tables", write_study_table, TABLE_FORMATS),
-            ("figures", write_study_figure, (*FIGURE_FORMATS, "txt")),
-        ):
-            for item, spec in study[kind].items():
-                path = out / kind / f"{item}.{forms[0]}"
-                try:
-                    write(spec, inputs, path)
-                except ConfigError as error:
-                    # What was not run cannot be shown, and what an earlier run left is not it.
-                    for form in forms:
-                        path.with_suffix(f".{form}").unlink(missing_ok=True)
-                    left_out.append(f"{name}/{kind}/{item}: {error}")
+        for place, error in write_drawings(inputs, out).items():
+            # What was not run cannot be shown.
+            if not isinstance(error, ConfigError):
+                raise error
+            left_out.append(f"{name}/{place}: {error}")
     return left_out, earlier
 
 

@@ -6,23 +6,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from assay.foundation.resources import PACKAGE, from_here
+from assay.plan import paths
 from assay.plan.plan import Plan
-
-# The tables that every study has, by their places in its folder (`assay.analysis.tables.ANALYSES`).
-ANALYSES = (
-    "statistics/accuracy",
-    "statistics/mcnemar",
-    "statistics/between_splits",
-    "statistics/ranking",
-    "statistics/cochran",
-    "statistics/resampled_t",
-    "statistics/costs",
-    "ledger",
-    "checks",
-    "headline",
-)
-TABLE_FORMATS = ("csv", "md", "tex")
-FIGURE_FORMATS = ("svg", "pdf")
 
 
 @dataclass(frozen=True)
@@ -46,35 +31,38 @@ class Targets:
 
 def make_targets(plan: Plan) -> Targets:
     """All target files of a plan, relative to the working folder."""
-    results, report = f"results/{plan.scale}", f"report/{plan.scale}"
+    scale = plan.scale
     tables, figures, statistics = {}, {}, {}
     for name, study in plan.studies.items():
-        folder = f"{report}/{name}"
+        ids = {"scale": scale, "study": name}
         tables[name] = [
-            f"{folder}/tables/{table}.{form}" for table in study.tables for form in TABLE_FORMATS
+            paths.at(paths.table(form), **ids, table=table)
+            for table in study.tables
+            for form in paths.TABLE_FORMATS
         ]
         figures[name] = [
-            f"{folder}/figures/{figure}.{form}"
+            paths.at(paths.figure(form), **ids, figure=figure)
             for figure in study.figures
-            for form in FIGURE_FORMATS
+            for form in paths.FIGURE_FORMATS
         ]
         statistics[name] = [
-            *(f"{folder}/{place}.{form}" for place in ANALYSES for form in TABLE_FORMATS),
-            f"{folder}/provenance.json",
+            paths.at(template, **ids)
+            for template in (
+                *(paths.analysis(p, f) for p in paths.ANALYSES for f in paths.TABLE_FORMATS),
+                paths.PROVENANCE,
+            )
         ]
     return Targets(
-        page=f"{report}/index.html",
+        page=paths.at(paths.PAGE, scale=scale),
         splits=sorted(
             {
-                f"{results}/splits/{dataset}/{split}.parquet"
+                paths.at(paths.SPLIT, scale=scale, dataset=dataset, split=split)
                 for study in plan.studies.values()
                 for dataset, split in study.splits
             }
         ),
-        models=[
-            f"{results}/models/{'/'.join(item)}/weights.safetensors" for item in plan.trainings
-        ],
-        outcomes=[f"{results}/outcomes/{'/'.join(cell)}.parquet" for cell in plan.cells],
+        models=[paths.at(paths.WEIGHTS, scale=scale, **item._asdict()) for item in plan.trainings],
+        outcomes=[paths.at(paths.OUTCOMES, scale=scale, **cell._asdict()) for cell in plan.cells],
         tables=list(chain.from_iterable(tables.values())),
         figures=list(chain.from_iterable(figures.values())),
         statistics=list(chain.from_iterable(statistics.values())),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from assay.plan.keys.build import ABSENT, key
 
@@ -111,6 +111,13 @@ class Scale:
     splits: Annotated[
         int | None, key("number of splits of each scheme, the first ones; null: all", ge=1)
     ] = None
+    job_per: Annotated[
+        Literal["suite", "model"],
+        key(
+            "what one job evaluates: a model with a suite, or (for small models, which need less "
+            "time than the start of a job) a model with all suites and measurements"
+        ),
+    ] = "suite"
     evaluation: Annotated[Evaluation, key("evaluation of a trained model")] = field(
         default_factory=Evaluation
     )
