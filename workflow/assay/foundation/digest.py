@@ -19,7 +19,7 @@ from assay.foundation.resources import PACKAGE, resource
 
 ROOT = PACKAGE.parent
 PACKAGE = "assay"
-# Modules that can change no number: what they say, show and note down. What they import counts
+# Modules that cannot change a number: messages, display and records. What they import counts
 # only where something else imports it, too.
 NEUTRAL = frozenset(
     f"assay/foundation/{name}.py"

@@ -28,13 +28,13 @@ _held: dict[Path, int] = {}
 def lease(devices: Sequence[str], *, folder: Path | None = None, poll_s: float = 1.0) -> int:
     """Takes a free device for the rest of this process; waits for one while all are taken.
 
-    A process that asks again gets the device that it has.
+    A process that asks twice gets the same device.
 
     Args:
         devices: names of the devices, the same in all processes that share them, and different for
             different devices even where processes see different ones (as cluster jobs do).
         folder: where the locks lie; None: in the folder of temporary files, one per user, so that
-            runs in several folders do not meet on one device.
+            runs in several folders do not share one device.
         poll_s: seconds between two attempts while waiting.
 
     Returns:
@@ -81,7 +81,7 @@ def _take(file: Path) -> bool:
         raise AssayError(
             f"the locks of devices cannot be kept ({error})",
             where=file.parent,
-            remedy="let TMPDIR name a folder that is yours, or say which device: device=cuda:0",
+            remedy="let TMPDIR name a folder that is yours, or choose the device: device=cuda:0",
         ) from error
     os.truncate(descriptor, 0)
     os.write(descriptor, str(os.getpid()).encode())
