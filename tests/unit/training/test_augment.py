@@ -64,7 +64,7 @@ def test_a_shift_by_a_share_repeats_the_edge_where_it_is_asked_to():
 )
 def test_a_shift_that_does_not_say_how_far_or_what_comes_in_is_an_error(images, wrong):
     (shift,) = augmentations([{"name": "shift", **wrong}])
-    with pytest.raises(TrainingError, match=r"augment: shift.*do not say how images move"):
+    with pytest.raises(TrainingError, match=r"augment: shift.*do not define how images move"):
         shift(images, seeded())
 
 

@@ -1,1 +1,1 @@
-"""Threats, gradients and searches; they work on any victim and know no model."""
+"""Threats, gradients and searches. They work on any victim and import no model."""

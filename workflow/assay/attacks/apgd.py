@@ -28,8 +28,8 @@ class APGD(Attack):
     nor the best loss has risen since.
 
     Costs steps gradient passes and one forward pass per run: the start's counts, the last iterate
-    needs no gradient. An image leaves as soon as an iterate breaks it; where none does, the one
-    with the highest loss is judged.
+    needs no gradient. An image leaves at its first misclassified iterate; otherwise the iterate
+    with the highest loss is evaluated.
 
     Args:
         norm: ``linf`` or ``l2``.
@@ -37,8 +37,8 @@ class APGD(Attack):
         restarts: independent runs, each from a random point on the ball's surface.
         loss: ``cross_entropy``, ``margin`` or ``dlr``.
         targets: None: climb the loss of the true class. k: in every restart one run towards each of
-            the min(k, K - 1) likeliest wrong classes, on the loss's targeted twin. 9 with ``dlr``
-            is APGD-T.
+            the min(k, K - 1) likeliest wrong classes, on the targeted form of the loss. 9 with
+            ``dlr`` is APGD-T.
         rho: share of steps that have to raise the loss for the step to be kept, in (0, 1].
 
     Example:
@@ -48,12 +48,12 @@ class APGD(Attack):
 
     source: ClassVar[str] = "Croce, Hein 2020, arXiv:2003.01690"
     differences: ClassVar[tuple[str, ...]] = (
-        "the first checkpoint counts the first step by the loss at the start, as the paper says; "
+        "the first checkpoint counts the first step by the loss at the start, as in the paper; "
         "the public code compares it with zero",
-        "an image leaves at its first broken iterate, with all its runs",
+        "an image leaves at its first misclassified iterate, with all its runs",
         "the last iterate gets no gradient, which nothing would use",
-        "where a gradient is zero in every pixel, the step goes in a random direction",
-        "two classes have no DLR, three no targeted DLR: the margin stands in",
+        "where a gradient is zero in every pixel, the step has a random direction",
+        "two classes have no DLR, three no targeted DLR: the margin replaces it",
     )
     uses_gradient: ClassVar[bool] = True
 
@@ -97,9 +97,9 @@ class APGD(Attack):
         runs = self.restarts * per_restart
         run = 0
         while run < runs and len(left):
-            # The first run goes alone, as it breaks most of what can be broken. The others go
-            # together: an image usually breaks within a few steps of the right run, and waiting for
-            # that run costs more than the few steps that its neighbours make in vain.
+            # The first run is alone, since it succeeds on most images that can be attacked. The
+            # others share batches: an attack usually succeeds within a few steps of the right run,
+            # and waiting for that run costs more than the few extra steps of the others.
             fit = max(1, WAVE // (len(left) * images[0].numel()))
             wave = torch.arange(run, min(run + (fit if run else 1), runs), device=left.device)
             rows = left.repeat(len(wave))
@@ -123,7 +123,7 @@ class APGD(Attack):
         """One run from each of `rows` (m,), which may name an image several times, towards `aim`.
 
         Returns:
-            Images (m, C, H, W), their loss (m,), whether they are broken (m,).
+            Images (m, C, H, W), their loss (m,), whether they are misclassified (m,).
         """
         loss_of = LOSSES[self.loss] if aim is None else TARGETED[self.loss]
         ball = _Ball(probe.images[rows], epsilon, self.norm)
@@ -131,7 +131,7 @@ class APGD(Attack):
         loss, logits, gradient = probe.gradient(x, rows, loss_of, targets=aim)
         found, height = x.clone(), loss.clone()
         broken = broken_by(probe, x, rows, logits)
-        # Everything below is compact: one entry per run that still goes on, `live` says which.
+        # Everything below is compact: one entry per active run; `live` holds their indices.
         live = torch.arange(len(rows), device=x.device)
         direction = ascent(probe, gradient, self.norm)
         best, best_direction, best_loss = x.clone(), direction.clone(), loss.clone()
@@ -179,7 +179,8 @@ class APGD(Attack):
                 stuck = (rises <= self.rho * checks[k + 1]) | (~halved & (best_loss <= checked))
                 back = (stuck & ~fresh).nonzero().squeeze(1)
                 step[back] /= 2
-                # The loss stays that of the last iterate: the next rise is counted against it.
+                # The loss is still that of the last iterate: the next improvement is counted
+                # against it.
                 x.index_copy_(0, back, best[back])
                 direction.index_copy_(0, back, best_direction[back])
                 halved, checked = stuck, best_loss.clone()

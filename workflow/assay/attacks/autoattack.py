@@ -21,8 +21,8 @@ class AutoAttack(Ensemble):
 
     ``standard``: APGD on the cross-entropy, targeted APGD on the DLR loss, targeted FAB, Square.
     ``plus``: APGD on both losses and FAB with five restarts each, Square, then both targeted ones.
-    ``rand``: APGD on both losses, each gradient a mean over `draws` looks, for randomised defences;
-    success is a majority of replays, not one lucky look.
+    ``rand``: APGD on both losses, each gradient a mean over `draws` samples, for randomised
+    defences; success is a majority of replays, not a single misclassification.
 
     Args:
         norm: ``linf`` or ``l2``.
@@ -30,7 +30,7 @@ class AutoAttack(Ensemble):
         steps: of APGD and FAB.
         targets: of the targeted attacks; with K classes min(targets, K - 1).
         queries: of Square.
-        expectation: looks per gradient of version ``rand``.
+        expectation: EOT samples per gradient of version ``rand``.
 
     Example:
         >>> list(AutoAttack(norm="linf").members)
@@ -40,8 +40,8 @@ class AutoAttack(Ensemble):
     source: ClassVar[str] = "Croce, Hein 2020, arXiv:2003.01690"
     differences: ClassVar[tuple[str, ...]] = (
         "with two classes the margin replaces the DLR loss, with two or three its targeted form",
-        "all epsilons in one run; what broke within a small radius is not searched at a larger one",
-        "a randomised victim is judged by a majority of replays instead of one look",
+        "all epsilons in one run; a success within a small radius is not searched at a larger one",
+        "a randomised victim is evaluated by a majority of replays instead of one decision",
         "runs on every view of a defence and takes the union, image by image",
     )
 

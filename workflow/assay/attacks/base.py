@@ -1,31 +1,30 @@
 """What all attacks share: one call, one final method, and the means to search.
 
-An attack is a printable, frozen value. Calling it runs its search on every view of the victim and
-hands what the search proposes to one final method, which clips, projects, asks the true decision
-again and says what is broken. Subclasses only search: they can neither leave the ball nor declare
-a success.
+An attack is a printable, frozen value. A call runs its search on every view of the victim and
+passes each proposal to one final method. This method clips and projects the proposal, queries the
+true decision again and decides whether the attack succeeded. Subclasses only search: they can
+neither leave the ball nor declare a success.
 
 Who guarantees what:
 
-* `Attack.__call__` the input is valid; images that the victim gets wrong unperturbed stay as they
-  are and count as broken; an image that one view broke is not searched on the next (the result is
-  the union over views, image by image); with nested balls, one that broke at a small radius is not
-  searched at a larger one.
-* `_settle` a stored image lies in [0, 1] and in the ball, and its verdict comes from the victim's
+* `Attack.__call__` the input is valid. Images that the victim misclassifies unperturbed are not
+  changed and count as misclassified. An image on which the search through one view succeeded is
+  not searched through the next (the result is the worst case over views, per image). With nested
+  balls, an image misclassified at a small radius is not searched at a larger one.
+* `_settle` a stored image lies in [0, 1] and in the ball, and its prediction is the victim's
   decision on exactly that image.
-* `Probe` every pass is counted for the image it was spent on; gradients that are zero or not finite
-  are counted, and no not-finite number reaches the search.
+* `Probe` every pass is counted for the image it was spent on. Gradients that are zero or not finite
+  are counted, and no number that is not finite reaches the search.
 
-Success on a stochastic victim means: wrong in a strict majority of independent replays. Its search
-needs care, since one lucky draw is no success and confirming every iterate would cost more than the
-search. The rule (`Probe.confirm`): when a view calls an iterate broken, the true decision is asked,
-with all replays, and the image leaves the search only if it agrees; after the k-th refusal the next
-2^k - 1 calls for that image go unheard. An image therefore never leaves on a lucky draw of its
-view, an unlucky one costs few hearings, and in the end the final method replays again with fresh
-randomness, so that having been heard several times earns nothing. A search for the closest image
-may propose a slightly farther one where the final method refuses (`Attack._again`); each of those
-has to win two votes, one in the search and one of the final method, and the distance that is
-reported is that of the image judged last.
+Success on a stochastic victim means: misclassified in a strict majority of independent replays. A
+single misclassification is no success, and confirming every iterate would cost more than the
+search. The rule (`Probe.confirm`): if the view misclassifies an iterate, the true decision is
+queried with all replays, and the image leaves the search only if the decision agrees. After the
+k-th rejection the next 2^k - 1 candidate successes for that image are ignored (exponential
+back-off). The final method samples again, so repeated attempts do not bias the result. A
+minimal-norm search may propose a slightly farther image if the final method rejects the closest one
+(`Attack._again`). Each of these must win two votes, one in the search and one in the final method.
+The reported distance is that of the image that the final method evaluated last.
 """
 
 from __future__ import annotations
@@ -48,23 +47,23 @@ from assay.foundation.errors import AttackError
 from assay.threat.ball import confine, unit, usable_radius
 
 _FORWARDS, _BACKWARDS, _ZERO_GRADIENTS, _NON_FINITE, _SATURATED = range(5)
-# A proposal is nearly broken if this share of its replays was wrong: it may be proposed again, so
-# often at most.
+# A proposal is nearly misclassified if this share of its replays was wrong: it may be proposed
+# again, at most so often.
 NEARLY, _ATTEMPTS = 0.25, 8
 TARGETS = ("none", "runner_up", "least_likely")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the true decision says about n images.
+    """The true decision on n images.
 
     Attributes:
-        prediction: (n,) int64. Where broken, the wrong class with most votes; else the label.
+        prediction: (n,) int64. The wrong class with most votes if misclassified; else the label.
         broken: (n,) bool, wrong in a strict majority of replays; never where not finite.
         replay_share: (n,) share of replays that were wrong.
         log_scores: (n, K) log of the softmax's mean over replays.
         finite: (n,) bool, all logits of all replays were finite.
-        log_px: (n,) nats, NaN where the victim has none or none was asked for.
+        log_px: (n,) nats, NaN where the victim has none or none was requested.
     """
 
     prediction: Tensor
@@ -80,7 +79,7 @@ class Verdict:
         return self.log_scores.exp()
 
     def at(self, rows: Tensor) -> Verdict:
-        """The verdict on some of the images."""
+        """The predictions for some of the images."""
         return Verdict(**{name: value[rows] for name, value in vars(self).items()})
 
 
@@ -93,15 +92,15 @@ def judge(
     replays: int,
     log_px: bool = True,
 ) -> Verdict:
-    """Asks the true decision about images, once or, if it is stochastic, `replays` times.
+    """Evaluates the true decision on images, once or, if it is stochastic, `replays` times.
 
     Args:
-        victim: whose decision.
+        victim: the model whose decision is evaluated.
         images: (n, C, H, W) in [0, 1].
         labels: (n,) true classes.
         generator: the randomness of the replays.
         replays: independent decisions per image on a stochastic victim.
-        log_px: whether log p(x) is wanted too; it costs a pass.
+        log_px: whether to compute log p(x) too; it costs a pass.
     """
     if victim.stochastic:
         drawn = victim.draws(images, replays, generator)
@@ -129,7 +128,7 @@ def judge(
 
 @dataclass(frozen=True)
 class Perturbed:
-    """What an attack left of N images at E epsilons (in the order in which they were given).
+    """The result of an attack on N images at E epsilons, in the given order.
 
     Attributes:
         epsilons: the E budgets.
@@ -137,7 +136,7 @@ class Perturbed:
         prediction, broken, replay_share, scores, log_px: (E, N) or (E, N, K), see `Verdict`.
         linf, l2, l0: (E, N), the largest absolute change of a value, the Euclidean length of the
             change, the number of pixels that changed in any channel.
-        view: (E, N) int64, index into `views` of the search that made the image; 0: none.
+        view: (E, N) int64, index into `views` of the search that found the image; 0: none.
         views: names, the first is "".
         counts: (5, E, N) int64, read through the properties below.
         clean_prediction: (N,) decision on the unperturbed images.
@@ -162,10 +161,10 @@ class Perturbed:
 
     @property
     def forwards(self) -> Tensor:
-        """(E, N) forward passes that the row cost by itself: clean decision, search, verdict.
+        """(E, N) forward passes of the row: clean decision, search, final evaluation.
 
-        Work that several rows share counts in each of them (FGSM's single gradient, the search at
-        the smaller radius that a larger one inherits); what was really spent is `Victim.forwards`.
+        Work that several rows share counts in each of them (FGSM's single gradient, the search at a
+        smaller radius that a larger one inherits). `Victim.forwards` counts the passes that ran.
         """
         return self.counts[_FORWARDS]
 
@@ -186,7 +185,7 @@ class Perturbed:
 
     @property
     def saturated(self) -> Tensor:
-        """(E, N) gradients taken where any softmax has underflowed; see `losses.cross_entropy`."""
+        """(E, N) gradients taken where a softmax has underflowed; see `losses.cross_entropy`."""
         return self.counts[_SATURATED]
 
     @classmethod
@@ -229,7 +228,7 @@ class Perturbed:
         )
 
     def _inherit(self, larger: int, smaller: int, rows: Tensor) -> None:
-        """A larger ball contains the smaller: what broke there is broken here."""
+        """A larger ball contains the smaller: images misclassified there are misclassified here."""
         for name in (
             "images",
             "prediction",
@@ -248,7 +247,7 @@ class Perturbed:
 
 
 class Probe:
-    """The images that a search still has to break, and the one view it may look through.
+    """The images that a search still attacks, and the one view that it may query.
 
     Attributes:
         images: (n, C, H, W) unperturbed, in [0, 1].
@@ -289,7 +288,8 @@ class Probe:
             rows: (m,) the image of the probe that each of them is a variant of.
 
         Returns:
-            (m, K) logits; not finite ones are counted and read as "not broken".
+            (m, K) logits. Those that are not finite are counted and replaced by a correct
+            prediction.
         """
         logits = self._victim.forward(self._view, candidates, self.generator)
         self._count(_FORWARDS, rows, self._view.passes)
@@ -309,15 +309,15 @@ class Probe:
             candidates: (m, C, H, W) in [0, 1].
             rows: (m,) the image of the probe that each of them is a variant of.
             loss: ``(logits, labels) -> (m,)``, with targets ``(logits, labels, targets) -> (m,)``;
-                it meets a large batch in pieces. None: the view's training loss, which gives no
-                logits. A view without one stands in with its cross-entropy.
+                a large batch is passed in pieces. None: the view's training loss, which gives no
+                logits, or the cross-entropy of a view that has none.
             labels: (m,) classes for the loss; None: the true ones.
             targets: (m,) classes for a targeted loss; None: the loss takes none.
 
         Returns:
-            Loss (m,), logits (m, K) or None, gradient (m, C, H, W). They come from one pass, so
-            that the logits also say whether the candidates are already broken. Numbers that are
-            not finite are counted and read as: loss -inf, logits "not broken", gradient 0.
+            Loss (m,), logits (m, K) or None, gradient (m, C, H, W). They come from one pass, so the
+            logits also show whether the candidates are misclassified. Numbers that are not finite
+            are counted and replaced: loss -inf, logits of a correct prediction, gradient 0.
         """
         if loss is None and self._view.training_loss is None:
             loss = LOSSES["cross_entropy"]
@@ -355,7 +355,7 @@ class Probe:
 
         Returns:
             Gaps (m, c), logits (m, K) and the gaps' gradients (m, c, C, H, W). Numbers that are not
-            finite are counted and read as: gap -inf, logits "not broken", gradient 0.
+            finite are counted and replaced: gap -inf, logits of a correct prediction, gradient 0.
         """
         gaps, logits, slopes = self._victim.jacobian(
             self._view, candidates, self.labels[rows], classes, self.generator
@@ -368,7 +368,7 @@ class Probe:
         return gaps, self._finite_logits(logits, rows), slopes
 
     def reconstruct(self, candidates: Tensor, rows: Tensor) -> Tensor:
-        """What the view's generative model makes of candidates, class by class.
+        """The reconstructions of candidates by the view's generative model, one per class.
 
         Args:
             candidates: (m, C, H, W) in [0, 1].
@@ -391,10 +391,11 @@ class Probe:
         return order[:, :-1]
 
     def confirm(self, candidates: Tensor, rows: Tensor) -> Tensor:
-        """Whether images that the view calls broken are so by the true decision: (m,) bool.
+        """Whether the true decision confirms that images are misclassified: (m,) bool.
 
-        A view that is the decision of a deterministic victim is believed. Otherwise the decision is
-        asked, and each refusal doubles the number of calls for that image that go unheard.
+        A view that is the decision of a deterministic victim needs no confirmation. Otherwise the
+        decision is queried, and each rejection doubles the number of candidates of that image that
+        are ignored.
         """
         if self.certain:
             return torch.ones_like(rows, dtype=torch.bool)
@@ -410,15 +411,15 @@ class Probe:
         return agreed
 
     def decide(self, candidates: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The true decision on candidates, with all replays, whatever was refused before.
+        """The true decision on candidates, with all replays, regardless of earlier rejections.
 
         Args:
             candidates: (m, C, H, W) in [0, 1].
             rows: (m,) the image of the probe that each of them is a variant of.
 
         Returns:
-            (m,) bool, which are what the attack is after (wrong or, with targets, the target), and
-            (m,) the share of replays that were wrong.
+            (m,) bool, which candidates reach the goal of the attack (misclassified or, with
+            targets, the target class), and (m,) the share of replays that were wrong.
         """
         verdict = judge(
             self._victim,
@@ -435,9 +436,9 @@ class Probe:
         return agreed, verdict.replay_share
 
     def final(self, images: Tensor, rows: Tensor, usable: Tensor) -> Verdict:
-        """The final method's verdict on images (m, C, H, W) of the ball, variants of rows (m,).
+        """The final evaluation of images (m, C, H, W) of the ball, variants of rows (m,).
 
-        `usable` (m,) says which of them come from finite proposals; the others are counted.
+        `usable` (m,) marks those that come from finite proposals; the others are counted.
         """
         victim = self._victim
         verdict = judge(victim, images, self.labels[rows], self.generator, replays=self._replays)
@@ -448,7 +449,7 @@ class Probe:
 
     @property
     def certain(self) -> bool:
-        """Whether one look through the view is the final word."""
+        """Whether one query of the view equals the true decision."""
         return self._victim.is_decision(self._view)
 
     def uniform(self, *shape: int) -> Tensor:
@@ -462,7 +463,7 @@ class Probe:
         return drawn.to(self.images.device)
 
     def narrow(self, rows: Tensor) -> Probe:
-        """A probe for some of the images, with counters that start where this one's stand."""
+        """A probe for some of the images, with counters that start at the current counts."""
         probe = Probe(
             self._victim,
             self._view,
@@ -478,7 +479,7 @@ class Probe:
         return probe
 
     def _finite_slope(self, slope: Tensor, rows: Tensor) -> Tensor:
-        # A sum is finite only if every summand is; the exact look is for the rare other case.
+        # A sum is finite only if every summand is; the exact check is for the rare other case.
         if not slope.sum().isfinite():
             bad = ~slope.isfinite()
             self._count(_NON_FINITE, rows, bad.flatten(1).any(dim=1))
@@ -505,11 +506,12 @@ class Attack(ABC):
     """A way to perturb images, as a value.
 
     Args:
-        as_published: do as the publication's own code did, defects included: search on the first
-            view only and each radius for itself, and judge the last iterate instead of the best.
-        draws: expectation over transformation: each look through a view is a mean over so many; one
-            look at a deterministic view is all of them.
-        first_view: search on the first view only, where a sweep compares settings of one search.
+        as_published: reproduce the publication's own code, including its defects: search on the
+            first view only and each radius separately, and evaluate the last iterate instead of the
+            best.
+        draws: expectation over transformation: each query of a view is a mean over this number of
+            samples; a deterministic view needs one.
+        first_view: search on the first view only, for sweeps that compare settings of one search.
 
     Class attributes:
         norm: what epsilon measures: ``linf``, ``l2``, ``l0`` (changed pixels), ``severity`` (the
@@ -521,14 +523,15 @@ class Attack(ABC):
         asks_decision: whether it asks nothing but the true decision, no view: a view can be dearer
             than the decision, and an attack that never goes on from what it found gains nothing by
             a stand-in.
-        reads_off: whether one search serves all epsilons.
-        adds_up: whether its passes are rather the sum of its settings than their product.
-        nested: whether what broke within a small radius counts at a larger one. True of searches;
-            false of formulas such as FGSM, whose image at each radius is given, and of targeted
-            attacks, which are not done when an image is wrong in some other way.
+        reads_off: whether one search for the minimal norm serves all epsilons.
+        adds_up: whether the number of passes is the sum of its settings, not their product.
+        nested: whether a success within a small radius counts at a larger one. True for searches;
+            false for formulas such as FGSM, which define the image at each radius, and for targeted
+            attacks, which continue if an image is misclassified as another class.
         target: ``none``, or the wrong class to drive an image to: ``runner_up`` (the likeliest) or
-            ``least_likely``, by the decision on the unperturbed image. The verdict stays the same:
-            broken means wrong; whether the target was met is `prediction` against `target`.
+            ``least_likely``, by the decision on the unperturbed image. The definition of success
+            stays the same: misclassified. Compare `prediction` with `target` to see whether the
+            target was reached.
         neutral: the epsilon at which nothing changes.
         looks_at: what an attack without gradients needs: ``decisions``, ``scores`` or
             ``reconstructions``.
@@ -572,20 +575,21 @@ class Attack(ABC):
             epsilons: budgets >= 0 in the unit of `norm`, in any order.
             generator: the only source of randomness, the victim's included; on the victim's device
                 or on the CPU, as the victim needs it.
-            replays: independent decisions per image that judge a stochastic victim.
-            clean: the verdict on the unperturbed images, if somebody has it already.
-            so_far: what other attacks left of these images at these epsilons: only what they did
-                not break is searched, and the result is the union. It stays as it is.
+            replays: repeated evaluations per image of a stochastic victim.
+            clean: the predictions for the unperturbed images, if they are known.
+            so_far: the result of other attacks on these images at these epsilons. Only images on
+                which they failed are searched, and the result is the worst case. It is not
+                modified.
 
         Returns:
-            The images within each budget and what the victim's decision says about them.
+            The images within each budget and the victim's decisions on them.
 
         Raises:
             AttackError: an argument is unusable (named), or the victim's logits on the unperturbed
                 images are not finite.
         """
         images, labels = usable_input(victim, images, labels, epsilons, replays)
-        # Searches for the closest image are asked for their distance by any large radius.
+        # A minimal-norm search may be called with any large radius to read off its distance.
         if self.norm == "linf" and not self.reads_off:
             usable_radius(self.norm, epsilons, victim.shape)
         if clean is None:
@@ -666,9 +670,9 @@ class Attack(ABC):
         probe: Probe,
         shared: Tensor | None,
     ) -> None:
-        """Searches the images of `probe`, rows `rows` of the result, at one epsilon, and judges.
+        """Searches the images of `probe`, rows `rows` of the result, at one epsilon, and evaluates.
 
-        What the final method refuses by few replays may be proposed again, see `_again`.
+        What the final method rejects by few replays may be proposed again, see `_again`.
         """
         epsilon = result.epsilons[e]
         which = torch.arange(len(rows), device=rows.device)
@@ -691,9 +695,9 @@ class Attack(ABC):
 
     @property
     def gradient_passes(self) -> int:
-        """Backward passes that an image which stays unbroken costs per view, with ten classes.
+        """Backward passes per view for an image that is never misclassified, with ten classes.
 
-        Of a fixed budget: per epsilon. A minimal-norm attack serves all epsilons with them.
+        With a fixed budget: per epsilon. With a minimal-norm attack: for all epsilons together.
         """
         return 0
 
@@ -715,18 +719,18 @@ class Attack(ABC):
         """Proposes an image for every image of the probe.
 
         Args:
-            probe: the n images to break and the means to look at the victim.
+            probe: the n images to attack and the means to query the victim.
             epsilon: the budget, > 0 unless the attack is neutral elsewhere.
             shared: what `_prepare` returned, for these images.
 
         Returns:
-            (n, C, H, W). What lies outside the bounds or the ball is moved into it afterwards.
+            (n, C, H, W). Proposals outside the bounds or the ball are projected afterwards.
         """
 
     def _again(
         self, probe: Probe, epsilon: float, shared: Tensor | None, rows: Tensor, attempt: int
     ) -> tuple[Tensor, Tensor] | None:
-        """Proposes once more for images that the final method has nearly called broken.
+        """Proposes once more for images that the final method nearly accepted.
 
         Args:
             probe, epsilon, shared: as in `_search`.
@@ -751,7 +755,7 @@ def _settle(
     verdict: Verdict,
     usable: Tensor,
 ) -> None:
-    """Keeps a proposal if it is the first one, breaks its image, or hurts more than the last.
+    """Stores a proposal if it is the first, is misclassified, or lowers the true class's score.
 
     `rows` (n,) are the places of the probe's images in the result; the proposals (m, C, H, W) are
     those of the probe's images `which` (m,).
@@ -773,13 +777,13 @@ def _settle(
 
 
 def broken_by(probe: Probe, x: Tensor, rows: Tensor, logits: Tensor) -> Tensor:
-    """Which candidates are what the attack is after, by the view and confirmed: (m,) bool.
+    """Which candidates reach the goal of the attack, by the view and confirmed: (m,) bool.
 
     Args:
         probe: that made `logits` of `x`.
         x: (m, C, H, W) candidates.
         rows: (m,) the images that they are variants of.
-        logits: (m, K) what the view says about them.
+        logits: (m, K) logits of the view for them.
     """
     said = logits.argmax(dim=1)
     hits = said != probe.labels[rows] if probe.targets is None else said == probe.targets[rows]
@@ -791,8 +795,8 @@ def broken_by(probe: Probe, x: Tensor, rows: Tensor, logits: Tensor) -> Tensor:
 def ascent(probe: Probe, gradient: Tensor, norm: str) -> Tensor:
     """The direction of steepest ascent per image: the sign (``linf``) or unit length (``l2``).
 
-    Where a gradient (m, C, H, W) is zero in every pixel it names no direction, and a random one
-    takes its place: a search never stands still on a plateau. May overwrite `gradient`.
+    Where a gradient (m, C, H, W) is zero in every pixel, a random direction replaces it, so that a
+    search continues on a plateau. May overwrite `gradient`.
     """
     flat = (gradient == 0).flatten(1).all(dim=1)
     if flat.any():
@@ -801,7 +805,7 @@ def ascent(probe: Probe, gradient: Tensor, norm: str) -> Tensor:
 
 
 def check_norm(norm: str, name: str, known: Sequence[str] = ("linf", "l2")) -> None:
-    """Raises AttackError unless the attack called `name` knows the norm."""
+    """Raises AttackError unless the attack called `name` has the norm."""
     if norm not in known:
         raise bad_setting("norm", f"'{norm}' is not a norm of {name}", f"use {' or '.join(known)}")
 

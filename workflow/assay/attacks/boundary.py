@@ -1,4 +1,4 @@
-"""Boundary: from a broken image along the boundary towards the original, by decisions alone."""
+"""Boundary: from a misclassified image along the boundary to the original, by decisions only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from assay.attacks.base import Probe, bad_setting, check_target
 from assay.attacks.minimal import MinimalNorm
 from assay.attacks.nearest import Nearest
 
-# Share of broken candidates at which the step stays as long as it is.
+# Share of misclassified candidates at which the step length does not change.
 _SUCCESS = 0.25
 # A shorter step no longer changes an image in single precision.
 _CONVERGED = 1e-7
@@ -21,16 +21,16 @@ _HALVINGS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Boundary(MinimalNorm):
-    """A random walk on broken images: a step sideways, a step closer, kept if still broken.
+    """A random walk on misclassified images: a step sideways, a step closer, kept if successful.
 
     It starts on the line from uniform noise to the image, where the decision changes. A candidate
-    is one query: with x the image's closest broken iterate and d its distance, it goes sideways by
-    s d, orthogonally to the way to the image in a random direction, back to the distance d, and
-    closer by e d. The step e of each image grows by a factor when the candidate is broken and
-    shrinks so otherwise that it settles where a quarter of them are. An image leaves once its step
-    is below single precision.
+    is one query: with x the image's closest misclassified iterate and d its distance, it moves
+    sideways by s d, orthogonally to the way to the image in a random direction, back to the
+    distance d, and closer by e d. The step e of each image grows by a factor when the candidate is
+    misclassified and shrinks otherwise, such that it converges where a quarter of them are. An
+    image leaves once its step is below single precision.
 
-    Sideways it goes by s = sqrt(2 e). On a flat boundary a random sideways step gains c s g, with
+    The sideways step is s = sqrt(2 e). On a flat boundary a random sideways step gains c s g, with
     g ~ N(0, 1) and c the local geometry, and loses s^2 / 2 on returning to the sphere; the chance
     that the gain covers e is largest there, whatever c.
 
@@ -53,7 +53,7 @@ class Boundary(MinimalNorm):
         "steps adapt after every candidate instead of by counts over many, and the sideways step "
         "follows from the step closer instead of being adapted by queries of its own",
         "starts are bisected towards the image before the walk",
-        "where no noise is broken, an image of another class is the start",
+        "where no noise is misclassified, an image of another class is the start",
     )
     uses_gradient: ClassVar[bool] = False
     looks_at: ClassVar[str] = "decisions"
@@ -102,7 +102,7 @@ class Boundary(MinimalNorm):
         return nearest.images
 
     def _start(self, probe: Probe, nearest: Nearest) -> Tensor:
-        """The images (m,) for which a broken one was found; `nearest` has it."""
+        """The images (m,) for which a misclassified one was found; `nearest` holds it."""
         left = torch.arange(len(probe.images), device=probe.images.device)
         for _ in range(self.directions):
             noise = probe.uniform(len(left), *probe.images.shape[1:])

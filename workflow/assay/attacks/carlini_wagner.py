@@ -13,11 +13,11 @@ from assay.attacks.losses import margin
 from assay.attacks.minimal import MinimalNorm
 from assay.attacks.nearest import Bisection, Nearest
 
-# Images are drawn together by this, so that black and white have a finite arctanh.
+# Images are scaled towards grey by this factor, so that black and white have a finite arctanh.
 _INSIDE = 0.999999
-# A round looks this often which images it is still worth going on with.
+# A round checks this often which images still make progress.
 _CHECKS = 5
-# The share of its loss that an image has to lose between checks: one that is broken, one not yet.
+# The share by which the loss has to fall between checks: of a misclassified image, of another.
 _PROGRESS, _PROGRESS_UNBROKEN = 1e-4, 1e-2
 # How many times as fast as hitherto an unbroken image may still approach the boundary.
 _PATIENCE = 2
@@ -29,9 +29,9 @@ class CarliniWagner(MinimalNorm):
     """Minimises |x - x0|^2 + c * max(z_y - max_{k != y} z_k + confidence, 0) over x = s(2 w).
 
     s is the logistic function, hence 2 x - 1 = tanh(w). With a target t the difference is that of
-    max_{k != t} z_k and z_t. Adam starts anew at x0 in every round; between rounds each image's c
-    grows tenfold until an iterate is broken, then it is bisected. The closest broken iterate of all
-    rounds is kept.
+    max_{k != t} z_k and z_t. Adam restarts at x0 in every round; between rounds each image's c
+    grows tenfold until an iterate is misclassified, then it is bisected. The closest misclassified
+    iterate of all rounds is kept.
 
     Where the second term is flat its gradient needs no backward pass. Which images that concerns is
     guessed from the last two iterates: where the guess is "flat", a forward pass checks it first.
@@ -43,10 +43,11 @@ class CarliniWagner(MinimalNorm):
         steps: steps of Adam per round, at least 1.
         rate: Adam's step length in the space of w, above 0.
         initial_weight: c of the first round, above 0.
-        confidence: lead in logits that iterates are driven to, at least 0. Less is broken, too.
-        abort_early: an image leaves a round when a fifth of the steps brought next to nothing, or,
-            while no iterate is broken, so little that the boundary is out of reach. Images whose
-            grey pixels are few start slowly; turn it off where they matter.
+        confidence: logit margin that the loss asks for, at least 0. A smaller margin is a success,
+            too.
+        abort_early: an image leaves a round when a fifth of the steps hardly lowered the loss, or,
+            while no iterate is misclassified, so little that the boundary is out of reach. Images
+            whose grey pixels are few start slowly; turn it off where they matter.
 
     Example:
         >>> CarliniWagner(binary_steps=9, steps=1000).rate
@@ -56,10 +57,10 @@ class CarliniWagner(MinimalNorm):
     norm: ClassVar[str] = "l2"
     source: ClassVar[str] = "Carlini, Wagner 2017, arXiv:1608.04644"
     differences: ClassVar[tuple[str, ...]] = (
-        "untargeted unless told otherwise",
+        "untargeted by default",
         "5 rounds of 100 steps from c = 0.01 instead of 9 rounds of 10,000 from 0.001",
         "whether a round is aborted is decided image by image",
-        "an iterate below the confidence counts as broken if the decision is wrong",
+        "an iterate below the confidence is a success if the decision is wrong",
     )
 
     target: str = "none"
@@ -96,7 +97,7 @@ class CarliniWagner(MinimalNorm):
         return nearest.images
 
     def _round(self, probe: Probe, weight: Tensor, nearest: Nearest) -> Tensor:
-        """One minimisation with weights (n,): which images any iterate broke (n,)."""
+        """One minimisation with weights (n,): the images with a misclassified iterate (n,)."""
         runs = _Runs(probe.images, weight)
         broke = torch.zeros(len(weight), dtype=torch.bool, device=weight.device)
         every = -(-self.steps // _CHECKS)
@@ -117,7 +118,8 @@ class CarliniWagner(MinimalNorm):
         return broke
 
     def _look(self, probe: Probe, x: Tensor, runs: _Runs) -> tuple[Tensor, Tensor, Tensor]:
-        """Lead (m,), logits (m, K) and the lead's gradient (m, C, H, W), zero where it is flat."""
+        """Margin (m,), logits (m, K) and the margin's gradient (m, C, H, W), zero where it is
+        flat."""
         rows = runs.rows
         classes = (probe.labels if probe.targets is None else probe.targets)[rows]
         leads = _lead_over if probe.targets is None else _lead_of
@@ -158,23 +160,23 @@ class _Runs:
         self.w = torch.logit(0.5 + _INSIDE * (images - 0.5)) / 2
         self.origin = torch.sigmoid(2 * self.w)
         self._mean, self._square = torch.zeros_like(images), torch.zeros_like(images)
-        # Every run starts unbroken, far from where the loss is flat.
+        # Every run starts correctly classified, far from where the loss is flat.
         self._lead, self._rise = torch.full_like(weight, -torch.inf), torch.zeros_like(weight)
-        # Lowest so far, and at the last check: Adam's path goes up and down.
+        # Lowest so far, and at the last check: the loss along Adam's path is not monotone.
         self._loss = self._loss_checked = torch.full_like(weight, torch.inf)
         self._shortfall = self._shortfall_checked = torch.full_like(weight, torch.inf)
 
     def expected_lead(self) -> Tensor:
-        """(m,) the lead of the next iterate, as the last two of them let expect it."""
+        """(m,) the margin of the next iterate, extrapolated from the last two."""
         return self._lead + self._rise
 
     def note(self, loss: Tensor, shortfall: Tensor) -> None:
-        """Remembers an iterate's loss (m,) and what it lacks of the wanted lead (m,)."""
+        """Stores an iterate's loss (m,) and how much it lacks of the margin (m,)."""
         self._loss = torch.minimum(self._loss, loss)
         self._shortfall = torch.minimum(self._shortfall, shortfall)
 
     def promising(self, broke: Tensor, checks_left: float) -> Tensor:
-        """Which runs (m,) are worth going on with, given which are broken (m,)."""
+        """Which runs (m,) still make progress, given which are misclassified (m,)."""
         gain = self._shortfall_checked - self._shortfall
         within_reach = self._shortfall <= _PATIENCE * checks_left * gain
         going = self._loss <= (1 - _PROGRESS) * self._loss_checked
@@ -185,7 +187,8 @@ class _Runs:
         return going
 
     def step(self, gradient: Tensor, lead: Tensor, number: int, rate: float) -> None:
-        """Adam's step number 1, 2, ... from iterates with these leads (m,); uses up `gradient`."""
+        """Adam's step number 1, 2, ... from iterates with these margins (m,); overwrites
+        `gradient`."""
         self._rise = torch.where(self._lead.isfinite(), lead - self._lead, 0.0)
         self._lead = lead
         self._mean.lerp_(gradient, 1 - _DECAY)

@@ -87,7 +87,7 @@ def attack_named(name: str, **settings: Any) -> tuple[Attack, list[float]]:
 
 
 def catalogue_rows() -> list[dict[str, str]]:
-    """What a reader wants to know of each entry: name, norm, access, gradient passes, source."""
+    """Facts about each entry for readers: name, norm, access, gradient passes, source."""
     rows = []
     for name, entry in read_catalogue().items():
         attack = make_attack(entry)

@@ -12,7 +12,7 @@ from assay.attacks.base import Attack, Probe
 
 @dataclass(frozen=True, kw_only=True)
 class Clean(Attack):
-    """Leaves images as they are; its rows are the decisions on unperturbed images."""
+    """Changes no image; its rows are the decisions on unperturbed images."""
 
     norm: ClassVar[str] = "none"
     source: ClassVar[str] = "the test protocol itself"

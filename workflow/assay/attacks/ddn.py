@@ -19,9 +19,10 @@ from assay.attacks.nearest import Nearest
 class DDN(MinimalNorm):
     """A step along the unit gradient of the cross-entropy, then rescaled to the radius.
 
-    The radius of an image shrinks by `gamma` while its iterate is broken and grows by `gamma` while
-    it is not, so that iterates close in on the boundary from both sides. The step falls from 1 to
-    0.01 along a cosine. Every image takes all steps: the closest broken iterate is kept.
+    The radius of an image shrinks by `gamma` while its iterate is misclassified and grows by
+    `gamma` while it is not, so that iterates close in on the boundary from both sides. The step
+    falls from 1 to 0.01 along a cosine. Every image takes all steps: the closest misclassified
+    iterate is kept.
 
     Args:
         target: ``none``, or the class to drive an image to, see `Attack`.

@@ -30,7 +30,7 @@ _GENERATOR = ("generator", "gen", "g", "rng")
 
 @dataclass(frozen=True)
 class ModuleDecision:
-    """A torch module as a decision, with the weights it has now; the module stays untouched.
+    """A torch module as a decision, with the weights it has now; the module is not modified.
 
     Parameters take part in no graph, so that a backward pass reaches the images alone. Images are
     cast to the precision of the weights.
@@ -105,7 +105,7 @@ class ModuleDecision:
         return self._said(self.module, images, generator)
 
     def itself(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, bool]:
-        """What the module says with its weights in the graph, and whether it changed any of them.
+        """The module's output with its weights in the graph, and whether it changed any of them.
 
         Raises:
             Exception: whatever the module raises, or its copy.
@@ -176,7 +176,7 @@ class _OfImages:
 
 
 def takes_generator(function: Callable) -> bool:
-    """Whether a function wants a generator beside the images.
+    """Whether a function takes a generator beside the images.
 
     It does if a parameter after the first is called so, or has no default. What takes any number
     of arguments gets the generator if it is a function, and not if it is a module's ``forward``,

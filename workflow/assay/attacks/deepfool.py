@@ -32,9 +32,10 @@ class DeepFool(MinimalNorm):
         candidates: how many classes are looked at, the image's own among them: the likeliest on the
             unperturbed image, at least 2. Their number is the number of backward passes plus one.
         overshoot: share by which the whole way is made longer, at least 0.
-        final_steps: secant steps, a forward pass each, between the image and what broke it; they
-            cut off what the last linearisation overshot, where the view is the decision (elsewhere
-            the decision itself is bisected, see `MinimalNorm`). 0: as published.
+        final_steps: secant steps, a forward pass each, between the image and its misclassified
+            iterate; they cut off what the last linearisation overshot, where the view is the
+            decision (elsewhere the decision itself is bisected, see `MinimalNorm`). 0: as
+            published.
 
     Example:
         >>> DeepFool(norm="l2").overshoot
@@ -44,7 +45,7 @@ class DeepFool(MinimalNorm):
     source: ClassVar[str] = "Moosavi-Dezfooli, Fawzi, Frossard 2016, arXiv:1511.04599"
     differences: ClassVar[tuple[str, ...]] = (
         "only the likeliest classes are candidates, as in the authors' code",
-        "the decision is asked with the overshoot at every step, and iterates stay in [0, 1]",
+        "the decision is evaluated with the overshoot at every step, and iterates stay in [0, 1]",
         "1e-4 is added to the length of every step, as in Foolbox",
         "at the end a few secant steps along the whole way find its crossing of the boundary",
     )

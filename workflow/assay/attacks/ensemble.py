@@ -1,4 +1,4 @@
-"""Several attacks as one: each goes on with what the ones before it left standing."""
+"""Several attacks as one: each continues with the images on which the earlier ones failed."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from assay.attacks.victim import Victim
 
 
 class Store(Protocol):
-    """Where the state after each member is kept, so that a stopped run goes on from there."""
+    """Where the state after each member is stored, so that a stopped run continues from there."""
 
     def load(self, member: str) -> Perturbed | None:
         """What was saved after a member, or None."""
 
     def save(self, member: str, result: Perturbed) -> None:
-        """Keeps what stands after a member."""
+        """Stores the state after a member."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ensemble(Attack):
-    """Runs its members in order, each on the images that still stand at some epsilon.
+    """Runs its members in order, each on the images that are still correct at some epsilon.
 
-    A broken image keeps the perturbation and the name of the member that broke it (``member/view``
-    in `Perturbed.views`). Members draw from generators of their own, seeded in advance, so that a
-    run which was resumed gives what an undisturbed one gives.
+    A misclassified image keeps the perturbation and the name of the member that succeeded
+    (``member/view`` in `Perturbed.views`). Members draw from generators of their own, seeded in
+    advance, so that a run which was resumed gives what an undisturbed one gives.
     """
 
     uses_gradient: ClassVar[bool] = True

@@ -21,7 +21,7 @@ from assay.attacks.base import (
 from assay.attacks.losses import LOSSES, TARGETED, check_loss
 from assay.threat.ball import project
 
-# Directions: NES looks along N(0, I), SPSA along random signs.
+# Directions: NES samples N(0, I), SPSA random signs.
 ESTIMATORS: dict[str, Callable[..., Tensor]] = {
     "nes": lambda probe, *shape: probe.normal(*shape),
     "spsa": lambda probe, *shape: (probe.uniform(*shape) < 0.5).float().mul_(2).sub_(1),
@@ -34,14 +34,15 @@ _POINTS = 256
 class EstimatedPGD(Attack):
     """PGD from the image itself along the mean of (L(x + h v) - L(x - h v)) v / 2h over random v.
 
-    The queries of all images at one step share batches. An image leaves at the first broken
-    iterate, before queries are spent on it; otherwise its iterate of highest loss is judged.
+    The queries of all images at one step share batches. An image leaves at its first misclassified
+    iterate, before more queries are spent on it; otherwise the iterate of highest loss is
+    evaluated.
 
     Args:
         norm: ``linf`` or ``l2``.
         estimator: ``nes``: v ~ N(0, I), or ``spsa``: v of random signs.
         queries: forward passes per step and image for the estimate, even, at least 2. One more
-            looks at the iterate.
+            evaluates the iterate.
         steps: at least 1.
         step: length of a step in the unit of epsilon; None: ``relative_step * epsilon / steps``.
         relative_step: how many radii all steps together can go, where `step` is None.

@@ -1,4 +1,4 @@
-"""Fast adaptive boundary attack: the closest broken image, by projections onto linearised edges."""
+"""Fast adaptive boundary attack: minimal-norm, by projections onto linearised boundaries."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class FAB(MinimalNorm):
 
     Around the iterate x the gap z_k - z_y between a wrong class and the true one is taken as
     linear. d and d_0 are the shortest moves within the box (`shortest_move`) from x and from the
-    image x_0 to where that gap closes (a little beyond it where it is zero as they stand), and
-    a = min(|d| / (|d| + |d_0|), alpha_max) keeps x near the image. Where x is broken, the search
-    goes on from x_0 + beta (x - x_0). At the end a few secant steps between the image and the
-    closest broken iterate cut off what eta overshot.
+    image x_0 to where that gap closes (a little beyond it where it is already zero), and
+    a = min(|d| / (|d| + |d_0|), alpha_max) keeps x near the image. Where x is misclassified, the
+    search continues from x_0 + beta (x - x_0). At the end a few secant steps between the image and
+    the closest misclassified iterate remove the overshoot of eta.
 
     Costs steps gradient passes and one forward pass per run, and three forward passes at the end:
-    the pass that linearises the gap also tells whether the iterate is broken.
+    the pass that linearises the gap also shows whether the iterate is misclassified.
 
     Args:
         norm: ``linf`` or ``l2``, what is minimised.
@@ -46,9 +46,9 @@ class FAB(MinimalNorm):
             wrong classes, which takes K - 1 backward passes. k: in every restart one run towards
             each of the min(k, K - 1) likeliest wrong classes, one backward pass per step (FAB-T).
         alpha_max: largest weight of the way that starts at the image, in [0, 1].
-        eta: how far beyond the edge a step goes, at least 1.
-        beta: how much of the way from the image stays after a success, in (0, 1).
-        stop_within: what is broken within the smallest radius that is asked for leaves before the
+        eta: overshoot of a step beyond the edge, at least 1.
+        beta: share of the way from the image that is kept after a success, in (0, 1).
+        stop_within: images misclassified within the smallest requested radius leave before the
             next run, as within AutoAttack; its distance is then not the smallest. A randomised
             victim's images stay.
 
@@ -59,8 +59,8 @@ class FAB(MinimalNorm):
 
     source: ClassVar[str] = "Croce, Hein 2020, arXiv:1907.02044"
     differences: ClassVar[tuple[str, ...]] = (
-        "after a success the edge linearised at the broken iterate also serves the point that the "
-        "search goes back to; a gradient for that point would double the passes",
+        "after a success the edge linearised at the misclassified iterate is also used at the "
+        "point where the search continues; a gradient for that point would double the passes",
         "the final search runs once, on the best of all runs, and stops a thousandth of the "
         "unperturbed lead beyond the edge, where no rounding decides",
         "the radius of a restart is half the distance found so far, over all earlier runs",
@@ -115,7 +115,7 @@ class FAB(MinimalNorm):
                     searched = everyone[best.distance > probe.smallest]
                     if not len(searched):
                         break
-                # No image leaves a run, so each batch goes to its end while it is in the cache.
+                # No image leaves a run, so each batch runs to its end while it is in the cache.
                 for rows in searched.split(probe.batch):
                     self._run(probe, rows, x[rows], classes[rows], best)
         # Where the view is not the decision, the decision itself is bisected afterwards.
@@ -131,7 +131,7 @@ class FAB(MinimalNorm):
             gaps, logits, slopes = probe.jacobian(x, rows, classes)
             hits = best.note(x, rows, logits)
             slopes, way = slopes.flatten(2), x.flatten(1) - start
-            # By the linear model: the gaps at the image, and where the search goes on.
+            # By the linear model: the gaps at the image, and where the search continues.
             rises = (slopes @ way[:, :, None]).squeeze(2)
             kept = torch.where(hits, self.beta, 1.0)[:, None]
             from_image = gaps - rises
@@ -186,7 +186,7 @@ class FAB(MinimalNorm):
 
 
 class _Closest:
-    """The closest broken iterate of every image of a probe.
+    """The closest misclassified iterate of every image of a probe.
 
     Attributes:
         images: (n, C, H, W), the image itself where nothing was found.
@@ -200,7 +200,7 @@ class _Closest:
         self._lead = torch.zeros_like(self.distance)
 
     def note(self, x: Tensor, rows: Tensor, logits: Tensor) -> Tensor:
-        """Looks at candidates (m, C, H, W) of distinct images; returns which are broken (m,)."""
+        """Evaluates candidates (m, C, H, W) of distinct images; returns which succeed (m,)."""
         hits = broken_by(self._probe, x, rows, logits)
         if hits.any():
             x, broken = x[hits], rows[hits]
@@ -222,9 +222,9 @@ class _Closest:
 def shortest_move(points: Tensor, normals: Tensor, residuals: Tensor, norm: str) -> Tensor:
     """The shortest d with normal . d = residual and point + d in the box [0, 1].
 
-    Along the way every coordinate moves in the direction that helps until it meets its wall: in
+    Along the way every coordinate moves in the direction that helps until it reaches its bound: in
     the L-infinity norm all by the same t, in L2 by t |w_i|. So in both norms the residual that is
-    covered is sum_i a_i min(t, s_i), with s_i the t at which coordinate i stands at its wall and
+    covered is sum_i a_i min(t, s_i), with s_i the t at which coordinate i reaches its bound and
     a = |w| or w^2. This rises concavely and piecewise linearly in t, hence Newton's method from
     t = 0 never oversteps and ends exactly, in a handful of rounds (each is a few sweeps, where
     sorting the s_i takes longer than all of them).
@@ -263,7 +263,7 @@ def shortest_move(points: Tensor, normals: Tensor, residuals: Tensor, norm: str)
         missing = residuals - swept.mul_(weights).sum(dim=1)
         # Written to floats, the comparison is several times as fast as through a mask.
         slope = torch.gt(walls, t[:, None], out=swept).mul_(weights).sum(dim=1)
-        # No slope: every coordinate is at its wall.
+        # No slope: every coordinate is at its bound.
         further = torch.where(slope > 0, missing / slope.clamp_min(1e-30), 0.0)
         going = further > 1e-6 * t
         if not going.any():

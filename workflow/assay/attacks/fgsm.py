@@ -19,7 +19,7 @@ class FGSM(Attack):
     With a `target` it is the one-step target class method (Kurakin et al. 2017, arXiv:1611.01236):
     the loss is the target's log probability.
 
-    One gradient serves all epsilons. It is a formula, not a search: what breaks at a small radius
+    One gradient serves all epsilons. It is a formula, not a search: a success at a small radius
     need not break at a larger one, and is reported so.
 
     Args:

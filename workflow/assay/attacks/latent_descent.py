@@ -1,4 +1,4 @@
-"""Latent descent: towards what the generative model would draw of the best other class."""
+"""Latent descent: towards the generative model's reconstruction of the best other class."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class LatentDescent(Attack):
     source: ClassVar[str] = "Schott et al. 2019, arXiv:1805.09190 (latent descent attack)"
     differences: ClassVar[tuple[str, ...]] = (
         "searches a ball instead of the line to one reconstruction with a binary search",
-        "the class and its reconstruction are looked up anew at each step",
+        "the class and its reconstruction are recomputed at each step",
     )
 
     looks_at: ClassVar[str] = "reconstructions"

@@ -21,11 +21,11 @@ _WORST = 1e4
 
 @dataclass(frozen=True, kw_only=True)
 class LBFGS(MinimalNorm):
-    """Minimises |x - x0|^2 - c * log p over [0, 1], for the smallest weight c that breaks an image.
+    """Minimises |x - x0|^2 - c * log p over [0, 1], for the smallest weight c that succeeds.
 
-    p is the probability of the target, or without one of all classes but the true one. Between
-    rounds each image's c grows tenfold until an iterate is broken, then it is bisected. The closest
-    broken iterate of all rounds is kept.
+    p is the probability of the target or, without a target, of all classes but the true one.
+    Between rounds each image's c grows tenfold until an iterate is misclassified, then it is
+    bisected. The closest misclassified iterate of all rounds is kept.
 
     Args:
         target: ``none``, or the class to drive an image to, see `Attack`.
@@ -45,7 +45,7 @@ class LBFGS(MinimalNorm):
         "no variable, each with its own c, so that an evaluation is one batched pass; curvature "
         "estimate and line search are therefore shared",
         "the distance is squared, as in the implementations that followed",
-        "untargeted unless told otherwise, with log(1 - p_y) in the place of log p_t",
+        "untargeted by default, with log(1 - p_y) in the place of log p_t",
         "c is bisected in a fixed number of rounds; every iterate counts, not only the minimiser",
     )
 
@@ -74,7 +74,7 @@ class LBFGS(MinimalNorm):
         return nearest.images
 
     def _round(self, probe: Probe, weight: Tensor, nearest: Nearest) -> Tensor:
-        """One minimisation with weights (n,): which images any iterate broke (n,)."""
+        """One minimisation with weights (n,): the images with a misclassified iterate (n,)."""
         origin, start = probe.images, probe.images.double()
         rows = torch.arange(len(origin), device=origin.device)
         broke = torch.zeros_like(rows, dtype=torch.bool)

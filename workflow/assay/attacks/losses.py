@@ -1,7 +1,8 @@
 """What a search climbs: losses per image, larger where the victim is closer to being wrong.
 
-All take logits (B, K) with K >= 2 and labels (B,) and return (B,). The twins in `TARGETED` also
-take targets (B,), wrong classes, and are larger where the victim is closer to saying the target.
+All take logits (B, K) with K >= 2 and labels (B,) and return (B,). The targeted forms in `TARGETED`
+also take targets (B,), wrong classes, and are larger where the victim is closer to saying the
+target.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ from torch import Tensor
 
 from assay.foundation.errors import AttackError
 
-# exp(-88) is the smallest normal float32: beyond it a cross-entropy has no slope left.
+# exp(-88) is the smallest normal float32: beyond it the gradient of a cross-entropy is zero.
 SATURATED = 80.0
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """-log softmax(z)_y, as softplus(logsumexp_{j != y} z_j - z_y).
 
-    Written like this its gradient stays exact where softmax(z)_y rounds to 1 (a lead of 17) and the
-    textbook form loses the part of z_y. From a lead of `SATURATED` on, where any softmax underflows
-    to a gradient of zero, it goes on linearly: the direction stays and larger is still closer.
+    Written like this its gradient stays exact where softmax(z)_y rounds to 1 (a margin of 17) and
+    the textbook form loses the part of z_y. From a lead of `SATURATED` on, where any softmax
+    underflows to a gradient of zero, it continues linearly: the direction is unchanged and larger
+    is still closer.
     """
     own = _one_hot(logits, labels)
     behind = logits.masked_fill(own, -torch.inf).logsumexp(dim=1) - _at(logits, labels)
@@ -42,7 +44,7 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
 def dlr(logits: Tensor, labels: Tensor) -> Tensor:
     """The margin over z_(1) - z_(3), the logits in falling order: blind to their scale.
 
-    Croce, Hein 2020, arXiv:2003.01690. Two classes have no third logit; the margin stands in.
+    Croce, Hein 2020, arXiv:2003.01690. Two classes have no third logit; the margin replaces it.
     """
     if logits.shape[1] < 3:
         return margin(logits, labels)
@@ -84,7 +86,7 @@ TARGETED: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
 
 
 def check_loss(name: str, *, targeted: bool = False) -> None:
-    """Raises AttackError unless `name` is a loss, or one with a targeted twin."""
+    """Raises AttackError unless `name` is a loss, or one with a targeted form."""
     known = TARGETED if targeted else LOSSES
     if name not in known:
         raise AttackError(

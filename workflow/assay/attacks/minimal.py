@@ -1,4 +1,4 @@
-"""What the minimal-norm attacks share: one search, bisected, and read off at every epsilon."""
+"""What the minimal-norm attacks share: one search, bisected, and evaluated at every epsilon."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from torch import Tensor
 
 from assay.attacks.base import NEARLY, Attack, Probe
 
-# The closest image is known to this share of its distance.
+# Relative precision of the distance of the closest image.
 PRECISION = 1 / 64
 # The first step back towards the image; each further one is twice as long.
 FIRST_STEP = 1 / 16
-# How much farther a randomised victim is asked where it refuses the closest image found.
+# Relative distances at which a randomised victim is evaluated if it rejects the closest image.
 FARTHER = (1.02, 1.05, 1.1, 1.2, 1.4, 2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MinimalNorm(Attack):
-    """Looks for the closest broken image, knowing no budget.
+    """Searches for the closest misclassified image, without a budget.
 
-    What is proposed is the closest image that the true decision calls broken, no farther one:
+    The proposal is the closest image that the true decision misclassifies:
 
-    * Where a look through the view is the final word (`Probe.certain`), the search's own result.
-    * Elsewhere the search knows the boundary of the view, not that of the decision, and its
-      iterates are confirmed only now and then. What it found is confirmed and then moved back along
-      the line to its image: by steps of doubled length until the decision refuses, and then by
-      bisection between the closest image that it confirmed and the refused one, until these are
-      `PRECISION` of the distance apart. Each of these images gets its own decision, of a
-      randomised victim the majority of all replays, whatever was refused before.
-    * A randomised victim's closest confirmed image has won one vote, half by luck, and may lose the
-      vote of the final method. Only then is it moved away, to `FARTHER` times its distance but not
-      out of the ball, until an image wins two votes in a row: the search's and the final
-      method's. The distance reported is that of the image that the final method called broken.
+    * Where a query of the view equals the true decision (`Probe.certain`), the search's own result.
+    * Elsewhere the search follows the boundary of the view, not that of the decision, and only some
+      of its iterates are confirmed. Its result is confirmed and then moved back along the line to
+      its image: by steps of doubled length until the decision rejects, and then by bisection
+      between the closest confirmed and the rejected image, until these are
+      `PRECISION` of the distance apart. Each of these images gets its own decision, of a randomised
+      victim the majority of all replays, regardless of earlier rejections.
+    * A randomised victim's closest confirmed image has won one vote, partly by chance, and may lose
+      the vote of the final method. Only then it is moved away, to `FARTHER` times its distance but
+      not out of the ball, until an image wins two votes in a row: the search's and the final
+      method's. The reported distance is that of the image that the final method accepted.
 
-    At an epsilon, what was found farther away is moved into the ball by the final method and judged
-    there: half of a way may be enough on a curved boundary.
+    At an epsilon, the final method projects a farther image into the ball and evaluates it there:
+    half of the way may be enough on a curved boundary.
 
     Class attributes:
-        refines: whether what was found is moved back at all; false of searches whose result is a
+        refines: whether the result is moved back at all; false of searches whose result is a
             sample of a given distribution.
     """
 
@@ -65,7 +65,8 @@ class MinimalNorm(Attack):
         if probe.certain or attempt == len(FARTHER):
             return None
         before = (1.0, *FARTHER)[attempt]
-        # As far as the ball allows; where it allowed no more last time, there is nothing to ask.
+        # As far as the ball allows; where it allowed no more last time, nothing is left to
+        # evaluate.
         most = epsilon / self._length(shared[rows] - probe.images[rows]).clamp_min(1e-12)
         farther = most > 1.001 * before
         rows, most = rows[farther], most[farther]
@@ -90,7 +91,7 @@ class MinimalNorm(Attack):
         live = (high - low > PRECISION * high).nonzero().squeeze(1)
         while len(live):
             near, far = low[live], high[live]
-            # While nothing was refused: back by doubled steps, then by half the way.
+            # While nothing was rejected: back by doubled steps, then by half the way.
             place = torch.where(
                 near > 0, (near + far) / 2, torch.maximum(far - step[live], far / 2)
             )
@@ -100,13 +101,14 @@ class MinimalNorm(Attack):
             found[rows[live[hits]]] = images[hits]
             high[live] = torch.where(hits, place, far)
             low[live] = torch.where(hits, near, place)
-            # What is broken however close lies on the boundary itself.
+            # Images that are misclassified at any distance lie on the boundary itself.
             going = (high[live] - low[live] > PRECISION * high[live]) & (high[live] > PRECISION)
             live = live[going]
         return found
 
     def _bracket(self, probe: Probe, line: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Shares of the way to `line`: refused last (m,), and confirmed, infinite where none is."""
+        """Shares of the way to `line`: rejected last (m,), and confirmed, infinite where none
+        is."""
         low = torch.zeros(len(rows), device=rows.device)
         high = torch.full_like(low, torch.inf)
         left = torch.arange(len(rows), device=rows.device)
@@ -127,7 +129,8 @@ class MinimalNorm(Attack):
 
     @abstractmethod
     def _closest(self, probe: Probe) -> Tensor:
-        """The closest broken image found for every image of the probe: (n, C, H, W) in [0, 1].
+        """The closest misclassified image found for every image of the probe: (n, C, H, W) in [0,
+        1].
 
         Where none was found: the best try, or the image itself.
         """

@@ -1,13 +1,13 @@
-"""Natural perturbations: attacks whose epsilon is a severity and that do not look at the victim.
+"""Common corruptions: attacks whose epsilon is a severity and that do not query the victim.
 
 The levels of CIFAR-10-C are those of its generating code (``make_cifar_c.py`` in the repository
 hendrycks/robustness), made for 32 x 32 pixels. Lengths in pixels (blurs, translation) grow with the
-image, by min(H, W) / 32, so that a perturbation looks alike at any resolution. They do not shrink
+image, by min(H, W) / 32, so that a corruption looks the same at any resolution. They do not shrink
 on smaller images, where the benchmark's fractions of a pixel would soon be none. Ratios, noise
 levels and JPEG qualities are the same at every size.
 
-Random perturbations draw once per image wherever the severities can share a draw: the accuracies
-along them then differ by the severity alone.
+Random corruptions sample once per image wherever the severities can share the sample: the
+accuracies along them then differ by the severity alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ BENCHMARK_SIZE = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Natural(Attack):
-    """A perturbation given by a formula; each severity stands for itself."""
+    """A corruption given by a formula; severities are independent of each other."""
 
     norm: ClassVar[str] = "severity"
     uses_views: ClassVar[bool] = False
@@ -66,7 +66,7 @@ class Contrast(Natural):
 class Graded(Natural):
     """A perturbation in grades; epsilon is the severity, 1 to 5, or 0 for none.
 
-    Those whose source is CIFAR-10-C keep its five levels; the others say that no benchmark fixes
+    Those whose source is CIFAR-10-C keep its five levels; the others state that no benchmark fixes
     theirs.
 
     Args:
@@ -157,7 +157,7 @@ class ContrastStandard(Graded):
 class GaussianNoise(Natural):
     """clip(x + s * n, 0, 1) with n ~ N(0, I) per value; epsilon is the standard deviation s.
 
-    One draw per image serves all deviations, so that the accuracies along them are comparable.
+    One sample per image serves all deviations, so that the accuracies along them are comparable.
     """
 
     source: ClassVar[str] = "Hendrycks, Dietterich 2019, arXiv:1903.12261"
@@ -174,7 +174,7 @@ class GaussianNoise(Natural):
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianNoiseStandard(Graded):
-    """clip(x + s * n, 0, 1) with n ~ N(0, I) per value, one draw for all severities.
+    """clip(x + s * n, 0, 1) with n ~ N(0, I) per value, one sample for all severities.
 
     Levels: the standard deviation s; CIFAR-10-C's.
     """
@@ -194,7 +194,7 @@ class GaussianNoiseStandard(Graded):
 class ShotNoise(Graded):
     """clip(k / c, 0, 1) with k ~ Poisson(c * x) per value: few photons, deviation sqrt(x / c).
 
-    Every severity draws anew, since a Poisson variable of another mean is not a function of this
+    Every severity samples again, since a Poisson variable of another mean is not a function of this
     one. Black stays black. Levels: c, the photons of a white value; CIFAR-10-C's.
     """
 
@@ -213,8 +213,8 @@ class ShotNoise(Graded):
 class ImpulseNoise(Graded):
     """Salt and pepper: a share c of the values becomes 0 or 1, each with probability c / 2.
 
-    One draw u ~ U(0, 1) per value serves all severities: 0 where u < c / 2, 1 where u >= 1 - c / 2,
-    so what is hit stays hit as the severity grows. Levels: c; CIFAR-10-C's.
+    One sample u ~ U(0, 1) per value serves all severities: 0 where u < c / 2, 1 where u >= 1 - c /
+    2, so what is hit stays hit as the severity grows. Levels: c; CIFAR-10-C's.
     """
 
     levels: tuple[float, ...] = (0.01, 0.02, 0.03, 0.05, 0.07)
@@ -363,9 +363,9 @@ class Pixelate(Graded):
 class Rotation(Graded):
     """x turned about its centre, bilinearly; what comes from outside the image is black.
 
-    A fair coin per image says which way, for all severities. Black is the background of radiographs
-    and digits; on other images the black corners are part of the perturbation. Levels: the angle in
-    degrees. No benchmark fixes them.
+    A fair coin per image decides the direction, for all severities. Black is the background of
+    radiographs and digits; on other images the black corners are part of the perturbation. Levels:
+    the angle in degrees. No benchmark fixes them.
     """
 
     source: ClassVar[str] = "Engstrom et al. 2019, arXiv:1712.02779; levels chosen here"

@@ -1,4 +1,4 @@
-"""What searches for a minimal norm share: the closest broken iterate, a bisected weight, an end."""
+"""What minimal-norm searches share: the closest success so far, a bisected weight, an end."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from torch import Tensor
 from assay.attacks.base import Probe, broken_by
 from assay.attacks.losses import margin
 
-# The wrong class has to lead by this share of the true one's unperturbed lead: far more than a
-# logit's rounding, which depends on the batch that it is computed in and must not turn the verdict.
+# The wrong class must have this share of the true class's unperturbed margin: far more than the
+# rounding of a logit, which depends on its batch and must not change the prediction.
 SPARE = 1e-3
 
 
 class Nearest:
-    """The closest broken iterate of every image; while there is none, the latest iterate.
+    """The closest misclassified iterate of every image; while there is none, the latest iterate.
 
     Attributes:
         images: (n, C, H, W), at first the unperturbed ones.
-        distance: (n,) Euclidean, infinite while no iterate is broken.
+        distance: (n,) Euclidean, infinite while no iterate is misclassified.
     """
 
     def __init__(self, probe: Probe):
@@ -27,18 +27,18 @@ class Nearest:
         self._probe = probe
 
     def note(self, x: Tensor, rows: Tensor, logits: Tensor) -> Tensor:
-        """Looks at one iterate of each of some images.
+        """Evaluates one iterate of each of some images.
 
-        The true decision is asked only about iterates that would be the closest, because on a
-        stochastic victim each question costs many passes; about others the view is believed.
+        The true decision is queried only for iterates that would be the closest, because a query of
+        a stochastic victim costs many passes. For the others the view decides.
 
         Args:
             x: (m, C, H, W) in [0, 1].
             rows: (m,) the images of the probe that they are variants of, none of them twice.
-            logits: (m, K) what the view says about them.
+            logits: (m, K) logits of the view for them.
 
         Returns:
-            (m,) bool, which of them are broken.
+            (m,) bool, which of them are misclassified.
         """
         said, targets = logits.argmax(dim=1), self._probe.targets
         broken = said != self._probe.labels[rows] if targets is None else said == targets[rows]
@@ -55,10 +55,10 @@ class Nearest:
 
 
 class Bisection:
-    """The search for the smallest weight of an image's loss that breaks the image.
+    """The search for the smallest weight of an image's loss at which the attack succeeds.
 
     Attributes:
-        weight: (n,) to be tried next: ten times the last while nothing broke the image, then the
+        weight: (n,) to be tried next: ten times the last while no attempt succeeded, then the
             middle between the largest that did not and the smallest that did.
     """
 
@@ -68,7 +68,7 @@ class Bisection:
         self._upper = torch.full_like(self.weight, torch.inf)
 
     def note(self, broke: Tensor) -> None:
-        """Goes on, knowing which images (n,) the weight has broken."""
+        """Updates the weights, given the images (n,) on which the attack succeeded."""
         self._upper = torch.where(broke, self.weight, self._upper)
         self._lower = torch.where(broke, self._lower, self.weight)
         middle = (self._lower + self._upper) / 2
@@ -76,19 +76,19 @@ class Bisection:
 
 
 def sharpened(probe: Probe, found: Tensor, rows: Tensor, lead: Tensor, *, steps: int) -> Tensor:
-    """Broken images, moved along the lines from their originals to just beyond the edge.
+    """Misclassified images, moved along the lines from their originals to just beyond the edge.
 
     Secant steps on the margin. Usually they lead back; an image on the edge itself moves forward.
 
     Args:
         probe: whose images they are variants of.
-        found: (m, C, H, W) broken images.
+        found: (m, C, H, W) misclassified images.
         rows: (m,) the images of the probe that they are variants of, none of them twice.
-        lead: (m,) how far the likeliest wrong class leads there, by the view.
+        lead: (m,) margin of the likeliest wrong class there, by the view.
         steps: forward passes per image.
 
     Returns:
-        (m, C, H, W), the last one that is broken of each line.
+        (m, C, H, W), the last misclassified one of each line.
     """
     origin, closest = probe.images[rows], found.clone()
     low, high = torch.zeros_like(lead), torch.ones_like(lead)
@@ -96,7 +96,7 @@ def sharpened(probe: Probe, found: Tensor, rows: Tensor, lead: Tensor, *, steps:
     spare = SPARE * behind.abs()
     for _ in range(steps if len(rows) else 0):
         share = (spare - behind) / (ahead - behind).clamp_min(1e-12)
-        # The original stands on the edge itself: by halves, since the secant ends where it begins.
+        # The original lies on the edge itself: by halves, since the secant has length zero.
         share = torch.where(share > 0, share, 0.5)
         place = low + (high - low) * share.clamp(0.0, 1.0 + 2 * SPARE)
         x = origin.lerp(found, place[:, None, None, None]).clamp_(0.0, 1.0)

@@ -33,14 +33,14 @@ class OnePixel(Attack):
 
     A member is, per pixel, a row and a column in [0, 1) of the image's size and a value in [0, 1]
     per channel. A trial replaces its parent if its objective is not larger. An image leaves as
-    soon as one of its members is broken.
+    soon as one of its members is misclassified.
 
     Args:
         population: members per image, at least 4.
         generations: rounds of trials after the first population.
         strategy: mutants are ``rand1``: a + F (b - c), or ``best1bin``: best + F (b - c), of
             distinct other members.
-        weight: F, or (low, high) to draw it anew for each image and generation.
+        weight: F, or (low, high) to sample it for each image and generation.
         crossover: probability that a coordinate comes from the mutant; one always does.
         objective: ``probability`` of the true class, ``margin`` z_y - max_{j != y} z_j (the same
             aim without the softmax's saturation), or ``inverted``, the negative probability.
@@ -55,9 +55,9 @@ class OnePixel(Attack):
     norm: ClassVar[str] = "l0"
     source: ClassVar[str] = "Su, Vargas, Sakurai 2019, arXiv:1710.08864"
     differences: ClassVar[tuple[str, ...]] = (
-        "untargeted; the search for an image ends at the first broken member",
+        "untargeted; the search for an image ends at the first misclassified member",
         "the first population is a Latin hypercube instead of uniform positions, Gaussian values",
-        "a coordinate that leaves its range is drawn anew",
+        "a coordinate that leaves its range is sampled again",
         "values are real numbers in [0, 1] instead of 8-bit integers",
         "all trials of a generation see the same parents (deferred updating)",
     )
@@ -109,7 +109,7 @@ class OnePixel(Attack):
             leaving = torch.full_like(live, last, dtype=torch.bool)
             chosen = self._member(members, objectives)
             if not self.as_published and broken.any():
-                # The trial itself, not its parent: being broken outweighs the objective.
+                # The trial itself, not its parent: a misclassification outweighs the objective.
                 hit = broken.any(dim=1)
                 winner = self._member(trials, values.masked_fill(~broken, torch.inf))
                 hit[hit.clone()] = probe.confirm(
@@ -157,7 +157,7 @@ class OnePixel(Attack):
         return torch.where(outside, probe.uniform(n, population, genes), mutants)
 
     def _evaluate(self, probe: Probe, live: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
-        """Objective (n, P) of every member, and whether the view calls it broken (n, P)."""
+        """Objective (n, P) of every member, and whether the view misclassifies it (n, P)."""
         n, population, genes = members.shape
         rows = live.repeat_interleave(population)
         objective = OBJECTIVES[self.objective]

@@ -30,24 +30,24 @@ class PGD(Attack):
     momentum iterative method (Dong et al. 2018, arXiv:1710.06081).
 
     The direction is the gradient's sign (``linf``) or the gradient at unit length (``l2``). An
-    image leaves the batch at the first iterate that breaks it, which the forward half of the next
-    gradient tells without a pass of its own. The first restart runs alone, since it breaks most
-    images; the others run for the survivors, all in one batch.
+    image leaves the batch at its first misclassified iterate, which the forward half of the next
+    gradient shows without a pass of its own. The first restart runs alone, since it succeeds on
+    most images; the others run for the survivors, all in one batch.
 
     Args:
         norm: ``linf`` or ``l2``.
-        steps: gradient steps; 0 judges the random starts themselves, which needs `random_start`.
+        steps: gradient steps; 0 evaluates the random starts themselves, which needs `random_start`.
         step: length of a step in the unit of epsilon; None: ``relative_step * epsilon / steps``.
         relative_step: how many radii all steps together can go, where `step` is None.
         random_start: start at random in the ball instead of at the image: uniformly (``linf``), or
             in a uniform direction at a uniform distance (``l2``).
         restarts: independent runs; more than one needs the random start.
         loss: ``cross_entropy``, ``margin``, ``dlr`` or ``training``. The training loss does not
-            tell how close an image is to being broken, so with it the last iterate is judged, not
-            the best.
+            show how close an image is to the boundary, so with it the last iterate is evaluated,
+            not the best.
         confidence: with the margin loss, how far beyond the boundary it still counts; None: any.
             50 is Carlini and Wagner's loss as Madry et al. use it.
-        momentum: share of the last step's direction that goes on; gradients are then summed at
+        momentum: share of the last step's direction that is kept; gradients are then summed at
             L1 length 1.
         target: see `Attack`; the search is done when the target is met.
 
@@ -59,8 +59,8 @@ class PGD(Attack):
     source: ClassVar[str] = "Madry et al. 2018, arXiv:1706.06083"
     differences: ClassVar[tuple[str, ...]] = (
         "runs on every view of a defence and takes the union, image by image",
-        "stops for an image at the first broken iterate and otherwise judges its best iterate",
-        "an image broken within a smaller radius is not attacked again within a larger one",
+        "stops for an image at its first misclassified iterate, else evaluates the best iterate",
+        "an image misclassified within a smaller radius is not attacked again within a larger one",
     )
     uses_gradient: ClassVar[bool] = True
 
@@ -122,8 +122,8 @@ class PGD(Attack):
         """One run from each of `rows`, which may name an image several times.
 
         Returns:
-            Images (m, C, H, W), their loss (m,) and whether they are broken (m,). Once one run of
-            an image has broken it, the image's other runs stop where they are.
+            Images (m, C, H, W), their loss (m,) and whether they are misclassified (m,). After one
+            run of an image succeeded, its other runs stop.
         """
         origin = probe.images[rows]
         x = origin.clone()
@@ -177,7 +177,7 @@ class PGD(Attack):
 
 
 class _Best:
-    """The best iterate of every run: the first broken one, else the one with the highest loss."""
+    """The best iterate of every run: the first misclassified one, else that of highest loss."""
 
     def __init__(self, start: Tensor):
         self.images = start.clone()

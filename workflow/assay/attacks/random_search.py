@@ -1,6 +1,6 @@
-"""Random perturbations that know the victim only by its answers: baselines, and a control.
+"""Random perturbations that use only the victim's answers: baselines, and a control.
 
-A search that does not beat them is broken, and so is the evaluation that rests on it.
+A search that does not beat them is defective, and so is an evaluation based on it.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _POINTS = 256
 
 @dataclass(frozen=True, kw_only=True)
 class GaussianNoiseSearch(MinimalNorm):
-    """Gaussian noise of growing deviation, drawn anew for each; the first broken image counts.
+    """Gaussian noise of growing deviation, sampled for each; the first misclassified image counts.
 
     Several deviations of an image are looked at in one pass, so that it may cost some queries more
-    than its first success. Only the first of them that is broken is put to the replays of a
-    randomised victim. Views are not asked: no search goes on from a noisy image.
+    than its first success. Only the first misclassified one is evaluated by the replays of a
+    randomised victim. Views are not queried: no search continues from a noisy image.
 
     Args:
         norm: ``linf`` or ``l2``: in which the closest image is measured; the search is the same.
@@ -90,7 +90,7 @@ class RandomDirection(Attack):
     """The worst of random points of the ball's surface: what a search must beat.
 
     ``linf``: corners, +-epsilon in every value; ``l2``: a Gaussian direction at length epsilon. An
-    image leaves with the first batch that holds a broken point.
+    image leaves with the first batch that holds a misclassified point.
 
     Args:
         norm: ``linf`` or ``l2``.

@@ -31,8 +31,8 @@ class Square(Attack):
     ``linf``: the start is vertical stripes of +-epsilon, a proposal sets a window to +-epsilon,
     one sign per channel. ``l2``: the start is tiles of two opposite bumps, a proposal moves a
     window's share of the perturbation into another window and adds such a pair of bumps there; the
-    whole has length epsilon. An image leaves at its first broken candidate. The first restart runs
-    alone; the others run for the survivors, all in one batch.
+    whole has length epsilon. An image leaves at its first misclassified candidate. The first
+    restart runs alone; the others run for the survivors, all in one batch.
 
     Args:
         norm: ``linf`` or ``l2``.
@@ -41,7 +41,7 @@ class Square(Attack):
         rescale_schedule: shrink the windows as if `queries` were 10,000, instead of at fixed
             proposals.
         restarts: independent runs, at least 1.
-        target: see `Attack`; the margin is then the target's lead over every other class.
+        target: see `Attack`; the margin is then that of the target over every other class.
 
     Example:
         >>> Square(norm="l2", queries=1000).p_init
@@ -53,7 +53,7 @@ class Square(Attack):
         "p starts at 0.8 in both norms, as in AutoAttack; the paper has 0.1 for L2",
         "a window that would change nothing takes the opposite signs instead of being redrawn",
         "L2: what the bounds [0, 1] cut off is regained by a second scaling to length epsilon",
-        "a proposal that leaves the margin as it is is kept: the search can cross plateaus",
+        "a proposal that does not change the margin is kept: the search can cross plateaus",
     )
 
     norm: str = "linf"
@@ -92,8 +92,8 @@ class Square(Attack):
         """One run from each of `rows`, which may name an image several times.
 
         Returns:
-            Images (m, C, H, W), their margin (m,) and whether they are broken (m,). Once one run of
-            an image has broken it, the image's other runs stop where they are.
+            Images (m, C, H, W), their margin (m,) and whether they are misclassified (m,). After
+            one run of an image succeeded, its other runs stop.
         """
         walk = _WALKS[self.norm](probe, rows, epsilon)
         found = torch.empty_like(walk.images)
@@ -106,8 +106,8 @@ class Square(Attack):
             mine = rows[live]
             logits = probe.logits(walk.images, mine)
             hits = broken_by(probe, walk.images, mine, logits)
-            # What a view calls broken and the true decision does not is no better than a tie, or
-            # one lucky draw of a noisy view would stand for ever.
+            # A candidate that only the view misclassifies counts as a tie. Otherwise one sample of
+            # a noisy view could never be replaced.
             value = _lead(probe, mine, logits).clamp_max(0.0)
             kept = (value >= height[live]) | hits
             walk.settle(kept)
@@ -132,7 +132,7 @@ class Square(Attack):
 
 
 def _lead(probe: Probe, rows: Tensor, logits: Tensor) -> Tensor:
-    """(m,) how far the decision is beyond what the attack is after; negative: not there yet."""
+    """(m,) the margin by which the goal of the attack is reached; negative: not reached."""
     if probe.targets is None:
         return margin(logits, probe.labels[rows])
     return -margin(logits, probe.targets[rows])
@@ -142,7 +142,7 @@ class SignWalk:
     """Perturbations of +-epsilon in every pixel.
 
     Attributes:
-        images: (m, C, H, W), the candidates to look at.
+        images: (m, C, H, W), the candidates to evaluate.
     """
 
     def __init__(self, probe: Probe, rows: Tensor, epsilon: float):
@@ -181,7 +181,7 @@ class BumpWalk:
     """Perturbations of length epsilon, made of pairs of opposite bumps.
 
     Attributes:
-        images: (m, C, H, W), the candidates to look at.
+        images: (m, C, H, W), the candidates to evaluate.
     """
 
     def __init__(self, probe: Probe, rows: Tensor, epsilon: float):

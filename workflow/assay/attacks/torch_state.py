@@ -15,7 +15,7 @@ def own_state() -> Iterator[None]:
     """Gradients on, autocast off, new tensors in float32 on the CPU: whatever the caller has set.
 
     So one evaluation inside ``torch.no_grad``, ``torch.inference_mode`` or ``torch.autocast`` gives
-    the numbers that it gives outside. What a model switches on inside itself stays on.
+    the numbers that it gives outside. A mode that a model switches on itself stays on.
     """
     default = torch.get_default_dtype()
     with ExitStack() as stack:
@@ -41,7 +41,7 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """
     device = torch.device(device)
     devices = [device] if device.type == "cuda" else []
-    # A model that draws its numbers with NumPy draws from this state, however old-fashioned.
+    # A model that uses NumPy's global generator draws from this state.
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -55,7 +55,7 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
 
 
 def drawn_state(device: torch.device | str, generator: torch.Generator) -> tuple:
-    """Where all generators stand: it changes as soon as anybody draws from one of them."""
+    """The state of all generators: it changes as soon as a number is drawn from one of them."""
     device = torch.device(device)
     cuda = torch.cuda.get_rng_state(device).numpy().tobytes() if device.type == "cuda" else b""
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002

@@ -2,7 +2,7 @@
 
 An undefended network has one view, itself. A defence that hides its gradient ships the views that
 defeat it (an expectation over its randomness, a differentiable surrogate, a frozen latent). Attacks
-search on every view; only the true decision judges.
+search on every view; only the true decision decides success.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from assay.foundation.errors import AttackError
 
 @dataclass(frozen=True)
 class View:
-    """A differentiable way to look at a victim.
+    """A differentiable way to query a victim.
 
     Attributes:
         logits: ``(images (B, C, H, W) in [0, 1], generator) -> (B, K)``, differentiable in the
@@ -30,12 +30,12 @@ class View:
             trained with, per image, or None. Only attacks that copy a publication use it.
         passes: network passes that one evaluation costs, e.g. the draws of an expectation that
             repeats the whole network. It scales the counters, nothing else.
-        draws: independent evaluations per look. The loss and its gradient are means over them, the
+        draws: independent evaluations per query. The loss and its gradient are means over them, the
             logits the log of the mean softmax (Athalye et al. 2018, arXiv:1707.07397).
         reconstructions: ``(images, generator) -> (B, K, C, H, W)`` in [0, 1], what a generative
             model makes of an image under each class; None where there is no such thing.
-        deterministic: whether all looks at an image in one pass give the same logits, so that one
-            of them is the mean over any number.
+        deterministic: whether all evaluations of an image in one pass give the same logits, so that
+            one of them is the mean over any number.
     """
 
     logits: Decision
@@ -123,7 +123,7 @@ class Victim:
     ) -> Victim:
         """The victim that any deterministic torch module is, with the weights it has now.
 
-        The module itself stays untouched.
+        The module itself is not modified.
 
         Raises:
             AttackError: a part of the module is in training mode, where dropout and batch
@@ -143,11 +143,11 @@ class Victim:
 
     @property
     def decision(self) -> View:
-        """The true decision as a view, for attacks that ask nothing else."""
+        """The true decision as a view, for attacks that query nothing else."""
         return View(self._logits, deterministic=not self.stochastic)
 
     def is_decision(self, view: View) -> bool:
-        """Whether a single look through `view` is the final word on an image."""
+        """Whether one query of `view` equals the true decision on an image."""
         return view.logits == self._logits and not self.stochastic and view.draws == 1
 
     def logits(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -180,7 +180,7 @@ class Victim:
         return torch.cat(pieces)
 
     def forward(self, view: View, images: Tensor, generator: torch.Generator) -> Tensor:
-        """What `view` says about (B, C, H, W) images: (B, K) logits, without gradient."""
+        """The output of `view` for (B, C, H, W) images: (B, K) logits, without gradient."""
         if not len(images):
             return images.new_zeros((0, self.classes))
         with torch.no_grad():  # inference mode would forbid a search at test time its own gradients
@@ -212,7 +212,7 @@ class Victim:
 
         Returns:
             The loss (B,), the logits (B, K) of the same pass (None for the training loss, which
-            does not say them) and the gradient of the loss (B, C, H, W), zero where the view has
+            does not return them) and the gradient of the loss (B, C, H, W), zero where the view has
             cut the graph. None of them is checked for finiteness.
         """
         losses, logits, gradients = [], [], []
@@ -258,7 +258,7 @@ class Victim:
             images: (B, C, H, W) in [0, 1].
             labels: (B,) class indices y.
             classes: (B, m) class indices k, m at least 1.
-            generator: the randomness of a noisy view; all classes see the same draw.
+            generator: the randomness of a noisy view; all classes share the same sample.
 
         Returns:
             The gaps z_k - z_y (B, m), the logits (B, K) and the gaps' gradients (B, m, C, H, W),
@@ -291,7 +291,8 @@ class Victim:
         return torch.cat(gaps), torch.cat(logits), torch.cat(gradients)
 
     def reconstruct(self, view: View, images: Tensor, generator: torch.Generator) -> Tensor:
-        """What `view` makes of (B, C, H, W) images under each class: (B, K, C, H, W) in [0, 1].
+        """Reconstructions of (B, C, H, W) images by `view`, one per class: (B, K, C, H, W) in [0,
+        1].
 
         Raises:
             AttackError: the view has no reconstructions.
@@ -309,7 +310,7 @@ class Victim:
         return torch.cat(pieces).clamp(0.0, 1.0)
 
     def _piece(self, view: View, n: int) -> int:
-        """Images per look at n: all draws fit the batch, and no small rest remains."""
+        """Images per pass of n: all EOT samples fit the batch, and no small rest remains."""
         most = max(1, self.max_batch // view.draws)
         return max(1, math.ceil(n / math.ceil(n / most))) if n else 1
 
@@ -331,8 +332,8 @@ def as_view(given: View | nn.Module | Callable) -> View:
 def suitable_batch(device: torch.device) -> int:
     """Images per pass that run fast on a device and fit its memory.
 
-    On a CPU the activations of more leave the cache, and their memory is mapped anew for each pass:
-    measured 1.1 to 1.3 times the time per image at 128.
+    On a CPU the activations of more leave the cache, and their memory is mapped again for each
+    pass: measured 1.1 to 1.3 times the time per image at 128.
     """
     return 64 if device.type == "cpu" else 128
 

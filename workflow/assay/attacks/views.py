@@ -1,7 +1,8 @@
 """Combinators: from a view of a defence to the view that an adaptive adversary uses.
 
 Each takes a `View`, a module or a function and returns a `View`, so that they nest:
-``eot(bpda(view, surrogate), 20)``. Whatever an adversary looks through, the true decision judges.
+``eot(bpda(view, surrogate), 20)``. Through whichever view an adversary searches, the true decision
+decides success.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from assay.foundation.errors import AttackError
 
 
 def eot(view: View | Decision, draws: int) -> View:
-    """Expectation over transformation: loss and gradient are means over independent draws.
+    """Expectation over transformation: loss and gradient are means over independent samples.
 
-    Athalye et al. 2018, arXiv:1707.07397. All draws of an image go through the network in one
+    Athalye et al. 2018, arXiv:1707.07397. All samples of an image pass the network in one
     batch. What is averaged is the loss, whatever it is; see `average_logits` for the other order.
-    A deterministic view is returned as it is, since its draws are equal.
+    A deterministic view is returned as it is, since its samples are equal.
 
     Args:
         view: a view (or module, or function) whose evaluations of one image differ.
@@ -40,10 +41,10 @@ def eot(view: View | Decision, draws: int) -> View:
 
 
 def average_logits(view: View | Decision, draws: int) -> View:
-    """The mean of the logits over independent draws, then one loss of it.
+    """The mean of the logits over independent samples, then one loss of it.
 
-    For the margin this is `eot` as long as the second class is the same in all draws; for a loss
-    that saturates it keeps the draws apart less than `eot` does.
+    For the margin this is `eot` as long as the second class is the same in all samples; for a loss
+    that saturates it separates the samples less than `eot` does.
 
     Args:
         view: a view (or module, or function) whose evaluations of one image differ.
@@ -67,7 +68,7 @@ def average_logits(view: View | Decision, draws: int) -> View:
 
 
 def bpda(view: View | Decision, backward: View | Decision) -> View:
-    """Forward through the view, backward through a differentiable stand-in.
+    """Forward through the view, backward through a differentiable substitute.
 
     Athalye, Carlini, Wagner 2018, arXiv:1802.00420. The logits are exactly the view's; their
     gradient is that of `backward` at the same images.
@@ -96,20 +97,20 @@ def bpda(view: View | Decision, backward: View | Decision) -> View:
         said = said.to(surrogate.device, surrogate.dtype)
         return surrogate + (said - surrogate).detach()
 
-    # The stand-in may be random.
+    # The substitute may be random.
     return dataclasses.replace(view, logits=logits, passes=view.passes + 1, deterministic=False)
 
 
 def freeze(view: View | Decision, seed: int = 0) -> View:
-    """The view with its randomness fixed: each look draws the same numbers again.
+    """The view with its randomness fixed: each query draws the same numbers again.
 
-    What falls under one fixed draw and stands under the decision was protected by chance alone. The
-    numbers belong to the places in a batch, so an image keeps its own as long as it keeps its place
-    and the batch its size.
+    An image that is misclassified under one fixed sample but not by the decision was protected by
+    chance alone. The numbers belong to the places in a batch, so an image keeps its own as long as
+    it keeps its place and the batch its size.
 
     Args:
         view: a view (or module, or function) whose evaluations of one image differ.
-        seed: of the fixed draw, of the generator that is passed in and of torch's global ones.
+        seed: of the fixed sample, of the generator that is passed in and of torch's global ones.
     """
     view = as_view(view)
 

@@ -1,6 +1,6 @@
 """Zip and tar archives of strangers, read entry by entry and never unpacked onto the disk.
 
-An archive is refused as a whole when an entry points outside of it (``..``, an absolute path, a
+An archive is rejected as a whole when an entry points outside of it (``..``, an absolute path, a
 link), or when its contents are out of proportion to its size (a decompression bomb).
 """
 
@@ -28,7 +28,7 @@ HEADERS_RATIO, LEAST_HEADERS, MOST_HEADERS = 16, 16 * 2**20, 2**30
 """Most bytes of a tar's headers, which are held in memory: so many per byte of archive, and within
 these bounds. 70,000 images of 300 bytes each have headers of five bytes per byte of archive."""
 
-# zipfile says RuntimeError of passwords, and a kind of it of methods that it does not know.
+# zipfile raises RuntimeError for passwords, and a subclass of it for unknown methods.
 _DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError,
     EOFError, OSError, RuntimeError,
@@ -173,5 +173,5 @@ def _damaged(path: Path, why: str) -> DataError:
     return DataError(
         f"is damaged or cut short ({why})",
         where=path,
-        remedy="remove it and run the same command again to fetch it anew",
+        remedy="remove it and run the same command to fetch it again",
     )

@@ -20,14 +20,14 @@ REQUIRED = object()
 
 @dataclass(frozen=True)
 class Request:
-    """What a reader is asked for.
+    """The request to a reader of a data set.
 
     Attributes:
         name: the data set's id.
         entry: its catalogue entry.
         settings: the entry's settings, completed by the kind's defaults.
         folder: where the reader writes ``images.npy`` (see :func:`new_images`).
-        mirror: the folder of archives to look into first, if there is one.
+        mirror: the folder of archives to search first, if there is one.
         cache: where downloaded files are kept.
         seed: the run's seed; only synthetic data depend on it.
     """
@@ -42,7 +42,7 @@ class Request:
 
     @property
     def patient_template(self) -> str | None:
-        """How a patient's id is written from what the reader knows of a file; None: no ids."""
+        """How a patient's id is composed of what the reader found of a file; None: no ids."""
         return (self.entry.get("patient") or {}).get("id")
 
     @property
@@ -51,7 +51,7 @@ class Request:
         return ((self.entry.get("patient") or {}).get("safe") or {}).get("id")
 
     def key(self, name: str) -> str:
-        """Where a setting stands, for messages."""
+        """File and key of a setting, for messages."""
         return f"data set '{self.name}', key 'settings.{name}'"
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from assay.foundation.errors import AssayError, DataError
 from assay.foundation.files import read_json
 
-REMEDY = "remove the folder and run the same command again to prepare it anew"
+REMEDY = "remove the folder and run the same command to prepare it again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """Stands for the content: pixels, labels, classes, groups and official parts."""
+        """Identifies the content: pixels, labels, classes, groups and official subsets."""
         return self.metadata["digest"]
 
     @property

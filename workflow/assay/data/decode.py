@@ -39,7 +39,7 @@ CHANNELS_TO_MODE = {1: "L", 3: "RGB"}
 NAMED = 3
 """Bad files that one message names."""
 
-# What may happen to an image, and what is said of the images to which it did.
+# What may happen to an image, and the note about the images to which it happened.
 _NOTES = {
     "coloured": "are coloured and were made grey; 3 channels keep colours",
     "without_profile": "are CMYK and were made RGB without a colour profile",
@@ -56,8 +56,8 @@ class Decoding:
     Attributes:
         channels: 1 (grey) or 3 (RGB); other images are converted.
         size: (H, W) to resize to, bilinear with antialiasing; None keeps the image's own.
-        window: of grey images deeper than 8 bits; None refuses them.
-        background: RGB colour behind transparent pixels; None refuses them.
+        window: of grey images deeper than 8 bits; None rejects them.
+        background: RGB colour behind transparent pixels; None rejects them.
         patient_tag: keyword of the DICOM element that identifies the patient, or None.
     """
 
@@ -69,7 +69,7 @@ class Decoding:
 
     @classmethod
     def of(cls, request: Request, channels: Any, where: str) -> Decoding:
-        """What the settings `size`, `window` and `background` of an entry say.
+        """The settings `size`, `window` and `background` of an entry.
 
         Args:
             request: the entry.
@@ -101,7 +101,7 @@ class Decoded:
     Attributes:
         pixels: (C, H, W) uint8.
         notes: what happened to it.
-        patient: whose it is, where that was asked for.
+        patient: id of the patient, where it was requested.
         dicom: whether the file is DICOM.
     """
 
@@ -117,7 +117,7 @@ class DecodedFiles:
 
     Attributes:
         stored: digest of each file's bytes.
-        patients: id in each file's header; null unless it was asked for.
+        patients: id in each file's header; null unless it was requested.
         dicom: whether any file is DICOM, whose path may name a patient.
         facts: for ``dataset.json``: how many images were changed in which way.
     """
@@ -144,8 +144,8 @@ def decode_image(
         channels: 1 (grey) or 3 (RGB); other images are converted.
         size: (H, W) to resize to, bilinear with antialiasing; None keeps the image's own.
         where: names the file in messages.
-        window: of grey images deeper than 8 bits; None refuses them.
-        background: RGB colour behind transparent pixels; None refuses them.
+        window: of grey images deeper than 8 bits; None rejects them.
+        background: RGB colour behind transparent pixels; None rejects them.
 
     Returns:
         (C, H, W) uint8.
@@ -200,7 +200,7 @@ def decode_into(
         read: gives a file's bytes by its name, which is also its name in messages; each file is
             read once, a few at a time, by one thread.
         decoding: how; without a size every image must have the size of `images`.
-        desc: what the progress bar says.
+        desc: text of the progress bar.
         remedy: what to do about an image of another size.
 
     Raises:
@@ -286,7 +286,7 @@ _NO_TAG = "fill it in, or list the patients in a CSV (settings.patients) instead
 
 
 def _notes(picture: Picture, decoding: Decoding) -> list[str]:
-    """What is said of a picture (keys of :data:`_NOTES`)."""
+    """Notes about a picture (keys of :data:`_NOTES`)."""
     image = picture.image
     happened = {
         "coloured": decoding.channels == 1 and _coloured(image),

@@ -1,4 +1,4 @@
-"""One picture of a DICOM file, by pydicom; of its header nothing but an asked-for id is kept."""
+"""One picture of a DICOM file, by pydicom; of its header only a requested id is kept."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def read_dicom(data: bytes, *, window: Window | None, tag: str | None, where: st
 
     Args:
         data: the file's bytes.
-        window: in the units that the modality gives, such as Hounsfield units; None refuses
+        window: in the units that the modality gives, such as Hounsfield units; None rejects
             pictures that need one.
-        tag: keyword of the element that identifies the patient; None asks for none.
+        tag: keyword of the element that identifies the patient; None requests no id.
         where: names the file in messages.
 
     Raises:

@@ -2,7 +2,7 @@
 
 A catalogue entry lists for each file the *copies* that are accepted: publishers repack archives,
 and a mirror may hold a copy that is equal in content but not in bytes. A copy is known by its
-`digest`: ``sha256:…`` or ``md5:…`` of its bytes or, where an archive is packed anew at each
+`digest`: ``sha256:…`` or ``md5:…`` of its bytes or, where an archive is packed again at each
 download, ``content:…`` of what it holds (see :func:`content_digest`). Nothing reads a file before
 one of them has matched.
 """
@@ -39,7 +39,7 @@ class Fetched:
         origin: ``mirror``, ``cache`` or ``download``.
         digest: ``algorithm:hexadecimal``, the one that matched.
         copy: which of the accepted copies it is, in words.
-        images: how many images that copy holds, where the catalogue says so.
+        images: how many images that copy holds, if the catalogue states it.
     """
 
     path: Path
@@ -66,7 +66,7 @@ def fetch(
 
     Args:
         file: an item of the entry's `files`: `path` (inside the mirror and the cache) and `copies`.
-        mirror: the folder to look into first, or None.
+        mirror: the folder to search first, or None.
         cache: the folder that keeps downloads.
         content: computes :func:`content_digest` of an archive, for copies known by that.
 
@@ -87,7 +87,7 @@ def fetch(
 
     kept = cache / name
     kept.parent.mkdir(parents=True, exist_ok=True)
-    # Two jobs may want one file at the same time; the second finds what the first has fetched.
+    # Two jobs may need one file at the same time; the second finds what the first has fetched.
     with filelock.FileLock(kept.with_name(kept.name + ".lock")):
         if kept.is_file():
             copy = _identify(kept, copies, content)
@@ -140,7 +140,7 @@ def _retrieve(url: str, kept: Path, copy: Mapping[str, Any]) -> Path:
 
 
 class ResumingDownloader:
-    """A downloader for pooch that goes on where a broken connection, or a killed run, left off.
+    """A downloader for pooch that resumes after a broken connection or a killed run.
 
     What has arrived stays in a ``.part`` file until the file is whole; a server that cannot send
     a part of a file sends it from the start.
@@ -158,7 +158,7 @@ class ResumingDownloader:
         """Downloads `url` to `output_file`.
 
         Raises:
-            DownloadError: the server refuses, or cannot be reached, or breaks off again and again.
+            DownloadError: the server refuses, cannot be reached, or interrupts repeatedly.
         """
         failed = 0
         while True:
@@ -195,7 +195,7 @@ class ResumingDownloader:
             if answer.status_code >= requests.codes.internal_server_error:
                 raise _BrokenOff(f"the server answers {answer.status_code} {answer.reason}")
             answer.raise_for_status()
-            # A server that knows no ranges answers 200 and sends everything again.
+            # A server without ranges answers 200 and sends everything again.
             start = have if answer.status_code == requests.codes.partial_content else 0
             if start and not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
                 raise _BrokenOff("the server sent a different byte range than requested")

@@ -1,4 +1,4 @@
-"""What a reader leaves out of a data set: counted by reason, told in one line, recorded."""
+"""What a reader skips in a data set: counted by reason, logged in one line, recorded."""
 
 from __future__ import annotations
 

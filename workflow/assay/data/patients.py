@@ -15,7 +15,7 @@ from assay.foundation.errors import DataError
 
 log = logging.getLogger(__name__)
 
-# What tables write where they know no patient, in lower case.
+# What tables write for an unknown patient, in lower case.
 _UNKNOWN = {"", "na", "n/a", "nan", "none", "null", "unknown", "-", "?", "#n/a"}
 _SEPARATORS = (",", ";", "\t")
 
@@ -40,7 +40,8 @@ def numbered(ids: Iterable[str], names: Sequence[str]) -> list[str]:
     """Numbers in place of ids, by first appearance.
 
     An id may be a name or a hospital's number: short ones can be guessed from any hash without a
-    secret key, and their order from a sorted numbering. The order of the files tells neither.
+    secret key, and their order from a sorted numbering. The order of the files does not affect
+    either.
 
     Args:
         ids: of every image.

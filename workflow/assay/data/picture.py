@@ -19,7 +19,7 @@ MAX_PIXELS = 64_000_000
 """Largest image that is decoded; a small file may claim to be far larger."""
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""What is read. Pillow reads more, but tells the depth of these alone."""
+"""What is read. Pillow reads more, but gives the depth of these only."""
 
 WINDOW_REMEDY = (
     "set 'settings.window' of the data set, {level: …, width: …} or {percentiles: [0.5, 99.5]}"
@@ -46,7 +46,7 @@ class Picture:
         image: with 8 bits per channel, any mode without transparency.
         windowed: whether its values went through a window.
         flattened: whether it was partly transparent.
-        patient: the patient's id in the file's own header, where it was asked for.
+        patient: the patient's id in the file's own header, where it was requested.
         dicom: whether the file is DICOM, whose paths and headers may name a patient.
     """
 
@@ -60,12 +60,12 @@ class Picture:
 def read_picture(
     data: bytes, *, window: Window | None, background: tuple[int, int, int] | None, where: str
 ) -> Picture:
-    """Reads a picture that Pillow knows.
+    """Reads a picture of a format that Pillow supports.
 
     Args:
         data: the file's bytes.
-        window: how grey images deeper than 8 bits become 8 bits; None refuses them.
-        background: RGB colour behind transparent pixels; None refuses them.
+        window: how grey images deeper than 8 bits become 8 bits; None rejects them.
+        background: RGB colour behind transparent pixels; None rejects them.
         where: names the file in messages.
 
     Raises:
@@ -77,7 +77,7 @@ def read_picture(
             refuse_large(image.width, image.height, where)
             _refuse_several(getattr(image, "n_frames", 1), where)
             deep = _is_deep(image, where)
-            # Of grey images with a transparent value, Pillow says so in `info` alone.
+            # Of grey images with a transparent value, Pillow reports it in `info` only.
             if deep and "transparency" in image.info:
                 raise DataError(
                     "has more than 8 bits and a transparent value",
@@ -86,7 +86,7 @@ def read_picture(
                 )
             maxval = _maxval(image)
             image.load()
-            # Damaged EXIF data say nothing of the orientation, and nothing against the pixels.
+            # Damaged EXIF data give no orientation; the pixels may be intact.
             with suppress(struct.error, SyntaxError, ValueError, TypeError, KeyError):
                 ImageOps.exif_transpose(image, in_place=True)
             if deep:
@@ -110,7 +110,7 @@ def picture_size(data: bytes, where: str) -> tuple[int, int]:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is a picture that is read, whatever its name says."""
+    """Whether a file is a picture that is read, whatever its name."""
     try:
         with Image.open(path, formats=FORMATS):
             return True
@@ -196,7 +196,7 @@ def _windowed(
         )
     values, inverted = np.asarray(image), False
     if image.format == "TIFF":
-        # Of these Pillow knows neither that white is zero nor the sign.
+        # For these Pillow reports neither that white is zero nor the sign.
         inverted = _tag(image, _PHOTOMETRIC) == _WHITE_IS_ZERO
         sample = _tag(image, _SAMPLE_FORMAT, _UNSIGNED)
         if image.mode == "L":

@@ -42,7 +42,7 @@ def prepare(
         name: the id in ``config/catalogue/datasets.yaml``.
         entry: the entry of that name.
         target: the folder to make; replaced when it exists.
-        mirror: the folder of archives to look into before anything is downloaded, or None.
+        mirror: the folder of archives to search before anything is downloaded, or None.
         cache: the folder in which verified downloads are kept.
         seed: only synthetic data depend on it.
         code: digest of the code that reads the data, for the provenance.
@@ -182,7 +182,7 @@ def _check(
 def _digest(
     shape: tuple[int, ...], prints: np.ndarray, samples: pd.DataFrame, collected: Collected
 ) -> str:
-    """Thirty-two hexadecimal characters that stand for all that a result may depend on."""
+    """Thirty-two hexadecimal characters that identify all that a result may depend on."""
     summary = hashlib.blake2b(digest_size=16)
     summary.update(repr((shape, list(collected.classes))).encode())
     summary.update(prints.tobytes())

@@ -21,7 +21,7 @@ from assay.foundation.seeds import rng_for, seed_for
 log = logging.getLogger(__name__)
 
 TRAIN, VAL, TEST = PARTS = ("train", "val", "test")
-# Test images beyond those that a scheme asks for of each class: they neither train nor test.
+# Test images beyond the number per class of a scheme: they neither train nor test.
 SPARE = "spare"
 GROUPS = ("none", "duplicate", "patient", "patient_safe")
 
@@ -73,7 +73,7 @@ def make_split(
 
     Raises:
         DataError: there is no such fold; a class has too few images or groups; patients or
-            official parts are wanted and not known.
+            official parts are required and not known.
     """
     kind = scheme["kind"]
     if not 0 <= index < split_count(scheme):
@@ -143,7 +143,7 @@ def group_ids(samples: pd.DataFrame, group: str) -> np.ndarray:
             coarser id that never parts a person).
 
     Raises:
-        DataError: `group` is another word, or patients are wanted where none is known.
+        DataError: `group` is another word, or patients are required where none is known.
     """
     if group not in GROUPS:
         raise DataError(
@@ -297,7 +297,7 @@ def leakage(
     Args:
         samples: the table of a data set.
         split: the table of :func:`make_split`.
-        classes: names of the classes; without them the labels stand for themselves.
+        classes: names of the classes; without them the labels are used.
 
     Returns:
         Long table with the columns
@@ -363,7 +363,7 @@ def _demand(
     classes: Sequence[str] | None,
     fewer: str = "",
 ) -> None:
-    """Refuses when a class has fewer groups than there are parts.
+    """Raises an error when a class has fewer groups than there are parts.
 
     Fewer parts are advised only where they would do: with as many as there are groups, a share of
     the others must make a validation set.

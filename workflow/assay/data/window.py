@@ -36,7 +36,7 @@ class Window:
         """The window that a setting describes: ``{level, width}`` or ``{percentiles}``.
 
         Args:
-            setting: what the entry says; None: no window.
+            setting: as in the entry; None: no window.
             where: names the setting in messages.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Why generative classifiers decide as they do, and how far their certificates reach."""
+"""Reconstructions of example images by generative classifiers, and certified radii."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def explain(
     device: torch.device | str,
     seed: int,
 ) -> dict[str, np.ndarray]:
-    """What each class makes of example images before and after attacks.
+    """Reconstructions of example images by each class, before and after attacks.
 
-    Of several budgets an image is shown at the smallest one that broke it, or at the largest.
+    Of several budgets an image is shown at the smallest one that succeeded, or at the largest.
 
     Args:
         model: with a reconstruction per class; put into evaluation mode.

@@ -1,9 +1,10 @@
-"""Measures a victim before any attack: is it what it says it is, and can its gradient be used?
+"""Measures a victim before any attack: is it as declared, and can its gradient be used?
 
 A few images are evaluated together, again in another order, and alone; the gradient of every view
 is compared with finite differences. This costs some tens of calls on small batches, about 300
-image passes for a plain network, and tells a sound evaluation from one that flatters: no gradient,
-a wrong gradient, undeclared randomness, probabilities for logits, results that depend on the batch.
+image passes for a plain network, and separates a sound evaluation from one that overstates
+robustness: no gradient, a wrong gradient, undeclared randomness, probabilities for logits, results
+that depend on the batch.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from assay.foundation.seeds import seed_for
 IMAGES = 64
 # Images that are evaluated alone, images whose gradient is checked, random directions of each.
 ALONE, CHECKED, DIRECTIONS = 8, 8, 2
-# Half widths of the finite differences: one that follows a curve, one that sees beyond a step.
+# Half widths of the finite differences: one that follows a curve, one that spans a step.
 STEPS = (1e-3, 1e-2)
 # Two evaluations differ if any logit does by more than this share of the logits' deviation. What
 # other orders of summation change stays below: 14 torchvision networks, DenseNet121 among them,
@@ -143,7 +144,7 @@ def inspect_victim(
         images: (N, C, H, W) float in [0, 1], on the victim's device; at most `IMAGES` of them,
             evenly spaced, are used.
         seed: of the randomness that the victim is given, and of the directions.
-        declared: whether somebody has said that the victim is stochastic, or is not.
+        declared: whether the victim was declared stochastic or deterministic.
 
     Raises:
         AttackError: the logits are not finite, or the victim declares what the measurement
@@ -294,7 +295,7 @@ class _Inspector:
         return not self.equal(together[rows], torch.cat(alone), _deviation(together))
 
     def check_declarations(self, random: bool, differs: bool) -> None:
-        """Raises AttackError where the victim says of itself what was measured otherwise."""
+        """Raises AttackError where a declaration of the victim contradicts the measurement."""
         victim = self.victim
         if self.declared and differs and random and not victim.stochastic:
             raise AttackError(

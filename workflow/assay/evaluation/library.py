@@ -40,7 +40,7 @@ from assay.threat.ball import usable_radius
 Epsilon = float | str
 # Shares of zero gradients on images that no attack fools, as in the check D08.
 _ZERO_FLAG, _ZERO_FAIL = 0.01, 0.5
-# Unperturbed images from which on an accuracy of chance is told.
+# Unperturbed images from which on an accuracy at chance is reported.
 _ENOUGH = 10
 # Images of which no pixel is brighter are not in [0, 1]: 5 of 255.
 _DARK = 0.02
@@ -77,7 +77,7 @@ def evaluate(
             or a text such as ``"8/255"``.
         name: what the rows call the model.
         chunk: images that are attacked together.
-        replays: independent decisions that judge a randomised model.
+        replays: repeated evaluations of a randomised model.
         seed: of all randomness, torch's, NumPy's and Python's global generators included; the rows
             depend on it and on `chunk`, not on `attacks`' order. The global generators are given
             back as they were.
@@ -200,7 +200,7 @@ def _opened(model: Any, images: Tensor, seed: int) -> tuple[Victim, Inspection, 
         return victim, inspection, findings
     views = dict(victim.views)
     around = network_behind(victim, few.to(device), seed=seed)
-    if gradient.failed:  # attacks meet a gradient of zero then
+    if gradient.failed:  # attacks get a gradient of zero then
         views["model"] = View(lambda images, generator: decision(images.detach(), generator))
     if around is not None:
         findings.append(_AROUND)
@@ -219,7 +219,7 @@ def _measured_decision(
     """A module or function as a decision that does what the module itself does; its classes K."""
     given = model
     if isinstance(model, nn.Module):
-        # Numbers that the module draws from a generator of its own begin anew with each call.
+        # Numbers that the module draws from a generator of its own restart with each call.
         given = _structure_of(model)
     decision = as_decision(given, "argument 'model'")
     device = getattr(decision, "device", None) or images.device
@@ -231,7 +231,7 @@ def _measured_decision(
 
     findings, failed, logits, own = [], None, None, None
     if isinstance(decision, ModuleDecision):
-        with suppress(Exception):  # what cannot be copied, or fails here, is judged below
+        with suppress(Exception):  # what cannot be copied, or fails here, is checked below
             own, changes = said(decision.itself)
     try:
         logits = said(decision)
@@ -307,7 +307,7 @@ def _randomness(victim: Victim, seed: int, what: str, start: int) -> Iterator[to
 def _after(
     outcomes: pd.DataFrame, attacks: Mapping[str, Attack], victim: Victim, brightest: float
 ) -> Iterator[Finding]:
-    """What the rows themselves say against their numbers."""
+    """Findings in the rows that cast doubt on their numbers."""
     clean = outcomes[outcomes.attack == "clean"]
     right, n = int((~clean.broken).sum()), len(clean)
     if n >= _ENOUGH and right * victim.classes <= n:
@@ -347,7 +347,7 @@ def _after(
 
 
 def _usable_arrays(images: Any, labels: Any) -> tuple[Tensor, Tensor]:
-    """Copies of images (N, C, H, W) and labels (N,) as tensors, or an error that says which."""
+    """Copies of images (N, C, H, W) and labels (N,) as tensors, or an error that names which."""
     if isinstance(images, np.ndarray):
         if images.dtype.kind not in "fiub":
             raise _wrong("images", f"an array of {images.dtype} holds no images")
@@ -421,7 +421,7 @@ def _usable_budgets(attacks: Any, epsilons: Any) -> dict[str, list[float]]:
 
 
 def _usable_shape(said: Tensor, n: int) -> int:
-    """K of logits (n, K), or an error that says what the model returned instead."""
+    """K of logits (n, K), or an error that states what the model returned instead."""
     if said.ndim == 1 or said.shape == (n, 1):
         raise _wrong(
             "model", f"it returned one number per image, {tuple(said.shape)}",

@@ -1,4 +1,4 @@
-"""Where a decision looks, before and after an attack, and whether it looks at the lesion."""
+"""Saliency maps of decisions, before and after an attack, and whether they peak at the lesion."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """Victim x images x suite -> outcomes, resumable chunk by chunk.
 
 A chunk of images under one attack is the unit of work: it is computed from seeds that derive from
-names, stored in one atomic file, and taken from there whenever the same code, settings, victim and
-images meet again. A job that was killed goes on at its first missing chunk; an edit to one attack
-recomputes that attack alone.
+names, stored in one atomic file, and reused when code, settings, victim and images are unchanged. A
+killed job resumes at its first missing chunk; an edit to one attack recomputes only that attack.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ def run_suite(
         ids: ``dataset``, ``split``, ``model`` and ``suite``, for the rows and the seeds.
         work: folder for finished chunks; beside it lies what suites of one model share.
         chunk: images per chunk; with the epsilons it decides the memory that is needed.
-        replays: independent decisions per image that judge a stochastic victim.
+        replays: repeated evaluations per image of a stochastic victim.
         examples: images whose perturbed versions are returned; all attacks show the same ones,
             one of each class in turn, of those that every attack of the suite is given.
         key: digest of all that decides an outcome besides the attack: weights, data, code.
@@ -88,7 +87,7 @@ def run_suite(
         ``<attack>/predictions`` (E, n) and ``<attack>/epsilons`` (E,). Where a cap keeps an attack
         from an example, its images there are NaN and its predictions -1.
         Of a share: the rows of its chunks, none where there are more shares than chunks.
-        ``attrs["audit"]`` of the rows says what was measured of the victim before the first attack,
+        ``attrs["audit"]`` of the rows holds the measurements of the victim before the first attack,
         see :func:`assay.evaluation.inspection.audit`.
 
     Raises:
@@ -160,7 +159,7 @@ class _Part(NamedTuple):
 
 
 class MemberStates:
-    """What an ensemble's members left of a chunk, until the chunk is finished."""
+    """The state of a chunk after each member of an ensemble, until the chunk is finished."""
 
     def __init__(self, folder: Path, number: int):
         self._folder, self._stem = folder, f"chunk_{number:03d}_after"
@@ -216,10 +215,10 @@ class _Source:
 
     @contextmanager
     def randomness(self, *names: object) -> Iterator[torch.Generator]:
-        """That of one piece of work, by its name and not by what ran before it.
+        """The randomness of one piece of work, derived from its name only.
 
-        Models take theirs from the generator. Those that take it from torch's, NumPy's or Python's
-        global ones find them seeded alike.
+        Models take theirs from the generator. The global generators of torch, NumPy and Python are
+        seeded in the same way.
         """
         parts = (self.ids[part] for part in ("dataset", "split", "model"))
         number = seed_for("attack", self.seed, *parts, *names)
@@ -227,9 +226,10 @@ class _Source:
             yield torch.Generator(device=self.victim.device).manual_seed(number)
 
     def clean(self, rows: np.ndarray) -> Verdict:
-        """The verdict on unperturbed images: computed once for all, when first asked for.
+        """The predictions for unperturbed images, computed once, on first use.
 
-        It is kept for the model's other suites: a defence that searches at test time needs minutes.
+        They are kept for the model's other suites: a defence that searches at test time needs
+        minutes.
         """
         if self._clean is None:
             path = self._path("clean", "safetensors")
@@ -360,7 +360,7 @@ def in_turn(rows: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
 def outcome_rows(
     perturbed: Perturbed, samples: np.ndarray, labels: np.ndarray, names: Mapping[str, str]
 ) -> pd.DataFrame:
-    """What an attack left, as rows of the outcome schema: epsilon by epsilon, sample by sample.
+    """The result of an attack as rows of the outcome schema: by epsilon, then by sample.
 
     Args:
         perturbed: E epsilons, N images.

@@ -20,7 +20,7 @@ from assay.models.base import build, load_weights
 
 
 class TrainedJob:
-    """What every job on a trained model begins with, and how it says what it made.
+    """What every job on a trained model needs, and the provenance of its results.
 
     Args:
         job: Snakemake's object: its input has ``images``, ``split`` and ``weights``, its params

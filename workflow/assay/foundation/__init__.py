@@ -1,1 +1,1 @@
-"""Floor 0: what everything stands on and that knows nothing of images."""
+"""Floor 0: the base of all other packages; it has no images."""

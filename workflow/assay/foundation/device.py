@@ -33,7 +33,7 @@ def select_device(preference: str = "auto") -> torch.device:
             raise ConfigError(
                 f"SLURM granted this job GPU {granted}, but torch sees none",
                 where=f"node {os.environ.get('SLURMD_NODENAME', 'of this job')}",
-                remedy="look at the node's driver and at torch's build, or compute with device=cpu",
+                remedy="check the node's driver and torch's build, or compute with device=cpu",
             )
         preference = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -48,7 +48,7 @@ def select_device(preference: str = "auto") -> torch.device:
         raise ConfigError(
             f"device '{preference}' was requested but {torch.cuda.device_count()} GPUs are visible",
             where="config key 'device'",
-            remedy="use auto or cpu, or ask for a machine with a GPU",
+            remedy="use auto or cpu, or request a machine with a GPU",
         )
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", lease.process.lease(_visible_devices()))
@@ -73,7 +73,7 @@ def use_threads(threads: int) -> None:
     """Lets torch compute with `threads` CPU threads; sums are bit-identical per thread count.
 
     The process also keeps the memory that it frees: otherwise large activations go back to the
-    system after each layer and are mapped, and zeroed, anew in the next pass (measured 1.1 to 1.3
+    system after each layer and are mapped and zeroed again in the next pass (measured 1.1 to 1.3
     times the time of passes of 128 images).
     """
     torch.set_num_threads(max(1, int(threads)))

@@ -19,9 +19,8 @@ from assay.foundation.resources import PACKAGE, resource
 
 ROOT = PACKAGE.parent
 PACKAGE = "assay"
-# Modules that can change no number: what they say, show and note down, and how entries are read,
-# which are parameters of each job. What they import counts only where something else imports it,
-# too.
+# Modules that cannot change a number: messages, display, records, and readers of entries (which are
+# parameters of each job). What they import counts only where something else imports it, too.
 NEUTRAL = frozenset(
     f"assay/foundation/{name}.py"
     for name in ("entries", "errors", "lease", "places", "progress", "provenance", "resources",

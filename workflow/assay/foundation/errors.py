@@ -1,4 +1,4 @@
-"""The error family: mistakes that a user can repair, each told in one line."""
+"""The error family: mistakes that a user can repair, each reported in one line."""
 
 from __future__ import annotations
 

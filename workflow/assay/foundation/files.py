@@ -38,7 +38,7 @@ def atomic_path(target: Path | str) -> Iterator[Path]:
     """A path beside `target` to write to; it becomes `target` if the block succeeds.
 
     The block may create a file or a folder there. When it fails, nothing is left behind and an
-    earlier `target` stands unchanged. Parent folders are made. What a killed process left of the
+    earlier `target` is unchanged. Parent folders are made. What a killed process left of the
     same target more than a day ago is removed.
 
     Raises:
@@ -106,6 +106,6 @@ def digest_file(path: Path | str, algorithm: str = "sha256") -> str:
 
 
 def digest_of(value: Any) -> str:
-    """Sixteen hexadecimal characters that stand for a JSON-like value, whatever its key order."""
+    """Sixteen hexadecimal characters that identify a JSON-like value, whatever its key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,10 +1,10 @@
 """All outcomes of a study in one small file, fit to be committed beside its tables.
 
-What tables are made of is kept to the last bit. Three things are not, for no table shows them: in
-place of class probabilities stands their order among all rows of the same model, which is all that
+What tables are made of is kept to the last bit. Three things are not, for no table shows them:
+class probabilities are replaced by their order among all rows of the same model, which is all that
 an area under a ROC curve needs; the number of changed pixels has one digit where the attack does
-not count pixels; and log p(x) has two. Each column is encoded so that it compresses, and what many
-files say about themselves is stored once.
+not count pixels; and log p(x) has two. Each column is encoded so that it compresses, and provenance
+that many files share is stored once.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ class KeptOutcomes:
         keys: (dataset, split, model, suite) of the outcome files that are in it.
 
     Raises:
-        OutcomeError: the file is missing, damaged, or of a version that this code does not know.
+        OutcomeError: the file is missing, damaged, or of a version that this code cannot read.
     """
 
     def __init__(self, path: Path | str):
@@ -216,7 +216,7 @@ class KeptOutcomes:
 
         Args:
             keys: (dataset, split, model, suite) of the files.
-            columns: the columns that are wanted. ``scores`` are numbers in the order of the class
+            columns: the columns to read. ``scores`` are numbers in the order of the class
                 probabilities, see :func:`score_order`; NaN where these were not finite.
 
         Raises:

@@ -50,7 +50,7 @@ class Leases:
             devices: names of the devices, the same in all processes that share them, and different
                 for different devices even where processes see different ones (as cluster jobs do).
             folder: where the locks lie; None: in the folder of temporary files, one per user, so
-                that runs in several folders do not meet on one device.
+                that runs in several folders do not share one device.
             poll_s: seconds between two attempts while waiting.
 
         Returns:
@@ -97,7 +97,7 @@ class Leases:
             raise AssayError(
                 f"the locks of devices cannot be kept ({error})",
                 where=file.parent,
-                remedy="let TMPDIR name a folder that is yours, or say which device: device=cuda:0",
+                remedy="let TMPDIR name a folder that is yours, or choose the device: device=cuda:0",
             ) from error
         os.truncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())

@@ -1,6 +1,6 @@
 """The outcome schema: one row per sample, attack and epsilon; the only currency after an attack.
 
-Accuracy, tests, unions, intervals and figures are pure functions of these rows.
+Accuracy, tests, worst cases, intervals and figures are pure functions of these rows.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def write_outcomes(frame: pd.DataFrame, path: Path | str, provenance: dict[str, 
 def _no_hoard() -> Iterator[None]:
     """Arrow takes memory from the system and gives it back.
 
-    Its own allocator keeps what it frees: after a file of outcomes was read, twice its rows.
+    Arrow's default pool retains freed memory, about twice the size of the rows read.
     """
     pool = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
@@ -153,7 +153,7 @@ def read_outcomes(
 
     Args:
         paths: one file or many.
-        columns: the columns that are wanted; what is not asked for costs neither time nor memory.
+        columns: the columns to read; others cost neither time nor memory.
 
     Returns:
         The rows, file by file. The lists of ``scores`` stay Arrow's, one block of numbers in place
@@ -199,7 +199,7 @@ def read_outcomes(
 def score_reader(scores: pd.Series) -> Callable[[np.ndarray], np.ndarray]:
     """A function that gives the (n, K) class probabilities of n rows, by their places.
 
-    K is that of the rows which are asked for: data sets differ in it.
+    K is that of the requested rows: data sets differ in it.
     """
     if not isinstance(scores.dtype, pd.ArrowDtype):
         lists = scores.to_numpy()

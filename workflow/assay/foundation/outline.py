@@ -1,6 +1,6 @@
-"""What the source of a class says about building one, read without importing it.
+"""How to build a class, read from its source without importing it.
 
-A setting that a class does not have is to be told before anything runs, by a plan that must not
+A setting that a class does not have is reported before anything runs, by a plan that must not
 load what the class needs (torch). So its source is parsed, like that of its bases in this package.
 """
 
@@ -22,7 +22,7 @@ from assay.foundation.errors import AssayError
 
 @dataclass(frozen=True)
 class Outline:
-    """A class, or a function, as far as building something with it goes.
+    """A class or a function: what is needed to build something with it.
 
     Attributes:
         name: what it is called.
@@ -80,7 +80,7 @@ def constant_keys(module: str, name: str) -> tuple[str, ...]:
 
 
 class _Unknown:
-    """Stands for a value that the source does not spell out."""
+    """Replaces a value that the source does not spell out."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class _Names:
 
 
 def _find(file: Path, name: str) -> tuple[Path, ast.ClassDef | ast.FunctionDef] | None:
-    """Where in this package `name`, as a module knows it, is defined, and its definition."""
+    """Where in this package `name` of a module is defined, and its definition."""
     names = _Names.of(file)
     head, *rest = name.split(".")
     if not rest and head in names.defined:

@@ -1,7 +1,7 @@
 """The files that come with the package: configuration, schemas, rules, scripts, style, captions.
 
 In a checkout they lie in the repository, beside the package. In an installed wheel they are data
-of the package: ``setup.py`` copies them there, in the same layout. No other module knows the
+of the package: ``setup.py`` copies them there, in the same layout. No other module contains the
 difference. What a user writes and what a run makes lies in the working folder, never here.
 """
 

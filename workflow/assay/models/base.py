@@ -161,7 +161,7 @@ class Classifier(nn.Module, ABC):
         )
 
     def require_weights(self) -> None:
-        """Refuses to go on with random weights where published ones are wanted.
+        """Raises an error instead of using random weights where published ones are required.
 
         Raises:
             ModelError: the model still awaits its weights.
@@ -174,7 +174,7 @@ class Classifier(nn.Module, ABC):
             )
 
     def facts(self) -> dict[str, Any]:
-        """What ``model.json`` says about the network itself."""
+        """Facts about the network itself for ``model.json``."""
         sizes = [(item.numel(), item.requires_grad) for item in self.parameters()]
         plain = {} if self.depth is None else {"depth": self.depth, "flops": self._flops()}
         return {

@@ -1,4 +1,4 @@
-"""The discriminative twin of E-ABS: its encoder, and a linear layer.
+"""The discriminative counterpart of E-ABS: its encoder, and a linear layer.
 
 A. Ju: PhD thesis, UC Berkeley 2021, chapter 2.
 """

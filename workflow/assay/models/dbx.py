@@ -24,7 +24,7 @@ from assay.models.latent import (
 
 
 class DBX(Classifier):
-    """Discriminative twin of GBZ: the same encoder and class head, but no decoder.
+    """Discriminative counterpart of GBZ: the same encoder and class head, but no decoder.
 
     The decision is log p(y|x) = log mean_k p(y|z_k) with `samples` draws z_k ~ p(z|x).
 

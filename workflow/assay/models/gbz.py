@@ -2,7 +2,7 @@
 
 Y. Li, J. Bradshaw, Y. Sharma: Are Generative Classifiers More Robust to Adversarial Attacks?,
 ICML 2019; with the network of R. Millner, E. Picard, T. Gravier (2024). What differs from either
-is said by each entry of ``config/catalogue/models.yaml``; the science is in ``docs/models.md``.
+is stated in each entry of ``config/catalogue/models.yaml``; the science is in ``docs/models.md``.
 """
 
 from __future__ import annotations
@@ -130,7 +130,8 @@ class GBZ(Classifier):
         return {**super().facts(), "kernel_size": self.decoder[-1].kernel_size[0]}
 
     def features(self, images: Tensor) -> Tensor:
-        """The mean of q(z|x), (B, D); averaged over classes where the encoder sees one."""
+        """The mean of q(z|x), (B, D); averaged over classes where the encoder has the class as
+        input."""
         mean, _ = self._posterior(resized(images, self.input_size))
         return mean.mean(dim=1) if self.encoder_sees_class else mean
 
@@ -152,7 +153,7 @@ class GBZ(Classifier):
 
         Args:
             images: (B, C, H, W) in [0, 1].
-            n: importance samples per image (and class, where the encoder sees it).
+            n: importance samples per image (and class, where it is an input of the encoder).
             generator: draws them.
 
         Returns:
@@ -219,7 +220,7 @@ class GBZ(Classifier):
         `attack_draws`; Bayes' rule: over its own reparameterised importance samples). By Bayes'
         rule the importance weights are peaked, and their gradient is that of the likelihood
         rather than of the class, so ``likelihood_free`` leaves them out: the mean of log p(y|z).
-        It does not exist for q(z|x, y), where the weights alone tell classes apart.
+        It does not exist for q(z|x, y), where only the weights distinguish classes.
 
         Each view's own training loss is that of a batch of one image, with one z, and its
         gradient also passes through the image as the target of the reconstruction.
@@ -309,7 +310,7 @@ class GBZ(Classifier):
             codes: (..., D).
 
         Returns:
-            (...); log Bernoulli from logits, so that it stays finite whatever the decoder says.
+            (...); log Bernoulli from logits, so that it is finite for any output of the decoder.
         """
         decoded = self.decoder(codes.flatten(0, -2)).flatten(1).unflatten(0, codes.shape[:-1])
         return (pixels * decoded - functional.softplus(decoded)).sum(dim=-1)

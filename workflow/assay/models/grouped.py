@@ -1,7 +1,7 @@
 """K small networks, one per class, that run as one: every layer has K groups.
 
 A batch of codes (B, K, D) is decoded to images (B, K, C, H, W) by one pass, whose k-th group of
-channels sees nothing but the k-th code: no loop over classes, in training as in inference. Layer
+channels depends on the k-th code only: no loop over classes, in training as in inference. Layer
 sizes are those of Table 2.1 of Ju 2021.
 """
 
@@ -119,7 +119,7 @@ class Encoders(nn.Module):
 
     Args:
         sizes: of the layers.
-        groups: how many encoders; each sees its own image.
+        groups: how many encoders; each has its own image.
         dropout: of the features.
     """
 
@@ -157,7 +157,7 @@ class Decoders(nn.Module):
 
     Args:
         sizes: of the layers.
-        groups: how many decoders; each sees its own code.
+        groups: how many decoders; each has its own code.
         dropout: of the first layer's units.
     """
 
@@ -258,7 +258,7 @@ class Discriminators(nn.Module):
 
     Args:
         sizes: of the layers.
-        groups: how many; with 1, one judges the codes of all classes.
+        groups: how many; with 1, one discriminator for the codes of all classes.
     """
 
     def __init__(self, sizes: Layout, groups: int):

@@ -1,4 +1,4 @@
-"""Where published weights come from; apart from the models, whose results it is no part of."""
+"""Locates published weights. A separate module: editing it does not invalidate trained models."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def pretrained_weights(
         cache: folder that keeps downloads.
 
     Returns:
-        Its path, or None where the entry wants none.
+        Its path, or None where the entry needs none.
 
     Raises:
         ModelError: the weights are in no mirror and cannot be downloaded, or are not the published

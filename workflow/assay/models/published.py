@@ -40,7 +40,7 @@ def read_published(path: Path, remedy: str = _AGAIN) -> dict[str, Tensor]:
             where=path,
             remedy=remedy,
         ) from error
-    except Exception as error:  # torch tells damage by a dozen types, some of them undocumented
+    except Exception as error:  # torch reports damage by a dozen types, some undocumented
         raise ModelError(
             "the published weights cannot be read: the file is damaged, or none of PyTorch",
             where=path,

@@ -21,7 +21,7 @@ from assay.models.published import read_published
 class ResNet18(Classifier):
     """torchvision's ResNet-18 on images of any size and number of channels.
 
-    The first convolution is made anew, with random weights, when the images have not three
+    The first convolution is replaced, with random weights, when the images do not have three
     channels or when it shall have a bias; otherwise a pretrained one is kept. The last layer is
     always new. Images are not normalised.
 

@@ -1,6 +1,6 @@
 """The ball of a norm around an image: projection, random starts, steps that stay inside.
 
-Attacks and adversarial training share it. It knows no attack and no model.
+Attacks and adversarial training share it. It imports no attack and no model.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def confine(proposal: Tensor, origin: Tensor, epsilon: float, norm: str) -> tupl
     usable = proposal.isfinite().flatten(1).all(dim=1)
     if not usable.all():
         proposal = torch.where(usable[:, None, None, None], proposal, origin)
-    # Towards the origin, which lies in the box, a projection cannot leave it again.
+    # Towards the origin, which lies in the box, a projection cannot leave the box again.
     return project(proposal.clamp(0.0, 1.0), origin, epsilon, norm), usable
 
 
@@ -73,8 +73,8 @@ def random_point(origin: Tensor, epsilon: float, norm: str, generator: torch.Gen
     """A random start in the ball around each image (n, C, H, W), clipped to [0, 1].
 
     Uniform (``linf``), or in a uniform direction at a uniform distance (``l2``): with equal mass
-    per volume nearly all starts would lie on the surface, at the side of the way there: 3 of 128
-    images fewer broke on a robust MNIST network.
+    per volume nearly all starts would lie on the surface, beside the way there: the attack
+    succeeded on 3 of 128 images fewer on a robust MNIST network.
     """
     if norm == "linf":
         drawn = torch.rand(origin.shape, generator=generator, device=origin.device)

@@ -22,7 +22,7 @@ from assay.threat.ball import random_point, step_inside, unit
 class Adversary:
     """Images of a batch at a high cross-entropy within a ball: every image takes every step.
 
-    The network is asked in evaluation mode, so that the attack's batches are no part of its
+    The network is queried in evaluation mode, so that the attack's batches are no part of its
     statistics and dropout does not blur the gradient; the weights' gradients are not computed.
 
     Args:

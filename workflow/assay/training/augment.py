@@ -42,7 +42,7 @@ def shift(
     """
     if (pixels is None) == (share is None) or fill not in FILLS:
         raise TrainingError(
-            f"pixels {pixels}, share {share} and fill '{fill}' do not say how images move",
+            f"pixels {pixels}, share {share} and fill '{fill}' do not define how images move",
             where="training.augment: shift",
             remedy=f"give pixels or share, and as fill one of {', '.join(FILLS)}",
         )

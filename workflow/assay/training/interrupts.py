@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 
 class Request:
-    """Whether the process was asked to stop, and the way to let it.
+    """Whether the process received a signal to stop, and how to handle it.
 
     Attributes:
-        signal: the number of the signal that asked, or None.
+        signal: the number of the signal, or None.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Request:
 
     def _note(self, number: int, frame: object) -> None:
         self.signal = number
-        # Whoever asks a second time does not want to wait.
+        # A second signal stops at once.
         self.restore()
 
 
@@ -43,7 +43,7 @@ class Request:
 def stop_request() -> Iterator[Request]:
     """Holds the first SIGINT or SIGTERM back until the block obeys it, or at the latest ends."""
     request = Request()
-    # Python delivers signals to the main thread, and only it may say what they do.
+    # Python delivers signals to the main thread, and only it may set their handlers.
     if threading.current_thread() is threading.main_thread():
         request.hold()
     try:

@@ -78,7 +78,7 @@ class TrainingResult:
 
 @dataclass
 class _Progress:
-    """Where a training stands, beside its weights; plain values, as checkpoints hold them.
+    """The progress of a training, beside its weights; plain values, as checkpoints hold them.
 
     Attributes:
         epoch: the epoch that runs, from 0.
@@ -136,8 +136,8 @@ def train(
 ) -> TrainingResult:
     """Trains `model` in place with Adam and a stepwise falling learning rate.
 
-    A training that was broken off goes on from its last checkpoint in `work`, also from the middle
-    of an epoch, and ends with the same weights. One that is over tells its result again from there.
+    An interrupted training resumes at its last checkpoint in `work`, also in the middle of an
+    epoch, and ends with the same weights. The result of a finished one is read from there.
     SIGINT and SIGTERM are obeyed after the step that runs, with a checkpoint of it.
 
     Args:
@@ -155,7 +155,7 @@ def train(
 
     Raises:
         TrainingError: a setting is impossible, nothing is there to train on, a class that needs
-            images has none, the loss is no longer a number, the model says that it diverges, or
+            images has none, the loss is no longer a number, the model reports that it diverges, or
             disk or memory is full. Checkpoints stay.
         ModelError: the model still awaits its weights.
     """
@@ -381,7 +381,7 @@ class _Training:
     def _checkpoint(self, position: int, totals: dict[str, Tensor], last: bool = False) -> None:
         """Saves the state with `position` images of the current epoch done.
 
-        The last one of a training knows no optimiser: what remains of it is to tell its result.
+        The last one of a training has no optimiser state: only its result is needed.
         """
         self.at.position, self.at.sums = position, self._finite(totals)
         content = {
@@ -517,7 +517,7 @@ def _check_classes(model: Classifier, labels: np.ndarray, names: tuple[str, ...]
 def _identity(
     model: Classifier, settings: Mapping[str, Any], names: tuple[str, ...], sizes: list[int]
 ) -> str:
-    """Equal for trainings whose checkpoints can stand for each other."""
+    """Equal for trainings whose checkpoints are interchangeable."""
     shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
     trained = [name for name, value in model.named_parameters() if value.requires_grad]
     return digest_of([type(model).__name__, shapes, trained, dict(settings), names, sizes])

@@ -1,6 +1,6 @@
 """The kinds of data sets: one module each, looked up by the `kind` of a catalogue entry.
 
-A kind's module is loaded only when an entry asks for it, so that editing one kind leaves the
+A kind's module is loaded only when an entry needs it, so that editing one kind leaves the
 others' code digest, and with it everything computed from their data, as it was.
 """
 

@@ -1,4 +1,4 @@
-"""Any zip or tar of image files, whose entry names tell class, official part and patient.
+"""Any zip or tar of image files, whose entry names give class, official subset and patient.
 
 Settings:
     pattern: regular expression for the entries to read, matched against the end of an entry's path
@@ -9,13 +9,13 @@ Settings:
     smallest: images with a side below so many pixels are left out, and counted in `dataset.json`;
         null: none.
     window: of grey images deeper than 8 bits and of DICOM, ``{level, width}`` in the units of the
-        images or ``{percentiles: [low, high]}`` of each image; null refuses images that need one.
-    background: grey level or [red, green, blue] behind transparent pixels; null refuses them.
+        images or ``{percentiles: [low, high]}`` of each image; null rejects images that need one.
+    background: grey level or [red, green, blue] behind transparent pixels; null rejects them.
 
 The entry's ``patient.id`` is a template over the pattern's groups, such as ``"{class}/{track}"``,
 or null; so is its ``patient.safe.id``, a coarser id that never parts the images of one person but
-may join strangers. Entries that are hidden or a system's, such as the twins that macOS adds, and
-those that the pattern does not name are left out, and counted in ``dataset.json``.
+may join strangers. Entries that are hidden or a system's, such as the resource forks that macOS
+adds, and those that the pattern does not name are left out, and counted in ``dataset.json``.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _pattern(request: Request) -> re.Pattern:
 
 
 def _matches(archive: Archive, pattern: re.Pattern) -> Iterator[tuple[str, re.Match]]:
-    """The entries that the pattern names, but for a system's: what the content digest stands for.
+    """The entries that the pattern names, but for a system's: what the content digest covers.
 
     Accents are compared in their composed form; macOS writes them decomposed.
     """

@@ -10,10 +10,10 @@ Settings:
     size: [H, W] (or one number for both) to resize to; without it all images must have one size.
     window: of grey images deeper than 8 bits and of DICOM, ``{level, width}`` in the units of the
         images (Hounsfield units of a CT) or ``{percentiles: [low, high]}`` of each image; null
-        refuses images that need one.
-    background: grey level or [red, green, blue] behind transparent pixels; null refuses them.
+        rejects images that need one.
+    background: grey level or [red, green, blue] behind transparent pixels; null rejects them.
 
-An image is what its content says: JPEG, PNG, TIFF, BMP, GIF, WebP, PGM, PPM or DICOM, of one
+A file is an image by its content: JPEG, PNG, TIFF, BMP, GIF, WebP, PGM, PPM or DICOM, of one
 picture each, with or without a suffix. Formats that are known and not read stop the preparation,
 all at once; what is hidden, a system's, no image or in no class is left out, and counted in
 ``dataset.json``. Links to folders are followed.
@@ -50,8 +50,8 @@ SUFFIXES = {
     ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
     *dicom.SUFFIXES,
 }  # fmt: skip
-# Volumes and arrays, of which only their owner knows which slice is meant; pictures whose depth
-# Pillow does not tell; and TIFFs by another name, whose first page is a preview.
+# Volumes and arrays, which do not state which slice is meant; pictures whose depth Pillow does not
+# give; and TIFFs by another name, whose first page is a preview.
 NOT_READ = {
     ".avif": "AVIF", ".heic": "HEIC", ".heif": "HEIF", ".j2c": "JPEG 2000", ".j2k": "JPEG 2000",
     ".jp2": "JPEG 2000", ".jpx": "JPEG 2000", ".jxl": "JPEG XL", ".psd": "Photoshop",
@@ -183,7 +183,7 @@ class _Walk:
         self.bad.append(DataError(what, where=self.folder / self.name(path), remedy=remedy))
 
     def _is_image(self, path: Path) -> bool:
-        """Whether to read a file; looks into those alone whose suffix does not tell."""
+        """Whether to read a file; opens only files whose suffix does not decide."""
         if not path.is_file():
             self.refuse(path, "is no regular file", "remove it")
             return False

@@ -1,6 +1,6 @@
 """Synthetic chest "radiographs" whose lesions, masks and patients are known.
 
-The stand-in for medical images where none may be shipped, and the ground truth for saliency maps.
+The substitute for medical images where none may be shipped, and the ground truth for saliency maps.
 Each patient has an anatomy of their own (thorax, lungs, heart, ribs, spine) and one class; their
 images differ in position, breath, exposure and noise. An image is
 
@@ -13,7 +13,7 @@ Settings:
     patients_per_class: patients P of each class.
     images_per_patient: images of each patient.
     copies: images that are stored a second time, byte for byte, as archives of real images do.
-    separation: strength of the lesions; 0 leaves nothing to tell the classes apart, 1 is easy for a
+    separation: strength of the lesions; 0 makes the classes indistinguishable, 1 is easy for a
         small network on clean images.
     noise: standard deviation of the pixel noise, as a share of the grey scale.
 """

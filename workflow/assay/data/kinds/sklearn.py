@@ -21,7 +21,7 @@ SETTINGS = {"loader": REQUIRED, "scale": REQUIRED, "resize": False}
 
 
 def read(request: Request) -> Collected:
-    """Loads, scales and, where it is asked for, enlarges; rounds to whole bytes."""
+    """Loads, scales and, on request, enlarges; rounds to whole bytes."""
     loader = getattr(importlib.import_module("sklearn.datasets"), request.settings["loader"])
     bunch = loader()
     channels, height, width = request.entry["shape"]

@@ -6,7 +6,7 @@ expects, and read by its class without download.
 Settings:
     dataset: name in `torchvision.datasets`.
     parts: for each official part the arguments of that class, such as ``{train: {train: true}}``.
-    layout: folder below torchvision's root in which it looks for the files.
+    layout: folder below torchvision's root in which it searches the files.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _channels_first(pixels: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _place(fetched: Fetched, folder: Path) -> None:
-    """Puts a file where torchvision looks for it, unpacked if it is gzipped."""
+    """Puts a file where torchvision searches it, unpacked if it is gzipped."""
     folder.mkdir(parents=True, exist_ok=True)
     path = fetched.path
     if path.suffix != ".gz":
