@@ -147,7 +147,7 @@ def ledger(files: StudyFiles, summary: str) -> dict[str, Any]:
             {
                 "place": short_table(row.table) + (f" {MARK}" if earlier else ""),
                 "model": text_of(row.model),
-                "measured": measured(row, files.study),
+                "measured": measured(row),
                 "reported": number_cell(row.reported, as_printed=True),
                 "reproduced": number_cell(row.reproduced),
                 "interval": ", ".join(map(number, ends)),

@@ -97,7 +97,7 @@ def ledger_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         {
             "Printed in": tidy.table.map(short_table),
             "Model": tidy.model.map(text_of),
-            "Measured": [measured(row, study) for row in tidy.itertuples()],
+            "Measured": [measured(row) for row in tidy.itertuples()],
             "Printed": [number(value, as_printed=True) for value in tidy.reported],
             "This run": found,
             "Difference": [number(value, signed=True) for value in tidy.delta],

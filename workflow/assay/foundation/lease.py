@@ -97,7 +97,7 @@ class Leases:
             raise AssayError(
                 f"the locks of devices cannot be kept ({error})",
                 where=file.parent,
-                remedy="let TMPDIR name a folder that is yours, or choose the device: device=cuda:0",
+                remedy="let TMPDIR name a folder of yours, or choose the device: device=cuda:0",
             ) from error
         os.truncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
