@@ -44,7 +44,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
         )  # fmt: skip
         for row in group.itertuples():
             place += 1
-            ticks.append((place, _row_label(row, study)))
+            ticks.append((place, _row_label(row)))
             _dumbbell(axes, place, row)
         place += HEAD
     axes.set_yticks([t[0] for t in ticks], [t[1] for t in ticks])
