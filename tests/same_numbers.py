@@ -53,6 +53,23 @@ def with_worst_cases(frame: pd.DataFrame, like: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(**missing)[list(like)]
 
 
+# How a metric of before was called that held an epoch, classes or a key; their columns are new.
+METRICS = {
+    r"@epoch\d+": "", r"count_true\d+_pred\d+": "count", r"hyperparameter:.+": "hyperparameter",
+    r"latent_dimensions|(?:encoder|decoder|discriminator)\..+": "architecture",
+}  # fmt: skip
+
+
+def as_printed(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Two ledgers on the columns of the first, whose metrics and notes held facts as texts."""
+    if not {"metric", "radius"} <= set(second) or "radius" in first:
+        return first, second
+    metrics = first["metric"].replace(METRICS, regex=True)
+    attacks = first["attack"].replace("none?", "none")
+    first = first.assign(metric=metrics, attack=attacks).drop(columns="note", errors="ignore")
+    return first, second[list(first)]
+
+
 def plain(frame: pd.DataFrame) -> pd.DataFrame:
     """A table with empty names as texts, radii to nine digits, and one name of a worst case."""
     names = [name for name in ("attack", "worst_case", "suite", "norm") if name in frame]
@@ -71,6 +88,7 @@ def plain(frame: pd.DataFrame) -> pd.DataFrame:
 def difference(before: Path, after: Path) -> str | None:
     """What differs between two CSV files, in one line; None if nothing does."""
     first, second = renamed(pd.read_csv(before)), unmeasured(pd.read_csv(after))
+    first, second = as_printed(first, second)
     first, second = plain(with_worst_cases(first, second)), plain(second)
     try:
         pd.testing.assert_frame_equal(first, second, rtol=1e-9, atol=1e-12)
