@@ -13,7 +13,7 @@ from assay.analysis.table_files import LONG_TABLE, to_latex, write_table
 from assay.analysis.table_parts import Table, met_at_places, p_text
 from assay.analysis.tables import ANALYSES, TABLES, analysis_table, build_table
 from assay.foundation.errors import ConfigError, OutcomeError
-from assay.plan import targets
+from assay.plan import paths
 
 CELLS = [{"attack": "clean", "epsilon": 0}, {"attack": "pgd_linf", "epsilon": 0.03}]
 SPECS = {
@@ -66,7 +66,7 @@ def test_each_table_is_written_for_eyes_and_for_machines(kind, inputs, tmp_path)
 
 
 def test_the_tables_of_every_study_are_those_that_the_workflow_declares():
-    assert [place.rpartition("/")[2] for place in targets.ANALYSES] == list(ANALYSES)
+    assert [place.rpartition("/")[2] for place in paths.ANALYSES] == list(ANALYSES)
 
 
 @pytest.mark.parametrize("name", ANALYSES)
