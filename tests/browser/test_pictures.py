@@ -19,9 +19,9 @@ PHOTOGRAPHS = ("saliency", "examples", "compared_examples", "reconstructions")
 DRAWINGS = ("accuracy_curves", "mcnemar_matrix")
 CELL = {
     "dataset": "scans", "scheme": "official", "model": "net", "suite": "plain", "attack": "clean",
-    "norm": "none", "epsilon": 0.0, "n": 100, "samples": 100, "splits": 1, "accuracy": 0.9,
-    "pooled": 0.9, "low": 0.8, "high": 0.95, "forwards": 1, "backwards": 0, "verdict": "sound",
-    "because": "", "group": "a",
+    "worst_case": "", "norm": "none", "epsilon": 0.0, "n": 100, "samples": 100, "splits": 1,
+    "accuracy": 0.9, "pooled": 0.9, "low": 0.8, "high": 0.95, "forwards": 1, "backwards": 0,
+    "verdict": "sound", "because": "", "group": "a",
 }  # fmt: skip
 TITLES = {
     "datasets": {"scans": "Scans"}, "models": {"net": "A network"}, "attacks": {"clean": "Clean"},
@@ -35,7 +35,7 @@ def page(tmp_path_factory):
     base = tmp_path_factory.mktemp("pictures")
     statistics = base / "study" / "statistics"
     statistics.mkdir(parents=True)
-    keys = ["dataset", "scheme", "split", "attack", "epsilon"]
+    keys = ["dataset", "scheme", "split", "suite", "attack", "worst_case", "norm", "epsilon"]
     frames = {
         "headline": [CELL],
         "ledger": pd.DataFrame(columns=list(LEDGER)),

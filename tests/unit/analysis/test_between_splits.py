@@ -29,7 +29,7 @@ def paired(right: np.ndarray, *, repeated: bool = False, attacks: int = 1) -> Pa
     parts, images, models = right.shape
     splits = parts // attacks
     cells = pd.DataFrame({
-        "dataset": "toy", "scheme": "made", "suite": "s",
+        "dataset": "toy", "scheme": "made", "suite": "s", "worst_case": "",
         "attack": np.repeat([f"attack_{i}" for i in range(attacks)], splits).astype(object),
         "norm": "linf", "epsilon": 0.1,
         "split": np.tile([f"made_{i}" for i in range(splits)], attacks).astype(object),

@@ -5,6 +5,7 @@ import re
 import pytest
 import yaml
 
+from assay.analysis.attack_set import AttackSet
 from assay.foundation.entries import written_entries
 from assay.foundation.errors import ConfigError
 from assay.foundation.resources import ROOT
@@ -226,7 +227,10 @@ def test_a_scale_cannot_change_the_values_of_a_sweep(write):
 
 LIBRARY = Library(
     sweeps={"sweep": ["sweep_1", "sweep_2"]},
-    norms={"pgd": "linf", "all x": "l2", "sweep": "linf", "sweep_1": "linf", "sweep_2": "linf"}.get,
+    norms={
+        AttackSet.of(name): "linf"
+        for name in ("pgd", "sweep", "sweep_1", "sweep_2", {"suite": "x"})
+    }.get,
     threats={"mnist": {"linf": [0.3], "l2": [1.5]}, "svhn": {"linf": [0.03, 0.06]}},
 )
 GRID = [{"datasets": ["mnist", "svhn"], "splits": "kfold", "models": ["m"], "suites": ["s"]}]
@@ -281,6 +285,11 @@ def test_cells_may_name_several_attacks_a_sweep_and_the_radii_of_the_data_sets()
     ]
     everywhere = [c["epsilon"] for c in found["headline"]["cells"] if c["attack"] == "sweep_1"]
     assert everywhere == [0.3, 0.03, 0.06]
+    worst = [{"attacks": [{"suite": "x"}], "epsilon": "threat"}]
+    table = {"kind": "accuracy", "datasets": ["mnist"], "cells": worst}
+    assert study(tables={"a": table}).tree["tables"]["a"]["cells"] == [
+        {"suite": "x", "epsilon": 0.3}
+    ]
 
 
 def test_a_figure_of_maps_may_show_the_radius_of_its_data_set():
