@@ -50,7 +50,7 @@ test: $(VENV)/.dev
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile workflow/Snakefile workflow/rules workflow/assay/plan/folder
+	PATH=$(BIN):$$PATH $(BIN)/snakefmt --check Snakefile workflow/Snakefile workflow/rules workflow/assay/plan/folder
 	$(BIN)/snakemake --lint --config scale=demo
 	$(BIN)/hadolint Containerfile
 	$(BIN)/python envs/audit.py
@@ -58,7 +58,7 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/snakefmt Snakefile workflow/Snakefile workflow/rules workflow/assay/plan/folder
+	PATH=$(BIN):$$PATH $(BIN)/snakefmt Snakefile workflow/Snakefile workflow/rules workflow/assay/plan/folder
 
 # The libraries ask for most of its passes: with it, tests would take longer than people wait.
 oracle: $(VENV)/.oracle
