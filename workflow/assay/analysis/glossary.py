@@ -95,7 +95,7 @@ def _term(entry: str) -> Term:
 _PLAIN = frozenset(
     word
     for name in (
-        "n", "Accuracy", "Attack", "Budget", "Check", "Class", "Clean", "Differs", "Digest",
+        "n", "q", "Accuracy", "Attack", "Budget", "Check", "Class", "Clean", "Differs", "Digest",
         "Distance", "Fold", "Group", "Letter", "Scale", "Seed", "Split", "Square", "Suite", "Test",
         "Training", "Agrees",
     )
