@@ -20,7 +20,7 @@ import torch
 from common import interleaved, ratio
 from torch import Tensor, nn
 
-from assay.attacks.base import Attack, judge
+from assay.attacks.base import Attack, evaluate_images
 from assay.attacks.victim import Victim
 
 Run = Callable[[Tensor, Tensor], Tensor]
@@ -57,7 +57,7 @@ def accounts(
         ``as_called`` and ``same_work``. Each maps a name to its run. A library with the same cost
         under both accountings has the same object in both.
     """
-    known = judge(victim, images, labels, torch.Generator(), replays=1)
+    known = evaluate_images(victim, images, labels, torch.Generator(), repeats=1)
 
     def ours(x: Tensor, y: Tensor, *, clean: bool) -> Tensor:
         generator = torch.Generator().manual_seed(SEED)
@@ -69,14 +69,14 @@ def accounts(
         SAME_WORK: {
             OURS: partial(ours, clean=True),
             **{
-                name: run if getattr(run, "tells", False) else judged(module, run)
+                name: run if getattr(run, "tells", False) else evaluated(module, run)
                 for name, run in rivals.items()
             },
         },
     }
 
 
-def judged(module: nn.Module, run: Run) -> Run:
+def evaluated(module: nn.Module, run: Run) -> Run:
     """The run, followed by one pass over its result."""
 
     def with_verdict(x: Tensor, y: Tensor) -> Tensor:
@@ -102,13 +102,13 @@ def timed(
     timed once. Its times are listed under both.
     """
     calls = {}
-    for accounting, contenders in runs.items():
+    for accounting, baselines in runs.items():
         for name in names:
             key = (accounting, name)
-            if accounting == SAME_WORK and contenders[name] is runs[AS_CALLED][name]:
+            if accounting == SAME_WORK and baselines[name] is runs[AS_CALLED][name]:
                 continue
-            calls[key] = partial(contenders[name], images, labels)
-            contenders[name](images[:8], labels[:8])
+            calls[key] = partial(baselines[name], images, labels)
+            baselines[name](images[:8], labels[:8])
     for run in bare.values():
         run()
     seconds = interleaved(
@@ -176,12 +176,12 @@ def as_strong(row: dict) -> bool:
     """
     found = {name: one for name, one in row["profiles"].items() if "error" not in one}
     ours = found.pop(OURS)
-    most = max(one["broken"] for one in found.values())
+    most = max(one["misclassified"] for one in found.values())
     if row["epsilon"] is not None:
-        return ours["broken"] >= most - 0.005 * row["images"]
+        return ours["misclassified"] >= most - 0.005 * row["images"]
     medians = [one["median"] for one in found.values() if one["median"] is not None]
     closest = min(medians, default=float("inf"))
-    return ours["broken"] >= most and (ours["median"] or float("inf")) <= 1.02 * closest
+    return ours["misclassified"] >= most and (ours["median"] or float("inf")) <= 1.02 * closest
 
 
 def met(row: dict, expected: Iterable[str]) -> bool | None:

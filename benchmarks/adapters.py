@@ -1,6 +1,6 @@
 """How each public attack library is called, and what that call computes.
 
-A `Contender` is a call ``(images, labels) -> images`` with a description of what it computes. Every
+A `Baseline` is a call ``(images, labels) -> images`` with a description of what it computes. Every
 call starts from the same seed.
 """
 
@@ -34,7 +34,7 @@ NAMES = {
 
 
 @dataclass(frozen=True)
-class Contender:
+class Baseline:
     """A library's attack as its users call it.
 
     Attributes:
@@ -66,23 +66,23 @@ def seeded(run: Run) -> Run:
     return from_seed
 
 
-def by_torchattacks(attack: Run) -> Contender:
-    return Contender(
+def by_torchattacks(attack: Run) -> Baseline:
+    return Baseline(
         seeded(attack),
         "the whole batch at once; returns the images of its search, without predictions",
     )
 
 
-def by_autoattack_code(run: Run) -> Contender:
+def by_autoattack_code(run: Run) -> Baseline:
     """The single attacks of pyautoattack, and the copies of them in torchattacks."""
-    return Contender(
+    return Baseline(
         seeded(run),
         "predicts the clean images in a separate pass and attacks the correctly classified ones at "
         "once; returns images, without predictions",
     )
 
 
-def by_foolbox(model: nn.Module, attack: foolbox.Attack, epsilon: float | None) -> Contender:
+def by_foolbox(model: nn.Module, attack: foolbox.Attack, epsilon: float | None) -> Baseline:
     """`epsilon` None: the closest misclassified image."""
     wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu")
     logging.getLogger("root").setLevel(logging.ERROR)
@@ -92,7 +92,7 @@ def by_foolbox(model: nn.Module, attack: foolbox.Attack, epsilon: float | None) 
         # Where its C&W finds nothing it returns black images, which a network may call wrong.
         return images if epsilon else torch.where(success[:, None, None, None], images, x)
 
-    return Contender(
+    return Baseline(
         seeded(run),
         "the whole batch at once, through EagerPy; ends with a pass over its result and returns "
         "which images are misclassified",
@@ -100,7 +100,7 @@ def by_foolbox(model: nn.Module, attack: foolbox.Attack, epsilon: float | None) 
     )
 
 
-def by_art(model: nn.Module, build: Callable[[PyTorchClassifier], object]) -> Contender:
+def by_art(model: nn.Module, build: Callable[[PyTorchClassifier], object]) -> Baseline:
     """`build` makes the attack from ART's classifier."""
     classes = next(p for name, p in reversed(list(model.named_parameters()))).shape[0]
     attack = build(
@@ -117,16 +117,16 @@ def by_art(model: nn.Module, build: Callable[[PyTorchClassifier], object]) -> Co
     def run(x: Tensor, y: Tensor) -> Tensor:
         return torch.from_numpy(attack.generate(x.numpy(), y.numpy())).float()
 
-    return Contender(
+    return Baseline(
         seeded(run),
         f"NumPy arrays in and out, {BATCH} images at a time where the attack has batches; returns "
         "images, without predictions",
     )
 
 
-def by_adv_lib(run: Run) -> Contender:
+def by_adv_lib(run: Run) -> Baseline:
     """`run` is one of adv-lib's functions with its budget."""
-    return Contender(
+    return Baseline(
         seeded(run),
         "the whole batch at once; evaluates each iterate in the pass that also gives its gradient "
         "(never the result of the last step of PGD and DDN) and returns a misclassified iterate, "
@@ -135,7 +135,7 @@ def by_adv_lib(run: Run) -> Contender:
     )
 
 
-def by_secml(model: nn.Module, build: Callable[[], Callable]) -> Contender:
+def by_secml(model: nn.Module, build: Callable[[], Callable]) -> Baseline:
     """`build` makes a native attack of secml-torch.
 
     Each run builds the attack again, because the constraint of DDN keeps its last batch.
@@ -147,7 +147,7 @@ def by_secml(model: nn.Module, build: Callable[[], Callable]) -> Contender:
         found = [images for images, _ in build()(wrapped, batches)]
         return torch.cat(found)
 
-    return Contender(
+    return Baseline(
         seeded(run),
         "secml-torch's own (native) search on the whole batch, from a DataLoader to a DataLoader; "
         "returns the images with the highest loss (PGD, never the result of the last step) or the "

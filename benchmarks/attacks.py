@@ -45,7 +45,7 @@ NETWORKS = {"standard": {"epochs": 2}, "robust": {"epochs": 5, "epsilon": 0.35}}
 # A library so many times slower than the fastest one, alone in its process, is not timed again.
 HOPELESS = 4
 # Passes of a full batch per bare measurement, at most; never more than the attack makes, since the
-# first one after another contender is slower than the next.
+# first one after another baseline is slower than the next.
 BARE = 8
 
 
@@ -86,14 +86,14 @@ class Contest:
         change = (found - self.images).flatten(1)
         length = change.abs().amax(dim=1) if self.row.norm == "linf" else change.norm(dim=1)
         with torch.inference_mode():
-            broken = self.module(found).argmax(dim=1) != self.labels
-            broken = broken & (length <= self.row.radius + 1e-5)
-        reached = length.masked_fill(~broken, torch.inf).median()
+            misclassified = self.module(found).argmax(dim=1) != self.labels
+            misclassified = misclassified & (length <= self.row.radius + 1e-5)
+        reached = length.masked_fill(~misclassified, torch.inf).median()
         return {
             **passes,
             **memory,
             "seconds": seconds,
-            "broken": int(broken.sum()),
+            "misclassified": int(misclassified.sum()),
             "median": float(reached) if reached.isfinite() else None,
         }
 

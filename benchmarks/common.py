@@ -22,23 +22,23 @@ MEBIBYTE = 2**20
 
 
 def interleaved(
-    contenders: Mapping[str, Callable[[], object]], rounds: int, *, warm_up: bool = True
+    baselines: Mapping[str, Callable[[], object]], rounds: int, *, warm_up: bool = True
 ) -> dict[str, list[float]]:
     """Seconds of each run, one value per round.
 
     Every round contains all runs, and their order rotates. A change in the speed of the machine
     then affects all runs alike.
     """
-    names = list(contenders)
+    names = list(baselines)
     if warm_up:
         for name in names:
-            contenders[name]()
+            baselines[name]()
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(rounds):
         shift = turn % len(names)
         for name in names[shift:] + names[:shift]:
             start = time.perf_counter()
-            contenders[name]()
+            baselines[name]()
             seconds[name].append(time.perf_counter() - start)
     return seconds
 

@@ -188,12 +188,12 @@ def passes(model: AnalysisBySynthesis, x: Tensor) -> None:
             x.flatten(1) @ part.T
 
 
-def grown(state: dict[str, Tensor], images: Tensor, threads: int, contender: str) -> float:
+def grown(state: dict[str, Tensor], images: Tensor, threads: int, baseline: str) -> float:
     """The largest growth of a process in MiB while it builds its candidates and predicts."""
     torch.set_num_threads(threads)
     model = abs_model(state, stop_early=False)
     with peak_memory() as memory:
-        decide = model.logits if contender == "assay" else ClassLoop(model, *LOOPS[contender])
+        decide = model.logits if baseline == "assay" else ClassLoop(model, *LOOPS[baseline])
         decide(images)
     return memory["megabytes"]
 

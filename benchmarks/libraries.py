@@ -14,14 +14,14 @@ from functools import partial
 import foolbox
 import numpy as np
 
-# Imported before adv-lib: it puts a stand-in where visdom, a server for plots, is not installed.
+# Imported before adv-lib: it puts a substitute where visdom, a server for plots, is not installed.
 import secmlt.adv.evasion  # noqa: F401
 import torch
 import torchattacks
 from adapters import (
     BATCH,
     SEED,
-    Contender,
+    Baseline,
     by_adv_lib,
     by_art,
     by_autoattack_code,
@@ -55,7 +55,7 @@ NUMBER = {"linf": float("inf"), "l2": 2.0}
 POPULATION, GENERATIONS = 399, 10
 
 
-def fgsm(model: nn.Module, epsilon: float) -> dict[str, Contender]:
+def fgsm(model: nn.Module, epsilon: float) -> dict[str, Baseline]:
     """adv-lib has none. One step of its PGD evaluates and returns the image before the step."""
     return {
         "torchattacks": by_torchattacks(torchattacks.FGSM(model, eps=epsilon)),
@@ -74,7 +74,7 @@ def pgd(
     steps: int,
     step: float,
     random_start: bool = True,
-) -> dict[str, Contender]:
+) -> dict[str, Baseline]:
     common = {"eps": epsilon, "alpha": step, "steps": steps, "random_start": random_start}
     if norm == "linf":
         ours, theirs, number = torchattacks.PGD, foolbox.attacks.LinfPGD, np.inf
@@ -124,7 +124,7 @@ def pgd(
     return runs
 
 
-def deepfool(model: nn.Module, norm: str, *, steps: int) -> dict[str, Contender]:
+def deepfool(model: nn.Module, norm: str, *, steps: int) -> dict[str, Baseline]:
     """torchattacks and ART have L2 only. torchattacks attacks one image at a time."""
     advlib = by_adv_lib(partial(adv.df, model, steps=steps, norm=NUMBER[norm]))
     if norm == "linf":
@@ -143,7 +143,7 @@ def deepfool(model: nn.Module, norm: str, *, steps: int) -> dict[str, Contender]
 
 def carlini_wagner(
     model: nn.Module, *, binary_steps: int, steps: int, step: float, constant: float
-) -> dict[str, Contender]:
+) -> dict[str, Baseline]:
     """Foolbox's is `foolbox_carlini_wagner`, with the clean images where it found nothing."""
     found_by_foolbox = foolbox_carlini_wagner(
         model, binary_steps=binary_steps, steps=steps, step=step, constant=constant
@@ -182,7 +182,7 @@ def carlini_wagner(
 
 def foolbox_carlini_wagner(
     model: nn.Module, *, binary_steps: int, steps: int, step: float, constant: float
-) -> Contender:
+) -> Baseline:
     """Foolbox's C&W returns black images where it found nothing.
 
     If the network misclassifies a black image, Foolbox counts it as a success.
@@ -196,7 +196,7 @@ def foolbox_carlini_wagner(
     )
 
 
-def ddn(model: nn.Module, *, steps: int) -> dict[str, Contender]:
+def ddn(model: nn.Module, *, steps: int) -> dict[str, Baseline]:
     return {
         "foolbox": by_foolbox(model, foolbox.attacks.DDNAttack(steps=steps), None),
         # Without the rounding to 256 grey levels that it does by default and nobody else does.
@@ -207,7 +207,7 @@ def ddn(model: nn.Module, *, steps: int) -> dict[str, Contender]:
     }
 
 
-def boundary(model: nn.Module, *, steps: int) -> dict[str, Contender]:
+def boundary(model: nn.Module, *, steps: int) -> dict[str, Baseline]:
     """Foolbox also searches for a start: the line search takes up to 51 queries per image.
 
     ART counts up to 40 queries as one step.
@@ -231,7 +231,7 @@ def square(
     queries: int,
     rescale: bool = False,
     seed: int = SEED,
-) -> dict[str, Contender]:
+) -> dict[str, Baseline]:
     """ART always rescales the schedule, and it repeats queries with known results."""
     name = PYAUTOATTACK_NORM[norm]
     return {
@@ -272,7 +272,7 @@ def square(
 
 def apgd(
     model: nn.Module, norm: str, epsilon: float, *, steps: int, loss: str
-) -> dict[str, Contender]:
+) -> dict[str, Baseline]:
     """`loss`: ``ce``, ``dlr``."""
     name = PYAUTOATTACK_NORM[norm]
     return {
@@ -301,7 +301,7 @@ def apgd(
 
 def apgd_targeted(
     model: nn.Module, norm: str, epsilon: float, *, steps: int, targets: int
-) -> dict[str, Contender]:
+) -> dict[str, Baseline]:
     name = PYAUTOATTACK_NORM[norm]
     return {
         "pyautoattack": by_autoattack_code(
@@ -336,7 +336,7 @@ def apgd_targeted(
 
 def fab(
     model: nn.Module, norm: str, epsilon: float, *, steps: int, targets: int | None
-) -> dict[str, Contender]:
+) -> dict[str, Baseline]:
     """`targets` None: untargeted. Success within `epsilon` ends the search for an image.
 
     adv-lib has no such radius. It continues to search for the closest image.
@@ -381,7 +381,7 @@ def fab(
 
 def fab_closest(
     model: nn.Module, norm: str, *, steps: int, targets: int | None
-) -> dict[str, Contender]:
+) -> dict[str, Baseline]:
     """pyautoattack's FAB without a budget. Its `perturb` skips targets after a success."""
     attack = FABAttack_PT(
         model, norm=PYAUTOATTACK_NORM[norm], n_iter=steps, seed=SEED, device="cpu"
@@ -411,7 +411,7 @@ def autoattack(
     queries: int = 5000,
     attacks: list[str] | None = None,
     batch: int = BATCH,
-) -> Contender:
+) -> Baseline:
     """pyautoattack's standard version, or some of its attacks. The budget can be reduced."""
     ensemble = AutoAttack(model, norm=PYAUTOATTACK_NORM[norm], eps=epsilon, seed=SEED)
     for member in (ensemble.apgd, ensemble.apgd_targeted):
@@ -427,14 +427,14 @@ def autoattack(
         images, _ = ensemble.run_standard_evaluation(x, y, batch_size=batch)
         return images
 
-    return Contender(
+    return Baseline(
         seeded(run),
         f"{batch} images at once; a pass over the clean images and one after each attack",
         tells=True,
     )
 
 
-def one_pixel(model: nn.Module) -> dict[str, Contender]:
+def one_pixel(model: nn.Module) -> dict[str, Baseline]:
     return {
         "torchattacks": by_torchattacks(
             torchattacks.OnePixel(

@@ -43,14 +43,14 @@ def measure(
         objective="probability",
     )
     runs = accounts(attack, victim, model, libraries.one_pixel(model), x, y, 1)
-    passes, broken = {}, {}
+    passes, misclassified = {}, {}
     for name, run in runs[SAME_WORK].items():
         victim.forwards = 0
         with counted(model) as count:
             found = run(x, y)
         passes[name] = victim.forwards if name == OURS else count()
         with torch.inference_mode():
-            broken[name] = int((model(found).argmax(1) != y).sum())
+            misclassified[name] = int((model(found).argmax(1) != y).sum())
     blank = {"forward": bare(victim, x, passes[OURS])}
     seconds = {}
     for number in threads:
@@ -65,7 +65,9 @@ def measure(
             )
             for account in ACCOUNTINGS
         ]
-        rows.append([name, *speeds, f"{passes[name] / len(x):.0f}", f"{broken[name]} of {len(x)}"])
+        rows.append(
+            [name, *speeds, f"{passes[name] / len(x):.0f}", f"{misclassified[name]} of {len(x)}"]
+        )
         rows[-1] += _against(seconds) if name == OURS else ["", "", ""]
     return rows
 

@@ -43,7 +43,7 @@ def drawn(row: dict, expected: list[str]) -> list[list[str]]:
     lines = []
     for name in [OURS, *fastest_first]:
         one = found[name]
-        reached = f"{one['broken']}/{row['images']}"
+        reached = f"{one['misclassified']}/{row['images']}"
         if row["epsilon"] is None:
             reached += f" at {NONE if one['median'] is None else format(one['median'], '.3f')}"
         speeds = [
@@ -81,9 +81,9 @@ def _bar(row: dict) -> str:
 def described(expected: dict[str, dict]) -> str:
     """A table of what the call of each library computes. Each text is listed once."""
     texts: dict[tuple[str, str], list[str]] = {}
-    for key, contenders in expected.items():
-        for name, contender in contenders.items():
-            texts.setdefault((name, contender.computes), []).append(key)
+    for key, baselines in expected.items():
+        for name, baseline in baselines.items():
+            texts.setdefault((name, baseline.computes), []).append(key)
     lines = [[name, ", ".join(keys), text] for (name, text), keys in sorted(texts.items())]
     return table(["library", "rows", "what its call computes"], lines)
 

@@ -29,7 +29,7 @@ from assay.data.dataset import load
 from assay.data.prepare import prepare
 from assay.models.base import Classifier, build
 from assay.plan.configuration import read_configuration
-from assay.training.loop import RECIPES, train
+from assay.training.loop import OBJECTIVES, train
 
 ARCHIVE = "medical-mnist.zip"
 # And how many times --images an epoch of it has.
@@ -82,7 +82,7 @@ class Race:
     def __init__(self, name: str, folder: Path):
         self.name, self.folder = name, folder
         self.entry = catalogue("models")[name]
-        self.recipe = self.entry["training"]
+        self.training = self.entry["training"]
         self.images, self.labels, self.classes = decoded(folder)
         self.epoch_seconds: list[float] = []
 
@@ -91,12 +91,12 @@ class Race:
 
     def optimised(self) -> tuple[Classifier, torch.optim.Optimizer]:
         model = self.model().train()
-        rate = self.recipe["learning_rate"]
+        rate = self.training["learning_rate"]
         return model, torch.optim.Adam(model.parameters(), lr=rate, fused=True)
 
     def bare(self) -> Callable[[], None]:
         """Forward, backward and update on float tensors in memory, batch by batch."""
-        size, join = self.recipe["batch_size"], RECIPES[self.recipe["recipe"]]
+        size, join = self.training["batch_size"], OBJECTIVES[self.training["objective"]]
         batches = [
             (
                 torch.from_numpy(self.images[start : start + size]).float() / 255,
@@ -118,7 +118,7 @@ class Race:
 
     def assay(self) -> Callable[[], None]:
         """An epoch of `train`: shuffled bytes, bookkeeping. Its own record of seconds is kept."""
-        settings = {**self.recipe, "epochs": 1}
+        settings = {**self.training, "epochs": 1}
         everything = np.arange(len(self.labels))
 
         def epoch() -> None:
@@ -141,10 +141,10 @@ class Race:
         """The usual loop: two workers decode all files each epoch, and each step reads the loss."""
         files = ImageFolder(str(self.folder), transform=Compose([Grayscale(), ToTensor()]))
         loader = DataLoader(
-            files, batch_size=self.recipe["batch_size"], shuffle=True, num_workers=2
+            files, batch_size=self.training["batch_size"], shuffle=True, num_workers=2
         )
         model, optimiser = self.optimised()
-        join, generator = RECIPES[self.recipe["recipe"]], torch.Generator().manual_seed(0)
+        join, generator = OBJECTIVES[self.training["objective"]], torch.Generator().manual_seed(0)
 
         def epoch() -> None:
             total, right = 0.0, 0.0
@@ -161,7 +161,7 @@ class Race:
 
     def run(self, rounds: int) -> list[list[str]]:
         """Rows of the table. Adversarial training is compared with equally many bare steps."""
-        steps = 1 + (self.recipe.get("adversary") or {}).get("steps", 0)
+        steps = 1 + (self.training.get("adversary") or {}).get("steps", 0)
         loops = {"bare": self.bare(), "assay": self.assay(), "folder": self.image_folder()}
         if steps > 1:
             del loops["folder"]
@@ -196,7 +196,7 @@ class Race:
                 self.labels,
                 [0, 1],
                 [],
-                {**self.recipe, "epochs": 1},
+                {**self.training, "epochs": 1},
                 work=Path(work),
                 names=("benchmark",),
             )

@@ -118,6 +118,6 @@ def trained(
 def _one_step(model: nn.Module, images: Tensor, labels: Tensor, radius: float) -> Tensor:
     start = images + radius * (2 * torch.rand_like(images) - 1)
     start = start.clamp_(0, 1).requires_grad_()
-    (slope,) = torch.autograd.grad(functional.cross_entropy(model(start), labels), start)
-    moved = start.detach() + 1.25 * radius * slope.sign()
+    (gradient,) = torch.autograd.grad(functional.cross_entropy(model(start), labels), start)
+    moved = start.detach() + 1.25 * radius * gradient.sign()
     return moved.clamp(images - radius, images + radius).clamp_(0, 1)

@@ -62,7 +62,7 @@ class Family:
 
 
 FAMILIES = {
-    "natural": Family(
+    "corruptions": Family(
         victim="none",
         epsilons=dict.fromkeys(
             (
@@ -222,7 +222,7 @@ def strip(
                 if headed[row]:
                     _above(axes, f"{unit} {epsilon:g}")
                 if classes:
-                    _below(axes, classes[result.prediction[e, 0]], bool(result.broken[e, 0]))
+                    _below(axes, classes[result.prediction[e, 0]], bool(result.misclassified[e, 0]))
             axes = cell(row, columns - 1)
             gain = _difference(axes, result.images[-1, 0] - image[0])
             if headed[row]:
@@ -257,7 +257,7 @@ def _above(axes: Axes, text: str) -> None:
     axes.text(0.5, 1.03, text, ha="center", va="bottom", transform=axes.transAxes, color=MUTED)
 
 
-def _below(axes: Axes, text: str, broken: bool = False) -> None:
+def _below(axes: Axes, text: str, misclassified: bool = False) -> None:
     axes.text(
         0.5,
         -0.03,
@@ -265,8 +265,8 @@ def _below(axes: Axes, text: str, broken: bool = False) -> None:
         ha="center",
         va="top",
         transform=axes.transAxes,
-        color=BROKEN if broken else MUTED,
-        weight="bold" if broken else "normal",
+        color=BROKEN if misclassified else MUTED,
+        weight="bold" if misclassified else "normal",
     )
 
 

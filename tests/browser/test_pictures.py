@@ -58,7 +58,7 @@ def page(tmp_path_factory):
     study = {
         "name": "study", "title": "A study", "scale": "small", "seed": 0, "titles": TITLES,
         "headline": {"models": ["net"], "cells": [{"attack": "clean"}]},
-        "attacks": {"clean": {"norm": "none", "source": "none"}}, "access": {"clean": "nothing"},
+        "attacks": {"clean": {"norm": "none", "source": "none"}}, "access": {"clean": "none"},
         "tables": {}, "figures": figures,
     }  # fmt: skip
     render_page("small", [study], base / "index.html")

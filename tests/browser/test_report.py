@@ -45,11 +45,11 @@ def test_typed_words_and_a_verdict_choose_rows_of_the_ledger(page):
         form.dispatchEvent(new Event('input'));
         return form.elements.shown.value;
     })()"""
-    said = page.evaluate(typed)
+    message = page.evaluate(typed)
     texts = page.evaluate(f"{SHOWN}.map(row => row.textContent.toLowerCase())")
     assert 0 < len(texts) < total
     assert all("gbz" in text and "accuracy" in text for text in texts)
-    assert said == f"{len(texts)} of {total} rows"
+    assert message == f"{len(texts)} of {total} rows"
     chosen = """(() => {
         const form = document.querySelector('form.controls');
         const choice = [...form.querySelectorAll('input[type=radio]')].at(-1);

@@ -63,7 +63,7 @@ class Subject:
         generator = torch.Generator().manual_seed(seed)
         return attack(self.victim(), self.images, self.labels, [epsilon], generator)
 
-    def broken(self, found: Tensor) -> Tensor:
+    def misclassified(self, found: Tensor) -> Tensor:
         """Which images (N, 1, 28, 28), made from `images`, the network gets wrong: (N,)."""
         with torch.no_grad():
             return self.module(found).argmax(dim=1) != self.labels
@@ -76,7 +76,7 @@ class Subject:
     def survivors(self, found: Tensor, norm: str, epsilon: float) -> int:
         """How many images stay right; what a library puts outside the ball does not count."""
         inside = self.lengths(found, norm) <= epsilon + 1e-5
-        return int((~(self.broken(found) & inside)).sum())
+        return int((~(self.misclassified(found) & inside)).sum())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -21,7 +21,7 @@ RADII = {
 
 def left(subject, norm, epsilon):
     attack = AutoAttack(norm=norm, steps=STEPS, queries=QUERIES)
-    return int((~subject.attacked(attack, epsilon).broken[0]).sum())
+    return int((~subject.attacked(attack, epsilon).misclassified[0]).sum())
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

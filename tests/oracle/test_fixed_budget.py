@@ -35,8 +35,8 @@ def gradient(subject, images):
     """Of the cross-entropy, as anybody would write it, in double precision."""
     leaf = images.double().requires_grad_()
     loss = functional.cross_entropy(in_double(subject)(leaf), subject.labels, reduction="sum")
-    (slope,) = torch.autograd.grad(loss, leaf)
-    return slope
+    (of_ball,) = torch.autograd.grad(loss, leaf)
+    return of_ball
 
 
 def watched(subject):
@@ -64,12 +64,12 @@ def assert_steps(subject, before, after, epsilon, length, norm):
     Where a gradient is smaller than double precision can tell from zero, its sign is anybody's
     guess: such pixels may also be where the opposite sign leads. One in a thousand at most.
     """
-    slope = gradient(subject, before)
+    of_ball = gradient(subject, before)
     origin = subject.images.double()
     if norm == "linf":
-        direction = slope.sign()
+        direction = of_ball.sign()
     else:
-        direction = slope / slope.flatten(1).norm(dim=1).clamp_min(1e-300)[:, None, None, None]
+        direction = of_ball / of_ball.flatten(1).norm(dim=1).clamp_min(1e-300)[:, None, None, None]
     moved = before + length * direction
     if norm == "linf":
         moved = moved.clamp(origin - epsilon, origin + epsilon)
@@ -79,8 +79,8 @@ def assert_steps(subject, before, after, epsilon, length, norm):
         moved = origin + change * (epsilon / size.clamp_min(1e-300)).clamp_max(1.0)
     wrong = (after - moved.clamp(0, 1)).abs() > 1e-5
     if norm == "linf":
-        doubtful = slope.abs() < 1e-12 * slope.abs().amax(dim=(1, 2, 3), keepdim=True)
-        assert (doubtful & (slope != 0)).float().mean() < 0.001
+        doubtful = of_ball.abs() < 1e-12 * of_ball.abs().amax(dim=(1, 2, 3), keepdim=True)
+        assert (doubtful & (of_ball != 0)).float().mean() < 0.001
         wrong &= ~doubtful
     assert not wrong.any()
 
@@ -117,7 +117,7 @@ def test_every_step_of_pgd_from_a_given_start_is_the_textbook_s(subject, norm):
 
 def assert_no_more_left(subject, attack, norm, epsilon, runs):
     """`attack` leaves no more images than the best library does, but for half a point."""
-    left = int((~subject.attacked(attack, epsilon).broken[0]).sum())
+    left = int((~subject.attacked(attack, epsilon).misclassified[0]).sum())
     theirs = {
         name: subject.survivors(run(subject.images, subject.labels), norm, epsilon)
         for name, run in runs.items()

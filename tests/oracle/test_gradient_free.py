@@ -33,8 +33,10 @@ def test_square_leaves_no_more_images_than_any_library(subject, norm):
     subject, epsilon, queries = subject.first(128), RADII[subject.name][norm], 150
     ours, theirs = [], []
     for seed in range(SEEDS):
-        broken = subject.attacked(Square(norm=norm, queries=queries), epsilon, seed).broken[0]
-        ours.append(int((~broken).sum()))
+        misclassified = subject.attacked(
+            Square(norm=norm, queries=queries), epsilon, seed
+        ).misclassified[0]
+        ours.append(int((~misclassified).sum()))
         runs = libraries.square(subject.module, norm, epsilon, queries=queries, seed=seed)
         found = runs["pyautoattack"](subject.images, subject.labels)
         theirs.append(subject.survivors(found, norm, epsilon))
@@ -59,7 +61,7 @@ def test_boundary_finds_a_start_for_images_where_foolbox_gives_up(binary):
     with pytest.raises(ValueError, match="init_attack failed"):
         runs["foolbox"](subject.images, subject.labels)
     result = subject.attacked(Boundary(steps=300), 28.0)
-    assert result.broken.all()
+    assert result.misclassified.all()
 
 
 def test_art_s_boundary_attack_hands_doubles_to_a_network_of_floats(standard):
@@ -67,5 +69,5 @@ def test_art_s_boundary_attack_hands_doubles_to_a_network_of_floats(standard):
     run = libraries.boundary(subject.module, steps=50)["ART"]
     with pytest.raises(RuntimeError, match=r"Input type \(double\)"):
         run(subject.images, subject.labels)
-    assert subject.attacked(Boundary(steps=50), 28.0).broken.all()
+    assert subject.attacked(Boundary(steps=50), 28.0).misclassified.all()
     assert torch.get_default_dtype() == torch.float32

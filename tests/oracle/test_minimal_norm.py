@@ -18,19 +18,19 @@ EVERYWHERE = {"linf": 1.0, "l2": 28.0}
 FARTHER = 1.02
 
 
-def summary(broken, lengths):
+def summary(misclassified, lengths):
     """Successes, and the median over all images, where no success is infinitely far."""
-    return int(broken.sum()), float(lengths.masked_fill(~broken, torch.inf).median())
+    return int(misclassified.sum()), float(lengths.masked_fill(~misclassified, torch.inf).median())
 
 
 def assert_as_close(subject, attack, norm, runs):
     """`attack` succeeds no less often than any library, and no farther away than the closest."""
     result = subject.attacked(attack, EVERYWHERE[norm])
-    ours = summary(result.broken[0], getattr(result, norm)[0])
+    ours = summary(result.misclassified[0], getattr(result, norm)[0])
     theirs = {}
     for name, run in runs.items():
         found = run(subject.images, subject.labels)
-        theirs[name] = summary(subject.broken(found), subject.lengths(found, norm))
+        theirs[name] = summary(subject.misclassified(found), subject.lengths(found, norm))
     said = f"(successes, median distance) {ours} against {theirs}"
     assert ours[0] >= max(successes for successes, _ in theirs.values()), said
     assert ours[1] <= FARTHER * min(median for _, median in theirs.values()), said
@@ -78,9 +78,9 @@ def test_foolbox_s_carlini_wagner_passes_black_images_off_as_found(standard):
     found = run(subject.images, subject.labels)
     black = (found == 0).flatten(1).all(dim=1)
     assert black.float().mean() > 0.5
-    assert subject.broken(found)[black].all()
+    assert subject.misclassified(found)[black].all()
     attack = CarliniWagner(binary_steps=1, steps=2, rate=1e-6)
-    assert not subject.attacked(attack, EVERYWHERE["l2"]).broken.any()
+    assert not subject.attacked(attack, EVERYWHERE["l2"]).misclassified.any()
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -109,8 +109,8 @@ class Plane(nn.Module):
         self.weight = nn.Parameter(torch.randn(784, generator=torch.Generator().manual_seed(5)))
 
     def forward(self, images):
-        lead = (images.flatten(1) - 0.5) @ self.weight
-        return torch.stack([torch.zeros_like(lead), lead], dim=1)
+        margins = (images.flatten(1) - 0.5) @ self.weight
+        return torch.stack([torch.zeros_like(margins), margins], dim=1)
 
 
 @pytest.fixture
@@ -120,8 +120,8 @@ def plane():
     images = 0.4 + 0.2 * torch.rand(64, 1, 28, 28, generator=torch.Generator().manual_seed(6))
     with torch.no_grad():
         logits, weight = module(images), module.weight
-        lead = logits[:, 1].abs()
-        distances = {"linf": lead / weight.abs().sum(), "l2": lead / weight.norm()}
+        margins = logits[:, 1].abs()
+        distances = {"linf": margins / weight.abs().sum(), "l2": margins / weight.norm()}
     return module, images, logits.argmax(dim=1), distances
 
 
@@ -137,6 +137,6 @@ def test_fab_finds_the_plane_of_two_classes_where_pyautoattack_fails(plane, norm
     victim = Victim.from_module(module, classes=2, shape=(1, 28, 28))
     attack = FAB(norm=norm, steps=20, targets=targets)
     result = attack(victim, images, labels, [EVERYWHERE[norm]], torch.Generator().manual_seed(0))
-    assert result.broken.all()
+    assert result.misclassified.all()
     assert getattr(result, norm)[0].median() <= FARTHER * distances[norm].median()
     assert getattr(result, norm)[0].median() >= distances[norm].median()

@@ -33,7 +33,7 @@ class Network(nn.Module):
         return torch.stack([0.5 - x[:, 0, 0, 0], x[:, 0, 0, 0] - 0.5], dim=1) * 4
 
 
-class Contender:
+class Baseline:
     """One pass over the images, which it returns brightened."""
 
     def __init__(self, module, tells=False):
@@ -50,7 +50,7 @@ def contest(accounting):
     images = torch.full((IMAGES, 1, 2, 2), 0.4)
     labels = torch.zeros(IMAGES, dtype=torch.int64)
     victim = Victim.from_module(ours, classes=2, shape=(1, 2, 2))
-    rivals = {"silent": Contender(theirs), "telling": Contender(theirs, tells=True)}
+    rivals = {"silent": Baseline(theirs), "telling": Baseline(theirs, tells=True)}
     runs = accounting.accounts(FGSM(), victim, theirs, rivals, images, labels, 0.3)
 
     def passes(kind, name):
@@ -91,7 +91,7 @@ def test_a_call_that_both_accountings_share_is_timed_once_and_stands_in_both(acc
 
 def row(**changes):
     """A row where assay is twice as fast under the same work and half as fast as called."""
-    profile = {"broken": 3, "median": None, "forwards": 20, "backwards": 10}
+    profile = {"misclassified": 3, "median": None, "forwards": 20, "backwards": 10}
     run = {
         "bare_images": 10,
         "as_called": {"assay": [2.0, 2.0], "slow": [4.0, 4.0], "quick": [1.0, 1.0]},

@@ -46,8 +46,8 @@ def locks(folder):
 @pytest.mark.parametrize("what", ["snakemake", ".snakemake/scripts/tmp1.train_model.py"])
 def test_locks_stay_while_a_run_or_one_of_its_jobs_lives(folder, start, what):
     process = start(folder, what)
-    said = free_locks(folder)
-    assert f"keeps its locks (processes [{process.pid}])" in said
+    message = free_locks(folder)
+    assert f"keeps its locks (processes [{process.pid}])" in message
     assert locks(folder) == ["0.input.lock", "0.output.lock"]
     process.kill()
     process.wait()

@@ -97,7 +97,7 @@ def test_the_image_holds_what_an_installation_and_a_demo_need():
     anchored = [re.sub(r"^(!?)(?![!*#])", r"\1/", line) for line in lines]
     spec = PathSpec.from_lines("gitignore", anchored)
 
-    def left_out(path):
+    def excluded(path):
         return any(spec.match_file(part) for part in (path, *path.parents))
 
     assert ("COPY", "--chown=assay:assay . .") in instructions()
@@ -108,9 +108,9 @@ def test_the_image_holds_what_an_installation_and_a_demo_need():
                     "workflow/**/*.py", "workflow/**/*.smk", "workflow/**/*.yaml"):  # fmt: skip
         found = [path.relative_to(ROOT) for path in ROOT.glob(pattern) if path.is_file()]
         assert found, pattern
-        assert not [path for path in found if left_out(path)], pattern
-    assert left_out(Path("report/workstation/index.html"))
-    assert left_out(Path(".venv/bin/python"))
+        assert not [path for path in found if excluded(path)], pattern
+    assert excluded(Path("report/workstation/index.html"))
+    assert excluded(Path(".venv/bin/python"))
 
 
 def test_the_containerfile_passes_its_linter():

@@ -41,11 +41,11 @@ def given():
 def test_the_lines_shown_run_as_they_stand_and_find_what_is_there(page, capfd):
     names = given()
     exec(compile(library_lines(page), page, "exec"), names)
-    broken = names["rows"].groupby(["attack", "epsilon"]).broken.mean()
-    assert broken["clean", 0.0] == 0.0
+    misclassified = names["rows"].groupby(["attack", "epsilon"]).misclassified.mean()
+    assert misclassified["clean", 0.0] == 0.0
     for attack in names["attacks"]:
-        assert broken[attack, 0.03] == 0.0
-        assert broken[attack, 0.1] == 0.5
+        assert misclassified[attack, 0.03] == 0.0
+        assert misclassified[attack, 0.1] == 0.5
     printed = capfd.readouterr()
     assert "pgd_linf" in printed.out
     assert "image" in printed.err
@@ -100,8 +100,8 @@ def test_the_victim_with_views_works_as_printed_and_finds_what_the_module_hides(
         logits=names["defence"], classes=10, shape=(1, 28, 28), device="cpu", stochastic=True
     )
     alone = evaluate(through_itself, names["images"], names["labels"], names["attacks"], [8 / 255])
-    broken = [frame[frame.attack == "pgd"].broken.mean() for frame in (alone, rows)]
-    assert broken[0] + 0.3 < broken[1]
+    misclassified = [frame[frame.attack == "pgd"].misclassified.mean() for frame in (alone, rows)]
+    assert misclassified[0] + 0.3 < misclassified[1]
     assert "bpda" in set(rows.view)
 
 
@@ -113,4 +113,4 @@ def test_the_function_of_images_and_generator_works_as_printed():
         logits=names["defence"], classes=10, shape=(1, 28, 28), device="cpu", stochastic=True
     )
     rows = evaluate(victim, names["images"], names["labels"], names["attacks"], [0.1])
-    assert rows[rows.attack == "pgd"].broken.mean() > 0.9
+    assert rows[rows.attack == "pgd"].misclassified.mean() > 0.9

@@ -93,12 +93,12 @@ def test_data_and_splits_are_made_by_scripts_alone(tmp_path):
         assert facts["seconds"] >= 0
     assert facts["data"] == read_json(outputs["facts"])["digest"]
     split = pd.read_parquet(made["split"])
-    assert split["part"].value_counts(normalize=True)["test"] == pytest.approx(0.2, abs=0.01)
+    assert split["subset"].value_counts(normalize=True)["test"] == pytest.approx(0.2, abs=0.01)
     leaks = pd.read_parquet(made["leaks"])
-    assert leaks["sample"].tolist() == split.loc[split["part"] == "test", "sample"].tolist()
+    assert leaks["sample"].tolist() == split.loc[split["subset"] == "test", "sample"].tolist()
     assert not leaks["duplicate_in_train"].any()
     assert leaks["duplicate_first"].isna().all()
-    leakage = pd.read_csv(made["leakage"]).set_index(["measure", "parts", "class"])
+    leakage = pd.read_csv(made["leakage"]).set_index(["measure", "subsets", "class"])
     assert leakage.loc[("duplicates", "train-test", "all"), "images"] == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "a.log",
@@ -117,16 +117,18 @@ def test_a_suite_and_features_say_what_made_them_in_every_file(tmp_path, monkeyp
             mirror=None, cache=tmp_path, seed=1)  # fmt: skip
     data = load(Path("data"))
     parts = ["test" if sample < 40 else "train" for sample in range(len(data))]
-    pd.DataFrame({"sample": range(len(data)), "part": parts}).to_parquet("split.parquet")
+    pd.DataFrame({"sample": range(len(data)), "subset": parts}).to_parquet("split.parquet")
     entry = plan.entry("models", "dbx")
     model = build("dbx", entry, classes=len(data.classes), shape=data.shape, seed=1)
     save_weights(model.state_dict(), Path("weights.safetensors"))
     ids = {"dataset": "digits", "split": "kfold_0", "model": "dbx"}
     files = {"images": "data/images.npy", "split": "split.parquet"}
     attacks = [
-        attack for attack in plan.suite("natural", "phantom", "gbz") if attack["name"] == "clean"
+        attack
+        for attack in plan.suite("corruptions", "phantom", "gbz")
+        if attack["name"] == "clean"
     ]
-    evaluation = {"samples": 6, "chunk": 6, "replays": 2, "examples": 2}
+    evaluation = {"samples": 6, "chunk": 6, "repeats": 2, "examples": 2}
     job = {
         "input": SimpleNamespace(**files, weights="weights.safetensors"),
         "params": SimpleNamespace(
@@ -135,21 +137,21 @@ def test_a_suite_and_features_say_what_made_them_in_every_file(tmp_path, monkeyp
             evaluation=evaluation,
             seed=1,
             code="cc",
-            work="work/natural",
+            work="work/corruptions",
         ),
-        "wildcards": SimpleNamespace(**ids, suite="natural", scale="smoke"),
+        "wildcards": SimpleNamespace(**ids, suite="corruptions", scale="smoke"),
         "log": ["job.log"],
     }
-    output = SimpleNamespace(outcomes="natural.parquet", examples="natural.npz")
+    output = SimpleNamespace(outcomes="corruptions.parquet", examples="corruptions.npz")
     run("run_suite", **job, output=output)
     run("extract_features", **job, output=["features.npz"])
-    for file in ("natural.parquet", "natural.npz", "features.npz"):
+    for file in ("corruptions.parquet", "corruptions.npz", "features.npz"):
         facts = read_provenance(file)
         made = {**ids, "scale": "smoke", "code": "cc", "seed": 1, "threads": 1,
                 "data": data.digest, "weights": digest_file("weights.safetensors")}  # fmt: skip
         assert made.items() <= facts.items(), file
         assert all(key in facts for key in ("config", "device", "seconds", "packages"))
-    assert read_provenance("natural.npz")["attacks"] == {"clean": attacks[0]["code"]}
+    assert read_provenance("corruptions.npz")["attacks"] == {"clean": attacks[0]["code"]}
     assert np.load("features.npz")["features"].shape[0] == 6
 
 
@@ -160,14 +162,14 @@ def evaluated(tmp_path, weights):
             mirror=None, cache=tmp_path, seed=1)  # fmt: skip
     data = load(Path("data"))
     parts = ["test" if sample < 40 else "train" for sample in range(len(data))]
-    pd.DataFrame({"sample": range(len(data)), "part": parts}).to_parquet("split.parquet")
+    pd.DataFrame({"sample": range(len(data)), "subset": parts}).to_parquet("split.parquet")
     entry = plan.entry("models", "dbx")
     model = build("dbx", entry, classes=len(data.classes), shape=data.shape, seed=1)
     save_weights(model.state_dict(), Path("weights.safetensors"))
     ids = {"dataset": "digits", "split": "kfold_0", "model": "dbx"}
-    clean = next(a for a in plan.suite("natural", "phantom", "gbz") if a["name"] == "clean")
+    clean = next(a for a in plan.suite("corruptions", "phantom", "gbz") if a["name"] == "clean")
     common = {"entry": entry, "seed": 1, "code": "cc",
-              "evaluation": {"samples": 6, "chunk": 6, "replays": 2, "examples": 2}}  # fmt: skip
+              "evaluation": {"samples": 6, "chunk": 6, "repeats": 2, "examples": 2}}  # fmt: skip
     suites = [
         {
             "script": "run_suite",
@@ -176,7 +178,7 @@ def evaluated(tmp_path, weights):
             "output": {"outcomes": f"suites/{suite}.parquet", "examples": f"suites/{suite}.npz"},
             "params": {**common, "attacks": attacks, "work": f"work/{suite}"},
         }
-        for suite, attacks in (("natural", [clean]), ("another", [{**clean, "name": "again"}]))
+        for suite, attacks in (("corruptions", [clean]), ("another", [{**clean, "name": "again"}]))
     ]
     features = {"script": "extract_features", "wildcards": ids, "examples": [],
                 "output": ["features.npz"], "params": common}  # fmt: skip
@@ -204,14 +206,14 @@ def test_one_job_evaluates_a_model_with_all_its_suites_and_measurements(tmp_path
         "features.npz",
         "suites/another.npz",
         "suites/another.parquet",
-        "suites/natural.npz",
-        "suites/natural.parquet",
+        "suites/corruptions.npz",
+        "suites/corruptions.parquet",
     ]
     for file in made:
         facts = read_provenance(Path("evaluated", file))
         assert facts["code"] == "cc"
         assert facts["seconds"] >= 0
-    for suite in ("natural", "another"):
+    for suite in ("corruptions", "another"):
         facts = read_provenance(f"evaluated/suites/{suite}.parquet")
         assert facts["suite"] == suite
         assert list(Path("work", suite).rglob("chunk_*.parquet"))
@@ -221,9 +223,9 @@ def test_a_job_of_many_tasks_tells_the_mistake_of_one_in_one_line(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         evaluated(tmp_path, "nowhere.safetensors")
-    told = capfd.readouterr().err.strip().splitlines()
-    assert len(told) == 1
-    assert re.match(r"error: nowhere\.safetensors", told[0])
+    message = capfd.readouterr().err.strip().splitlines()
+    assert len(message) == 1
+    assert re.match(r"error: nowhere\.safetensors", message[0])
 
 
 def test_a_figure_that_cannot_be_drawn_loses_no_other(tmp_path, monkeypatch):
@@ -270,7 +272,7 @@ def digits_28(tmp_path, monkeypatch):
             mirror=None, cache=tmp_path, seed=1)  # fmt: skip
     data = load(Path("data"))
     parts = ["test" if row < 20 else "val" if row < 40 else "train" for row in range(len(data))]
-    pd.DataFrame({"sample": range(len(data)), "part": parts}).to_parquet("split.parquet")
+    pd.DataFrame({"sample": range(len(data)), "subset": parts}).to_parquet("split.parquet")
     return plan, data
 
 
@@ -324,21 +326,27 @@ def test_reconstructions_and_radii_are_stored_with_what_made_them(digits_28):
         },
     )
     run(
-        "explain_model",
+        "reconstruct_examples",
         log=["job.log"],
         wildcards=SimpleNamespace(
             dataset="digits_28", split="random_0", model="eabs", scale="smoke"
         ),
         input=SimpleNamespace(
-            images="data/images.npy", split="split.parquet", weights="weights.safetensors",
+            images="data/images.npy",
+            split="split.parquet",
+            weights="weights.safetensors",
             examples=["thesis_l2.examples.npz"],
         ),
         params=SimpleNamespace(
-            entry=entry, evaluation={"samples": 6}, shown=[("thesis_l2", "pgd")], seed=1, code="ee"
+            entry=entry,
+            evaluation={"samples": 6},
+            example_attacks=[("thesis_l2", "pgd")],
+            seed=1,
+            code="ee",
         ),
-        output=["explained.npz"],
-    )  # fmt: skip
-    found = np.load("explained.npz")
+        output=["reconstructions.npz"],
+    )
+    found = np.load("reconstructions.npz")
     assert found["radii"].shape == (6,)
     assert (found["radii"] >= 0).all()
     assert found["pgd/reconstructions"].shape == (2, 2, 10, 1, 28, 28)
@@ -347,7 +355,7 @@ def test_reconstructions_and_radii_are_stored_with_what_made_them(digits_28):
     assert np.array_equal(found["pgd/images"][0], clean[:2])
     assert np.array_equal(found["pgd/images"][1], np.stack([attacked[1, 0], attacked[0, 1]]))
     assert found["pgd/predictions"].tolist() == [labels[:2].tolist(), [9, 9]]
-    assert read_provenance("explained.npz")["code"] == "ee"
+    assert read_provenance("reconstructions.npz")["code"] == "ee"
 
 
 def test_a_split_that_is_made_again_leaves_a_training_its_checkpoints(tmp_path, monkeypatch):
@@ -364,7 +372,7 @@ def test_a_split_that_is_made_again_leaves_a_training_its_checkpoints(tmp_path, 
     monkeypatch.setattr("assay.training.loop.train", train)
     for written, last in (("2025", "val"), ("2026", "val"), ("2026", "test")):
         parts = ["train"] * 1796 + [last]
-        split = pa.table({"sample": range(len(parts)), "part": parts})
+        split = pa.table({"sample": range(len(parts)), "subset": parts})
         write_parquet(split, "split.parquet", {"written": written})
         with pytest.raises(SystemExit):
             run(
@@ -387,7 +395,7 @@ def test_published_weights_are_fetched_by_a_script_alone(tmp_path, monkeypatch):
     file = tmp_path / "mirror" / ResNet18.published["path"]
     file.parent.mkdir(parents=True)
     file.write_bytes(b"what a publisher publishes")
-    copy = {"what": "a stand-in", "digest": f"sha256:{digest_file(file)}", "urls": []}
+    copy = {"what": "a substitute", "digest": f"sha256:{digest_file(file)}", "urls": []}
     monkeypatch.setattr(ResNet18, "published", {**ResNet18.published, "copies": [copy]})
     entry = make_plan(read_configuration({"scale": "paper"})).entry("models", "resnet18_text")
     monkeypatch.setenv("ASSAY_DATA", str(tmp_path / "mirror"))
@@ -439,8 +447,8 @@ def test_the_readme_is_filled_from_a_report_and_from_nothing_else(tmp_path):
     for fact in ("Medical MNIST", "Millner et al. 2024", "splits: 3 to 5", "seed: 1",
                  "scale: workstation"):  # fmt: skip
         assert fact in text
-    said = f"{len(ledger)} printed results: 1 reproduced, 1 differs, {len(ledger) - 2} not run."
-    assert said in text
+    message = f"{len(ledger)} printed results: 1 reproduced, 1 differs, {len(ledger) - 2} not run."
+    assert message in text
     links = [f"report/workstation/millner2024/{name}" for name in ("ledger.csv", "figures")]
     words = text
     for link in (*links, "report/workstation/millner2024"):

@@ -49,10 +49,10 @@ def training(work: Path) -> bytes:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = CifarResNet(classes=3, shape=(1, 8, 8), depth=8)
-    recipe = {"epochs": 30, "batch_size": 16}
+    training = {"epochs": 30, "batch_size": 16}
     part = np.arange(64)
     done = train(
-        *(model, noise(), LABELS, part[:48], part[48:], recipe),
+        *(model, noise(), LABELS, part[:48], part[48:], training),
         work=work,
         names=("faults",),
         checkpoint_every_s=0.0,
@@ -89,7 +89,7 @@ def suite(work: Path):
         ids={"dataset": "d", "split": "s_0", "model": "m", "suite": "u"},
         work=work,
         chunk=2,
-        replays=3,
+        repeats=3,
         examples=4,
         key="k",
     )[0]

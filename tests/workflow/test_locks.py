@@ -33,11 +33,11 @@ def test_a_killed_run_goes_on_after_its_locks_are_freed_and_a_live_one_keeps_the
     while not list((folder / ".snakemake/locks").glob("*.output.lock")):
         assert first.poll() is None, "it was over before a second one could begin"
         time.sleep(0.05)
-    code, said = run(folder, *free)
-    assert (code, "keeps its locks" in said) == (0, True)
-    code, said = run(folder, *RUN)
+    code, message = run(folder, *free)
+    assert (code, "keeps its locks" in message) == (0, True)
+    code, message = run(folder, *RUN)
     assert code
-    assert "LockException" in said, "a second run is refused while the first is alive"
+    assert "LockException" in message, "a second run is refused while the first is alive"
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     assert "LockException" in run(folder, *RUN)[1], "Snakemake itself does not notice the death"

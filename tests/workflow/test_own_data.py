@@ -94,7 +94,7 @@ def test_a_folder_of_ones_own_images_is_run_and_patients_stay_together(own):
         map(pd.read_csv, (own.folder / "results/smoke/splits/my_clinic").glob("*.leakage.csv"))
     )
     shared = leakage[leakage["measure"] == "patients"]
-    assert {"train-test", "val-test"} <= set(shared["parts"])
+    assert {"train-test", "val-test"} <= set(shared["subsets"])
     assert set(shared["images"]) == {0}
 
 

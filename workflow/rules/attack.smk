@@ -1,6 +1,6 @@
 # inputs    data, split and trained weights
 # outputs   results/{scale}/outcomes/{dataset}/{split}/{model}/{suite}.parquet, .examples.npz;
-#           results/{scale}/features/{dataset}/{split}/{model}.npz, explained/{dataset}/{split}/{model}.npz,
+#           results/{scale}/features/{dataset}/{split}/{model}.npz, reconstructions/{dataset}/{split}/{model}.npz,
 #           saliency/{dataset}/{split}/{model}.npz, importance/{dataset}/{split}/{model}.npz
 # steps     one job runs one suite on one model; finished chunks are kept in results/{scale}/work/, where jobs of
 #           rule run_share may have put them before (--set-scatter share=N)
@@ -93,7 +93,7 @@ rule extract_features:
         "../scripts/extract_features.py"
 
 
-rule explain_model:
+rule reconstruct_examples:
     """Reconstructions of example images before and after attacks, and certified radii."""
     input:
         images=rules.prepare_dataset.output.images,
@@ -102,13 +102,13 @@ rule explain_model:
         masks=rules.prepare_dataset.output.masks,
         split=rules.make_split.output.split,
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
-        examples=lambda w: PLAN.shown_files(w.dataset, w.split, w.model),
+        examples=lambda w: PLAN.example_files(w.dataset, w.split, w.model),
     output:
-        paths.EXPLAINED,
+        paths.RECONSTRUCTIONS,
     log:
-        paths.log("explain_model", paths.NETWORK_ID),
+        paths.log("reconstruct_examples", paths.NETWORK_ID),
     benchmark:
-        paths.benchmark("explain_model", paths.NETWORK_ID)
+        paths.benchmark("reconstruct_examples", paths.NETWORK_ID)
     conda:
         "../../envs/torch.yaml"
     threads: SETTINGS["threads"]
@@ -119,13 +119,13 @@ rule explain_model:
     params:
         entry=lambda w: PLAN.model(w.dataset, w.model),
         evaluation=PLAN.configuration.scale["evaluation"],
-        shown=lambda w: PLAN.shown(w.dataset, w.split, w.model),
+        example_attacks=lambda w: PLAN.example_attacks(w.dataset, w.split, w.model),
         seed=PLAN.seed,
         code=lambda w: digest(
-            "explain_model", PLAN.entry("models", w.model)["implementation"]
+            "reconstruct_examples", PLAN.entry("models", w.model)["implementation"]
         ),
     script:
-        "../scripts/explain_model.py"
+        "../scripts/reconstruct_examples.py"
 
 
 rule examine_importance:
@@ -185,14 +185,16 @@ rule map_saliency:
         runtime=120,
     params:
         entry=lambda w: PLAN.model(w.dataset, w.model),
-        attack=lambda w: PLAN.mapped(w.dataset, w.split, w.model).attack,
-        epsilons=lambda w: PLAN.mapped(w.dataset, w.split, w.model).epsilons,
+        attack=lambda w: PLAN.saliency_targets(w.dataset, w.split, w.model).attack,
+        epsilons=lambda w: PLAN.saliency_targets(w.dataset, w.split, w.model).epsilons,
         evaluation=PLAN.configuration.scale["evaluation"],
         seed=PLAN.seed,
         code=lambda w: digest(
             "map_saliency",
             PLAN.entry("models", w.model)["implementation"],
-            PLAN.mapped(w.dataset, w.split, w.model).attack["implementation"],
+            PLAN.saliency_targets(w.dataset, w.split, w.model).attack[
+                "implementation"
+            ],
         ),
     script:
         "../scripts/map_saliency.py"

@@ -69,19 +69,19 @@ rule extract_features:
         "cp {input:q}/features.npz {output:q} 2> {log:q}"
 
 
-rule explain_model:
+rule reconstruct_examples:
     """Reconstructions of example images before and after attacks, and certified radii."""
     input:
         rules.evaluate_model.output,
     output:
-        paths.EXPLAINED,
+        paths.RECONSTRUCTIONS,
     log:
-        paths.log("explain_model", paths.NETWORK_ID),
+        paths.log("reconstruct_examples", paths.NETWORK_ID),
     localrule: True
     conda:
         "../../envs/analysis.yaml"
     shell:
-        "cp {input:q}/explained.npz {output:q} 2> {log:q}"
+        "cp {input:q}/reconstructions.npz {output:q} 2> {log:q}"
 
 
 rule examine_importance:

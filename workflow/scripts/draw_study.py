@@ -14,15 +14,15 @@ def main(snakemake) -> None:
     from assay.foundation.files import write_text
 
     params, folder = snakemake.params, Path(snakemake.input.kept[0]).parent
-    drawn = Path(snakemake.output[0])
-    shutil.rmtree(drawn, ignore_errors=True)
-    drawn.mkdir(parents=True)
+    sampled = Path(snakemake.output[0])
+    shutil.rmtree(sampled, ignore_errors=True)
+    sampled.mkdir(parents=True)
     with kept_run(folder, params.manifest) as manifest:
         inputs = AnalysisInputs.from_manifest(manifest, params.study, snakemake.input.statistics)
-        for place, error in write_drawings(inputs, drawn).items():
+        for place, error in write_drawings(inputs, sampled).items():
             kind = "" if isinstance(error, AssayError) else f"{type(error).__name__}: "
             text = f"error: {params.study['name']}/{place}: {kind}{error}\n"
-            write_text(drawn / f"{place}.error", text)
+            write_text(sampled / f"{place}.error", text)
 
 
 if __name__ == "__main__":

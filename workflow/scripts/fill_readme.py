@@ -43,14 +43,14 @@ def headline(folder: Path, figure: str, study: dict) -> str:
     caption = (folder / "figures" / f"{figure}.txt").read_text(encoding="utf-8").strip()
     title = study["figures"][figure]["title"]
     # In the README's table no row can be marked by itself: one sentence says it of all.
-    said = [f"{sentence.partition('; ')[0]}.\n" for sentence in earlier_code(files)]
+    lines = [f"{sentence.partition('; ')[0]}.\n" for sentence in earlier_code(files)]
     for heading, sentences in brief(files):
-        said += [f"**{heading}**\n"] if heading else []
-        said += [f"- {sentence}" for sentence in sentences]
-        said.append("")
+        lines += [f"**{heading}**\n"] if heading else []
+        lines += [f"- {sentence}" for sentence in sentences]
+        lines.append("")
     return (
         f"**{data}: {study['title']} ({short_name(study)})**\n\n{counts}.\n\n"
-        + "\n".join(said)
+        + "\n".join(lines)
         + f"\n{table}\n\n"
         f"![{title}]({place}/figures/{figure}.svg)\n\n"
         f"<sub>{title}. {caption}</sub>\n\n"

@@ -30,7 +30,7 @@ def main(snakemake) -> None:
     )
     names = snakemake.wildcards.dataset, snakemake.wildcards.split
     order = balanced_order(
-        split.loc[split["part"] == TRAIN, "sample"].to_numpy(),
+        split.loc[split["subset"] == TRAIN, "sample"].to_numpy(),
         samples["label"].to_numpy(),
         seed=learning_seed(seed, *names, TRAIN),
     )

@@ -5,12 +5,12 @@ from assay.foundation.scripts import script_log
 
 def main(snakemake) -> None:
     from assay.attacks.catalogue import make_attack
-    from assay.evaluation.saliency import look
+    from assay.evaluation.saliency import compute_saliency
     from assay.evaluation.trained import TrainedJob
     from assay.foundation.provenance import write_arrays
 
     job, params = TrainedJob(snakemake), snakemake.params
-    arrays = look(
+    arrays = compute_saliency(
         job.model,
         job.data.images,
         job.data.labels,

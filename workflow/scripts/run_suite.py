@@ -32,7 +32,7 @@ def main(snakemake) -> None:
         ids=job.ids,
         work=work,
         chunk=params.evaluation["chunk"],
-        replays=params.evaluation["replays"],
+        repeats=params.evaluation["repeats"],
         examples=params.evaluation["examples"],
         # Of the kind of device, not of its number: a resumed job may be given another one.
         key=digest_of({**job.facts(params.entry), "device": job.device.type}),

@@ -24,20 +24,20 @@ def main(snakemake) -> None:
     use_threads(snakemake.threads)
     device = select_device(snakemake.config.get("device", "auto"))
     started = time.time()
-    names = tuple(getattr(snakemake.wildcards, part) for part in ("dataset", "split", "model"))
+    names = tuple(getattr(snakemake.wildcards, kind) for kind in ("dataset", "split", "model"))
     entry, seed = snakemake.params.entry, snakemake.params.seed
-    recipe = entry["training"]
+    training = entry["training"]
 
     data = load(Path(snakemake.input.images).parent)
     split = pd.read_parquet(snakemake.input.split)
     indices = {
-        part: subsample(
-            split.loc[split["part"] == part, "sample"].to_numpy(),
+        subset: subsample(
+            split.loc[split["subset"] == subset, "sample"].to_numpy(),
             data.labels,
-            recipe[limit],
-            seed=learning_seed(seed, *names[:2], part),
+            training[limit],
+            seed=learning_seed(seed, *names[:2], subset),
         )
-        for part, limit in (("train", "samples"), ("val", "validation_samples"))
+        for subset, limit in (("train", "samples"), ("val", "validation_samples"))
     }
     model = build(
         names[2],
@@ -57,7 +57,7 @@ def main(snakemake) -> None:
             "seed": seed,
             "data": data.digest,
             # Not of the file, which says when it was written.
-            "split": digest_of(split["part"].tolist()),
+            "split": digest_of(split["subset"].tolist()),
             "start": [digest_file(start) for start in snakemake.input.start],
             "threads": snakemake.threads,
             "device": device.type,
@@ -74,7 +74,7 @@ def main(snakemake) -> None:
             data.labels,
             indices["train"],
             indices["val"],
-            recipe,
+            training,
             work=work,
             names=(seed, "train", *names),
             device=device,

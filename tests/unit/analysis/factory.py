@@ -2,8 +2,9 @@
 
 Every sample has, for every model and attack, a distance at which it breaks. Distances share a
 difficulty per sample, so models agree on easy and hard images as real ones do. Nothing here was
-measured; the numbers are only shaped like a run: PGD is stronger than FGSM, the published twins
-are weaker than the corrected attacks, one pixel breaks few images and was run on half of them.
+measured; the numbers are only shaped like a run: PGD is stronger than FGSM, the published and
+corrected are weaker than the corrected attacks, one pixel breaks few images and was run on half of
+them.
 """
 
 from __future__ import annotations
@@ -59,12 +60,12 @@ linf_whitebox fgsm                   linf     sweep           1.8    1   1 1
 linf_whitebox pgd_linf               linf     sweep,0.5       1.0   41  40 1
 l2_whitebox   pgd_l2                 l2       0.25,0.5,1,2   25.0   41  40 1
 blackbox      one_pixel              l0       1              60.0  400   0 0.5
-natural       clean                  none     0               inf    1   0 1
-natural       brightness             severity 1.3            60.0    1   0 1
-natural       contrast               severity 4             300.0    1   0 1
-natural       brightness_standard    severity 0.5,1,2        90.0    1   0 1
-natural       contrast_standard      severity 0.5,1,2       120.0    1   0 1
-natural       gaussian_noise         severity 0.05,0.1        8.0    1   0 1
+corruptions       clean                  none     0               inf    1   0 1
+corruptions       brightness             severity 1.3            60.0    1   0 1
+corruptions       contrast               severity 4             300.0    1   0 1
+corruptions       brightness_standard    severity 0.5,1,2        90.0    1   0 1
+corruptions       contrast_standard      severity 0.5,1,2       120.0    1   0 1
+corruptions       gaussian_noise         severity 0.05,0.1        8.0    1   0 1
 as_published  fgsm_as_published      linf     sweep           4.0    1   1 1
 as_published  fgsm_as_published_mended linf   sweep           2.0    1   1 1
 as_published  pgd_as_published       linf     0.03,0.1        5.0   40  40 1
@@ -92,13 +93,13 @@ def outcomes(
 
 
 def study() -> dict:
-    """The study file as the plan hands it to the analysis: with titles, entries and stand-ins."""
+    """The study file as the plan hands it to the analysis: with titles, entries and substitutes."""
     text = (REPOSITORY / "config/studies/millner2024.yaml").read_text(encoding="utf-8")
     return {
         **yaml.safe_load(text),
         "name": "millner2024",
         "scale": "synthetic",
-        "stand_ins": {"models": {}, "datasets": {}},
+        "substitutes": {"models": {}, "datasets": {}},
         "saliency": {"models": list(MODELS), "attack": "pgd_linf", "epsilons": [0.01, 0.03]},
         "titles": {
             "models": {**_UNRUN, **{model: facts["title"] for model, facts in MODELS.items()}},
@@ -108,7 +109,7 @@ def study() -> dict:
         },
         "attacks": {entry["attack"]: _attack_entry(entry["attack"]) for entry in ATTACKS},
         "access": {
-            entry["attack"]: "gradients" if entry["backwards"] != "0" else "nothing"
+            entry["attack"]: "white_box" if entry["backwards"] != "0" else "none"
             for entry in ATTACKS
         },
         "models": {model: _entry(model) for model in MODELS},
@@ -130,7 +131,7 @@ def write_run(folder: Path, **sizes) -> dict:
         "outcomes": [],
         "models": [],
         "features": [],
-        "explained": [],
+        "reconstructions": [],
         "saliency": [],
         "leakage": [],
         "leaks": [],
@@ -166,8 +167,8 @@ def write_run(folder: Path, **sizes) -> dict:
             write_arrays(arrays, place / "features.npz", {**ids, **MADE})
             manifest["features"].append({**ids, "path": str(place / "features.npz")})
             rows = cell[cell.suite == "linf_whitebox"]
-            write_arrays(_explained(rows), place / "explained.npz", {**ids, **MADE})
-            manifest["explained"].append({**ids, "path": str(place / "explained.npz")})
+            write_arrays(_explained(rows), place / "reconstructions.npz", {**ids, **MADE})
+            manifest["reconstructions"].append({**ids, "path": str(place / "reconstructions.npz")})
         if split.endswith("_0"):
             clean = cell[cell.attack == "clean"]
             write_arrays(_mapped(model, clean), place / "saliency.npz", {**ids, **MADE})
@@ -176,7 +177,7 @@ def write_run(folder: Path, **sizes) -> dict:
         target = folder / "splits" / DATASET / f"{split}.leakage.csv"
         shared = {
             "measure": ["images", "images", "duplicates", "patients"],
-            "parts": ["test", "test", "train-test", "train-test"],
+            "subsets": ["test", "test", "train-test", "train-test"],
             "class": ["all", "CXR", "all", "all"],
             "groups": [39, 7, 0, None],
             "images": [40, 7, 0, None],
@@ -276,7 +277,7 @@ def facts_of(split: str, model: str, frame: pd.DataFrame) -> dict:
         "pretrained": False,
         "classes": list(CLASSES),
         "training": {
-            "recipe": "elbo" if _generative(model) else "standard",
+            "objective": "elbo" if _generative(model) else "standard",
             "batch_size": BATCH,
         },
         "shape": [1, SIDE, SIDE],
@@ -296,8 +297,8 @@ def _rows(model: str, fold: int, folds: int, per_fold: int, attack: dict) -> pd.
     n, k, budgets = len(samples), len(CLASSES), len(epsilons)
     labels = samples % k
     distance, wrong = _distances(model, samples)
-    broken = wrong[:, None] | (distance[:, None] * float(attack["scale"]) <= epsilons)
-    prediction = np.where(broken, (labels[:, None] + 1) % k, labels[:, None])
+    misclassified = wrong[:, None] | (distance[:, None] * float(attack["scale"]) <= epsilons)
+    prediction = np.where(misclassified, (labels[:, None] + 1) % k, labels[:, None])
     # Images that are already wrong are left alone; all others use up the budget.
     used = np.where(wrong[:, None], 0.0, epsilons).ravel()
     linf, l2, l0 = _LENGTHS[attack["norm"]]
@@ -315,9 +316,9 @@ def _rows(model: str, fold: int, folds: int, per_fold: int, attack: dict) -> pd.
         "label": np.repeat(labels, budgets),
         "clean_prediction": np.repeat(np.where(wrong, (labels + 1) % k, labels), budgets),
         "prediction": prediction.ravel(),
-        "broken": broken.ravel(),
+        "misclassified": misclassified.ravel(),
         "target": -1,
-        "replay_share": np.abs(broken.ravel() - flips),
+        "misclassified_share": np.abs(misclassified.ravel() - flips),
         "epsilon": np.tile(epsilons, n),
         "linf": used * linf, "l2": used * l2, "l0": (used > 0) * l0,
         "view": "model" if attack["backwards"] != "0" else "",
@@ -337,9 +338,21 @@ _LENGTHS = {
     "severity": (6.0, 90.0, SIDE**2), "none": (0.0, 0.0, 0),
 }  # fmt: skip
 _NUMBERS = {
-    "label", "clean_prediction", "prediction", "replay_share", "linf", "l2", "l0", "forwards",
-    "backwards", "zero_gradients", "non_finite", "saturated", "target", "log_px",
-}  # fmt: skip
+    "label",
+    "clean_prediction",
+    "prediction",
+    "misclassified_share",
+    "linf",
+    "l2",
+    "l0",
+    "forwards",
+    "backwards",
+    "zero_gradients",
+    "non_finite",
+    "saturated",
+    "target",
+    "log_px",
+}
 
 
 def _distances(model: str, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -362,7 +375,7 @@ def _entry(model: str) -> dict:
         "family": "generative" if generative else "discriminative",
         "settings": {"latent_dim": 100, "input_size": 68} if generative else {},
         "training": {
-            "recipe": "elbo" if generative else "standard",
+            "objective": "elbo" if generative else "standard",
             "epochs": 10,
             "batch_size": 64,
             "learning_rate": 3e-3,

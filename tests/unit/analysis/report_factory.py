@@ -8,8 +8,8 @@ import factory
 
 from assay.analysis.figures import caption, draw_figure, save_figure
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.origins import origins
 from assay.analysis.page import render_page
+from assay.analysis.run_provenance import provenance_summary
 from assay.analysis.table_files import write_table
 from assay.analysis.tables import analysis_table, build_table
 from assay.foundation.files import write_json, write_text
@@ -95,7 +95,7 @@ def write_report(base: Path, inputs: AnalysisInputs, study: dict, *, drawn: bool
     folder = base / study["name"]
     for place in ANALYSES:
         write_table(analysis_table(Path(place).name, study, inputs), folder / place)
-    write_json(folder / "provenance.json", origins(inputs, code="c0de"))
+    write_json(folder / "provenance.json", provenance_summary(inputs, code="c0de"))
     for name, spec in study["tables"].items():
         write_table(build_table(spec["kind"], spec, study, inputs), folder / "tables" / name)
     for name, spec in study["figures"].items():

@@ -5,7 +5,7 @@ from factory import ATTACKS, outcomes
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from assay.analysis.accuracy import (
-    NEEDED_UNITED,
+    NEEDED_WORST_CASE,
     accuracy,
     auroc,
     over_norm,
@@ -14,7 +14,7 @@ from assay.analysis.accuracy import (
     worst_case,
 )
 from assay.analysis.attack_set import AttackSet, attack_sets
-from assay.analysis.rows import keyed
+from assay.analysis.rows import with_scheme
 from assay.analysis.statistics import wilson
 
 
@@ -27,7 +27,7 @@ WHITEBOX = AttackSet("suite", "linf_whitebox")
 
 
 def cell(frame, model, attacks, epsilon):
-    frame = keyed(frame)
+    frame = with_scheme(frame)
     mine = (frame.model == model) & AttackSet.of(attacks).among(frame)
     return frame[mine & (frame.epsilon == epsilon)]
 
@@ -35,10 +35,10 @@ def cell(frame, model, attacks, epsilon):
 def test_accuracy_is_the_mean_over_splits_and_the_interval_is_pooled(run):
     got = cell(accuracy(run), "dbx", "pgd_linf", 0.03).iloc[0]
     rows = cell(run, "dbx", "pgd_linf", 0.03)
-    folds = (~rows.broken).groupby(rows["split"]).mean()
+    folds = (~rows.misclassified).groupby(rows["split"]).mean()
     assert got.accuracy == pytest.approx(folds.mean())
     assert got.sd == pytest.approx(np.std(folds, ddof=1))
-    right = int((~rows.broken).sum())
+    right = int((~rows.misclassified).sum())
     assert (got.n, got.samples, got.splits, got.pooled) == (200, 200, 5, right / 200)
     assert (got.low, got.high) == pytest.approx([float(limit) for limit in wilson(right, 200)])
 
@@ -85,7 +85,7 @@ def test_images_tested_in_several_splits_do_not_narrow_the_interval(run):
 
 
 def test_split_schemes_are_never_averaged(run):
-    leaky = run.assign(split=run["split"].str.replace("kfold", "kfold_leaky"), broken=False)
+    leaky = run.assign(split=run["split"].str.replace("kfold", "kfold_leaky"), misclassified=False)
     both, alone = accuracy(pd.concat([run, leaky])), accuracy(run)
     assert both.scheme.unique().tolist() == ["kfold", "kfold_leaky"]
     mine = both[both.scheme == "kfold"].reset_index(drop=True)
@@ -101,7 +101,7 @@ def test_flip_share_counts_only_images_that_were_right(run):
     attacked = cell(got, "gbz", "pgd_linf", 0.05).iloc[0]
     rows = cell(run, "gbz", "pgd_linf", 0.05)
     right = rows[rows.clean_prediction == rows.label]
-    assert attacked.flip_share == pytest.approx(right.broken.mean())
+    assert attacked.flip_share == pytest.approx(right.misclassified.mean())
 
 
 def test_a_budget_of_another_float_has_a_row_of_its_own(run):
@@ -111,24 +111,24 @@ def test_a_budget_of_another_float_has_a_row_of_its_own(run):
 
 
 def test_the_union_counts_an_image_once_any_attack_breaks_it(run):
-    union = worst_case(run)
-    assert set(attack_sets(union)) == {WHITEBOX}
-    assert set(union.members) == {"fgsm, pgd_linf"}
+    combined = worst_case(run)
+    assert set(attack_sets(combined)) == {WHITEBOX}
+    assert set(combined.members) == {"fgsm, pgd_linf"}
     keys = ["model", "split", "sample"]
     for epsilon in (0.03, 0.1):
-        broken = [
-            run[(run.attack == attack) & (run.epsilon == epsilon)].set_index(keys).broken
+        misclassified = [
+            run[(run.attack == attack) & (run.epsilon == epsilon)].set_index(keys).misclassified
             for attack in ("fgsm", "pgd_linf")
         ]
-        got = union[union.epsilon == epsilon].set_index(keys).broken
-        assert got.sort_index().equals((broken[0] | broken[1]).sort_index())
+        got = combined[combined.epsilon == epsilon].set_index(keys).misclassified
+        assert got.sort_index().equals((misclassified[0] | misclassified[1]).sort_index())
 
 
 def test_the_union_of_two_blind_attacks_is_below_the_weaker_of_their_averages():
     attacks = [a for a in ATTACKS if a["attack"] in ("fgsm", "pgd_linf")]
     frame = outcomes(models=("gbz",), folds=1, attacks=attacks)
     even = frame["sample"] // 5 % 2 == 0
-    frame["broken"] = np.where(frame.attack == "fgsm", even, ~even)
+    frame["misclassified"] = np.where(frame.attack == "fgsm", even, ~even)
     got = accuracy(frame)
     assert (got.accuracy[WHITEBOX.among(got)] == 0).all()
     assert (got.accuracy[got.attack == "fgsm"] == 0.5).all()
@@ -136,9 +136,9 @@ def test_the_union_of_two_blind_attacks_is_below_the_weaker_of_their_averages():
 
 def test_the_union_keeps_to_images_and_budgets_that_all_its_attacks_share(run):
     capped = run[~((run.attack == "fgsm") & (run["sample"] >= 60))]
-    union = worst_case(capped)
-    assert union["sample"].max() < 60
-    assert 0.5 not in set(union.epsilon)
+    combined = worst_case(capped)
+    assert combined["sample"].max() < 60
+    assert 0.5 not in set(combined.epsilon)
     shared = accuracy(capped)
     assert shared.n[WHITEBOX.among(shared)].eq(60).all()
 
@@ -155,15 +155,15 @@ def test_the_union_adds_up_the_passes_of_its_attacks(run):
 def test_one_attack_is_a_union_where_the_others_spare_the_model(run):
     left = run[run.attack != "fgsm"]
     assert not len(worst_case(left))
-    union = worst_case(left, alone=True)
+    combined = worst_case(left, alone=True)
     own = left[left.attack == "pgd_linf"]
-    chosen = union[union.suite == "linf_whitebox"]
+    chosen = combined[combined.suite == "linf_whitebox"]
     assert set(attack_sets(chosen)) == {WHITEBOX}
-    assert chosen.broken.tolist() == own.broken.tolist()
+    assert chosen.misclassified.tolist() == own.misclassified.tolist()
 
 
 def test_suites_of_different_norms_have_no_union(run):
-    assert not {"as_published", "natural"} & set(worst_case(run).suite)
+    assert not {"as_published", "corruptions"} & set(worst_case(run).suite)
 
 
 def test_rows_come_in_order_of_appearance_with_rising_budgets(run):
@@ -193,7 +193,7 @@ def nested(frame, **most):
 
 def misclassified(frame, epsilon, attacks):
     rows = frame[frame.attack.isin(attacks) & (frame.epsilon == epsilon)]
-    return rows.groupby(["model", "split", "sample"]).broken.any()
+    return rows.groupby(["model", "split", "sample"]).misclassified.any()
 
 
 LINF = ["fgsm", "pgd_linf", "fgsm_as_published", "fgsm_as_published_mended", "pgd_as_published",
@@ -204,7 +204,7 @@ def test_the_strongest_worst_case_is_over_all_suites_of_a_norm(run):
     rows = strongest(run)
     mine = rows[(rows.worst_case == "norm") & (rows.norm == "linf") & (rows.epsilon == 0.03)]
     expected = misclassified(run, 0.03, LINF)
-    got = mine.set_index(["model", "split", "sample"]).broken
+    got = mine.set_index(["model", "split", "sample"]).misclassified
     assert got.sort_index().equals(expected)
     assert set(mine.suite) == {""}
     assert set(mine.members) == {", ".join(LINF)}
@@ -234,14 +234,14 @@ def test_attacks_on_fewer_images_make_a_second_worst_case_with_its_own_n(run):
 def test_a_worst_case_is_never_above_its_members_on_the_same_images(run):
     rng = np.random.default_rng(0)
     frame = nested(run, pgd_linf=60, pgd_l2=40)
-    frame = frame.assign(broken=rng.random(len(frame)) < 0.4)
+    frame = frame.assign(misclassified=rng.random(len(frame)) < 0.4)
     rows, cells = strongest(frame), ["worst_case", "norm", "epsilon"]
     for (*attacks, epsilon), worst in rows.groupby(cells, observed=True):
         keys = ["model", "split", "sample"]
-        kept = worst.set_index(keys).broken
+        kept = worst.set_index(keys).misclassified
         for member in worst.members.iloc[0].split(", "):
             own = frame[(frame.attack == member) & (frame.epsilon == epsilon)].set_index(keys)
-            own = own.broken[kept.index]
+            own = own.misclassified[kept.index]
             assert (kept >= own).all(), (attacks, member)
 
 
@@ -276,7 +276,7 @@ def test_a_worst_case_over_one_attack_is_dropped_where_no_model_has_more(run):
 
 
 def test_the_worst_case_needs_no_scores_and_is_the_same_model_by_model(run):
-    light = run[list(NEEDED_UNITED)]
+    light = run[list(NEEDED_WORST_CASE)]
     parts = [strongest(rows) for _, rows in light.groupby("model", sort=False)]
     alone = accuracy(pd.concat(parts, ignore_index=True), light.iloc[:0])
     assert alone.auroc.isna().all()

@@ -9,7 +9,7 @@ from assay.analysis import table_cells
 from assay.analysis.accuracy import accuracy, several_members, strongest, worst_case
 from assay.analysis.attack_set import AttackSet
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.rows import keyed
+from assay.analysis.rows import with_scheme
 from assay.analysis.statistics import between_splits, mcnemar, ranking
 from assay.analysis.table_cells import image_sets, leading
 from assay.analysis.tables import build_table
@@ -21,7 +21,7 @@ CHEAP = [
     "more apgd 0.03 0.7 40 1.0",
 ]
 NAMES = ("suite", "attack", "epsilons", "scale", "backwards", "share")
-CLEAN = {"suite": "natural", "attack": "clean", "norm": "none", "epsilons": "0", "scale": "inf",
+CLEAN = {"suite": "corruptions", "attack": "clean", "norm": "none", "epsilons": "0", "scale": "inf",
          "forwards": "1", "backwards": "0", "share": "1"}  # fmt: skip
 BUDGETS = [CLEAN] + [
     {**dict(zip(NAMES, line.split(), strict=True)), "norm": "linf", "forwards": "1"}
@@ -42,7 +42,7 @@ def frame(folds=1, models=MODELS):
     hard = rows["sample"].between(200, 259)
     wrong = (rows.label + 1) % 6
     rows["clean_prediction"] = np.where(hard, wrong, rows.label)
-    rows["broken"] = hard | (rows.broken & (rows.attack != "clean"))
+    rows["misclassified"] = hard | (rows.misclassified & (rows.attack != "clean"))
     return rows
 
 
@@ -51,10 +51,10 @@ def run_of(rows, verdicts=None, **study_parts):
     inputs = AnalysisInputs(
         {"scale": "synthetic", "seed": 0, "outcomes": []}, {**study(), **study_parts}
     )
-    rows = keyed(rows)
-    unions = [rows, worst_case(rows), strongest(rows)]
+    rows = with_scheme(rows)
+    worst_cases = [rows, worst_case(rows), strongest(rows)]
     table = accuracy(rows)
-    every = pd.concat(unions, ignore_index=True)
+    every = pd.concat(worst_cases, ignore_index=True)
     tests = mcnemar(every)
     sizes = {
         (*key, model): 4000
@@ -62,7 +62,7 @@ def run_of(rows, verdicts=None, **study_parts):
         for model in dict.fromkeys(rows.model)
     }
     between = between_splits(every, sizes)
-    norms = ["clean", "natural", "linf", "l2", "l0"]
+    norms = ["clean", "corruptions", "linf", "l2", "l0"]
     sound = pd.DataFrame(
         [("medical_mnist", "kfold", model, norm, "sound", "")
          for model in dict.fromkeys(rows.model) for norm in norms],
@@ -223,7 +223,7 @@ def test_a_verdict_of_one_norm_takes_no_mark_of_another():
 
     rows = frame()
     rows.loc[(rows.model == "dbx") & (rows.attack == "clean") & (rows["sample"] < 30),
-             ["broken"]] = True  # fmt: skip
+             ["misclassified"]] = True  # fmt: skip
     inputs = run_of(rows, doubted)
     table = headline(inputs)
     assert set(table.display["Evaluation, L∞"]) == {"suspect"}

@@ -58,7 +58,7 @@ def outcome_rows(right: dict[str, list[int]], split: str = "kfold_0", start: int
         pd.DataFrame({
             "dataset": "toy", "suite": "s", "attack": "fgsm", "norm": "linf", "epsilon": 0.1,
             "split": split, "model": model, "sample": np.arange(start, start + len(values)),
-            "broken": ~np.asarray(values, bool), **ids,
+            "misclassified": ~np.asarray(values, bool), **ids,
         })
         for model, values in right.items()
     )  # fmt: skip

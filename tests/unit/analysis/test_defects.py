@@ -42,7 +42,7 @@ def test_images_tested_in_several_splits_get_no_p_value(run):
 
 
 def test_split_schemes_are_priced_apart_although_they_share_their_images(run):
-    leaky = run.assign(split=run["split"].str.replace("kfold", "kfold_leaky"), broken=False)
+    leaky = run.assign(split=run["split"].str.replace("kfold", "kfold_leaky"), misclassified=False)
     got = defects(pd.concat([run, leaky]), PAIRS)
     assert set(got.scheme) == {"kfold", "kfold_leaky"}
     assert (got.points_explained[got.scheme == "kfold_leaky"] == 0).all()

@@ -25,7 +25,16 @@ def rows():
         ("df", "linf", 1.0, 3, 0, True, 0.0, 0.0),
         ("other", "l2", 1.0, 0, 1, True, 0.0, 0.1),
     ]
-    names = ["attack", "norm", "epsilon", "sample", "clean_prediction", "broken", "linf", "l2"]
+    names = [
+        "attack",
+        "norm",
+        "epsilon",
+        "sample",
+        "clean_prediction",
+        "misclassified",
+        "linf",
+        "l2",
+    ]
     frame = pd.DataFrame(table, columns=names)
     frame = frame.assign(dataset="mnist", split="official_0", model="eabs", label=1)
     return frame[list(NEEDED)]
@@ -35,11 +44,11 @@ def test_the_closest_of_all_attacks_counts_image_by_image():
     table = distances(rows(), ["ddn", "cw", "df"]).set_index("norm")
     l2, linf = table.loc["l2"], table.loc["linf"]
     # 1.0, 1.5 (of C&W), nothing, and 0 for the image that is wrong anyway.
-    assert (l2.n, l2.broken) == (4, 3)
+    assert (l2.n, l2.misclassified) == (4, 3)
     assert l2["median"] == pytest.approx((1.0 + 1.5) / 2)
     assert np.isinf(l2["mean"])
     assert l2.attacks == "ddn, cw"
-    assert (linf.n, linf.broken) == (4, 4)
+    assert (linf.n, linf.misclassified) == (4, 4)
     assert linf["mean"] == pytest.approx((0.1 + 0.3 + 0.5) / 4)
     assert linf["median"] == pytest.approx(0.2)
 

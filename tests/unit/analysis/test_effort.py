@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from assay.analysis.effort import at_place, effort, effort_sentence, twin_of, what_differs
+from assay.analysis.effort import at_place, counterpart_of, effort, effort_sentence, what_differs
 
 STUDY = {
     "models": {
@@ -90,10 +90,11 @@ def test_networks_of_different_data_sets_are_not_compared():
 
 
 @pytest.mark.parametrize(
-    ("model", "twin"), [("deep_slow", "deep"), ("deep", None), ("deeper", None), ("unknown", None)]
+    ("model", "counterpart"),
+    [("deep_slow", "deep"), ("deep", None), ("deeper", None), ("unknown", None)],
 )
-def test_a_twin_has_the_same_code_and_settings_and_stands_before(model, twin):
-    assert twin_of(model, ["deep", "deeper", "wide", "deep_slow"], STUDY) == twin
+def test_a_twin_has_the_same_code_and_settings_and_stands_before(model, counterpart):
+    assert counterpart_of(model, ["deep", "deeper", "wide", "deep_slow"], STUDY) == counterpart
 
 
 def test_means_are_over_the_splits_of_one_scheme():

@@ -47,7 +47,7 @@ def rows(
         pd.DataFrame({
             "dataset": dataset, "suite": suite, "attack": attack, "norm": norm,
             "worst_case": worst_case, "epsilon": epsilon, "split": split, "model": model,
-            "sample": np.arange(len(values)), "broken": ~np.asarray(values, bool),
+            "sample": np.arange(len(values)), "misclassified": ~np.asarray(values, bool),
         })
         for model, values in right.items()
     )  # fmt: skip

@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from assay.analysis.accuracy import over_norm
 from assay.analysis.figures import FIGURES, alternative_text, caption, draw_figure, save_figure
 from assay.analysis.figures.parts import images_in_words, one_of_each
-from assay.analysis.style import COLOURS, FAINT, MARKERS, looks
+from assay.analysis.style import COLOURS, FAINT, MARKERS, series_styles
 from assay.foundation.errors import ConfigError
 
 MODELS = ("resnet18_text", "gbz_as_coded")
@@ -149,10 +149,10 @@ def test_models_keep_their_colour_and_marker_in_every_figure(study, inputs):
 
 
 def test_looks_differ_in_colour_and_marker_and_stand_out_from_white():
-    some = looks(f"model {i}" for i in range(len(COLOURS)))
+    some = series_styles(f"model {i}" for i in range(len(COLOURS)))
     assert len({look.colour for look in some.values()}) == len(COLOURS)
     assert len({look.marker for look in some.values()}) == len(MARKERS)
-    many = looks(f"model {i}" for i in range(20))
+    many = series_styles(f"model {i}" for i in range(20))
     assert len(set(many.values())) == 20
     for colour in COLOURS:
         linear = np.array(to_rgb(colour))
@@ -185,7 +185,7 @@ def test_a_printed_curve_of_a_substitute_is_pale_and_declared(study, inputs):
     replaced = {
         **study,
         "reported": {**study["reported"], "models": {"GBZ": "gbz_as_coded", "ResNet18": "far"}},
-        "stand_ins": {"datasets": {}, "models": {"far": "resnet18_text"}},
+        "substitutes": {"datasets": {}, "models": {"far": "resnet18_text"}},
     }
     spec = study["figures"]["figure7"]
     figure = draw_figure(spec, replaced, inputs)
@@ -387,9 +387,9 @@ def test_the_caption_of_examples_never_claims_classes_that_are_not_shown(study, 
 
 def test_an_image_that_the_attack_did_not_see_is_not_shown(study, inputs, tmp_path):
     def capped(stored, _):
-        said = stored["fgsm/predictions"].copy()
-        said[:, 2:] = -1
-        return {**stored, "fgsm/predictions": said}
+        predicted = stored["fgsm/predictions"].copy()
+        predicted[:, 2:] = -1
+        return {**stored, "fgsm/predictions": predicted}
 
     spec = study["figures"]["figure5"]
     one = rewritten(inputs, capped, tmp_path)
@@ -512,7 +512,7 @@ def texts_of(figure):
 def test_the_frame_marks_the_class_with_the_largest_likelihood(study, inputs):
     spec = study["figures"]["imitations"]
     figure = draw_figure(spec, study, inputs)
-    stored = np.load(next(iter(inputs.explained.values())))
+    stored = np.load(next(iter(inputs.reconstructions.values())))
     likely = stored["pgd_linf/log_likelihoods"]
     shown = min(4, likely.shape[1])
     frames = figure.axes[0].lines
@@ -538,10 +538,10 @@ def test_compared_examples_say_for_each_model_how_far_its_images_went(study, inp
 def test_compared_examples_count_the_images_that_are_misclassified(study, inputs, tmp_path):
     def some(stored, key):
         """Against the first model no attack succeeds, against the second one image in four."""
-        said = np.tile(stored["labels"], (len(stored["pgd_linf/epsilons"]), 1))
+        predicted = np.tile(stored["labels"], (len(stored["pgd_linf/epsilons"]), 1))
         if key[2] == MODELS[1]:
-            said[3:, 0] += 1
-        return {**stored, "pgd_linf/predictions": said % 6}
+            predicted[3:, 0] += 1
+        return {**stored, "pgd_linf/predictions": predicted % 6}
 
     spec = study["figures"]["compared"]
     one = rewritten(inputs, some, tmp_path)
@@ -577,7 +577,7 @@ def test_the_certified_curve_is_the_share_of_images_with_that_radius(study, inpu
     spec = study["figures"]["certified"]
     axes = draw_figure(spec, study, inputs).axes[0]
     certified = next(line for line in axes.lines if line.get_linestyle() == "--")
-    radii = np.concatenate([np.load(path)["radii"] for path in inputs.explained.values()])
+    radii = np.concatenate([np.load(path)["radii"] for path in inputs.reconstructions.values()])
     for radius in (0.0, 0.1, 0.25):
         place = np.searchsorted(certified.get_xdata(), radius, side="right") - 1
         assert certified.get_ydata()[place] == pytest.approx((radii > radius).mean(), abs=1e-9)
@@ -592,14 +592,14 @@ def test_a_figure_keeps_to_the_data_sets_that_it_names(study, inputs):
 
 def test_certified_radii_are_those_of_the_images_that_the_attack_saw(study, inputs, tmp_path):
     spec, files = study["figures"]["certified"], {}
-    for number, (key, path) in enumerate(inputs.explained.items()):
+    for number, (key, path) in enumerate(inputs.reconstructions.items()):
         stored = dict(np.load(path))
         # As many more images again were certified, and none of them has a radius.
         stored["radii"] = np.concatenate([stored["radii"], np.zeros_like(stored["radii"])])
         stored["samples"] = np.concatenate([stored["samples"], 10_000 + stored["samples"]])
         files[key] = tmp_path / f"{number}.npz"
         np.savez(files[key], **stored)
-    one = changed(inputs, explained=files)
+    one = changed(inputs, reconstructions=files)
     before, after = (dashed(draw_figure(spec, study, run).axes[0])[0] for run in (inputs, one))
     assert list(before.get_ydata()) == list(after.get_ydata())
     text = caption(spec, study, one)
@@ -672,7 +672,7 @@ def test_maps_are_of_the_split_on_which_most_models_have_some(study, inputs, nam
 
 @pytest.mark.parametrize("name", ["looked_at", "regions"])
 def test_models_without_maps_are_named_with_the_reason(study, inputs, name):
-    spec = {**study["figures"][name], "models": [*MODELS, "dbx"], "left_out": ["Fifth"]}
+    spec = {**study["figures"][name], "models": [*MODELS, "dbx"], "excluded_models": ["Fifth"]}
     files = mapped_at(inputs, {"kfold_0": MODELS[:1]})
     one = changed(inputs, saliency=files)
     text = caption(spec, study, one)
@@ -705,7 +705,7 @@ def test_maps_are_shown_at_the_entry_s_radius(study, inputs):
 # --- what a kind says of itself ---------------------------------------------------------------
 
 
-def test_a_kind_that_draws_images_is_a_photograph_which_no_theme_inverts(study, inputs):
+def test_a_kind_that_samples_images_is_a_photograph_which_no_theme_inverts(study, inputs):
     for spec in study["figures"].values():
         if spec["kind"] == "decision_regions":
             continue  # areas of colour: a drawing

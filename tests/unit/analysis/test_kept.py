@@ -111,12 +111,12 @@ def test_data_sets_with_different_numbers_of_classes_share_a_file(tmp_path):
     items = []
     for dataset, classes in (("few", 2), ("many", 6)):
         rows = factory.outcomes(models=["gbz"], folds=1, per_fold=12)
-        rows = rows[rows.suite == "natural"].assign(
+        rows = rows[rows.suite == "corruptions"].assign(
             dataset=dataset, label=lambda frame, k=classes: (frame.label % k).astype("int16"),
             scores=lambda frame, k=classes: [score[:k] for score in frame.scores],
         )  # fmt: skip
         write_outcomes(rows, tmp_path / f"{dataset}.parquet", {**factory.MADE, "attacks": {}})
-        ids = {"dataset": dataset, "split": "kfold_0", "model": "gbz", "suite": "natural"}
+        ids = {"dataset": dataset, "split": "kfold_0", "model": "gbz", "suite": "corruptions"}
         items.append({**ids, "path": str(tmp_path / f"{dataset}.parquet")})
     write_kept(items, tmp_path / "kept.parquet")
     kept = KeptOutcomes(tmp_path / "kept.parquet")

@@ -32,7 +32,7 @@ def outcomes(right, split="random_0", samples=None, model="net"):
             "norm": "none",
             "epsilon": 0.0,
             "sample": np.arange(len(right)) if samples is None else samples,
-            "broken": ~right,
+            "misclassified": ~right,
         }
     )
 

@@ -11,9 +11,9 @@ from assay.analysis.ledger import (
     RULE,
     SETTING,
     VERDICTS,
+    at_reduced_budget,
     counts_in_words,
     ledger,
-    reached_with_less,
     rule_in_words,
 )
 from assay.foundation.reported import COLUMNS as PRINTED
@@ -51,7 +51,7 @@ def cell(pooled: float, low: float, high: float, **changes) -> pd.DataFrame:
     return pd.DataFrame([{**row, **changes}])
 
 
-def judge(cells: pd.DataFrame, its_study: dict | None = None, **changes) -> pd.Series:
+def compare(cells: pd.DataFrame, its_study: dict | None = None, **changes) -> pd.Series:
     return ledger(printed(**changes), cells, its_study or study()).iloc[0]
 
 
@@ -80,7 +80,7 @@ def test_every_paper_can_be_held_against_a_study_that_ran_none_of_it(run):
      (0.8599, "differs")],
 )  # fmt: skip
 def test_a_number_is_reproduced_within_the_interval_widened_by_the_tolerance(value, verdict):
-    got = judge(cell(0.9, 0.88, 0.92), value=value)
+    got = compare(cell(0.9, 0.88, 0.92), value=value)
     assert got.verdict == verdict
     assert got.delta == pytest.approx(0.9 - value)
     assert (got.reproduced, got.low, got.high, got.n) == (0.9, 0.88, 0.92, 1000)
@@ -94,22 +94,22 @@ def test_the_rule_comes_from_the_configuration():
 
 
 def test_too_few_images_cannot_reproduce_anything_but_are_shown():
-    few = judge(cell(0.9, 0.76, 0.97, samples=40, n=40))
+    few = compare(cell(0.9, 0.76, 0.97, samples=40, n=40))
     assert (few.verdict, few.reproduced) == ("not comparable", 0.9)
     assert "only 40 images" in few.reason
     assert np.isnan(few.delta)
-    wide = judge(cell(0.9, 0.80, 0.95, samples=110, n=110))
+    wide = compare(cell(0.9, 0.80, 0.95, samples=110, n=110))
     assert wide.verdict == "not comparable"
     assert "0.15 wide" in wide.reason
 
 
 def test_a_clear_difference_needs_no_narrow_interval():
-    assert judge(cell(0.9, 0.80, 0.95, samples=110, n=110), value=0.3).verdict == "differs"
+    assert compare(cell(0.9, 0.80, 0.95, samples=110, n=110), value=0.3).verdict == "differs"
 
 
 def test_a_stand_in_is_named_and_never_judged():
-    standing = {**study(), "stand_ins": {"datasets": {"medical_mnist": "phantom"}, "models": {}}}
-    got = judge(cell(0.9, 0.88, 0.92, dataset="phantom"), standing)
+    standing = {**study(), "substitutes": {"datasets": {"medical_mnist": "phantom"}, "models": {}}}
+    got = compare(cell(0.9, 0.88, 0.92, dataset="phantom"), standing)
     assert got.verdict == "not comparable"
     assert "phantom is a substitute for Medical MNIST" in got.reason
     assert np.isnan(got.delta)
@@ -117,9 +117,9 @@ def test_a_stand_in_is_named_and_never_judged():
 
 def test_a_stand_in_is_found_when_the_plan_has_already_put_it_in():
     standing = study()
-    standing["stand_ins"] = {"datasets": {}, "models": {"resnet18_as_coded": "resnet18"}}
+    standing["substitutes"] = {"datasets": {}, "models": {"resnet18_as_coded": "resnet18"}}
     standing["reported"] = {**standing["reported"], "models": {"ResNet18": "resnet18"}}
-    got = judge(cell(0.9, 0.88, 0.92, model="resnet18"), standing, model="ResNet18")
+    got = compare(cell(0.9, 0.88, 0.92, model="resnet18"), standing, model="ResNet18")
     assert got.verdict == "not comparable"
     assert "resnet18 is a substitute for ResNet18 (as coded)" in got.reason
 
@@ -131,7 +131,7 @@ def test_the_corrected_attack_is_told_beside_the_published_one():
             cell(0.4, 0.37, 0.43, attack="fgsm", suite="linf_whitebox"),
         ]
     )
-    got = judge(cells)
+    got = compare(cells)
     assert got.verdict == "reproduced"
     assert "the corrected attack, FGSM, gives 0.400" in got.reason
 
@@ -149,40 +149,40 @@ def test_the_corrected_attack_is_told_beside_the_published_one():
     ],
 )
 def test_what_was_not_run_says_why(changes, reason):
-    got = judge(cell(0.9, 0.88, 0.92), **changes)
+    got = compare(cell(0.9, 0.88, 0.92), **changes)
     assert got.verdict == "not run"
     assert reason in got.reason
 
 
 def test_radii_match_exactly_although_the_paper_rounds_them():
     cells = cell(0.9, 0.88, 0.92, epsilon=8 / 255)
-    got = judge(cells, epsilon=0.03137255, radius="8/255")
+    got = compare(cells, epsilon=0.03137255, radius="8/255")
     assert (got.verdict, got.radius) == ("reproduced", "8/255")
     assert got.compared_with.endswith("epsilon 8/255")
-    got = judge(cells, epsilon=0.03137255, radius="0.03137255")
+    got = compare(cells, epsilon=0.03137255, radius="0.03137255")
     assert (got.verdict, got.reason) == (
         "not run", "FGSM (as published) was not run at ε = 0.03137255, but at 8/255"
     )  # fmt: skip
 
 
 def test_an_error_rate_is_held_against_one_minus_the_accuracy():
-    got = judge(cell(0.9, 0.88, 0.92), metric="error_rate", value=0.1)
+    got = compare(cell(0.9, 0.88, 0.92), metric="error_rate", value=0.1)
     assert got.verdict == "reproduced"
     assert (got.reproduced, got.low, got.high) == pytest.approx((0.1, 0.08, 0.12))
 
 
 def test_an_unstated_attack_is_not_judged():
     clean = cell(0.99, 0.98, 0.995, attack="clean", epsilon=0.0)
-    got = judge(clean, attack="none", attacked="unknown", radius="", value=0.99)
+    got = compare(clean, attack="none", attacked="unknown", radius="", value=0.99)
     assert got.verdict == "not comparable"
     assert "does not say" in got.reason
 
 
 def test_the_papers_own_contradictions_are_marked():
-    got = judge(cell(0.9, 0.88, 0.92), remark="conflict", note="Figure 7 gives 0.48")
+    got = compare(cell(0.9, 0.88, 0.92), remark="conflict", note="Figure 7 gives 0.48")
     assert "the paper contradicts itself" in got.reason
     assert got.note == "Figure 7 gives 0.48"
-    assert "itself" not in judge(cell(0.9, 0.88, 0.92), note="CONFLICT, MISPRINT").reason
+    assert "itself" not in compare(cell(0.9, 0.88, 0.92), note="CONFLICT, MISPRINT").reason
 
 
 def test_curves_are_compared_epoch_by_epoch_in_the_papers_unit(run):
@@ -225,31 +225,31 @@ SCALED = {
 
 def test_what_ran_with_less_has_no_verdict_and_says_how_much_less(run):
     scaled = {**study(), "scaled": SCALED}
-    got = judge(cell(0.9, 0.88, 0.92), scaled)
+    got = compare(cell(0.9, 0.88, 0.92), scaled)
     assert (got.verdict, got.agrees) == ("not comparable", 1.0)
     assert np.isnan(got.delta)
     assert got.reason == (
         "cut by the scale: trained 3 of 15 epochs on 20 images, not on all, 10 of 100 generations, "
         "loss a instead of b; the printed value is within [0.88, 0.92] ± 0.02"
     )
-    assert judge(cell(0.9, 0.88, 0.92), scaled, value=0.5).agrees == 0.0
+    assert compare(cell(0.9, 0.88, 0.92), scaled, value=0.5).agrees == 0.0
     facts = {key: {**one, "train_n": 20, "val_n": 10} for key, one in run[2].items()}
-    parts = {(*key[:2], part): n for key in facts for part, n in (("train", 3000), ("val", 10))}
-    got = ledger(printed(), cell(0.9, 0.88, 0.92), scaled, facts=facts, parts=parts)
+    subsets = {(*key[:2], part): n for key in facts for part, n in (("train", 3000), ("val", 10))}
+    got = ledger(printed(), cell(0.9, 0.88, 0.92), scaled, facts=facts, subsets=subsets)
     assert "trained 3 of 15 epochs on 20 of 3,000 images, 10 of 100" in got.reason[0]
-    assert reached_with_less(got).all()
+    assert at_reduced_budget(got).all()
     assert "1 of these 1 printed values lie within" in counts_in_words(got)
 
 
 def test_a_cap_that_a_small_data_set_never_reaches_cuts_nothing(run):
     facts = run[2]
     n = max(one["train_n"] for one in facts.values())
-    parts = {(*key[:2], "train"): n for key in facts}
+    subsets = {(*key[:2], "train"): n for key in facts}
     caps = {"training.samples": [10 * n, None]}
     scaled = {**study(), "scaled": {"models": {"gbz_as_coded": caps}, "attacks": {}}}
-    got = ledger(printed(), cell(0.9, 0.88, 0.92), scaled, facts=facts, parts=parts)
+    got = ledger(printed(), cell(0.9, 0.88, 0.92), scaled, facts=facts, subsets=subsets)
     assert CUT not in got.reason[0]
-    assert not reached_with_less(got).any()
+    assert not at_reduced_budget(got).any()
     assert "less training" not in counts_in_words(got)
 
 
@@ -264,7 +264,7 @@ def test_what_was_cut_of_the_corrected_attack_stands_beside_its_number():
     got = ledger(printed(), pd.concat([cell(0.9, 0.88, 0.92), fgsm]), scaled)
     assert "the corrected attack, FGSM, gives 0.400 with 20 of 40 steps" in got.reason[0]
     assert got.verdict[0] == "reproduced"
-    assert not reached_with_less(got).any()
+    assert not at_reduced_budget(got).any()
 
 
 def test_a_point_of_a_curve_is_compared_only_with_an_epoch_of_as_many_images(run):
@@ -273,20 +273,20 @@ def test_a_point_of_a_curve_is_compared_only_with_an_epoch_of_as_many_images(run
     row = printed(metric="val_accuracy", epoch=0, value=ours.val_accuracy[0])
     facts = {key: {**one, "train_n": 20, "val_n": 10} for key, one in facts.items()}
 
-    def judged(**cut):
+    def compared(**cut):
         models = {"gbz_as_coded": {f"training.{name}": values for name, values in cut.items()}}
         scaled = {**study(), "scaled": {"models": models, "attacks": {}}}
         return ledger(row, table, scaled, history=history, facts=facts).iloc[0]
 
-    fewer = judged(epochs=[3, 15], samples=[20, None])
+    fewer = compared(epochs=[3, 15], samples=[20, None])
     assert fewer.verdict == "not comparable"
     assert fewer.reason.startswith("cut by the scale: trained on 20 images, not on all; ")
     assert np.isnan(fewer.delta)
-    assert judged(batch_size=[32, 64]).verdict == "not comparable"
-    shorter = judged(epochs=[3, 15])
+    assert compared(batch_size=[32, 64]).verdict == "not comparable"
+    shorter = compared(epochs=[3, 15])
     assert shorter.verdict == "reproduced"
     assert CUT not in shorter.reason
-    coarser = judged(validation_samples=[10, None])
+    coarser = compared(validation_samples=[10, None])
     assert coarser.verdict == "reproduced"
     assert CUT not in coarser.reason
 
@@ -323,7 +323,7 @@ def test_a_cut_of_one_attack_leaves_the_others_their_verdicts():
 def test_a_declared_substitute_has_no_verdict_at_any_scale():
     its_study = study()
     its_study["datasets"] = {DATASET: {"substitute_for": "the paper's own images"}}
-    got = judge(cell(0.9, 0.88, 0.92), its_study)
+    got = compare(cell(0.9, 0.88, 0.92), its_study)
     assert got.verdict == "not comparable"
     assert "is a substitute for the paper's own images" in got.reason
 
@@ -336,20 +336,20 @@ def test_not_run_says_whether_the_scale_leaves_it_out():
         }
     }
     cells = cell(0.9, 0.88, 0.92)
-    assert judge(cells, its_study, model="E-ABS").reason == (
+    assert compare(cells, its_study, model="E-ABS").reason == (
         "scale synthetic excludes the model 'E-ABS'"
     )
-    assert "this study has no model" in judge(cells, its_study, model="VGG").reason
-    left_out = judge(cells, its_study, attack="none", radius="").reason
-    assert left_out.startswith("scale synthetic excludes Medical MNIST, GBZ (as coded), clean")
+    assert "this study has no model" in compare(cells, its_study, model="VGG").reason
+    excluded = compare(cells, its_study, attack="none", radius="").reason
+    assert excluded.startswith("scale synthetic excludes Medical MNIST, GBZ (as coded), clean")
 
 
 def test_a_gain_by_adversarial_training_is_the_smallest_over_networks():
     its_study = study()
-    its_study["models"] |= {"better": {"starts_from": "gbz_as_coded"}}
+    its_study["models"] |= {"better": {"init_from": "gbz_as_coded"}}
     cells = pd.concat([cell(0.2, 0.18, 0.22), cell(0.9, 0.88, 0.92, model="better")])
     for value, verdict in ((0.6, "reproduced"), (0.8, "differs")):
-        got = judge(
+        got = compare(
             cells, its_study, model="adv. trained minus standard", value=value,
             metric="accuracy_gain_at_least",
         )  # fmt: skip
@@ -360,15 +360,15 @@ def test_numbers_of_several_split_schemes_are_compared_with_the_one_that_the_stu
     both = pd.concat([cell(0.9, 0.88, 0.92), cell(0.5, 0.48, 0.52, scheme="kfold_patient")])
     words = {kind: word for kind, word in study()["reported"].items() if kind != "splits"}
     silent = {**study(), "reported": words}
-    got = judge(both, silent)
+    got = compare(both, silent)
     assert got.verdict == "not comparable"
     assert "run with several split schemes (kfold and kfold_patient)" in got.reason
     first, second = (
         {**study(), "reported": {**study()["reported"], "splits": scheme}}
         for scheme in ("kfold", "kfold_patient")
     )
-    assert (judge(both, first).verdict, judge(both, first).reproduced) == ("reproduced", 0.9)
-    assert judge(both, second).verdict == "differs"
+    assert (compare(both, first).verdict, compare(both, first).reproduced) == ("reproduced", 0.9)
+    assert compare(both, second).verdict == "differs"
     table, history, _ = run
     history = history | {
         (dataset, split.replace("kfold", "kfold_patient"), model): frame.assign(val_accuracy=0.0)
@@ -395,10 +395,10 @@ def test_settings_are_compared_but_never_counted_as_results(run):
     assert got.reproduced["image_width"] == 68
     assert got.reproduced["image_channels"] == 1
     assert np.isnan(got.reproduced["test_fraction"])
-    parts = {
+    subsets = {
         (DATASET, "kfold_0", part): n for part, n in (("train", 64), ("val", 16), ("test", 20))
     }
-    got = ledger(read_reported(REPORTED), table, study(), facts=facts, parts=parts)
+    got = ledger(read_reported(REPORTED), table, study(), facts=facts, subsets=subsets)
     settings = got.set_index("key")
     assert settings.verdict["test_fraction"] == "reproduced"
     assert settings.verdict["trainval_fraction"] == "reproduced"
@@ -445,13 +445,13 @@ def thesis_study(**reported):
 
 @pytest.mark.parametrize(("norm", "attack"), [("Linf", "pgd_linf"), ("L2", "pgd_l2")])
 def test_a_word_may_mean_another_attack_in_each_norm(norm, attack):
-    row = judge(
+    row = compare(
         cell(0.5, 0.47, 0.53, attack=attack), thesis_study(),
         dataset="mnist", model="E-ABS", attack="PGD", norm=norm, value=0.5,
     )  # fmt: skip
     assert row.verdict == "reproduced"
     assert attack in row.compared_with
-    row = judge(
+    row = compare(
         cell(0.5, 0.47, 0.53, attack=attack), thesis_study(),
         dataset="mnist", model="E-ABS", attack="PGD", norm="L1",
     )  # fmt: skip
@@ -462,18 +462,18 @@ def test_the_attack_of_a_row_of_a_sweep_is_that_of_its_level():
     sweeps = {"EOT runs": {"3": "pgd_draws_3", "10": "pgd_draws_10"}}
     same = {"dataset": "mnist", "model": "E-ABS", "attack": "PGD", "setting": "EOT runs"}
     cells = cell(0.5, 0.47, 0.53, attack="pgd_draws_10")
-    row = judge(cells, thesis_study(sweeps=sweeps), **same, level="10", value=0.5)
+    row = compare(cells, thesis_study(sweeps=sweeps), **same, level="10", value=0.5)
     assert row.verdict == "reproduced"
-    row = judge(cells, thesis_study(sweeps=sweeps), **same, level="3", value=0.5)
+    row = compare(cells, thesis_study(sweeps=sweeps), **same, level="3", value=0.5)
     assert row.reason == ("this study does not run Medical MNIST, GBZ (as coded), pgd_draws_3")
-    row = judge(cells, thesis_study(), **same, level="10", value=0.5)
+    row = compare(cells, thesis_study(), **same, level="10", value=0.5)
     assert row.reason == "this study has no attack for 'PGD'"
 
 
 def test_distances_stand_beside_the_print_but_are_not_judged():
     distances = pd.DataFrame([{
         "dataset": DATASET, "scheme": "kfold", "model": "gbz_as_coded", "norm": "l2",
-        "attacks": "ddn", "n": 200, "broken": 200, "mean": 1.7, "median": 1.5,
+        "attacks": "ddn", "n": 200, "misclassified": 200, "mean": 1.7, "median": 1.5,
     }])  # fmt: skip
     printed_row = printed(
         dataset="mnist", model="E-ABS", norm="L2", metric="mean_adversarial_distance", value=1.78
@@ -501,5 +501,5 @@ def test_printed_layers_are_held_against_the_network_that_was_trained():
     ("remark", "words"), [("suspect", "is suspect"), ("misprint", "is a misprint")]
 )
 def test_suspicious_printed_cells_are_marked(remark, words):
-    row = judge(cell(0.5, 0.47, 0.53), remark=remark)
+    row = compare(cell(0.5, 0.47, 0.53), remark=remark)
     assert row.reason.endswith(f"the printed cell {words}, see note")

@@ -142,7 +142,7 @@ def test_every_attack_stands_with_its_needs_its_cost_and_its_source(report):
     for row, (name, entry) in zip(rows, study["attacks"].items(), strict=True):
         cells = [html.unescape(found) for found in re.findall(cell, row)]
         assert cells[1:3] == [NORMS[entry["norm"]], ACCESS[study["access"][name]]]
-        assert (cells[3] == "0") == (study["access"][name] != "gradients")
+        assert (cells[3] == "0") == (study["access"][name] != "white_box")
         assert cells[5] == entry["source"]
 
 
@@ -154,8 +154,8 @@ def test_what_made_the_numbers_stands_where_it_says_what_was_run(report):
         "seconds": 9000.0,
         "written": ["2024-05-06T07:08:09Z", "2024-05-08T00:00:00Z"],
     }
-    made["outcomes"]["code"]["natural"] = ["c0de", "5ta1e"]
-    study["titles"]["suites"]["natural"] = "Common corruptions"
+    made["outcomes"]["code"]["corruptions"] = ["c0de", "5ta1e"]
+    study["titles"]["suites"]["corruptions"] = "Common corruptions"
     write_json(path, made)
     text = rendered(base, study)
     part = text[text.index(f'id="{STUDY}-methods"') :]
@@ -247,9 +247,9 @@ def test_each_norm_has_a_verdict_of_its_own_in_words_beside_the_classifier(repor
         "under-powered",
     ]
     title = study["titles"]["models"]["gbz_as_coded"]
-    told = "(classifier and norm), 6 are sound, 1 is under-powered and 1 is suspect"
+    expected = "(classifier and norm), 6 are sound, 1 is under-powered and 1 is suspect"
     doubts = f"under-powered: {title} (corruptions); suspect: {title} (L∞)"
-    sentence = f"Of 8 evaluations {told} ({doubts}); see the checks."
+    sentence = f"Of 8 evaluations {expected} ({doubts}); see the checks."
     assert sentence in "".join(Elements(text).text)
 
 
@@ -538,8 +538,8 @@ def test_every_row_of_the_ledger_is_there_without_scripts(run):
     assert rows == list(ledger["verdict"])
     counts = ledger["verdict"][ledger["kind"] == "result"].value_counts()
     assert counts["reproduced"] < (ledger["verdict"] == "reproduced").sum(), "settings count, too"
-    said = f"{counts.sum()} printed results: {counts['reproduced']} reproduced, "
-    assert f"{said}{counts['differs']} differs" in text
+    text_of_it = f"{counts.sum()} printed results: {counts['reproduced']} reproduced, "
+    assert f"{text_of_it}{counts['differs']} differs" in text
     key = text.split('id="millner2024-ledger"')[1].split('<ul class="key">')[1].split("</ul>")[0]
     shown = re.findall(r"</span> (\d+)</li>", key)
     assert list(map(int, shown)) == [counts[name] for name in VERDICTS if name in counts]
@@ -588,7 +588,7 @@ def test_the_banner_names_data_and_substitutes_by_their_titles(report):
     base, study = report
     study["titles"]["datasets"] |= {"medical_mnist": "Medical MNIST", "oct": "OCT"}
     study["titles"]["models"] |= {"resnet18": "ResNet18", "small": "A small network"}
-    study["stand_ins"] = {
+    study["substitutes"] = {
         "datasets": {"oct": "digits"},
         "models": {"resnet18": "gbz_as_coded"},
     }
@@ -726,9 +726,9 @@ def _light(colour):
 CAPTIONS = sorted((ROOT / "report").rglob("*.rst"))
 
 
-def written_caption(path, recipe="elbo"):
+def written_caption(path, objective="elbo"):
     """A caption as Snakemake's report shows it."""
-    training = {"entry": {"training": {"recipe": recipe, "batch_size": 50}}}
+    training = {"entry": {"training": {"objective": objective, "batch_size": 50}}}
     job = {
         "wildcards": dict.fromkeys(
             ("study", "scale", "table", "figure", "dataset", "split", "model"), "name"
@@ -753,9 +753,9 @@ def test_captions_of_the_snakemake_report_are_one_clean_paragraph(path):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "unit"), [("elbo", "per full batch of 50 images"), ("standard", "per image")]
+    ("objective", "unit"), [("elbo", "per full batch of 50 images"), ("standard", "per image")]
 )
-def test_the_caption_of_a_history_names_the_unit_in_which_its_losses_are_stored(recipe, unit):
-    words = " ".join(written_caption(ROOT / "report/captions/history.rst", recipe).split())
+def test_the_caption_of_a_history_names_the_unit_in_which_its_losses_are_stored(objective, unit):
+    words = " ".join(written_caption(ROOT / "report/captions/history.rst", objective).split())
     assert f"``train_loss`` and ``val_loss`` are {unit}, as training minimises them" in words
     assert "the terms of the loss are means per image" in words

@@ -80,14 +80,14 @@ def files(tmp_path):
     return make
 
 
-def told(found):
+def expected(found):
     return [sentence for _, sentences in brief(found) for sentence in sentences]
 
 
 def test_only_printed_numbers_are_asked_whether_they_hold(files):
     own = files(ROWS, ledger=[], study={"question": "Does it hold?"})
     assert page_heading([own])[0] == "Does it hold?"
-    sentences = " ".join([*told(own), page_heading([own])[1]])
+    sentences = " ".join([*expected(own), page_heading([own])[1]])
     assert not any(word in sentences for word in ("printed", "paper", "repeats"))
     assert page_heading([own, files(ROWS)])[0] == "Which printed robustness numbers hold?"
     other = files(ROWS, ledger=[], study={"question": "And here?"})
@@ -95,7 +95,7 @@ def test_only_printed_numbers_are_asked_whether_they_hold(files):
 
 
 def test_the_robust_accuracy_is_the_worst_case_and_never_one_attacks(files):
-    sentences = told(files(ROWS + WORST))
+    sentences = expected(files(ROWS + WORST))
     assert (
         "Under the worst case over 9 attacks (L∞ ε = 0.1, n = 300), the accuracies are 0.170 for "
         "GBZ and 0.043 for ResNet18. The clean accuracy on the same images is 0.990 to 0.993. "
@@ -105,7 +105,7 @@ def test_the_robust_accuracy_is_the_worst_case_and_never_one_attacks(files):
 
 
 def test_without_a_worst_case_the_lowest_known_accuracy_counts_on_however_few_images(files):
-    sentences = told(files([*ROWS, accuracy_row("gbz", {"suite": "white"}, 0.5, n=20)]))
+    sentences = expected(files([*ROWS, accuracy_row("gbz", {"suite": "white"}, 0.5, n=20)]))
     assert (
         "Under the strongest attack on each classifier (L∞ ε = 0.1, n = 20 to 300), the accuracies "
         "are 0.500 for GBZ and 0.060 for ResNet18." in sentences
@@ -114,7 +114,7 @@ def test_without_a_worst_case_the_lowest_known_accuracy_counts_on_however_few_im
 
 
 def test_the_published_attack_stands_beside_the_worst_case(files):
-    sentences = told(files(ROWS + WORST))
+    sentences = expected(files(ROWS + WORST))
     assert (
         "Under PGD, as published, at L∞ ε = 0.1 (n = 300), the accuracies are 0.757 for GBZ and "
         "0.060 for ResNet18; under the worst case over 9 attacks (n = 300), they are 0.170 and "
@@ -126,7 +126,7 @@ def test_an_attack_is_as_published_by_its_role_whatever_its_name(files):
     attacks = {name: {"norm": norm} for name, norm in NORMS.items()}
     attacks["pgd"]["role"] = "as_published"
     study = {"tables": {}, "attacks": attacks}
-    sentences = told(files(ROWS + WORST, study=study))
+    sentences = expected(files(ROWS + WORST, study=study))
     assert any(sentence.startswith("Under PGD L∞, at L∞ ε = 0.1") for sentence in sentences)
     assert not any("PGD, as published" in sentence for sentence in sentences)
 
@@ -134,7 +134,7 @@ def test_an_attack_is_as_published_by_its_role_whatever_its_name(files):
 def test_a_published_attack_that_is_the_worst_case_needs_no_sentence(files):
     same = [accuracy_row(row["model"], {"norm": "linf"}, row["pooled"], attacks=2)
             for row in ROWS if row["attack"] == "pgd_old"]  # fmt: skip
-    assert not any("as published" in sentence for sentence in told(files(ROWS + same)))
+    assert not any("as published" in sentence for sentence in expected(files(ROWS + same)))
 
 
 def test_a_second_worst_case_on_fewer_images_says_its_own_n(files):
@@ -145,7 +145,7 @@ def test_a_second_worst_case_on_fewer_images_says_its_own_n(files):
     assert (
         "Under the worst case over all 12 attacks (L∞ ε = 0.1), on the images that were tested "
         "with each of them (n = 60), the accuracies are 0.100 for GBZ and 0.000 for ResNet18."
-        in told(files(ROWS + WORST + fewer))
+        in expected(files(ROWS + WORST + fewer))
     )
 
 
@@ -155,16 +155,16 @@ def test_of_many_classifiers_the_best_and_the_worst_are_named(files):
         for place in range(5)
     ]
     titles = {**TITLES, "models": {f"m{place}": f"Model {place}" for place in range(5)}}
-    sentences = told(files(many, headline=("clean",), study={"titles": titles}))
+    sentences = expected(files(many, headline=("clean",), study={"titles": titles}))
     assert (
         sentences[0] == "On 1,000 unperturbed test images in 5 splits, the accuracy ranges from "
         "0.940 for Model 4 to 0.900 for Model 0."
     )
     tied = [{**row, "pooled": min(row["pooled"], 0.93)} for row in many]
-    sentences = told(files(tied, headline=("clean",), study={"titles": titles}))
+    sentences = expected(files(tied, headline=("clean",), study={"titles": titles}))
     assert "from 0.930 for Model 3 and Model 4 to 0.900 for Model 0." in sentences[0]
     equal = [{**row, "pooled": 0.93} for row in many]
-    sentences = told(files(equal, headline=("clean",), study={"titles": titles}))
+    sentences = expected(files(equal, headline=("clean",), study={"titles": titles}))
     assert sentences[0].endswith(
         "the accuracy is 0.930 for Model 0, Model 1, Model 2, Model 3 and Model 4."
     )
@@ -184,22 +184,23 @@ def test_data_sets_are_told_apart_by_their_titles(files):
 
 def test_the_effort_of_training_is_told_where_it_differs(files):
     costs = {"model": ["plain", "gbz"], "updates": [375.0, 1200.0]}
-    assert "Training effort differs: from 375 weight updates (ResNet18) to 1,200 (GBZ)." in told(
-        files(ROWS, costs=costs)
+    assert (
+        "Training effort differs: from 375 weight updates (ResNet18) to 1,200 (GBZ)."
+        in expected(files(ROWS, costs=costs))
     )
     same = {"model": ["plain", "gbz"], "updates": [375.0, 375.0]}
-    assert not any("effort" in sentence for sentence in told(files(ROWS, costs=same)))
+    assert not any("effort" in sentence for sentence in expected(files(ROWS, costs=same)))
 
 
 def test_a_ledger_without_verdicts_says_so_instead_of_two_zeros(files):
-    sentences = told(files(ROWS, ledger=["not run", "not comparable", "not comparable"]))
+    sentences = expected(files(ROWS, ledger=["not run", "not comparable", "not comparable"]))
     assert sentences[-1] == "3 printed results: 1 not run, 2 not comparable."
 
 
 def test_settings_are_never_counted_among_the_results_that_are_reproduced(files):
     kinds = ["result", "setting", "setting", "duration"]
     verdicts = ["differs", "reproduced", "reproduced", "not comparable"]
-    assert told(files(ROWS, ledger=verdicts, printed={"kind": kinds}))[-1] == (
+    assert expected(files(ROWS, ledger=verdicts, printed={"kind": kinds}))[-1] == (
         "1 printed result: 1 differs. 2 printed settings or sizes: 2 reproduced. 1 other printed "
         "number has no verdict (confusion counts, durations)."
     )
@@ -207,7 +208,7 @@ def test_settings_are_never_counted_among_the_results_that_are_reproduced(files)
 
 def test_results_that_the_scale_cut_say_whether_the_printed_values_agree(files):
     cut = {"kind": "result", "agrees": [1.0, 0.0], "reason": "cut by the scale: 10 of 100 steps"}
-    assert told(files(ROWS, ledger=["not comparable"] * 2, printed=cut))[-1] == (
+    assert expected(files(ROWS, ledger=["not comparable"] * 2, printed=cut))[-1] == (
         "2 printed results: 2 not comparable. 2 of the results that are not comparable were run "
         "with less training or a shorter attack than printed; 1 of these 2 printed values lie "
         "within this run's widened interval."
@@ -243,7 +244,7 @@ def test_splits_are_counted_from_one_and_the_pool_comes_first():
 
 
 def test_only_substitutes_in_use_are_named(files):
-    study = {"stand_ins": {"models": {"third": "gbz", "plain": "absent"}}}
+    study = {"substitutes": {"models": {"third": "gbz", "plain": "absent"}}}
     found = banner("small", [files(ROWS, study=study)])
     assert found["substitutes"] == ["GBZ is a substitute for DBX."]
     assert found["data"] == ["Scans of a phantom"]

@@ -152,7 +152,7 @@ def test_rows_of_earlier_code_are_marked_one_by_one(kept, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
         ("none", "no kept study found"),
         ("lost", "records.json: the file is missing"),
@@ -160,7 +160,7 @@ def test_rows_of_earlier_code_are_marked_one_by_one(kept, tmp_path, monkeypatch)
         ("study", "there is no study 'milner2024'"),
     ],
 )
-def test_a_mistake_is_told_in_one_line_with_its_remedy(kept, tmp_path, capsys, change, said):
+def test_a_mistake_is_told_in_one_line_with_its_remedy(kept, tmp_path, capsys, change, expected):
     folder = shutil.copytree(kept, tmp_path / "report")
     chosen = ["--study", "milner2024" if change == "study" else STUDY]
     if change == "none":
@@ -171,10 +171,10 @@ def test_a_mistake_is_told_in_one_line_with_its_remedy(kept, tmp_path, capsys, c
     elif change == "torn":
         (folder / STUDY / FILES[0]).write_bytes(b"PAR1")
     assert main(["render", "--scale", SCALE, "--kept", str(folder), *chosen]) == 1
-    told = capsys.readouterr().err
-    assert said in told
-    assert told.count("\n") == 1
-    assert any(word in told for word in ("run", "did you mean", "take"))
+    reported = capsys.readouterr().err
+    assert expected in reported
+    assert reported.count("\n") == 1
+    assert any(word in reported for word in ("run", "did you mean", "take"))
 
 
 def test_help_says_in_words_what_the_command_needs(capsys):
@@ -185,7 +185,7 @@ def test_help_says_in_words_what_the_command_needs(capsys):
         assert words in text
 
 
-def test_planning_loads_nothing_that_draws():
+def test_planning_loads_nothing_that_samples():
     code = "import sys, assay.plan.command; print('matplotlib' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code],

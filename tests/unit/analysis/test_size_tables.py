@@ -67,9 +67,9 @@ def test_a_trend_whose_interval_contains_0_cannot_tell(inputs):
     trend = trend_of([-0.9, -0.58], [-1.0, -1.0], [-0.7, 0.07], [0.001, 0.001])
     doctored = changed(inputs, trend=trend, verdicts=sound(inputs))
     shown = build_table("trend", SPEC, inputs.study, doctored).display
-    said = shown.set_index(["Size by", "Networks"])["Smaller is better"]
-    assert said["Depth", "all (5)"] == said["Depth", "First (3)"] == "yes"
-    assert said["Parameters", "all (5)"] == said["Parameters", "First (3)"] == "cannot tell"
+    answers = shown.set_index(["Size by", "Networks"])["Smaller is better"]
+    assert answers["Depth", "all (5)"] == answers["Depth", "First (3)"] == "yes"
+    assert answers["Parameters", "all (5)"] == answers["Parameters", "First (3)"] == "cannot tell"
     assert set(shown["Holm p"]) == {"0.004"}
 
 
@@ -85,9 +85,9 @@ def test_a_trend_over_a_doubtful_evaluation_has_no_verdict_and_names_the_model(i
     trend = trend_of([-0.9, -0.9], [-1.0, -1.0], [-0.7, -0.7], [0.001, 0.001])
     doctored = changed(inputs, trend=trend, verdicts=sound(inputs, "dbx"))
     table = build_table("trend", SPEC, inputs.study, doctored)
-    said = table.display.set_index(["Size by", "Networks"])["Smaller is better"]
-    assert said["Depth", "all (5)"] == "cannot tell"
-    assert said["Depth", "First (3)"] == "yes", "its networks are all sound"
+    answers = table.display.set_index(["Size by", "Networks"])["Smaller is better"]
+    assert answers["Depth", "all (5)"] == "cannot tell"
+    assert answers["Depth", "First (3)"] == "yes", "its networks are all sound"
     assert re.search(r"Without a sound evaluation: .*: DBX\.", table.caption)
 
 
@@ -109,7 +109,7 @@ def test_a_trend_of_so_few_networks_says_that_it_cannot_reach_a_verdict(inputs):
     assert by["depth"] == pytest.approx(-by["flops"])
 
 
-def twins(inputs):
+def counterparts(inputs):
     """The study with a second training of the first model's network."""
     models = {name: {**entry, "implementation": f"nets:{name}"}
               for name, entry in inputs.study["models"].items()}  # fmt: skip
@@ -118,7 +118,7 @@ def twins(inputs):
 
 
 def test_a_network_that_stands_twice_says_why_and_what_its_other_training_changes(inputs):
-    study = twins(inputs)
+    study = counterparts(inputs)
     facts = with_rates(inputs, **{NAMES[1]: 0.0002})
     table = build_table("complexity", {"cells": CELLS}, study, changed(inputs, study, facts=facts))
     rows = inputs.accuracy.set_index(["model", "attack", "epsilon"]).accuracy
@@ -313,7 +313,7 @@ def test_pointing_is_compared_on_the_same_images_with_interval_and_test(inputs):
     assert row.only_here - row.only_there == row.hits - expected
     assert row.difference_low < row.difference < row.difference_high
     assert (tidy.low < tidy.hits / tidy.n).all()
-    study = twins(inputs)
+    study = counterparts(inputs)
     study["models"][NAMES[3]] = study["models"][NAMES[2]]
     tidy = build_table("pointing", {"models": NAMES}, study, inputs).tidy
     assert set(tidy.compared_with[tidy.model == NAMES[3]]) == {NAMES[2]}

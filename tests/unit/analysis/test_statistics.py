@@ -32,7 +32,7 @@ def rows(right: dict[str, list[int]], *, attack="fgsm", epsilon=0.1, split="kfol
             "dataset": "toy", "suite": "linf_whitebox", "attack": attack, "norm": "linf",
             "epsilon": epsilon, "split": split, "model": model,
             "sample": np.arange(start, start + len(values)),
-            "broken": ~np.asarray(values, bool),
+            "misclassified": ~np.asarray(values, bool),
         })
         for model, values in right.items()
     )  # fmt: skip

@@ -158,7 +158,7 @@ def test_substitutes_are_said_in_the_caption_by_their_titles_where_they_are_show
     standing = {
         **inputs.study,
         "titles": titles,
-        "stand_ins": {"datasets": {"paper_set": "medical_mnist"}, "models": {"big": "gbz"}},
+        "substitutes": {"datasets": {"paper_set": "medical_mnist"}, "models": {"big": "gbz"}},
     }
     caption = build_table("accuracy", {"cells": CELLS}, standing, inputs).caption
     assert "Medical MNIST is a substitute for paper_set." in caption
@@ -260,8 +260,8 @@ def test_missing_records_are_named_and_left_out(inputs, caplog):
 
 
 def test_missing_outcomes_are_an_error_that_names_the_file(inputs):
-    lost = {**inputs.manifest["outcomes"][0], "path": "gone/natural.parquet"}
-    with pytest.raises(OutcomeError, match=r"gone/natural\.parquet"):
+    lost = {**inputs.manifest["outcomes"][0], "path": "gone/corruptions.parquet"}
+    with pytest.raises(OutcomeError, match=r"gone/corruptions\.parquet"):
         AnalysisInputs({**inputs.manifest, "outcomes": [lost]}).outcomes()
 
 
@@ -295,9 +295,9 @@ def test_distances_say_which_attack_found_them_and_on_how_many_images(inputs):
     first, row = table.display.iloc[0], table.tidy.iloc[0]
     assert row.attacks == "pgd_linf"
     assert first[columns[0]] == f"{row['median']:.3f} (n = {row.n})"
-    assert first[columns[2]] == f"{row.n - row.broken} of {row.n}"
+    assert first[columns[2]] == f"{row.n - row.misclassified} of {row.n}"
     assert "the distance is infinite" in table.caption
-    weak = table.tidy[table.tidy.broken < table.tidy.n]
+    weak = table.tidy[table.tidy.misclassified < table.tidy.n]
     assert len(weak)
     assert np.isinf(weak["mean"]).all()
 

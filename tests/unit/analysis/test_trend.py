@@ -25,7 +25,7 @@ def rows(accuracies: dict[str, list[int]], attack: str = "fgsm") -> pd.DataFrame
                 "split": split,
                 "model": model,
                 "sample": np.arange(N),
-                "broken": np.arange(N) >= right,
+                "misclassified": np.arange(N) >= right,
             }
         )
         for split, counts in accuracies.items()

@@ -58,17 +58,17 @@ def reference_apgd(module, origin, label, start, epsilon, norm, loss_of, steps, 
         return float(loss.detach()), direction, logits.argmax() != label
 
     x = projected(start, origin, epsilon, norm)
-    loss, direction, broken = look(x)
+    loss, direction, misclassified = look(x)
     step, best, best_loss, best_direction = 2 * epsilon, x, loss, direction
     before, checked, halved, rises, since, gaps = None, loss, True, 0, 0, list(gaps)
     for _ in range(steps):
-        if broken:
+        if misclassified:
             return None
         z = projected(x + step * direction, origin, epsilon, norm)
         if before is not None:
             z = projected(x + 0.75 * (z - x) + 0.25 * (x - before), origin, epsilon, norm)
         before, x, last = x, z, loss
-        loss, direction, broken = look(x)
+        loss, direction, misclassified = look(x)
         rises, since = rises + (loss > last), since + 1
         if loss > best_loss:
             best, best_loss, best_direction = x, loss, direction
@@ -78,7 +78,7 @@ def reference_apgd(module, origin, label, start, epsilon, norm, loss_of, steps, 
                 step, x, direction = step / 2, best, best_direction
             halved, checked, rises, since = stuck, best_loss, 0, 0
             gaps = gaps[1:] or [steps + 1]
-    return None if broken else best
+    return None if misclassified else best
 
 
 def test_checkpoints_are_those_of_the_paper():
@@ -118,7 +118,7 @@ def test_a_run_agrees_with_a_straightforward_loop(norm, epsilon, loss):
             30,
             gaps,
         )
-        assert (expected is None) == bool(result.broken[0, i])
+        assert (expected is None) == bool(result.misclassified[0, i])
         if expected is not None:
             apart.append(float((result.images[0, i] - expected).abs().max()))
     assert 5 <= len(apart) < len(images)
@@ -134,7 +134,7 @@ def test_a_run_costs_a_gradient_per_step_and_one_forward(targets, runs):
     victim = Victim.from_module(module, classes=5, shape=SHAPE)
     attack = APGD(steps=12, restarts=2, loss="margin", targets=targets)
     result = attack(victim, images, labels, [1e-6], generator())
-    standing = ~result.broken[0]
+    standing = ~result.misclassified[0]
     assert standing.any()
     assert (result.backwards[0, standing] == 2 * runs * 12).all()
     # The clean decision and the verdict are two passes more.
@@ -145,7 +145,7 @@ def test_an_image_that_its_start_breaks_costs_one_gradient():
     module = Linear().eval()
     images, labels = images_for(module)
     result = APGD(steps=20)(victim_of(module), images, labels, [1.0], generator())
-    assert result.broken.all()
+    assert result.misclassified.all()
     assert result.backwards.min() == 1
     assert result.backwards.float().median() <= 2
 
@@ -156,8 +156,8 @@ def test_targets_break_what_hides_behind_the_runner_up(loss):
     victim = Victim.from_module(Trap().eval(), classes=3, shape=SHAPE)
     one = APGD(loss=loss, steps=20, targets=1)(victim, images, labels, [0.1], generator())
     both = APGD(loss=loss, steps=20, targets=2)(victim, images, labels, [0.1], generator())
-    assert not one.broken.any()
-    assert both.broken.all()
+    assert not one.misclassified.any()
+    assert both.misclassified.all()
     assert (both.prediction == 2).all()
 
 
@@ -169,9 +169,9 @@ def test_the_runs_after_the_first_may_go_in_any_number_of_waves(monkeypatch):
     together = attack(victim, images, labels, [0.12], generator())
     monkeypatch.setattr("assay.attacks.apgd.WAVE", 1)
     apart = attack(victim, images, labels, [0.12], generator())
-    assert 0 < together.broken.sum() < len(images)
-    assert (together.broken != apart.broken).sum() <= 2
-    standing = ~(together.broken | apart.broken)
+    assert 0 < together.misclassified.sum() < len(images)
+    assert (together.misclassified != apart.misclassified).sum() <= 2
+    standing = ~(together.misclassified | apart.misclassified)
     assert torch.equal(together.backwards[standing], apart.backwards[standing])
 
 
@@ -188,7 +188,7 @@ def test_the_best_iterate_of_all_runs_is_judged_where_nothing_broke():
     with torch.no_grad():
         before, after = (dlr(module(r.images[0]), labels) for r in (one, many))
         clean = dlr(module(images), labels)
-    standing = ~(one.broken | many.broken)[0]
+    standing = ~(one.misclassified | many.misclassified)[0]
     assert (after >= before - 1e-5)[standing].all()
     assert (after > before + 1e-5)[standing].any()
     assert (before > clean)[standing].all()

@@ -18,7 +18,7 @@ def assert_close_to_the_plane(attack):
     with torch.no_grad():
         exact = module.margin(images).abs() / module.weight.norm()
     result = attack(victim_of(module), images, labels, FAR, generator())
-    assert result.broken.all()
+    assert result.misclassified.all()
     assert result.l2[0].median() <= 1.05 * exact.median()
     assert (result.l2[0] >= exact * (1 - 1e-4)).all()
 
@@ -31,8 +31,8 @@ def test_an_attack_that_stays_where_it_starts_does_not_pass(monkeypatch):
     class Nothing(Attack):
         norm = "l2"
 
-        def _search(self, probe, epsilon, shared):
-            return probe.images
+        def _search(self, queries, epsilon, shared):
+            return queries.images
 
     with pytest.raises(AssertionError):
         assert_close_to_the_plane(Nothing())
@@ -45,12 +45,12 @@ def test_candidates_are_closer_by_the_step_and_sideways_by_its_root():
     origin = torch.full((60, *SHAPE), 0.5)
     away, noise = torch.randn((2, 60, *SHAPE), generator=generator())
     away = 0.5 * away / away.flatten(1).norm(dim=1)[:, None, None, None]
-    nearest = (origin + away).clamp(0, 1)
-    away = nearest - origin
+    best = (origin + away).clamp(0, 1)
+    away = best - origin
     distance = away.flatten(1).norm(dim=1)
     for size in (0.02, 0.2):
         step = torch.full((60,), size)
-        made = step_closer(origin, nearest, distance, noise, step)
+        made = step_closer(origin, best, distance, noise, step)
         assert made.min() >= 0
         assert made.max() <= 1
         gone = (made - origin).flatten(1)
@@ -100,10 +100,10 @@ def test_where_noise_is_never_broken_an_image_of_another_class_is_the_start():
     labels = torch.arange(8) // 4
     victim = Victim.from_module(Corner().eval(), classes=2, shape=SHAPE)
     result = Boundary(steps=50, directions=3)(victim, images, labels, FAR, generator())
-    assert result.broken.all()
+    assert result.misclassified.all()
     assert (result.l2[0, :4] <= (0.3 + 0.01) * 4).all()
     alone = Boundary(steps=50, directions=3)(victim, images[:4], labels[:4], FAR, generator())
-    assert not alone.broken.any()
+    assert not alone.misclassified.any()
 
 
 def test_a_target_is_met():

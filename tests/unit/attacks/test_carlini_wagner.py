@@ -4,7 +4,7 @@ import pytest
 import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
-from assay.attacks.base import judge
+from assay.attacks.base import evaluate_images
 from assay.attacks.carlini_wagner import CarliniWagner
 from assay.attacks.victim import Victim
 from assay.foundation.errors import AttackError
@@ -35,20 +35,20 @@ def reference(images, labels, rounds, steps):
     for _ in range(rounds):
         w = space.clone().requires_grad_()
         adam = torch.optim.Adam([w], lr=1e-2)
-        broke = torch.zeros(len(images), dtype=torch.bool)
+        succeeded = torch.zeros(len(images), dtype=torch.bool)
         for _ in range(steps):
             x = (torch.tanh(w) + 1) / 2
             z = curved(x, None)
             own = z.gather(1, labels[:, None]).squeeze(1)
             other = z.scatter(1, labels[:, None], -torch.inf).amax(1)
             loss = (x - start).square().sum((1, 2, 3)) + weight * (own - other).clamp(min=0)
-            broken, distance = other > own, (x - images).detach().flatten(1).norm(dim=1)
-            best = torch.where(broken & (distance < best), distance, best)
-            broke |= broken
+            misclassified, distance = other > own, (x - images).detach().flatten(1).norm(dim=1)
+            best = torch.where(misclassified & (distance < best), distance, best)
+            succeeded |= misclassified
             adam.zero_grad()
             loss.sum().backward()
             adam.step()
-        high, low = torch.where(broke, weight, high), torch.where(broke, low, weight)
+        high, low = torch.where(succeeded, weight, high), torch.where(succeeded, low, weight)
         weight = torch.where(high.isinf(), 10 * weight, (low + high) / 2)
     return best
 
@@ -59,7 +59,7 @@ def test_the_distance_on_the_linear_model_is_the_closed_form():
     result = CarliniWagner()(victim_of(module), images, labels, [100.0], generator())
     with torch.no_grad():
         closed = module.margin(images).abs() / module.weight.norm()
-    assert result.broken.all()
+    assert result.misclassified.all()
     assert (result.l2[0] >= closed - 1e-6).all()
     assert (result.l2[0] / closed).median() < 1.05
 
@@ -69,9 +69,12 @@ def test_it_finds_what_a_straightforward_loop_finds():
     attack = CarliniWagner(steps=60, abort_early=False)
     result = attack(victim(), images, labels, [100.0], generator())
     expected = reference(images, labels, 5, 60)
-    assert torch.equal(result.broken[0], expected.isfinite())
+    assert torch.equal(result.misclassified[0], expected.isfinite())
     torch.testing.assert_close(
-        result.l2[0][result.broken[0]], expected[result.broken[0]], rtol=1e-3, atol=1e-4
+        result.l2[0][result.misclassified[0]],
+        expected[result.misclassified[0]],
+        rtol=1e-3,
+        atol=1e-4,
     )
 
 
@@ -81,7 +84,7 @@ def test_leaving_early_saves_passes_and_no_distance():
         CarliniWagner(abort_early=abort)(victim(), images, labels, [100.0], generator())
         for abort in (False, True)
     )
-    assert torch.equal(whole.broken, early.broken)
+    assert torch.equal(whole.misclassified, early.misclassified)
     assert early.l2.median() <= 1.02 * whole.l2.median()
     assert early.forwards.sum() < 0.9 * whole.forwards.sum()
 
@@ -90,7 +93,7 @@ def test_broken_iterates_are_seen_to_need_no_backward_pass():
     images, labels = images_and_labels()
     attack = CarliniWagner(initial_weight=10.0, binary_steps=1, abort_early=False)
     result = attack(victim(), images, labels, [100.0], generator())
-    assert result.broken.all()
+    assert result.misclassified.all()
     assert result.backwards.sum() < 0.8 * result.forwards.sum()
 
 
@@ -103,7 +106,7 @@ def test_confidence_drives_iterates_beyond_the_boundary():
         )
         result = attack(target, images, labels, [100.0], generator())
         leads.append(result.l2.median())
-        assert result.broken.all()
+        assert result.misclassified.all()
     assert leads[0] <= leads[1] * 1.5
 
 
@@ -122,7 +125,7 @@ def test_black_and_white_pixels_can_be_left_and_are_not_exceeded():
     result = CarliniWagner(rate=0.2, abort_early=False)(
         victim(), images, labels, [100.0], generator()
     )
-    assert result.broken.float().mean() > 0.9
+    assert result.misclassified.float().mean() > 0.9
     assert result.images.min() >= 0
     assert result.images.max() <= 1
 
@@ -133,14 +136,14 @@ def test_on_a_noisy_victim_the_closest_image_survives_fresh_noise():
 
     images, labels = images_and_labels()
     target = victim(noisy, stochastic=True)
-    certain = ~judge(target, images, labels, generator(), replays=99).broken
+    certain = ~evaluate_images(target, images, labels, generator(), repeats=99).misclassified
     images, labels = images[certain], labels[certain]
     attack = CarliniWagner(binary_steps=3, steps=40, initial_weight=1.0)
     result = attack(target, images, labels, [100.0], generator())
-    again = judge(target, result.images[0], labels, generator(5), replays=99)
+    again = evaluate_images(target, result.images[0], labels, generator(5), repeats=99)
     # The closest of many iterates lies where half of the draws are wrong: a toss for the verdict.
-    assert result.broken.float().mean() > 0.4
-    assert again.replay_share.mean() > 0.4
+    assert result.misclassified.float().mean() > 0.4
+    assert again.misclassified_share.mean() > 0.4
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
-from assay.attacks.base import judge
+from assay.attacks.base import evaluate_images
 from assay.attacks.ddn import DDN
 from assay.attacks.victim import Victim
 from assay.foundation.errors import AttackError
@@ -35,16 +35,16 @@ def reference(image, label, steps, gamma=0.05):
     for i in range(steps + 1):
         x = (image + change).requires_grad_()
         z = curved(x, None)
-        (slope,) = torch.autograd.grad(
+        (gradient,) = torch.autograd.grad(
             torch.nn.functional.cross_entropy(z, torch.tensor([label])), x
         )
-        broken = int(z.argmax()) != label
-        if broken and (best is None or change.norm() < best.norm()):
+        misclassified = int(z.argmax()) != label
+        if misclassified and (best is None or change.norm() < best.norm()):
             best = change
-        change = change + (0.01 + 0.99 * (1 + math.cos(math.pi * i / steps)) / 2) * slope / (
-            slope.norm()
+        change = change + (0.01 + 0.99 * (1 + math.cos(math.pi * i / steps)) / 2) * gradient / (
+            gradient.norm()
         )
-        radius = min(radius * (1 - gamma if broken else 1 + gamma), corner)
+        radius = min(radius * (1 - gamma if misclassified else 1 + gamma), corner)
         change = (image + change * radius / change.norm()).clamp(0, 1) - image
     return image + best
 
@@ -55,7 +55,7 @@ def test_the_distance_on_the_linear_model_is_the_closed_form():
     result = DDN()(victim_of(module), images, labels, [100.0], generator())
     with torch.no_grad():
         closed = module.margin(images).abs() / module.weight.norm()
-    assert result.broken.all()
+    assert result.misclassified.all()
     assert (result.l2[0] >= closed - 1e-6).all()
     assert (result.l2[0] / closed).median() < 1.05
 
@@ -98,12 +98,12 @@ def test_on_a_noisy_victim_the_closest_image_survives_fresh_noise():
 
     images, labels = images_and_labels()
     target = victim(noisy, stochastic=True)
-    certain = ~judge(target, images, labels, generator(), replays=99).broken
+    certain = ~evaluate_images(target, images, labels, generator(), repeats=99).misclassified
     images, labels = images[certain], labels[certain]
     result = DDN(steps=40)(target, images, labels, [100.0], generator())
-    again = judge(target, result.images[0], labels, generator(5), replays=99)
-    assert result.broken.float().mean() > 0.6
-    assert again.replay_share.mean() > 0.4
+    again = evaluate_images(target, result.images[0], labels, generator(5), repeats=99)
+    assert result.misclassified.float().mean() > 0.6
+    assert again.misclassified_share.mean() > 0.4
 
 
 @pytest.mark.parametrize(

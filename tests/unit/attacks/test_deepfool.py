@@ -4,7 +4,7 @@ import pytest
 import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
-from assay.attacks.base import judge
+from assay.attacks.base import evaluate_images
 from assay.attacks.deepfool import DeepFool
 from assay.attacks.victim import Victim
 from assay.foundation.errors import AttackError
@@ -66,7 +66,7 @@ def test_the_distance_on_the_linear_model_is_the_closed_form(norm, dual):
     distance, result = found(DeepFool(norm=norm), victim_of(module), images, labels)
     with torch.no_grad():
         closed = module.margin(images).abs() / module.weight.norm(p=dual)
-    assert result.broken.all()
+    assert result.misclassified.all()
     assert (distance >= closed - 1e-6).all()
     assert (distance / closed).median() < 1.05
 
@@ -79,7 +79,7 @@ def test_among_several_planes_the_nearest_is_crossed(norm, dual):
     normals = (WEIGHT.T[:, None] - WEIGHT.T[None]).norm(p=dual, dim=2)
     closed = (gaps.abs() / normals[labels]).nan_to_num(torch.inf).scatter(1, labels[:, None], 9.0)
     nearest, which = closed.min(dim=1)
-    assert result.broken.all()
+    assert result.misclassified.all()
     assert torch.equal(result.prediction[0], which)
     torch.testing.assert_close(distance, 1.02 * (nearest + 1e-4), rtol=1e-3, atol=1e-5)
 
@@ -102,7 +102,7 @@ def test_the_final_steps_end_closer_and_on_the_same_line(norm):
     images, labels = images_and_labels(curved)
     far, rough = found(DeepFool(norm=norm, final_steps=0), victim(curved), images, labels)
     near, fine = found(DeepFool(norm=norm), victim(curved), images, labels)
-    assert torch.equal(rough.broken, fine.broken)
+    assert torch.equal(rough.misclassified, fine.misclassified)
     # An image on the boundary itself is moved beyond it.
     assert (near <= 1.005 * far).all()
     assert (near < 0.99 * far).float().mean() > 0.3
@@ -146,13 +146,13 @@ def test_on_a_noisy_victim_a_lucky_draw_does_not_end_the_search(norm):
 
     images, labels = images_and_labels(planes)
     target = victim(noisy, stochastic=True)
-    clean = ~judge(target, images, labels, generator(), replays=99).broken
+    clean = ~evaluate_images(target, images, labels, generator(), repeats=99).misclassified
     images, labels = images[clean], labels[clean]
     _, result = found(DeepFool(norm=norm), target, images, labels)
-    again = judge(target, result.images[0], labels, generator(5), replays=99)
-    assert result.broken.float().mean() > 0.85
+    again = evaluate_images(target, result.images[0], labels, generator(5), repeats=99)
+    assert result.misclassified.float().mean() > 0.85
     # The closest image stands where a vote is won about every other time, no farther.
-    assert again.replay_share.mean() > 0.5
+    assert again.misclassified_share.mean() > 0.5
 
 
 @pytest.mark.parametrize(

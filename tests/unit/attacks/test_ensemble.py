@@ -47,14 +47,14 @@ def test_a_member_meets_only_what_those_before_it_left():
     epsilons = [0.02, 0.05]
     first = FGSM()(victim, images, labels, epsilons, generator())
     both = Pair()(victim, images, labels, epsilons, generator())
-    assert first.broken.any()
-    assert (both.broken | ~first.broken).all()
-    assert torch.equal(both.images[first.broken], first.images[first.broken])
+    assert first.misclassified.any()
+    assert (both.misclassified | ~first.misclassified).all()
+    assert torch.equal(both.images[first.misclassified], first.images[first.misclassified])
     assert both.views == ("", "weak/model", "strong/model")
-    assert (both.view[first.broken] == 1).all()
+    assert (both.view[first.misclassified] == 1).all()
     # One gradient for the first member; the second spends its own on survivors only.
-    assert (both.backwards[0, first.broken[0]] == 1).all()
-    assert (both.backwards[~first.broken] > 1).all()
+    assert (both.backwards[0, first.misclassified[0]] == 1).all()
+    assert (both.backwards[~first.misclassified] > 1).all()
 
 
 def test_images_are_broken_if_any_member_breaks_them():
@@ -62,7 +62,7 @@ def test_images_are_broken_if_any_member_breaks_them():
     images, labels = images_for(module)
     union = Pair()(victim_of(module), images, labels, [0.03], generator())
     alone = PGD(steps=10)(victim_of(module), images, labels, [0.03], generator())
-    assert union.broken.sum() >= alone.broken.sum()
+    assert union.misclassified.sum() >= alone.misclassified.sum()
 
 
 class Memory(dict):
@@ -99,15 +99,15 @@ def test_autoattack_runs_whole_from_two_classes_up(k, norm, version):
     attack = AutoAttack(norm=norm, version=version, expectation=2, **SMALL)
     result = attack(victim, images, labels, [budget], generator())
     assert [name.partition("/")[0] for name in result.views[1:]] == list(attack.members)
-    assert result.broken.any()
+    assert result.misclassified.any()
     one = PGD(norm=norm, steps=10, random_start=False)
     alone = one(victim, images, labels, [budget], generator())
-    assert result.broken.sum() >= alone.broken.sum()
+    assert result.misclassified.sum() >= alone.misclassified.sum()
 
 
 def test_the_rand_version_averages_every_gradient():
     members = AutoAttack(version="rand", expectation=20).members.values()
-    assert [member.draws for member in members] == [20, 20]
+    assert [member.eot_samples for member in members] == [20, 20]
 
 
 def test_another_attack_can_go_on_from_a_result():
@@ -118,7 +118,7 @@ def test_another_attack_can_go_on_from_a_result():
     kept = first.copy()
     both = PGD(steps=10)(victim, images, labels, [0.03], generator(), so_far=first)
     assert torch.equal(first.images, kept.images)
-    assert (both.broken | ~first.broken).all()
+    assert (both.misclassified | ~first.misclassified).all()
     with pytest.raises(AttackError, match="argument 'so_far'"):
         PGD()(victim, images, labels, [0.04], generator(), so_far=first)
 

@@ -32,7 +32,7 @@ def assert_breaks(attack, epsilon):
     with torch.no_grad():
         decided = module(result.images[0]).argmax(1)
     assert (decided == labels).float().mean() < 0.95
-    assert torch.equal(result.broken[0], decided != labels)
+    assert torch.equal(result.misclassified[0], decided != labels)
     assert torch.equal(result.prediction[0], decided)
 
 
@@ -70,8 +70,8 @@ def test_an_attack_that_does_nothing_does_not_pass_for_one():
     class DoNothing(Attack):
         norm = "linf"
 
-        def _search(self, probe, epsilon, shared):
-            return probe.images
+        def _search(self, queries, epsilon, shared):
+            return queries.images
 
     with pytest.raises(AssertionError):
         assert_breaks(DoNothing(), 0.1)
@@ -80,9 +80,9 @@ def test_an_attack_that_does_nothing_does_not_pass_for_one():
 @every_attack
 def test_the_neutral_epsilon_changes_nothing(case):
     images, _, result = attacked(case)
-    e = case.epsilons.index(case.attack.neutral)
+    e = case.epsilons.index(case.attack.identity_epsilon)
     assert torch.equal(result.images[e], images)
-    assert not result.broken[e].any()
+    assert not result.misclassified[e].any()
     assert not result.linf[e].any()
 
 
@@ -106,7 +106,7 @@ def test_the_batch_size_changes_no_result(case):
     _, _, whole = attacked(case, max_batch=128)
     _, _, pieces = attacked(case, max_batch=37)
     torch.testing.assert_close(whole.images, pieces.images, rtol=0, atol=1e-6)
-    assert torch.equal(whole.broken, pieces.broken)
+    assert torch.equal(whole.misclassified, pieces.misclassified)
     if isinstance(case.attack, LBFGS):
         # scipy's optimiser stops by the last bits of sums, whose order follows the batch.
         spent, again = (result.counts.sum().item() for result in (whole, pieces))
@@ -140,7 +140,7 @@ def test_an_image_that_is_wrong_from_the_start_stays_and_counts_as_broken(case):
     images, labels = images_for(module)
     labels[:5] = 1 - labels[:5]
     result = case.attack(victim_of(module), images, labels, case.epsilons, generator())
-    assert result.broken[:, :5].all()
+    assert result.misclassified[:, :5].all()
     assert torch.equal(result.images[:, :5], images[:5].expand_as(result.images[:, :5]))
     assert (result.view[:, :5] == 0).all()
     assert (result.backwards[:, :5] == 0).all()
@@ -167,7 +167,7 @@ def test_a_single_epsilon_costs_what_its_rows_say(case):
     result = case.attack(victim, images, labels, case.epsilons[-1:], generator())
     assert int(result.forwards.sum()) == victim.forwards
     assert int(result.backwards.sum()) == victim.backwards
-    assert (victim.backwards > 0) == case.attack.uses_gradient
+    assert (victim.backwards > 0) == (case.attack.access == "white_box")
 
 
 @every_attack
@@ -178,7 +178,7 @@ def test_no_image_costs_more_gradient_passes_than_the_attack_says(case):
     declared = case.attack.gradient_passes
     if not isinstance(case.attack, LBFGS):  # its line search decides
         assert result.backwards.max() <= declared
-    assert (declared > 0) == case.attack.uses_gradient
+    assert (declared > 0) == (case.attack.access == "white_box")
 
 
 @every_attack
@@ -193,7 +193,7 @@ def test_an_attack_is_a_printable_value_with_a_source(case):
 
 def bad_inputs():
     images, labels = torch.full((2, *SHAPE), 0.5), torch.tensor([0, 1])
-    good = {"images": images, "labels": labels, "epsilons": [0.1], "replays": 1}
+    good = {"images": images, "labels": labels, "epsilons": [0.1], "repeats": 1}
     nan = images.clone()
     nan[0, 0, 0, 0] = torch.nan
     return {
@@ -211,7 +211,7 @@ def bad_inputs():
         "negative": ({**good, "epsilons": [-0.1]}, "epsilons"),
         "infinite": ({**good, "epsilons": [float("inf")]}, "epsilons"),
         "no epsilon": ({**good, "epsilons": []}, "epsilons"),
-        "no replay": ({**good, "replays": 0}, "replays"),
+        "no repeat": ({**good, "repeats": 0}, "repeats"),
     }
 
 
@@ -225,6 +225,6 @@ def test_bad_input_is_told_in_one_line_that_names_the_argument(case, given, name
             given["labels"],
             given["epsilons"],
             generator(),
-            replays=given["replays"],
+            repeats=given["repeats"],
         )
     assert "\n" not in str(caught.value)

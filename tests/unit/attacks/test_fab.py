@@ -128,7 +128,7 @@ def assert_closest(attack, seed=0):
     dual = weight.abs().sum() if attack.norm == "linf" else weight.norm()
     expected = module.margin(images).detach().abs() / dual
     found = result.linf[0] if attack.norm == "linf" else result.l2[0]
-    assert result.broken.all()
+    assert result.misclassified.all()
     assert (found >= expected * 0.9999).all()
     assert (found <= expected * 1.01).all()
     return result
@@ -144,8 +144,8 @@ def test_the_distance_is_that_of_the_closed_form(norm, targets):
 
 def test_an_attack_that_does_nothing_does_not_pass_for_one():
     class DoNothing(FAB):
-        def _closest(self, probe):
-            return probe.images
+        def _minimal_norm(self, queries):
+            return queries.images
 
     with pytest.raises(AssertionError):
         assert_closest(DoNothing())
@@ -160,7 +160,7 @@ def test_a_step_costs_one_forward_pass_and_one_backward_pass_per_class(targets, 
     victim = Victim.from_module(module, classes=4, shape=SHAPE)
     attack = FAB(steps=7, restarts=2, targets=targets)
     result = attack(victim, images, labels, [1.0], generator())
-    assert result.broken.all()
+    assert result.misclassified.all()
     assert (result.backwards == 2 * runs * 7 * backwards).all()
     # Per run a last look, three of the final search, the clean decision and the verdict.
     assert (result.forwards == 2 * runs * 8 + 3 + 2).all()
@@ -174,12 +174,12 @@ def test_what_breaks_within_the_smallest_radius_leaves_before_the_next_run_if_it
     radius = float(whole.linf[0].median())
     attack = FAB(steps=7, targets=3, stop_within=True)
     result = attack(victim, images, labels, [2 * radius, radius], generator())
-    assert torch.equal(result.broken[1], whole.linf[0] <= radius)
+    assert torch.equal(result.misclassified[1], whole.linf[0] <= radius)
     first = FAB(steps=7, targets=1)(victim, images, labels, [1.0], generator())
     early = first.linf[0] <= 0.99 * radius
     assert early.any()
     assert (result.backwards[1][early] == 7).all()
-    assert (result.backwards[1][~result.broken[1]] == 3 * 7).all()
+    assert (result.backwards[1][~result.misclassified[1]] == 3 * 7).all()
 
 
 @pytest.mark.parametrize(("targets", "expected"), [(1, 0.04 / 0.3), (2, 0.08), (None, 0.08)])
@@ -198,9 +198,9 @@ def test_a_restart_leaves_the_plateau_on_which_the_image_stands(norm, expected):
         attack = FAB(norm=norm, steps=60, restarts=restarts)
         return attack(victim_of(Band()), images, labels, [1.0], generator())
 
-    assert not run(1).broken.any()
+    assert not run(1).misclassified.any()
     restarted = run(2)
-    assert restarted.broken.all()
+    assert restarted.misclassified.all()
     found = restarted.linf[0] if norm == "linf" else restarted.l2[0]
     torch.testing.assert_close(found, torch.full((6,), expected), rtol=0.05, atol=0)
 
@@ -231,7 +231,7 @@ def test_an_image_on_the_edge_itself_is_moved_across_it(attack, norm, toy):
     labels = torch.zeros(3, dtype=torch.int64)
     assert not module(images).detach().any()
     result = attack(norm=norm)(victim, images, labels, [1.0], generator())
-    assert result.broken.all()
+    assert result.misclassified.all()
     assert getattr(result, norm).max() < 1e-4
 
 
@@ -245,7 +245,7 @@ def test_an_edge_that_no_pixel_can_reach_in_single_precision_is_crossed_too(norm
     images = torch.full((3, *SHAPE), 0.5)
     labels = module(images).argmax(1)
     result = FAB(norm=norm)(victim_of(module), images, labels, [1.0], generator())
-    assert result.broken.all()
+    assert result.misclassified.all()
 
 
 def test_what_was_found_is_broken_by_more_than_rounding():
@@ -256,9 +256,9 @@ def test_what_was_found_is_broken_by_more_than_rounding():
     with torch.no_grad():
         clean, found = module(images), module(result.images[0])
     own = labels[:, None]
-    lead = clean.gather(1, own) - clean.scatter(1, own, -torch.inf).amax(1, keepdim=True)
+    margins = clean.gather(1, own) - clean.scatter(1, own, -torch.inf).amax(1, keepdim=True)
     excess = found.scatter(1, own, -torch.inf).amax(1, keepdim=True) - found.gather(1, own)
-    assert (excess > 4e-4 * lead).all()
+    assert (excess > 4e-4 * margins).all()
 
 
 def bad_settings():

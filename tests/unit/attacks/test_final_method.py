@@ -4,12 +4,12 @@ import pytest
 import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
-from assay.attacks.base import Attack, Probe, judge
+from assay.attacks.base import Attack, Queries, evaluate_images
 from assay.attacks.fgsm import FGSM
 from assay.attacks.pgd import PGD
 from assay.attacks.victim import Victim, View
 from assay.foundation.errors import AttackError
-from assay.threat.ball import confine, project
+from assay.threat.ball import project, project_and_clip
 
 
 class Propose(Attack):
@@ -17,8 +17,8 @@ class Propose(Attack):
 
     norm = "linf"
 
-    def _search(self, probe, epsilon, shared):
-        return self.proposal(probe)
+    def _search(self, queries, epsilon, shared):
+        return self.proposal(queries)
 
 
 def proposing(function):
@@ -42,11 +42,11 @@ def two_logits(margin):
 @pytest.mark.parametrize(("norm", "epsilon"), [("linf", 0.05), ("l2", 0.3), ("l0", 2)])
 def test_a_search_cannot_leave_the_box_or_the_ball(value, norm, epsilon):
     origin = torch.rand(5, *SHAPE, generator=generator())
-    confined, usable = confine(torch.full_like(origin, value), origin, epsilon, norm)
-    change = (confined - origin).flatten(1).double()
+    inside, usable = project_and_clip(torch.full_like(origin, value), origin, epsilon, norm)
+    change = (inside - origin).flatten(1).double()
     assert usable.all()
-    assert confined.min() >= 0
-    assert confined.max() <= 1
+    assert inside.min() >= 0
+    assert inside.max() <= 1
     length = {"linf": change.abs().amax(1), "l2": change.norm(dim=1), "l0": (change != 0).sum(1)}
     assert length[norm].max() <= epsilon + 1e-6
     assert length[norm].min() > 0
@@ -66,22 +66,22 @@ def test_projection_keeps_what_is_inside_and_the_largest_pixels_of_l0():
 def test_a_search_cannot_declare_a_success():
     module = Linear().eval()
     images, labels = images_for(module)
-    result = proposing(lambda probe: probe.images)(
+    result = proposing(lambda queries: queries.images)(
         victim_of(module), images, labels, [0.1], generator()
     )
-    assert not result.broken.any()
+    assert not result.misclassified.any()
     assert result.forwards.unique().tolist() == [2]  # the clean decision and the verdict
 
 
 def test_proposals_that_are_not_finite_leave_the_image_as_it_was():
     module = Linear().eval()
     images, labels = images_for(module)
-    result = proposing(lambda probe: probe.images * torch.nan)(
+    result = proposing(lambda queries: queries.images * torch.nan)(
         victim_of(module), images, labels, [0.1], generator()
     )
     assert torch.equal(result.images[0], images)
     assert (result.non_finite == 1).all()
-    assert not result.broken.any()
+    assert not result.misclassified.any()
 
 
 def test_logits_that_are_not_finite_are_no_success():
@@ -93,12 +93,12 @@ def test_logits_that_are_not_finite_are_no_success():
         return two_logits(margin)
 
     victim = plain(logits)
-    for attack in (proposing(lambda probe: probe.images + 0.05), PGD(steps=3)):
+    for attack in (proposing(lambda queries: queries.images + 0.05), PGD(steps=3)):
         result = attack(victim, images, labels, [0.1], generator())
-        assert not result.broken.any()
+        assert not result.misclassified.any()
         assert result.images.isfinite().all()
         assert result.scores.isfinite().all()
-    result = proposing(lambda probe: probe.images + 0.05)(
+    result = proposing(lambda queries: queries.images + 0.05)(
         victim, images, labels, [0.1], generator()
     )
     assert torch.equal(result.images[0], images)
@@ -165,13 +165,13 @@ def half_sighted():
 def test_the_union_over_views_beats_every_single_view():
     victim, images, labels, _ = half_sighted()
     attack = PGD(steps=5, random_start=False)
-    broken = {
-        names: attack(victim(*names), images, labels, [0.08], generator()).broken[0]
+    misclassified = {
+        names: attack(victim(*names), images, labels, [0.08], generator()).misclassified[0]
         for names in (("left",), ("right",), ("left", "right"))
     }
-    union = broken["left", "right"]
-    assert torch.equal(union, broken[("left",)] | broken[("right",)])
-    assert union.sum() > max(broken[("left",)].sum(), broken[("right",)].sum())
+    union = misclassified["left", "right"]
+    assert torch.equal(union, misclassified[("left",)] | misclassified[("right",)])
+    assert union.sum() > max(misclassified[("left",)].sum(), misclassified[("right",)].sum())
 
 
 def test_the_view_that_broke_an_image_is_named_and_the_next_one_is_spared_it():
@@ -179,16 +179,19 @@ def test_the_view_that_broke_an_image_is_named_and_the_next_one_is_spared_it():
     # FGSM: on a blind view a search would walk at random and break some images by luck.
     result = FGSM()(victim("left", "right"), images, labels, [0.08], generator())
     assert result.views == ("", "left", "right")
-    broken = result.broken[0]
-    assert torch.equal(result.view[0, broken], torch.where(left[broken], 1, 2))
-    assert result.backwards[0, broken & left].max() < result.backwards[0, broken & ~left].min()
+    misclassified = result.misclassified[0]
+    assert torch.equal(result.view[0, misclassified], torch.where(left[misclassified], 1, 2))
+    assert (
+        result.backwards[0, misclassified & left].max()
+        < result.backwards[0, misclassified & ~left].min()
+    )
 
 
 def test_as_published_searches_on_the_first_view_only():
     victim, images, labels, left = half_sighted()
     result = FGSM(as_published=True)(victim("left", "right"), images, labels, [0.08], generator())
     assert result.views == ("", "left")
-    assert not (result.broken[0] & ~left).any()
+    assert not (result.misclassified[0] & ~left).any()
 
 
 def test_the_true_decision_judges_not_the_view():
@@ -202,7 +205,7 @@ def test_the_true_decision_judges_not_the_view():
     )
     images, labels = images[labels == labels[0]], labels[labels == labels[0]]
     result = PGD(steps=20)(victim, images, labels, [0.1], generator())
-    assert not result.broken.any()
+    assert not result.misclassified.any()
     # Each refusal doubles the wait, so a lying view cannot make the attack expensive.
     assert result.backwards.unique().tolist() == [20]
     assert result.forwards.max() <= 1 + 21 + 6 + 1
@@ -230,32 +233,34 @@ def coin(share_wrong):
     return plain(logits, stochastic=True)
 
 
-def test_a_minority_of_lucky_draws_is_no_success():
+def test_a_minority_of_lucky_samples_is_no_success():
     images, labels = torch.full((50, *SHAPE), 0.5), torch.zeros(50, dtype=torch.long)
-    result = PGD(steps=5, restarts=2)(coin(0.15), images, labels, [0.1], generator(), replays=60)
-    assert not result.broken.any()
-    assert result.replay_share.mean() == pytest.approx(0.15, abs=0.04)
+    result = PGD(steps=5, restarts=2)(coin(0.15), images, labels, [0.1], generator(), repeats=60)
+    assert not result.misclassified.any()
+    assert result.misclassified_share.mean() == pytest.approx(0.15, abs=0.04)
     assert (result.prediction == 0).all()
 
 
-def test_a_majority_of_replays_breaks_and_a_tie_does_not():
+def test_a_majority_of_repeats_breaks_and_a_tie_does_not():
     images, labels = torch.rand(4, *SHAPE), torch.zeros(4, dtype=torch.long)
 
-    def draws(x, n, g):
+    def repeated_logits(x, n, g):
         wrong = torch.arange(n)[:, None] < torch.tensor([0, 5, 6, 10])
         return torch.stack([torch.zeros(wrong.shape), wrong * 2.0 - 1.0], dim=2)
 
-    victim = plain(lambda x, g: torch.zeros(len(x), 2), stochastic=True, draws=draws)
-    verdict = judge(victim, images, labels, generator(), replays=10)
-    assert verdict.broken.tolist() == [False, False, True, True]
-    assert verdict.replay_share.tolist() == pytest.approx([0, 0.5, 0.6, 1])
-    assert verdict.prediction.tolist() == [0, 0, 1, 1]
+    victim = plain(
+        lambda x, g: torch.zeros(len(x), 2), stochastic=True, repeated_logits=repeated_logits
+    )
+    prediction = evaluate_images(victim, images, labels, generator(), repeats=10)
+    assert prediction.misclassified.tolist() == [False, False, True, True]
+    assert prediction.misclassified_share.tolist() == pytest.approx([0, 0.5, 0.6, 1])
+    assert prediction.prediction.tolist() == [0, 0, 1, 1]
 
 
 def test_where_most_votes_are_wrong_the_prediction_is_the_most_voted_wrong_class():
-    def draws(x, n, g):
-        said = torch.tensor([0, 0, 0, 0, 2, 2, 2, 1, 1])[:, None]
-        return torch.nn.functional.one_hot(said, 3).float()
+    def repeated_logits(x, n, g):
+        predicted = torch.tensor([0, 0, 0, 0, 2, 2, 2, 1, 1])[:, None]
+        return torch.nn.functional.one_hot(predicted, 3).float()
 
     victim = Victim(
         logits=lambda x, g: torch.zeros(len(x), 3),
@@ -263,11 +268,13 @@ def test_where_most_votes_are_wrong_the_prediction_is_the_most_voted_wrong_class
         shape=SHAPE,
         device="cpu",
         stochastic=True,
-        draws=draws,
+        repeated_logits=repeated_logits,
     )
-    verdict = judge(victim, torch.rand(1, *SHAPE), torch.tensor([0]), generator(), replays=9)
-    assert verdict.broken.tolist() == [True]
-    assert verdict.prediction.tolist() == [2]
+    prediction = evaluate_images(
+        victim, torch.rand(1, *SHAPE), torch.tensor([0]), generator(), repeats=9
+    )
+    assert prediction.misclassified.tolist() == [True]
+    assert prediction.prediction.tolist() == [2]
 
 
 def test_the_expectation_view_beats_a_single_draw_on_a_random_defence():
@@ -282,11 +289,13 @@ def test_the_expectation_view_beats_a_single_draw_on_a_random_defence():
 
     def defence(n):
         view = View(lambda x, g: two_logits(draw(x, g, n).mean(0)), passes=n)
-        return plain(lambda x, g: two_logits(draw(x, g)[0]), views={"draws": view}, stochastic=True)
+        return plain(
+            lambda x, g: two_logits(draw(x, g)[0]), views={"repeated_logits": view}, stochastic=True
+        )
 
     attack = PGD(steps=8, random_start=False)
     accuracy = {
-        n: 1 - attack(defence(n), images, labels, [0.05], generator()).broken.float().mean()
+        n: 1 - attack(defence(n), images, labels, [0.05], generator()).misclassified.float().mean()
         for n in (1, 2000)
     }
     assert accuracy[2000] < accuracy[1] - 0.1
@@ -300,41 +309,43 @@ def test_a_confirmed_iterate_leaves_a_stochastic_search():
         return module(x) + 0.01 * torch.randn((len(x), 2), generator=g)
 
     victim = plain(logits, stochastic=True)
-    result = PGD(steps=50, step=0.05)(victim, images, labels, [0.5], generator(), replays=5)
-    assert result.broken.all()
+    result = PGD(steps=50, step=0.05)(victim, images, labels, [0.5], generator(), repeats=5)
+    assert result.misclassified.all()
     assert result.backwards.max() < 25
 
 
 def test_a_refused_image_goes_unheard_twice_as_long_each_time():
     asked = []
 
-    def draws(x, n, g):
+    def repeated_logits(x, n, g):
         asked.append(len(x))
         return torch.zeros(n, len(x), 2)
 
-    victim = plain(lambda x, g: torch.zeros(len(x), 2), stochastic=True, draws=draws)
+    victim = plain(
+        lambda x, g: torch.zeros(len(x), 2), stochastic=True, repeated_logits=repeated_logits
+    )
     images, labels = torch.rand(1, *SHAPE), torch.zeros(1, dtype=torch.long)
-    probe = Probe(
+    queries = Queries(
         victim,
         View(lambda x, g: x),
         images,
         labels,
         generator(),
         log_scores=torch.zeros(1, 2),
-        replays=3,
+        repeats=3,
     )
     row = torch.zeros(1, dtype=torch.long)
-    heard = []
+    due = []
     for call in range(20):
         before = len(asked)
-        assert not probe.confirm(images, row).any()
+        assert not queries.confirm(images, row).any()
         if len(asked) > before:
-            heard.append(call)
-    assert heard == [0, 2, 6, 14]
+            due.append(call)
+    assert due == [0, 2, 6, 14]
 
 
 def test_a_sweep_may_search_on_the_first_view_only():
     victim, images, labels, left = half_sighted()
     result = FGSM(first_view=True)(victim("left", "right"), images, labels, [0.08], generator())
     assert result.views == ("", "left")
-    assert not (result.broken[0] & ~left).any()
+    assert not (result.misclassified[0] & ~left).any()

@@ -44,8 +44,8 @@ def test_it_breaks_what_lies_within_reach_along_the_line_to_the_other_prototype(
         generative(), IMAGES, LABELS, [epsilon], generator()
     )
     # Prototypes in [0, 1] and images near them: the box hardly matters on the way.
-    assert result.broken[0][distance < 0.9 * epsilon].all()
-    assert not result.broken[0][distance > epsilon].any()
+    assert result.misclassified[0][distance < 0.9 * epsilon].all()
+    assert not result.misclassified[0][distance > epsilon].any()
     assert result.l2.max() <= epsilon + TOLERANCE
 
 
@@ -53,8 +53,8 @@ def test_it_needs_no_gradient_and_works_in_linf_too():
     victim = generative()
     result = LatentDescent(steps=20)(victim, IMAGES, LABELS, [0.01, 0.5], generator())
     assert victim.backwards == 0
-    assert result.broken[1].all()
-    assert not result.broken[0].all()
+    assert result.misclassified[1].all()
+    assert not result.misclassified[0].all()
 
 
 def test_a_model_without_reconstructions_is_told_so():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
-from assay.attacks.base import judge
+from assay.attacks.base import evaluate_images
 from assay.attacks.lbfgs import LBFGS
 from assay.attacks.victim import Victim
 from assay.foundation.errors import AttackError
@@ -40,7 +40,7 @@ def test_the_distance_on_the_linear_model_is_the_closed_form():
     result = LBFGS()(victim_of(module), images, labels, [100.0], generator())
     with torch.no_grad():
         closed = module.margin(images).abs() / module.weight.norm()
-    assert result.broken.all()
+    assert result.misclassified.all()
     assert (result.l2[0] >= closed - 1e-6).all()
     assert (result.l2[0] / closed).median() < 1.05
 
@@ -49,7 +49,7 @@ def test_several_classes_are_driven_to_as_one_target_at_a_small_price():
     images, labels = images_and_labels()
     result = LBFGS()(victim(), images, labels, [100.0], generator())
     ratio = result.l2[0] / closed_form(images, labels)
-    assert result.broken.all()
+    assert result.misclassified.all()
     assert ratio.min() > 0.999
     assert ratio.median() < 1.25
 
@@ -82,7 +82,7 @@ def test_one_image_whose_logits_are_not_finite_does_not_spoil_the_others():
         return torch.where(moved[:, None], torch.nan, z)
 
     result = LBFGS()(victim(fragile), images, labels, [100.0], generator())
-    assert result.broken[0, 1:].all()
+    assert result.misclassified[0, 1:].all()
     assert result.l2[0, 1:].median() < 1.1 * before.l2.median()
 
 
@@ -91,7 +91,7 @@ def test_pixels_at_the_bounds_are_kept_inside():
     images = (images > 0.5).float()
     labels = planes(images, None).argmax(1)
     result = LBFGS()(victim(), images, labels, [100.0], generator())
-    assert result.broken.all()
+    assert result.misclassified.all()
     assert result.images.min() >= 0
     assert result.images.max() <= 1
 
@@ -102,12 +102,12 @@ def test_on_a_noisy_victim_the_closest_image_survives_fresh_noise():
 
     images, labels = images_and_labels()
     target = victim(noisy, stochastic=True)
-    certain = ~judge(target, images, labels, generator(), replays=99).broken
+    certain = ~evaluate_images(target, images, labels, generator(), repeats=99).misclassified
     images, labels = images[certain], labels[certain]
     result = LBFGS(binary_steps=6, steps=20)(target, images, labels, [100.0], generator())
-    again = judge(target, result.images[0], labels, generator(5), replays=99)
-    assert result.broken.float().mean() > 0.6
-    assert again.replay_share.mean() > 0.4
+    again = evaluate_images(target, result.images[0], labels, generator(5), repeats=99)
+    assert result.misclassified.float().mean() > 0.6
+    assert again.misclassified_share.mean() > 0.4
 
 
 @pytest.mark.parametrize(

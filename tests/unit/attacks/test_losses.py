@@ -25,7 +25,7 @@ LABELS = torch.randint(6, (50,), generator=GENERATOR)
 TARGETS = (LABELS + 2) % 6
 
 
-def slope(loss, logits, *classes):
+def gradient(loss, logits, *classes):
     leaf = logits.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(loss(leaf, *classes).sum(), leaf)
     return gradient
@@ -37,20 +37,20 @@ def test_cross_entropy_is_the_textbooks_in_value_and_gradient():
 
     torch.testing.assert_close(cross_entropy(LOGITS, LABELS), textbook(LOGITS, LABELS))
     torch.testing.assert_close(
-        slope(cross_entropy, LOGITS, LABELS), slope(textbook, LOGITS, LABELS)
+        gradient(cross_entropy, LOGITS, LABELS), gradient(textbook, LOGITS, LABELS)
     )
 
 
-@pytest.mark.parametrize("lead", [30.0, 70.0, 85.0, 500.0])
-def test_cross_entropy_keeps_its_direction_where_float32_has_lost_it(lead):
-    logits = torch.tensor([[lead, 0.0, -1.0]])
+@pytest.mark.parametrize("margins", [30.0, 70.0, 85.0, 500.0])
+def test_cross_entropy_keeps_its_direction_where_float32_has_lost_it(margins):
+    logits = torch.tensor([[margins, 0.0, -1.0]])
     labels = torch.tensor([0])
-    mine = slope(cross_entropy, logits, labels)
+    mine = gradient(cross_entropy, logits, labels)
     assert mine.abs().sum() > 0
-    exact = slope(cross_entropy, torch.tensor([[20.0, 0.0, -1.0]]).double(), labels)
+    exact = gradient(cross_entropy, torch.tensor([[20.0, 0.0, -1.0]]).double(), labels)
     unit = mine.double() / mine.double().norm()
     torch.testing.assert_close(unit, F.normalize(exact), rtol=1e-4, atol=1e-6)
-    lost = slope(lambda z, y: F.cross_entropy(z, y, reduction="none"), logits, labels)
+    lost = gradient(lambda z, y: F.cross_entropy(z, y, reduction="none"), logits, labels)
     assert lost[0, 0] == 0
 
 
@@ -113,16 +113,16 @@ def test_saturated_logits_are_counted_and_still_attacked():
     attack = PGD(steps=10, random_start=False)
     result = attack(victim, images, labels, [0.05], torch.Generator())
     assert steep(images, None).diff().abs().min() > SATURATED
-    assert result.broken.all()
+    assert result.misclassified.all()
     assert (result.saturated > 0).all()
     assert (result.zero_gradients == 0).all()
 
 
 def test_a_loss_that_is_not_finite_is_counted_where_its_logits_are():
-    def broken(x, labels, g):
+    def misclassified(x, labels, g):
         return x.flatten(1).sum(1) * torch.nan
 
-    view = View(lambda x, g: x.flatten(1)[:, :2], training_loss=broken)
+    view = View(lambda x, g: x.flatten(1)[:, :2], training_loss=misclassified)
     victim = Victim(logits=view.logits, classes=2, shape=(1, 2, 2), device="cpu", views={"v": view})
     images = torch.tensor([0.2, 0.8, 0.5, 0.5]).view(1, 1, 2, 2).repeat(3, 1, 1, 1)
     labels = torch.ones(3, dtype=torch.long)

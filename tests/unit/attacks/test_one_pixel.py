@@ -4,7 +4,7 @@ import pytest
 import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
-from assay.attacks.base import Probe
+from assay.attacks.base import Queries
 from assay.attacks.one_pixel import OnePixel, distinct_others, paint
 from assay.attacks.victim import Victim, View
 from assay.foundation.errors import AttackError
@@ -44,9 +44,9 @@ def test_it_breaks_the_images_that_one_pixel_can_break_and_no_others():
     possible = breakable_by_one_pixel(module, images)
     assert 10 < possible.sum() < 50
     attack = OnePixel(population=40, generations=40)
-    broken = attack(victim_of(module), images, labels, [1], generator()).broken[0]
-    assert not (broken & ~possible).any()
-    assert (broken & possible).sum() >= possible.sum() - 1
+    misclassified = attack(victim_of(module), images, labels, [1], generator()).misclassified[0]
+    assert not (misclassified & ~possible).any()
+    assert (misclassified & possible).sum() >= possible.sum() - 1
 
 
 def test_more_pixels_break_more_images_and_never_change_more_than_allowed():
@@ -54,8 +54,8 @@ def test_more_pixels_break_more_images_and_never_change_more_than_allowed():
     images, labels = images_for(module, n=60)
     attack = OnePixel(population=30, generations=10)
     result = attack(victim_of(module), images, labels, [5, 1, 3], generator())
-    broken = result.broken.sum(1).tolist()
-    assert broken[1] < broken[2] < broken[0]
+    misclassified = result.misclassified.sum(1).tolist()
+    assert misclassified[1] < misclassified[2] < misclassified[0]
     assert result.l0.amax(1).tolist() == [5, 1, 3]
 
 
@@ -65,7 +65,7 @@ def test_it_changes_all_channels_of_a_pixel():
     victim = Victim.from_module(module, classes=2, shape=(3, 6, 6))
     result = OnePixel(population=20, generations=5)(victim, images, labels, [1], generator())
     changed = (result.images[0] != images).flatten(2).any(1).sum(1)
-    assert result.broken.any()
+    assert result.misclassified.any()
     assert (changed <= 1).all()
 
 
@@ -78,7 +78,7 @@ def test_an_image_that_never_breaks_costs_exactly_its_evaluations():
     )
     images, labels = torch.rand(7, *SHAPE), torch.zeros(7, dtype=torch.long)
     result = OnePixel(population=10, generations=7)(victim, images, labels, [1], generator())
-    assert not result.broken.any()
+    assert not result.misclassified.any()
     # Eight times the population, and the clean decision and the verdict.
     assert result.forwards.unique().tolist() == [8 * 10 + 2]
 
@@ -95,8 +95,8 @@ def test_a_broken_image_leaves_and_the_others_keep_the_batches_full():
     victim = Victim(logits=logits, classes=2, shape=SHAPE, device="cpu", max_batch=64)
     result = OnePixel(population=10, generations=10)(victim, images, labels, [1], generator())
     spent = result.forwards[0] - 2
-    assert spent[result.broken[0]].min() == 10
-    assert spent[~result.broken[0]].unique().tolist() == [110]
+    assert spent[result.misclassified[0]].min() == 10
+    assert spent[~result.misclassified[0]].unique().tolist() == [110]
     # At most one batch per generation is not full, and the clean decision's and the verdict's.
     assert sum(size < 64 for size in sizes) <= 11 + 2
     assert max(sizes) == 64
@@ -111,9 +111,9 @@ def test_the_inverted_objective_raises_the_true_class_and_breaks_nothing():
     own = labels[:, None]
     wrong_way = PUBLISHED(victim, images, labels, [1], generator())
     right_way = OnePixel(population=45, generations=20)(victim, images, labels, [1], generator())
-    assert not wrong_way.broken.any()
+    assert not wrong_way.misclassified.any()
     assert (wrong_way.scores[0].gather(1, own) >= before).all()
-    assert right_way.broken.any()
+    assert right_way.misclassified.any()
 
 
 def test_a_population_that_agrees_ends_its_search():
@@ -133,16 +133,16 @@ def test_mutants_mix_three_different_other_members():
     victim = victim_of(Linear())
     scores = torch.zeros(len(images), 2)
     view = View(lambda x, g: x)
-    probe = Probe(victim, view, images, labels, generator(), log_scores=scores, replays=1)
-    a, b, c = distinct_others(probe, 20, 6)
+    queries = Queries(victim, view, images, labels, generator(), log_scores=scores, repeats=1)
+    a, b, c = distinct_others(queries, 20, 6)
     own = torch.arange(6).expand(20, -1)
     together = torch.stack([own, a, b, c])
     assert (together.sort(0).values.diff(dim=0) > 0).all()
     assert together.min() == 0
     assert together.max() == 5
     # Every other member is drawn about equally often.
-    drawn = distinct_others(probe, 4000, 6)
-    for part in drawn:
+    sampled = distinct_others(queries, 4000, 6)
+    for part in sampled:
         share = torch.bincount(part[:, 2], minlength=6) / 4000
         assert share[2] == 0
         assert share[torch.arange(6) != 2].min() > 0.15

@@ -86,7 +86,7 @@ def test_pgd_breaks_a_linear_model_exactly_beyond_its_distance(norm, dual, loss)
         result = attack(
             victim_of(module), image[None], label[None], [0.98 * exact, 1.03 * exact], generator()
         )
-        assert result.broken[:, 0].tolist() == [False, True]
+        assert result.misclassified[:, 0].tolist() == [False, True]
 
 
 def test_pgd_leaves_at_the_first_broken_iterate():
@@ -95,7 +95,7 @@ def test_pgd_leaves_at_the_first_broken_iterate():
     victim = victim_of(module)
     attack = PGD(steps=40, step=0.05, random_start=False)
     result = attack(victim, images, labels, [1.0], generator())
-    assert result.broken.all()
+    assert result.misclassified.all()
     # Half the way across the cube suffices, ten steps of forty, and one look says so.
     assert result.backwards.max() <= 12
     # Beside the gradients' own forward passes: the clean decision and the verdict.
@@ -113,13 +113,15 @@ def test_restarts_break_what_one_start_does_not_and_never_less():
 
     images = torch.full((40, *SHAPE), 0.5)
     labels = torch.zeros(40, dtype=torch.long)
-    broken = {}
+    misclassified = {}
     for restarts in (1, 10):
         attack = PGD(steps=6, restarts=restarts)
-        broken[restarts] = attack(victim_of(Needle()), images, labels, [0.2], generator()).broken[0]
-    assert 10 <= broken[1].sum() < 30
-    assert broken[10].float().mean() > 0.95
-    assert (broken[10] | ~broken[1]).all()
+        misclassified[restarts] = attack(
+            victim_of(Needle()), images, labels, [0.2], generator()
+        ).misclassified[0]
+    assert 10 <= misclassified[1].sum() < 30
+    assert misclassified[10].float().mean() > 0.95
+    assert (misclassified[10] | ~misclassified[1]).all()
 
 
 def test_without_a_step_the_best_of_the_random_starts_is_judged():
@@ -130,7 +132,7 @@ def test_without_a_step_the_best_of_the_random_starts_is_judged():
     assert victim.backwards == 0
     assert (starts.linf[0] > 0.05).all()
     climbed = PGD(steps=10)(victim_of(module), images, labels, [0.1], generator())
-    assert starts.broken.sum() < climbed.broken.sum()
+    assert starts.misclassified.sum() < climbed.misclassified.sum()
 
 
 def test_what_breaks_in_a_small_ball_is_not_searched_in_a_larger_one():
@@ -139,11 +141,11 @@ def test_what_breaks_in_a_small_ball_is_not_searched_in_a_larger_one():
     victim = victim_of(module)
     attack = PGD(steps=10)
     alone = attack(victim, images, labels, [0.1], generator())
-    assert alone.broken.any()
+    assert alone.misclassified.any()
     spent = victim.backwards
     both = attack(victim, images, labels, [0.1, 0.11], generator())
     again = victim.backwards - spent
-    carried = both.broken[0]
+    carried = both.misclassified[0]
     assert torch.equal(both.images[1, carried], both.images[0, carried])
     assert torch.equal(both.backwards[1, carried], both.backwards[0, carried])
     assert again <= spent + 10 * int((~carried).sum())
@@ -155,9 +157,9 @@ def test_fgsm_reports_that_a_larger_step_can_miss():
     labels = Band()(images).argmax(1)
     victim = victim_of(Band())
     result = FGSM()(victim, images, labels, [0.05, 0.2], generator())
-    assert result.broken[0].all()
-    assert not result.broken[1].any()
-    assert PGD(steps=20)(victim, images, labels, [0.05, 0.2], generator()).broken.all()
+    assert result.misclassified[0].all()
+    assert not result.misclassified[1].any()
+    assert PGD(steps=20)(victim, images, labels, [0.05, 0.2], generator()).misclassified.all()
 
 
 def test_vanishing_gradients_are_counted_and_the_search_does_not_stand_still():
@@ -170,7 +172,7 @@ def test_vanishing_gradients_are_counted_and_the_search_does_not_stand_still():
     result = PGD(steps=5, random_start=False)(
         victim_of(module), images, labels, [0.02], generator()
     )
-    survivors = ~result.broken[0]
+    survivors = ~result.misclassified[0]
     assert (result.zero_gradients[0, survivors] == 5).all()
     best = result.images[0, survivors]
     assert (best != images[survivors]).any()
@@ -198,7 +200,7 @@ def test_gradients_that_are_not_finite_are_counted_and_left_out():
     images, labels = images_for(module)
     result = PGD(steps=4)(victim_of(module), images, labels, [0.1], generator())
     assert result.images.isfinite().all()
-    assert result.broken.any()  # the other pixels' gradients are still followed
+    assert result.misclassified.any()  # the other pixels' gradients are still followed
     assert (result.non_finite > 0).all()
 
 

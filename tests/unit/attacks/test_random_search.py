@@ -4,8 +4,8 @@ import pytest
 import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
-from assay.attacks.estimated import EstimatedPGD
 from assay.attacks.random_search import GaussianNoiseSearch, RandomDirection
+from assay.attacks.score_based import ScoreBasedPGD
 from assay.attacks.victim import Victim, View
 from assay.foundation.errors import AttackError
 
@@ -26,7 +26,7 @@ def test_the_first_deviation_that_breaks_is_taken():
     result = GaussianNoiseSearch(deviations=500)(
         victim_of(Norm()), GREY, ZEROS, [100.0], generator()
     )
-    assert result.broken.all()
+    assert result.misclassified.all()
     # Noise of deviation s on 36 values has length 6 s, give or take an eighth of it.
     assert (result.l2 > 1).all()
     assert result.l2.median() < 1.05
@@ -35,8 +35,8 @@ def test_the_first_deviation_that_breaks_is_taken():
 def test_noise_beyond_the_budget_is_no_success():
     attack = GaussianNoiseSearch(deviations=200)
     result = attack(victim_of(Norm()), GREY, ZEROS, [0.9, 1.2], generator())
-    assert not result.broken[0].any()
-    assert result.broken[1].all()
+    assert not result.misclassified[0].any()
+    assert result.misclassified[1].all()
 
 
 def test_noise_that_never_breaks_costs_one_query_per_deviation():
@@ -46,7 +46,7 @@ def test_noise_that_never_breaks_costs_one_query_per_deviation():
 
     attack = GaussianNoiseSearch(deviations=37)
     result = attack(victim_of(Sure()), GREY, ZEROS, [100.0], generator())
-    assert not result.broken.any()
+    assert not result.misclassified.any()
     assert (result.forwards == 37 + 2).all()
 
 
@@ -91,9 +91,9 @@ def test_the_worst_point_is_kept_and_more_points_are_worse():
     )
     own = labels[:, None]
     fewer, more = (result.scores[0].gather(1, own) for result in (few, many))
-    robust = ~many.broken[0]
+    robust = ~many.misclassified[0]
     assert (more <= fewer)[robust].float().mean() > 0.95
-    assert many.broken.sum() > few.broken.sum()
+    assert many.misclassified.sum() > few.misclassified.sum()
     assert (many.forwards[0, robust] == 202).all()
 
 
@@ -103,9 +103,9 @@ def test_the_control_is_weaker_than_a_search_with_as_many_queries():
     control = RandomDirection(directions=200)(
         victim_of(module), images, labels, [0.06], generator()
     )
-    search = EstimatedPGD(steps=5, queries=38)
+    search = ScoreBasedPGD(steps=5, queries=38)
     searched = search(victim_of(module), images, labels, [0.06], generator())
-    assert searched.broken.sum() > control.broken.sum() + 10
+    assert searched.misclassified.sum() > control.misclassified.sum() + 10
 
 
 @pytest.mark.parametrize(

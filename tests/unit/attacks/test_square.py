@@ -5,15 +5,15 @@ import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
 from assay.attacks import square
-from assay.attacks.base import Probe
+from assay.attacks.base import Queries
 from assay.attacks.square import Square
 from assay.attacks.victim import Victim, View
 from assay.foundation.errors import AttackError
 
 
-def probe_of(module, images, labels):
+def queries_of(module, images, labels):
     victim = Victim.from_module(module.eval(), classes=2, shape=tuple(images.shape[1:]))
-    return Probe(
+    return Queries(
         victim,
         victim.views["model"],
         images,
@@ -21,7 +21,7 @@ def probe_of(module, images, labels):
         generator(),
         log_scores=torch.zeros(len(images), 2),
         targets=None,
-        replays=1,
+        repeats=1,
     )
 
 
@@ -50,7 +50,7 @@ def test_a_window_fits_an_image_that_is_not_square():
     for norm, epsilon in (("linf", 0.3), ("l2", 2.0)):
         victim = Victim.from_module(linear, classes=2, shape=(1, 12, 5))
         result = Square(norm=norm, queries=60)(victim, images, labels, [epsilon], generator())
-        assert result.broken.all()
+        assert result.misclassified.all()
 
 
 def test_windows_lie_everywhere_in_the_image_and_nowhere_else():
@@ -84,7 +84,7 @@ def test_every_linf_proposal_changes_one_window_to_the_ends_of_the_ball(channels
     images = torch.rand((40, *shape), generator=generator())
     images[:, :, :4] = 0.0  # on an edge of [0, 1] every second sign changes nothing
     walk = square.SignWalk(
-        probe_of(Linear(shape), images, torch.zeros(40, dtype=torch.long)), torch.arange(40), 0.1
+        queries_of(Linear(shape), images, torch.zeros(40, dtype=torch.long)), torch.arange(40), 0.1
     )
     for side in (1, 2, 5):
         before = walk.images.clone()
@@ -94,7 +94,7 @@ def test_every_linf_proposal_changes_one_window_to_the_ends_of_the_ball(channels
         assert changed.sum(1).max() <= channels * side**2
         low, high = (images - 0.1).clamp(0, 1), (images + 0.1).clamp(0, 1)
         assert ((walk.images == low) | (walk.images == high)).all()
-        walk.settle(torch.arange(40) % 2 == 0)
+        walk.accept(torch.arange(40) % 2 == 0)
         assert torch.equal(walk.images[1::2], before[1::2])
         assert (walk.images[::2] != before[::2]).flatten(1).any(dim=1).all()
 
@@ -102,7 +102,7 @@ def test_every_linf_proposal_changes_one_window_to_the_ends_of_the_ball(channels
 def test_an_l2_proposal_uses_the_whole_length_where_the_bounds_cut_some_off():
     images = torch.zeros(30, 1, 12, 12)
     walk = square.BumpWalk(
-        probe_of(Linear((1, 12, 12)), images, torch.zeros(30, dtype=torch.long)),
+        queries_of(Linear((1, 12, 12)), images, torch.zeros(30, dtype=torch.long)),
         torch.arange(30),
         1.5,
     )
@@ -112,7 +112,7 @@ def test_an_l2_proposal_uses_the_whole_length_where_the_bounds_cut_some_off():
         torch.testing.assert_close(length, torch.full((30,), 1.5), rtol=1e-5, atol=0)
         walk.propose(side)
         assert (walk.images != before).flatten(1).any(dim=1).all()
-        walk.settle(torch.arange(30) % 3 == 0)
+        walk.accept(torch.arange(30) % 3 == 0)
         assert torch.equal(walk.images[1::3], before[1::3])
         assert (walk.images[::3] != before[::3]).flatten(1).any(dim=1).all()
 
@@ -139,17 +139,17 @@ def test_it_breaks_a_linear_model_little_beyond_its_distance_and_never_before(
     attack = Square(norm=norm, queries=600, rescale_schedule=True)
     epsilons = [0.98 * distance, reached * distance]
     result = attack(victim_of(module), images, labels, epsilons, generator())
-    assert not result.broken[0].any()
-    assert result.broken[1].all()
+    assert not result.misclassified[0].any()
+    assert result.misclassified[1].all()
 
 
 def test_the_budget_is_kept_and_an_image_leaves_at_its_first_success():
     module = Linear().eval()
     images, labels = images_for(module)
     result = Square(queries=50)(victim_of(module), images, labels, [0.05], generator())
-    robust = ~result.broken[0]
+    robust = ~result.misclassified[0]
     assert robust.any()
-    assert result.broken[0].any()
+    assert result.misclassified[0].any()
     # Beside the queries: the clean decision and the verdict.
     assert (result.forwards[0, robust] == 52).all()
     assert (result.forwards[0, ~robust] < 52).any()
@@ -161,9 +161,9 @@ def test_restarts_break_more_and_run_only_for_what_is_left():
     images, labels = images_for(module)
     one = Square(queries=20)(victim_of(module), images, labels, [0.06], generator())
     many = Square(queries=20, restarts=8)(victim_of(module), images, labels, [0.06], generator())
-    assert (many.broken | ~one.broken).all()
-    assert many.broken.sum() > one.broken.sum()
-    assert torch.equal(many.forwards[one.broken], one.forwards[one.broken])
+    assert (many.misclassified | ~one.misclassified).all()
+    assert many.misclassified.sum() > one.misclassified.sum()
+    assert torch.equal(many.forwards[one.misclassified], one.forwards[one.misclassified])
 
 
 def test_a_target_is_met_where_any_wrong_class_would_be_nearer():
@@ -203,12 +203,12 @@ def test_a_lucky_draw_of_a_noisy_view_neither_ends_nor_blocks_the_search():
         views={"noisy": View(noisy)},
         stochastic=True,
     )
-    result = Square(queries=200)(victim, images, labels, [0.15], generator(), replays=20)
+    result = Square(queries=200)(victim, images, labels, [0.15], generator(), repeats=20)
     searched = result.view[0] == 1
-    assert result.broken[0, searched].float().mean() > 0.7
+    assert result.misclassified[0, searched].float().mean() > 0.7
     with torch.no_grad():
         wrong = module(result.images[0]).argmax(1) != labels
-    assert (wrong | ~result.broken[0])[searched].float().mean() > 0.9
+    assert (wrong | ~result.misclassified[0])[searched].float().mean() > 0.9
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 from toys import generator
 
-from assay.attacks.base import judge
+from assay.attacks.base import evaluate_images
 from assay.attacks.fgsm import FGSM
 from assay.attacks.pgd import PGD
 from assay.attacks.victim import Victim
@@ -48,15 +48,15 @@ def test_images_arrive_at_the_named_target(attack, rule):
     assert torch.equal(result.target, target_of(rule))
     met = result.prediction[0] == result.target
     assert met.float().mean() > 0.9
-    assert torch.equal(result.broken[0], result.prediction[0] != LABELS)
+    assert torch.equal(result.misclassified[0], result.prediction[0] != LABELS)
 
 
 def test_the_one_step_target_class_method_follows_the_targets_gradient():
     result = FGSM(target="least_likely")(victim(), IMAGES, LABELS, [0.05], generator())
     leaf = IMAGES.clone().requires_grad_()
     loss = torch.nn.functional.cross_entropy(logits(leaf, None), target_of("least_likely"))
-    (slope,) = torch.autograd.grad(loss, leaf)
-    expected = (IMAGES - 0.05 * slope.sign()).clamp(0, 1)
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    expected = (IMAGES - 0.05 * gradient.sign()).clamp(0, 1)
     torch.testing.assert_close(result.images[0], expected)
 
 
@@ -64,7 +64,7 @@ def test_the_search_goes_on_past_other_wrong_classes():
     attack = PGD(steps=20, target="least_likely")
     result = attack(victim(), IMAGES, LABELS, [0.02, 0.4], generator())
     # Wrong at the small radius is not done: at the large one they are driven on to the target.
-    merely_wrong = result.broken[0] & (result.prediction[0] != result.target)
+    merely_wrong = result.misclassified[0] & (result.prediction[0] != result.target)
     assert merely_wrong.any()
     assert (result.prediction[1] == result.target)[merely_wrong].float().mean() > 0.9
 
@@ -75,7 +75,7 @@ def test_an_untargeted_attack_names_no_target():
 
 def test_targets_follow_the_decision_on_the_clean_image_without_a_pass():
     v = victim()
-    clean = judge(v, IMAGES, LABELS, generator(), replays=1)
+    clean = evaluate_images(v, IMAGES, LABELS, generator(), repeats=1)
     before = v.forwards
     FGSM(target="runner_up")(v, IMAGES, LABELS, [0.1], generator(), clean=clean)
     assert v.forwards - before == 2 * len(IMAGES)
@@ -87,8 +87,8 @@ def test_momentum_sums_directions_at_equal_length():
     for _ in range(3):
         leaf = x.clone().requires_grad_()
         loss = torch.nn.functional.cross_entropy(logits(leaf, None), LABELS, reduction="sum")
-        (slope,) = torch.autograd.grad(loss, leaf)
-        velocity = velocity + slope / slope.abs().sum((1, 2, 3), keepdim=True)
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        velocity = velocity + gradient / gradient.abs().sum((1, 2, 3), keepdim=True)
         x = (x + 0.002 * velocity.sign()).clamp(0, 1)
     result = attack(victim(), IMAGES, LABELS, [0.006], generator())
     torch.testing.assert_close(result.images[0], x, rtol=0, atol=1e-6)

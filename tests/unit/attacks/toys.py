@@ -13,13 +13,7 @@ from assay.attacks.base import Attack
 from assay.attacks.boundary import Boundary
 from assay.attacks.carlini_wagner import CarliniWagner
 from assay.attacks.clean import Clean
-from assay.attacks.ddn import DDN
-from assay.attacks.deepfool import DeepFool
-from assay.attacks.estimated import EstimatedPGD
-from assay.attacks.fab import FAB
-from assay.attacks.fgsm import FGSM
-from assay.attacks.lbfgs import LBFGS
-from assay.attacks.natural import (
+from assay.attacks.corruptions import (
     JPEG,
     Brightness,
     BrightnessStandard,
@@ -36,9 +30,15 @@ from assay.attacks.natural import (
     ShotNoise,
     Translation,
 )
+from assay.attacks.ddn import DDN
+from assay.attacks.deepfool import DeepFool
+from assay.attacks.fab import FAB
+from assay.attacks.fgsm import FGSM
+from assay.attacks.lbfgs import LBFGS
 from assay.attacks.one_pixel import OnePixel
 from assay.attacks.pgd import PGD
 from assay.attacks.random_search import GaussianNoiseSearch, RandomDirection
+from assay.attacks.score_based import ScoreBasedPGD
 from assay.attacks.square import Square
 from assay.attacks.victim import Victim
 
@@ -151,7 +151,7 @@ CASES = {
     "pgd_least_likely": Case(
         PGD(steps=5, restarts=2, target="least_likely"), (0.0, 0.02, 0.1), 0.1, random=True
     ),
-    "pgd_eot": Case(PGD(steps=5, draws=3), (0.0, 0.1), 0.1, random=True),
+    "pgd_eot": Case(PGD(steps=5, eot_samples=3), (0.0, 0.1), 0.1, random=True),
     "gaussian_noise_standard": Case(GaussianNoiseStandard(), (0, 1, 5), 5, random=True),
     "shot_noise": Case(ShotNoise(), (0, 1, 5), 5, random=True),
     "impulse_noise": Case(ImpulseNoise(), (0, 1, 5), 5, random=True),
@@ -186,12 +186,12 @@ CASES = {
         Square(queries=60, target="least_likely"), (0.0, 0.1), 0.1, random=True
     ),
     "boundary": Case(Boundary(steps=150), (0.0, 0.3, 0.5), 0.5, random=True),
-    "nes_pgd_linf": Case(EstimatedPGD(steps=8, queries=20), (0.0, 0.02, 0.1), 0.1, random=True),
+    "nes_pgd_linf": Case(ScoreBasedPGD(steps=8, queries=20), (0.0, 0.02, 0.1), 0.1, random=True),
     "nes_pgd_l2": Case(
-        EstimatedPGD(norm="l2", steps=8, queries=40), (0.0, 0.1, 0.5), 0.5, random=True
+        ScoreBasedPGD(norm="l2", steps=8, queries=40), (0.0, 0.1, 0.5), 0.5, random=True
     ),
     "spsa_pgd_linf": Case(
-        EstimatedPGD(estimator="spsa", steps=8, queries=20, smoothing=0.01),
+        ScoreBasedPGD(estimator="spsa", steps=8, queries=20, smoothing=0.01),
         (0.0, 0.1),
         0.1,
         random=True,

@@ -81,9 +81,9 @@ def test_house_numbers_agree_with_torchvision():
         file["path"].split("/")[1]: (file["copies"][0]["urls"][0], file["copies"][0]["digest"])
         for file in ENTRIES["svhn"]["files"]
     }
-    for part, arguments in ENTRIES["svhn"]["settings"]["parts"].items():
+    for subset, arguments in ENTRIES["svhn"]["settings"]["subsets"].items():
         url, file, md5 = known[arguments["split"]]
-        assert arguments["split"] == part
+        assert arguments["split"] == subset
         assert published[file] == (url, f"md5:{md5}")
 
 

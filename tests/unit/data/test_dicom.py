@@ -181,7 +181,7 @@ def test_an_export_is_read_without_suffixes_and_grouped_by_patient(export, tmp_p
     assert data.samples["patient"].tolist() == ["0", "0", "1", "1", "2", "2", "3", "3"]
     assert data.samples["file"].tolist()[:2] == ["ill/000000", "ill/000001"]
     assert (data.images[0, 0] == GREY).all()
-    assert data.metadata["left_out"] == [{"why": "hidden or of the system", "number": 2}]
+    assert data.metadata["skipped"] == [{"why": "hidden or of the system", "number": 2}]
 
 
 def test_nothing_of_a_header_or_a_path_is_kept(export, tmp_path):

@@ -31,8 +31,8 @@ def make(root, classes=None, **settings):
     return load(target)
 
 
-def left_out(data):
-    return {row["why"]: (row["number"], row["example"]) for row in data.metadata["left_out"]}
+def skipped(data):
+    return {row["why"]: (row["number"], row["example"]) for row in data.metadata["skipped"]}
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_images_in_hidden_and_system_folders_are_none_of_the_users(folder, place
     folder_of(folder / "ill" / place, {"9.png": png(99)})
     data = make(folder)
     assert len(data) == 6
-    ((why, (number, example)),) = left_out(data).items()
+    ((why, (number, example)),) = skipped(data).items()
     assert (why, number) == ("hidden or of the system", 1)
     assert example.startswith("ill/")
     assert f"left out are 1 hidden or of the system ('{example}')" in caplog.text
@@ -57,7 +57,7 @@ def test_files_of_systems_are_left_out_wherever_they_are(folder, name):
     folder_of(folder, {name: b"x", f"ill/{name}": dicom(np.eye(8, dtype=np.uint8))})
     data = make(folder)
     assert len(data) == 6
-    assert left_out(data) == {"hidden or of the system": (2, name)}
+    assert skipped(data) == {"hidden or of the system": (2, name)}
 
 
 def test_a_hidden_folder_is_no_class(folder):
@@ -72,7 +72,7 @@ def test_everything_that_is_left_out_is_told_in_one_line_and_recorded(folder, ca
     })  # fmt: skip
     data = make(folder, classes=["ill", "well"])
     assert len(data) == 6
-    assert left_out(data) == {
+    assert skipped(data) == {
         "in no class folder": (1, "loose.png"),
         "in folders that 'classes' does not name": (2, "other"),
         "no image": (2, "ill/notes.txt"),
@@ -85,7 +85,7 @@ def test_everything_that_is_left_out_is_told_in_one_line_and_recorded(folder, ca
 
 
 def test_a_folder_that_is_wholly_read_is_read_without_a_word(folder, caplog):
-    assert make(folder).metadata["left_out"] == []
+    assert make(folder).metadata["skipped"] == []
     assert not caplog.records
 
 
@@ -93,8 +93,8 @@ def test_a_folder_that_is_wholly_read_is_read_without_a_word(folder, caplog):
 def test_images_are_known_by_content_where_the_suffix_does_not_tell(folder, name, caplog):
     folder_of(folder, {f"ill/{name}": png(9)})
     assert len(make(folder)) == 7
-    told = "images by their content: 1 ('ill/9" in caplog.text
-    assert told == (name != "9.PNG")
+    message = "images by their content: 1 ('ill/9" in caplog.text
+    assert message == (name != "9.PNG")
 
 
 def test_a_folder_named_like_an_image_is_a_folder(folder):
@@ -110,7 +110,7 @@ def test_linked_folders_are_followed_once_and_told(folder, tmp_path, caplog):
     (tmp_path / "elsewhere/deep/up").symlink_to(tmp_path / "elsewhere")
     data = make(folder)
     assert len(data) == 8
-    assert left_out(data) == {"links to folders that are read already": (3, "ill/again/deep/up")}
+    assert skipped(data) == {"links to folders that are read already": (3, "ill/again/deep/up")}
     assert "linked folders are followed: 1 ('ill/again')" in caplog.text
 
 
@@ -186,7 +186,7 @@ def test_one_class_is_no_data_set(tmp_path):
 
 
 def test_parts_of_a_publisher_are_no_classes_unless_the_entry_says_so(tmp_path):
-    files = {f"{part}/{n}.png": png(n) for n, part in enumerate(["train", "Val", "test"])}
+    files = {f"{subset}/{n}.png": png(n) for n, subset in enumerate(["train", "Val", "test"])}
     root = folder_of(tmp_path / "images", files)
     with pytest.raises(DataError, match="has the sub-folders Val, test, train, which are no class"):
         make(root)
@@ -278,9 +278,9 @@ def test_leakage_is_zero_only_where_no_person_is_on_both_sides(folder):
     ids = ["P1 ", "b", "c", "P1", "d", "e"]
     patients(folder, "file,patient\n" + "\n".join(map(",".join, zip(FILES, ids, strict=True))))
     samples = load(folder.parent / "out").samples
-    split = samples[["sample"]].assign(part=["train"] * 3 + ["test"] * 3)
+    split = samples[["sample"]].assign(subset=["train"] * 3 + ["test"] * 3)
     table = leakage(samples, split)
-    row = table[(table.measure == "patients") & (table.parts == "train-test")]
+    row = table[(table.measure == "patients") & (table.subsets == "train-test")]
     assert row.loc[row["class"] == "all", "images"].item() == 1
 
 

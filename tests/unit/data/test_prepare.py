@@ -129,7 +129,7 @@ def test_what_macos_adds_to_an_archive_is_none_of_its_images(tmp_path, caplog):
     entry, mirror = pets(tmp_path, {**PETS, **twins, "x/train/cat/.hidden/tom3.png": png(5)})
     data = make("pets", entry, tmp_path, mirror=mirror)
     assert len(data) == 4
-    assert data.metadata["left_out"] == [
+    assert data.metadata["skipped"] == [
         {"why": "not of the pattern", "number": 1, "example": "x/README.txt"},
         {"why": "hidden or of the system", "number": 6, "example": "__MACOSX/x/test/dog/rex1.png"},
     ]
@@ -311,21 +311,21 @@ def test_house_numbers_are_read_as_torchvision_reads_them(tmp_path, monkeypatch)
     rng = np.random.default_rng(0)
     entry, known = copy.deepcopy(catalogue()["svhn"]), {}
     written = {}
-    for file, (part, n) in zip(entry["files"], (("train", 12), ("test", 5)), strict=True):
+    for file, (subset, n) in zip(entry["files"], (("train", 12), ("test", 5)), strict=True):
         # MATLAB's order is (H, W, C, N), and the digit 0 is class 10.
         pixels = rng.integers(0, 256, (32, 32, 3, n), dtype=np.uint8)
         labels = np.arange(1, n + 1)[:, None] % 10
-        written[part] = pixels.transpose(3, 2, 0, 1), labels[:, 0]
+        written[subset] = pixels.transpose(3, 2, 0, 1), labels[:, 0]
         path = tmp_path / "mirror" / file["path"]
         path.parent.mkdir(parents=True, exist_ok=True)
         scipy.io.savemat(path, {"X": pixels, "y": np.where(labels == 0, 10, labels)})
         md5 = hashlib.md5(path.read_bytes()).hexdigest()
-        file["copies"] = [{"digest": f"md5:{md5}", "urls": [], "what": "a stand-in"}]
-        known[part] = ["", path.name, md5]
+        file["copies"] = [{"digest": f"md5:{md5}", "urls": [], "what": "a substitute"}]
+        known[subset] = ["", path.name, md5]
     monkeypatch.setattr(torchvision.datasets.SVHN, "split_list", known)
     data = make("svhn", entry, tmp_path, mirror=tmp_path / "mirror")
-    for part, (pixels, labels) in written.items():
-        rows = (data.samples["official"] == part).to_numpy()
+    for subset, (pixels, labels) in written.items():
+        rows = (data.samples["official"] == subset).to_numpy()
         assert (data.images[rows] == pixels).all()
         assert (data.labels[rows] == labels).all()
 
@@ -463,11 +463,11 @@ def test_colour_that_is_lost_is_told_and_grey_in_three_channels_is_not(folder, t
 
 def medmnist_file(path, labels, channels=1):
     arrays = {}
-    for part, count in (("train", 6), ("val", 2), ("test", 3)):
+    for subset, count in (("train", 6), ("val", 2), ("test", 3)):
         shape = (count, 28, 28) if channels == 1 else (count, 28, 28, 3)
         rng = np.random.default_rng(count)
-        arrays[f"{part}_images"] = rng.integers(0, 256, shape, dtype=np.uint8)
-        arrays[f"{part}_labels"] = labels(count)
+        arrays[f"{subset}_images"] = rng.integers(0, 256, shape, dtype=np.uint8)
+        arrays[f"{subset}_labels"] = labels(count)
     path.parent.mkdir(parents=True)
     np.savez(path, **arrays)
     return arrays
@@ -505,8 +505,8 @@ def test_one_class_against_the_rest_piece_by_piece(tmp_path, monkeypatch):
     entry["files"][0]["copies"][0]["digest"] = sha256(path.read_bytes())
     data = make("derma", entry, tmp_path, mirror=tmp_path)
     assert data.labels.tolist() == [0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
-    for part, start in (("train", 0), ("val", 6), ("test", 8)):
-        expected = arrays[f"{part}_images"].transpose(0, 3, 1, 2)
+    for subset, start in (("train", 0), ("val", 6), ("test", 8)):
+        expected = arrays[f"{subset}_images"].transpose(0, 3, 1, 2)
         assert (data.images[start : start + len(expected)] == expected).all()
 
 

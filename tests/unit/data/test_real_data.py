@@ -58,9 +58,9 @@ def prepared(mirror, root):
     return make
 
 
-def shared(data, scheme, measure, parts="train-test"):
+def shared(data, scheme, measure, subsets="train-test"):
     leaks = leakage(data.samples, make_split(data.samples, SCHEMES[scheme], 0, seed=0))
-    rows = leaks[(leaks["measure"] == measure) & (leaks["parts"] == parts)]
+    rows = leaks[(leaks["measure"] == measure) & (leaks["subsets"] == subsets)]
     return rows.loc[rows["class"] == "all", "images"].item()
 
 

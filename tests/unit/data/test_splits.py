@@ -48,16 +48,19 @@ def table(per_class=(100, 80, 53), duplicates=12, per_patient=3):
 
 
 def straddling(samples, split, column):
-    return samples.assign(part=split["part"].to_numpy()).groupby(column)["part"].nunique().max() > 1
+    return (
+        samples.assign(subset=split["subset"].to_numpy()).groupby(column)["subset"].nunique().max()
+        > 1
+    )
 
 
 def test_folds_are_disjoint_and_cover_everything_with_every_class_in_each_part():
     samples = table()
     folds = [make_split(samples, SCHEMES["kfold"], index, seed=3) for index in range(5)]
-    tested = np.concatenate([fold.loc[fold["part"] == "test", "sample"] for fold in folds])
+    tested = np.concatenate([fold.loc[fold["subset"] == "test", "sample"] for fold in folds])
     assert sorted(tested) == samples["sample"].tolist()
     for fold in folds:
-        counts = pd.crosstab(samples["label"], fold["part"].to_numpy())
+        counts = pd.crosstab(samples["label"], fold["subset"].to_numpy())
         assert (counts["test"] / counts.sum(axis=1)).between(0.17, 0.23).all()
         assert (counts["val"] / (counts["val"] + counts["train"])).between(0.17, 0.23).all()
 
@@ -66,7 +69,7 @@ def test_without_groups_the_shares_are_exact_to_the_image():
     samples = table((1000, 500, 250), duplicates=0)
     scheme = {**SCHEMES["random_millner"], "group": "none"}
     split = make_split(samples, scheme, 0, seed=0)
-    counts = pd.crosstab(samples["label"], split["part"].to_numpy())
+    counts = pd.crosstab(samples["label"], split["subset"].to_numpy())
     assert counts["test"].tolist() == [100, 50, 25]
     assert counts["val"].tolist() == [180, 90, 45]
 
@@ -77,7 +80,7 @@ def test_groups_never_straddle(name, index):
     samples, scheme = table(), SCHEMES[name]
     index = min(index, split_count(scheme) - 1)
     split = make_split(samples, scheme, index, seed=1)
-    assert set(split["part"]) == {"train", "val", "test"}
+    assert set(split["subset"]) == {"train", "val", "test"}
     if scheme["group"] != "none":
         assert not straddling(samples, split, "duplicate")
     whole = scheme["group"] in ("patient", "patient_safe")
@@ -92,8 +95,8 @@ def test_validation_of_official_parts_takes_whole_patients():
     tested |= samples["duplicate"].isin(samples["duplicate"][tested])
     samples["official"] = np.where(tested, "test", "train")
     split = make_split(samples, SCHEMES["official_patient"], 0, seed=0)
-    assert (split["part"] == "test").equals(tested)
-    assert (split["part"] == "val").sum() > 0
+    assert (split["subset"] == "test").equals(tested)
+    assert (split["subset"] == "val").sum() > 0
     learned = samples[~tested], split[~tested]
     assert not straddling(*learned, "patient")
 
@@ -125,16 +128,16 @@ def test_a_split_depends_on_seed_and_index_alone():
 def test_a_large_group_goes_whole_where_it_fits():
     labels = np.zeros(100, int)
     groups = np.r_[np.zeros(40, int), np.arange(1, 61)]
-    part = deal(labels, groups, [0.5, 0.5], np.random.default_rng(0))
-    assert len(set(part[:40])) == 1
-    assert np.bincount(part).tolist() == [50, 50]
+    subset = deal(labels, groups, [0.5, 0.5], np.random.default_rng(0))
+    assert len(set(subset[:40])) == 1
+    assert np.bincount(subset).tolist() == [50, 50]
 
 
 def test_mixed_groups_still_leave_the_classes_balanced():
     rng = np.random.default_rng(5)
     labels, groups = rng.integers(0, 4, 3000), rng.integers(0, 400, 3000)
-    part = deal(labels, groups, [0.7, 0.15, 0.15], rng)
-    shares = pd.crosstab(labels, part, normalize="index").to_numpy()
+    subset = deal(labels, groups, [0.7, 0.15, 0.15], rng)
+    shares = pd.crosstab(labels, subset, normalize="index").to_numpy()
     assert np.abs(shares - [0.7, 0.15, 0.15]).max() < 0.02
 
 
@@ -143,20 +146,20 @@ def test_a_class_with_fewer_images_than_folds_is_named_with_the_remedy():
     with pytest.raises(DataError, match="'rare' has 4 images, fewer than 5; use at most 4 folds"):
         make_split(samples, SCHEMES["kfold"], 0, seed=0, classes=["common", "rare"])
     advised = make_split(samples, {**SCHEMES["kfold"], "folds": 4}, 0, seed=0)
-    assert set(advised["part"]) == {"train", "val", "test"}
+    assert set(advised["subset"]) == {"train", "val", "test"}
 
 
 @pytest.mark.parametrize(
-    ("count", "told", "scheme"),
+    ("count", "message", "scheme"),
     [
         (1, "has 1 image, ", "kfold"),
         (3, "has 3 images, ", "kfold"),
         (1, "has 1 image, ", "random"),
     ],
 )
-def test_fewer_folds_are_not_advised_where_none_would_do(count, told, scheme):
+def test_fewer_folds_are_not_advised_where_none_would_do(count, message, scheme):
     with pytest.raises(
-        DataError, match=f"'rare' {told}fewer than .*; add images of it or"
+        DataError, match=f"'rare' {message}fewer than .*; add images of it or"
     ) as error:
         make_split(
             table((100, count), duplicates=0), SCHEMES[scheme], 0, seed=0, classes=["a", "rare"]
@@ -181,12 +184,12 @@ def test_official_parts_are_kept_and_validation_comes_from_training():
     samples = table(duplicates=0)
     samples["official"] = np.where(samples["sample"] % 4 == 0, "test", "train")
     split = make_split(samples, SCHEMES["official"], 0, seed=0)
-    assert (split["part"] == "test").equals(samples["official"] == "test")
-    taken, training = (split["part"] == "val").sum(), (samples["official"] == "train").sum()
+    assert (split["subset"] == "test").equals(samples["official"] == "test")
+    taken, training = (split["subset"] == "val").sum(), (samples["official"] == "train").sum()
     assert taken == pytest.approx(0.1 * training, abs=2)
     samples.loc[samples["sample"] % 4 == 1, "official"] = "val"
     split = make_split(samples, SCHEMES["official"], 0, seed=0)
-    assert split["part"].tolist() == samples["official"].tolist()
+    assert split["subset"].tolist() == samples["official"].tolist()
 
 
 @pytest.mark.parametrize(
@@ -214,9 +217,9 @@ def test_leakage_counts_what_straddles_by_hand():
     samples = table((4, 4), duplicates=0)
     samples["duplicate"] = [0, 0, 2, 3, 4, 4, 4, 7]
     samples["patient"] = pd.array(["a", "a", "b", "c", "d", "d", "d", None], dtype="string")
-    parts = ["train", "test", "test", "val", "train", "test", "test", "val"]
-    split = pd.DataFrame({"sample": range(8), "part": parts})
-    leaks = leakage(samples, split, ["x", "y"]).set_index(["measure", "parts", "class"])
+    subsets = ["train", "test", "test", "val", "train", "test", "test", "val"]
+    split = pd.DataFrame({"sample": range(8), "subset": subsets})
+    leaks = leakage(samples, split, ["x", "y"]).set_index(["measure", "subsets", "class"])
     assert leaks.loc[("duplicates", "train-test", "all")].tolist() == [2, 3, 0.75]
     assert leaks.loc[("duplicates", "train-test", "x")].tolist() == [1, 1, 0.5]
     assert leaks.loc[("duplicates", "train-val", "all"), "images"] == 0
@@ -234,7 +237,7 @@ def test_unknown_patients_are_unknown_in_the_leakage_table_and_not_zero():
 def test_a_split_by_image_leaks_and_the_table_shows_it():
     samples = table(duplicates=30)
     leaks = leakage(samples, make_split(samples, SCHEMES["random_image"], 0, seed=0))
-    caught = leaks.query("measure == 'duplicates' and parts == 'train-test' and `class` == 'all'")
+    caught = leaks.query("measure == 'duplicates' and subsets == 'train-test' and `class` == 'all'")
     assert caught["images"].item() > 0
 
 
@@ -243,9 +246,9 @@ def test_of_each_class_as_many_test_images_are_drawn_as_asked_and_others_are_spa
     whole = make_split(samples, SCHEMES["random_patient"], 0, seed=3)
     scheme = {**SCHEMES["random_patient"], "test_per_class": 9}
     fewer = make_split(samples, scheme, 0, seed=3, classes=["a", "b", "c"])
-    assert fewer["part"].replace("spare", "test").tolist() == whole["part"].tolist()
-    tested = samples.label[fewer["part"] == "test"].value_counts()
-    there = samples.label[whole["part"] == "test"].value_counts()
+    assert fewer["subset"].replace("spare", "test").tolist() == whole["subset"].tolist()
+    tested = samples.label[fewer["subset"] == "test"].value_counts()
+    there = samples.label[whole["subset"] == "test"].value_counts()
     assert tested.to_dict() == there.clip(upper=9).to_dict() == {0: 9, 1: 9, 2: there[2]}
     assert there[2] < 9
     assert f"class 'c' has {there[2]} test images, not 9; all are used" in caplog.text
@@ -256,24 +259,24 @@ def test_of_each_class_as_many_test_images_are_drawn_as_asked_and_others_are_spa
 
 def test_a_subsample_is_stratified_sorted_and_keeps_rare_classes():
     labels = np.repeat([0, 1, 2], [700, 290, 10])
-    part = RNG.permutation(1000)[:900]
-    kept = subsample(part, labels, 90, seed=0)
+    subset = RNG.permutation(1000)[:900]
+    kept = subsample(subset, labels, 90, seed=0)
     assert len(kept) == 90
     assert (np.diff(kept) > 0).all()
-    assert set(kept) <= set(part)
+    assert set(kept) <= set(subset)
     assert np.bincount(labels[kept]) == pytest.approx([63, 26, 1], abs=1.5)
-    assert set(labels[subsample(part, labels, 3, seed=0)]) == {0, 1, 2}
-    assert (kept == subsample(part[::-1], labels, 90, seed=0)).all()
-    assert (kept != subsample(part, labels, 90, seed=1)).any()
+    assert set(labels[subsample(subset, labels, 3, seed=0)]) == {0, 1, 2}
+    assert (kept == subsample(subset[::-1], labels, 90, seed=0)).all()
+    assert (kept != subsample(subset, labels, 90, seed=1)).any()
 
 
 def test_smaller_subsamples_are_nested_and_the_classes_take_turns():
     labels = np.repeat([0, 1, 2, 3], 50)
-    parts = [subsample(np.arange(200), labels, n, seed=3) for n in (1, 6, 41, 120)]
-    for smaller, larger in pairwise(parts):
+    subsets = [subsample(np.arange(200), labels, n, seed=3) for n in (1, 6, 41, 120)]
+    for smaller, larger in pairwise(subsets):
         assert set(smaller) < set(larger)
-    for part in parts:
-        counts = np.bincount(labels[part], minlength=4)
+    for subset in subsets:
+        counts = np.bincount(labels[subset], minlength=4)
         assert counts.max() - counts.min() <= 1
 
 
@@ -291,7 +294,7 @@ def test_the_number_of_splits_follows_the_scheme():
 
 def in_order(samples, split, seed=0):
     """The training images as networks take them."""
-    train = split.loc[split["part"] == "train", "sample"].to_numpy()
+    train = split.loc[split["subset"] == "train", "sample"].to_numpy()
     return balanced_order(train, samples["label"].to_numpy(), seed=seed)
 
 
@@ -300,8 +303,8 @@ def test_each_test_image_says_what_it_shares_with_training_images():
     samples["duplicate"] = [0, 0, 2, 3, 4, 5, 4, 7]
     samples["patient"] = pd.array(["a", "b", "b", "c", "d", "e", "f", None], dtype="string")
     samples["patient_safe"] = pd.array(["1", "1", "1", "2", "2", "3", "2", "4"], dtype="string")
-    parts = ["train", "test", "test", "val", "train", "test", "test", "test"]
-    split = pd.DataFrame({"sample": range(8), "part": parts})
+    subsets = ["train", "test", "test", "val", "train", "test", "test", "test"]
+    split = pd.DataFrame({"sample": range(8), "subset": subsets})
     found = leaks(samples, split, np.array([4, 0])).set_index("sample")
     assert found.index.tolist() == [1, 2, 5, 6, 7]
     assert found["duplicate_in_train"].tolist() == [True, False, False, True, False]
@@ -317,7 +320,7 @@ def test_each_test_image_says_what_it_shares_with_training_images():
 def test_a_network_that_learns_from_fewer_images_has_seen_fewer_relatives():
     samples = table((200, 200), duplicates=0)
     split = make_split(samples, SCHEMES["random_image"], 0, seed=0)
-    train = split.loc[split["part"] == "train", "sample"].to_numpy()
+    train = split.loc[split["subset"] == "train", "sample"].to_numpy()
     found = leaks(samples, split, in_order(samples, split, seed=5)).set_index("sample")
     for n in (10, 60, len(train)):
         learnt = subsample(train, samples["label"].to_numpy(), n, seed=5)
@@ -331,7 +334,7 @@ def test_where_patients_are_unknown_nothing_is_said_of_them_image_by_image():
     samples["patient"] = pd.array([None] * 233, dtype="string")
     split = make_split(samples, SCHEMES["random_image"], 0, seed=0)
     found = leaks(samples, split, in_order(samples, split))
-    assert found["sample"].tolist() == split.loc[split["part"] == "test", "sample"].tolist()
+    assert found["sample"].tolist() == split.loc[split["subset"] == "test", "sample"].tolist()
     unknown = ["patient", "patient_in_train", "patient_first", "patient_safe_in_train"]
     assert found[unknown].isna().all().all()
     assert found["duplicate_in_train"].any()
@@ -341,7 +344,7 @@ def test_leaks_by_image_add_up_to_the_leakage_table():
     samples = table(duplicates=30)
     for scheme in ("random_image", "random_patient", "random_150_image"):
         split = make_split(samples, SCHEMES[scheme], 1, seed=0)
-        counts = leakage(samples, split).set_index(["parts", "class", "measure"])["images"]
+        counts = leakage(samples, split).set_index(["subsets", "class", "measure"])["images"]
         flags = leaks(samples, split, in_order(samples, split))
         for measure, name in (
             ("duplicates", "duplicate"),
@@ -358,7 +361,7 @@ def test_the_safe_reading_is_measured_only_where_there_is_one_and_can_be_split_b
     assert "patients_safe" not in set(leakage(without, split)["measure"])
     with pytest.raises(DataError, match="no patient ids"):
         make_split(without, SCHEMES["random_150_person"], 0, seed=0)
-    parted = leakage(samples, split).set_index(["measure", "parts", "class"])["images"]
+    parted = leakage(samples, split).set_index(["measure", "subsets", "class"])["images"]
     assert parted["patients", "train-test", "all"] == 0
     assert parted["patients_safe", "train-test", "all"] > 0
     safe = make_split(samples, SCHEMES["random_150_person"], 0, seed=0)

@@ -51,14 +51,14 @@ def rows_of(model, attacks=None, epsilons=(0.1,), **options):
 
 
 def accuracy(rows, attack="pgd"):
-    return 1 - rows[rows.attack == attack].broken.mean()
+    return 1 - rows[rows.attack == attack].misclassified.mean()
 
 
 def audit_of(model, **options):
     return rows_of(model, **options).attrs["audit"]
 
 
-def said(audit):
+def texts(audit):
     return " ".join(f"{finding['what']}; {finding['remedy']}" for finding in audit["findings"])
 
 
@@ -106,7 +106,7 @@ def partly_cut(net, x):
 def test_a_gradient_that_is_missing_or_wrong_is_found_or_gone_around(function, capsys):
     rows = rows_of(Of(function))
     audit = rows.attrs["audit"]
-    assert "gradient" in said(audit)
+    assert "gradient" in texts(audit)
     assert "gradient" in capsys.readouterr().err
     gone_around = any("BPDA" in finding["what"] for finding in audit["findings"])
     assert audit["verdict"] in ("suspect", "broken") or gone_around
@@ -128,7 +128,7 @@ def test_a_module_that_cannot_be_differentiated_still_meets_attacks_without_grad
     rows = evaluate(Arrays().eval(), IMAGES, labels, square, [0.2])
     assert rows.attrs["audit"]["verdict"] == "broken"
     assert accuracy(rows, "square") < 0.7
-    assert "Can't call numpy()" in said(rows.attrs["audit"])
+    assert "Can't call numpy()" in texts(rows.attrs["audit"])
 
 
 def test_a_right_gradient_passes_at_any_scale_of_the_logits_and_in_float64():
@@ -206,9 +206,9 @@ def test_predictions_that_flip_in_5_percent_of_the_cases_are_found_in_99_of_100_
     net = network()
 
     def flipping(images):
-        drawn = torch.rand(len(images), generator=numbers if hidden else None)
+        repeated = torch.rand(len(images), generator=numbers if hidden else None)
         logits = net(images)
-        return torch.where((drawn < 0.05)[:, None], logits.roll(1, dims=1), logits)
+        return torch.where((repeated < 0.05)[:, None], logits.roll(1, dims=1), logits)
 
     tries = range(100) if hidden else range(5)
     found = 0
@@ -220,9 +220,9 @@ def test_predictions_that_flip_in_5_percent_of_the_cases_are_found_in_99_of_100_
 
 
 def test_an_attack_without_expectation_on_a_random_model_is_told_and_one_with_is_not():
-    assert "draws=20" in said(audit_of(Of(noisy_logits)))
-    many = {"pgd": PGD(steps=3, draws=10)}
-    assert "draws=20" not in said(audit_of(Of(noisy_logits), attacks=many))
+    assert "eot_samples=20" in texts(audit_of(Of(noisy_logits)))
+    many = {"pgd": PGD(steps=3, eot_samples=10)}
+    assert "eot_samples=20" not in texts(audit_of(Of(noisy_logits), attacks=many))
 
 
 def test_a_declaration_that_the_measurement_contradicts_is_an_error():
@@ -240,11 +240,13 @@ def test_a_declaration_that_the_measurement_contradicts_is_an_error():
     with pytest.raises(AttackError, match="view 'noisy': it is declared deterministic"):
         rows_of(victim(logits=noisy, stochastic=True, views=views))
 
-    def draws(images, n, generator):
+    def repeated_logits(images, n, generator):
         return noisy(images, generator)[None].expand(n, -1, -1)
 
-    with pytest.raises(AttackError, match="victim 'draws': all draws of an image are equal"):
-        rows_of(victim(logits=noisy, stochastic=True, draws=draws))
+    with pytest.raises(
+        AttackError, match="victim 'repeated_logits': all draws of an image are equal"
+    ):
+        rows_of(victim(logits=noisy, stochastic=True, repeated_logits=repeated_logits))
     assert rows_of(victim(logits=noisy, stochastic=True)).attrs["audit"]["stochastic"]
 
 
@@ -269,7 +271,7 @@ def test_an_evaluation_of_other_outputs_is_that_of_the_logits(function, word):
     wanted = rows_of(Of(confident), epsilons=[0.05])
     rows = rows_of(Of(function), epsilons=[0.05])
     assert accuracy(rows) <= accuracy(wanted) + 0.03
-    assert word is None or word in said(rows.attrs["audit"])
+    assert word is None or word in texts(rows.attrs["audit"])
     assert rows.attrs["audit"]["verdict"] == "sound"
 
 
@@ -287,7 +289,7 @@ def test_an_evaluation_of_other_outputs_is_that_of_the_logits(function, word):
 def test_outputs_whose_gradient_is_lost_are_not_sound(function, word):
     audit = audit_of(Of(function))
     assert audit["verdict"] in ("suspect", "broken")
-    assert word in said(audit)
+    assert word in texts(audit)
 
 
 def test_results_that_depend_on_the_batch_are_suspect():
@@ -303,14 +305,14 @@ def test_results_that_depend_on_the_batch_are_suspect():
 
 def test_accuracy_of_chance_is_told():
     rows = evaluate(NET, IMAGES, (LABELS + 1) % 3, {"fgsm": FGSM()}, [0.1])
-    assert "0 of 60 unperturbed images are right" in said(rows.attrs["audit"])
+    assert "0 of 60 unperturbed images are right" in texts(rows.attrs["audit"])
 
 
 def test_a_model_of_another_range_and_images_of_another_range_are_told():
     audit = audit_of(Of(lambda net, x: net(x / 255)))
-    assert "all 60 unperturbed images are predicted as class" in said(audit)
+    assert "all 60 unperturbed images are predicted as class" in texts(audit)
     dark = evaluate(NET, IMAGES / 255, LABELS, {"fgsm": FGSM()}, [0.1])
-    assert "divided by 255 twice" in said(dark.attrs["audit"])
+    assert "divided by 255 twice" in texts(dark.attrs["audit"])
     assert {audit["verdict"], dark.attrs["audit"]["verdict"]} == {"suspect"}
 
 
@@ -322,14 +324,14 @@ def ascended(net, x):
     for _ in range(3):
         with torch.enable_grad():
             z.requires_grad_(True)
-            (slope,) = torch.autograd.grad(net(z).logsumexp(1).sum(), z)
-        z = (z.detach() + 0.01 * slope.sign()).clamp(0, 1)
+            (gradient,) = torch.autograd.grad(net(z).logsumexp(1).sum(), z)
+        z = (z.detach() + 0.01 * gradient.sign()).clamp(0, 1)
     return net(z)
 
 
 def with_func_grad(net, x):
-    slope = torch.func.grad(lambda z: net(z).logsumexp(1).sum())(x)
-    return net((x + 0.01 * slope.sign()).clamp(0, 1))
+    gradient = torch.func.grad(lambda z: net(z).logsumexp(1).sum())(x)
+    return net((x + 0.01 * gradient.sign()).clamp(0, 1))
 
 
 def with_backward(net, x):
@@ -509,7 +511,7 @@ def test_the_inspection_costs_few_passes_however_many_images_there_are():
         ({"epsilons": None}, "None is not a finite number"),
         ({"attacks": {"pgd": PGD(norm="l2")}, "epsilons": [12.0]}, "no L2 radius .* diagonal"),
         ({"chunk": 0}, "argument 'chunk'"),
-        ({"replays": 0}, "argument 'replays'"),
+        ({"repeats": 0}, "argument 'repeats'"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_told_in_one_line(changes, line):
@@ -534,4 +536,4 @@ def test_budgets_are_numbers_however_they_are_written(epsilons):
 def test_an_attack_by_the_reserved_name_is_told_and_does_not_replace_the_clean_rows():
     rows = evaluate(NET, IMAGES, LABELS, {"clean": FGSM(), "pgd": PGD(steps=2)}, [0.1])
     assert set(rows[rows.attack == "clean"].epsilon) == {0.0}
-    assert "rename it" in said(rows.attrs["audit"])
+    assert "rename it" in texts(rows.attrs["audit"])

@@ -28,7 +28,7 @@ def test_the_rows_follow_the_outcome_schema_and_begin_with_the_clean_decisions(c
     to_table(rows)
     assert list(rows.attack.unique()) == ["clean", "fgsm", "pgd"]
     assert len(rows) == 30 * 5
-    accuracy = 1 - rows.groupby(["attack", "epsilon"]).broken.mean()
+    accuracy = 1 - rows.groupby(["attack", "epsilon"]).misclassified.mean()
     assert accuracy["clean", 0.0] == 1
     assert accuracy["pgd", 0.2] <= accuracy["fgsm", 0.2] < 1
     assert "image" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from scipy.ndimage import gaussian_filter
 from torch import nn
 
 from assay.attacks.fgsm import FGSM
-from assay.evaluation.saliency import BLUR, METHODS, at_lesions, look, saliency_maps
+from assay.evaluation.saliency import BLUR, METHODS, at_lesions, compute_saliency, saliency_maps
 from assay.models.base import Classifier
 
 SIDE = 12
@@ -69,7 +69,7 @@ def test_looking_at_images_and_their_attacked_versions(model):
     masks = np.zeros((10, 1, SIDE, SIDE), np.uint8)
     masks[:8, 0, :3, :4] = 1
     indices = np.arange(2, 10)
-    found = look(
+    found = compute_saliency(
         model,
         images,
         labels,
@@ -103,5 +103,7 @@ def test_looking_at_images_and_their_attacked_versions(model):
 
 def test_without_masks_nothing_points_anywhere(model):
     images, labels = data()
-    found = look(model, images, labels, np.arange(4), FGSM(), [0.1], device="cpu", seed=1)
+    found = compute_saliency(
+        model, images, labels, np.arange(4), FGSM(), [0.1], device="cpu", seed=1
+    )
     assert not any(name.startswith(("pointing", "mass", "lesion")) for name in found)

@@ -80,7 +80,7 @@ def run(data, tmp_path):
             "ids": IDS,
             "work": tmp_path / "work",
             "chunk": 16,
-            "replays": 5,
+            "repeats": 5,
             "examples": 4,
             "key": "k",
             "indices": np.arange(0, 80, 2),
@@ -105,7 +105,7 @@ def test_rows_follow_the_schema_one_per_sample_attack_and_epsilon(run, data):
         .all()
     )
     assert (outcomes["label"] == data[1][outcomes["sample"]]).all()
-    assert (outcomes["broken"] == (outcomes["prediction"] != outcomes["label"])).all()
+    assert (outcomes["misclassified"] == (outcomes["prediction"] != outcomes["label"])).all()
     scores = np.stack(outcomes["scores"])
     np.testing.assert_allclose(scores.sum(1), 1, atol=1e-5)
     assert (scores.argmax(1) == outcomes["prediction"]).all()
@@ -181,7 +181,7 @@ def test_chunk_and_batch_size_do_not_change_a_deterministic_attack(run, tmp_path
     second, _ = run([FGSM, steady], small, work=tmp_path / "other", chunk=7)
     key = ["attack", "epsilon", "sample"]
     first, second = (frame.sort_values(key, ignore_index=True) for frame in (first, second))
-    exact = ["prediction", "broken", "l0", "forwards", "backwards", "view"]
+    exact = ["prediction", "misclassified", "l0", "forwards", "backwards", "view"]
     pd.testing.assert_frame_equal(first[exact], second[exact])
     np.testing.assert_allclose(first["l2"], second["l2"], atol=1e-5)
 
@@ -327,7 +327,7 @@ def test_an_edit_to_one_attack_recomputes_that_attack_alone(run, change):
     assert {path: path.stat().st_mtime_ns for path in run.work.glob("fgsm_*/*")} == stored
 
 
-@pytest.mark.parametrize("option", [{"key": "other weights"}, {"replays": 6}, {"seed": 3}])
+@pytest.mark.parametrize("option", [{"key": "other weights"}, {"repeats": 6}, {"seed": 3}])
 def test_whatever_else_decides_an_outcome_recomputes_everything(run, option):
     run([FGSM])
     spent = run.victim.backwards
@@ -357,7 +357,7 @@ def test_clean_decisions_of_a_stochastic_victim_agree_between_attacks_and_suites
     decided = one[one["attack"] == "clean"].set_index("sample")["prediction"]
     for frame in (one, two):
         assert (decided[frame["sample"]].to_numpy() == frame["clean_prediction"]).all()
-    assert one["replay_share"].between(0.01, 0.99).any()
+    assert one["misclassified_share"].between(0.01, 0.99).any()
 
 
 def test_suites_of_one_model_share_the_decisions_on_unperturbed_images(run, tmp_path):
@@ -389,7 +389,7 @@ def test_when_memory_runs_out_the_batch_is_halved_and_nothing_is_lost(run, tmp_p
     victim = Victim(logits=hungry, classes=3, shape=SHAPE, device="cpu", max_batch=16)
     outcomes, _ = run([FGSM], victim)
     assert victim.max_batch == 4
-    assert (outcomes["broken"] == expected["broken"]).all()
+    assert (outcomes["misclassified"] == expected["misclassified"]).all()
 
 
 def test_when_not_even_one_image_fits_the_message_says_what_to_lower(run):

@@ -68,10 +68,10 @@ def test_a_job_too_many_waits_says_so_and_gets_what_comes_free(jobs, end):
     first, second = jobs(["GPU-a", "GPU-b"]), jobs(["GPU-a", "GPU-b"])
     taken = {device_of(first): first, device_of(second): second}
     third = jobs(["GPU-a", "GPU-b"])
-    told = third.stderr.readline()
-    assert told.startswith("waits for a free device: other jobs have all 2 (processes ")
+    message = third.stderr.readline()
+    assert message.startswith("waits for a free device: other jobs have all 2 (processes ")
     assert {str(first.pid), str(second.pid)} == set(
-        told.split("processes ")[1].strip(" )\n").split(", ")
+        message.split("processes ")[1].strip(" )\n").split(", ")
     )
     time.sleep(0.2)
     assert third.poll() is None

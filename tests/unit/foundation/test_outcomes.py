@@ -18,7 +18,7 @@ def rows(n=3, **changes):
     values = dict.fromkeys(OUTCOME_COLUMNS, 0)
     values |= dict.fromkeys(("dataset", "split", "model", "suite", "attack", "view"), "a")
     frame = pd.DataFrame(
-        {**values, "norm": "linf", "broken": False, "log_px": np.nan}, index=range(n)
+        {**values, "norm": "linf", "misclassified": False, "log_px": np.nan}, index=range(n)
     )
     frame["sample"] = range(n)
     frame["epsilon"] = 0.1

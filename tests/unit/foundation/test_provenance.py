@@ -22,7 +22,7 @@ FACTS = {"code": "ab", "seed": 7, "attacks": {"fgsm": "cd"}}
 
 
 def test_a_table_keeps_its_values_and_says_what_made_it(tmp_path):
-    frame = pd.DataFrame({"sample": [1, 2], "part": ["train", "test"]})
+    frame = pd.DataFrame({"sample": [1, 2], "subset": ["train", "test"]})
     path = tmp_path / "deep" / "split.parquet"
     write_parquet(pa.Table.from_pandas(frame, preserve_index=False), path, FACTS)
     pd.testing.assert_frame_equal(pd.read_parquet(path), frame)

@@ -72,10 +72,10 @@ def test_a_level_stays_as_it_is_written(read):
     ],
 )
 def test_a_wrong_cell_is_told_in_one_line_with_file_line_column_and_remedy(read, change, message):
-    with pytest.raises(ConfigError, match=message) as told:
+    with pytest.raises(ConfigError, match=message) as expected:
         read({}, change)
-    assert "mine.csv: line 3" in str(told.value)
-    assert "\n" not in str(told.value)
+    assert "mine.csv: line 3" in str(expected.value)
+    assert "\n" not in str(expected.value)
 
 
 def test_columns_that_a_file_lacks_or_nothing_reads_are_named(read, tmp_path):

@@ -140,9 +140,9 @@ def test_the_effective_sample_size_is_that_of_the_decided_class_s_weights(images
     expected = []
     for row, image in enumerate(images):
         target = int(decided[row])
-        drawn = noise[:, row, target] if sees_class else noise[:, row]
+        sampled = noise[:, row, target] if sees_class else noise[:, row]
         weights = torch.stack(
-            [_log_joint_one_by_one(model, image, one[None], target).double() for one in drawn]
+            [_log_joint_one_by_one(model, image, one[None], target).double() for one in sampled]
         )
         weights = (weights - weights.max()).exp()
         expected.append(weights.sum() ** 2 / weights.square().sum() / 8)
@@ -154,15 +154,15 @@ def test_the_effective_sample_size_is_that_of_the_decided_class_s_weights(images
 
 
 @pytest.mark.parametrize("sees_class", [False, True])
-def test_draws_that_are_decoded_one_after_another_decide_as_all_at_once(images, sees_class):
+def test_samples_that_are_decoded_one_after_another_decide_as_all_at_once(images, sees_class):
     model = tiny(encoder_sees_class=sees_class, samples=7)
     found = {}
     for codes in (1, 33, 10_000):
         model.codes_at_once = codes
         leaf = images.clone().requires_grad_()
         logits = model.logits(leaf, seeded(7))
-        (slope,) = torch.autograd.grad(logits[:, 0].sum(), leaf)
-        found[codes] = logits.detach(), slope
+        (gradient,) = torch.autograd.grad(logits[:, 0].sum(), leaf)
+        found[codes] = logits.detach(), gradient
     for codes in (1, 33):
         for value, whole in zip(found[codes], found[10_000], strict=True):
             torch.testing.assert_close(value, whole, rtol=1e-5, atol=1e-5)
@@ -230,30 +230,30 @@ def test_one_draw_decides_as_coded_and_the_mean_decides_without_noise(images):
     assert torch.equal(coded.logits(images, seeded(1)), coded.logits(images, seeded(1)))
     assert not mean.stochastic
     assert torch.equal(mean.logits(images, seeded(1)), mean.logits(images, seeded(2)))
-    assert torch.equal(mean.draws(images, 3, seeded())[2], mean.logits(images, seeded()))
+    assert torch.equal(mean.repeated_logits(images, 3, seeded())[2], mean.logits(images, seeded()))
 
 
 @pytest.mark.parametrize("settings", [{"inference": "encoder_sample"}, {"samples": 2}])
 @torch.no_grad()
-def test_cheap_draws_have_the_distribution_of_repeated_decisions(images, settings):
+def test_cheap_samples_have_the_distribution_of_repeated_decisions(images, settings):
     model = tiny(**settings)
-    draws = model.draws(images, 600, seeded(1)).softmax(-1)
+    repeated = model.repeated_logits(images, 600, seeded(1)).softmax(-1)
     calls = torch.stack(
         [model.logits(images, generator) for generator in [seeded(2)] for _ in range(600)]
     ).softmax(-1)
-    assert draws.shape == calls.shape == (600, len(images), CLASSES)
+    assert repeated.shape == calls.shape == (600, len(images), CLASSES)
     spread = calls.std(0)
     assert spread.max() > 0.02, "the toy must be noisy"
     error = 5 * spread / math.sqrt(600) + 1e-4
-    assert ((draws.mean(0) - calls.mean(0)).abs() < error).all()
-    torch.testing.assert_close(draws.std(0), spread, rtol=0.2, atol=2e-3)
+    assert ((repeated.mean(0) - calls.mean(0)).abs() < error).all()
+    torch.testing.assert_close(repeated.std(0), spread, rtol=0.2, atol=2e-3)
 
 
 @torch.no_grad()
-def test_the_expectation_view_is_the_mean_over_draws_of_the_class_probabilities(images):
-    model = tiny(inference="encoder_sample", attack_draws=4000)
+def test_the_expectation_view_is_the_mean_over_samples_of_the_class_probabilities(images):
+    model = tiny(inference="encoder_sample", eot_samples=4000)
     view = model.views()["expectation"].logits(images, seeded(5))
-    expected = model.draws(images, 4000, seeded(6)).softmax(-1).mean(0)
+    expected = model.repeated_logits(images, 4000, seeded(6)).softmax(-1).mean(0)
     torch.testing.assert_close(view.exp(), expected, atol=0.02, rtol=0)
 
 

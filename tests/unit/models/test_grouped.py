@@ -78,11 +78,11 @@ def settled(name: str) -> Decoders:
         with torch.no_grad():
             for item in module.parameters():
                 item += 0.05 * torch.randn_like(item)
-            module(drawn(16, LAYOUTS[name].latent_dim))
+            module(sampled(16, LAYOUTS[name].latent_dim))
     return module.eval().requires_grad_(False)
 
 
-def drawn(count: int, latent_dim: int) -> torch.Tensor:
+def sampled(count: int, latent_dim: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(count)
     return torch.randn(count, 3, latent_dim, generator=generator, dtype=torch.float64)
 
@@ -95,22 +95,22 @@ def by_layers(module: Decoders, codes: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_frozen_decoders_and_their_derivatives_are_those_of_the_layers(name):
     module = settled(name)
-    codes = drawn(4, LAYOUTS[name].latent_dim).requires_grad_()
+    codes = sampled(4, LAYOUTS[name].latent_dim).requires_grad_()
     with torch.inference_mode():
         module(codes)
     found = []
     for decode in (module, lambda codes: by_layers(module, codes)):
         made = decode(codes)
-        (slope,) = torch.autograd.grad(made.square().sum(), codes, create_graph=True)
-        (curve,) = torch.autograd.grad(slope.square().sum(), codes)
-        found.append((made.detach(), slope.detach(), curve))
+        (gradient,) = torch.autograd.grad(made.square().sum(), codes, create_graph=True)
+        (curve,) = torch.autograd.grad(gradient.square().sum(), codes)
+        found.append((made.detach(), gradient.detach(), curve))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
 
 
 def test_frozen_decoders_follow_their_weights_and_statistics():
     module = settled("grey28")
-    codes = drawn(4, 10)
+    codes = sampled(4, 10)
     for changed in (module.layers[-2].weight, module.layers[3].running_var):
         before = module(codes)
         changed.mul_(2.0)

@@ -60,9 +60,9 @@ def model(request):
     return settled(made(request.param))
 
 
-def test_decisions_draws_and_features_have_their_shapes(model, images):
+def test_decisions_samples_and_features_have_their_shapes(model, images):
     assert model.logits(images, seeded()).shape == (6, CLASSES)
-    assert model.draws(images, 3, seeded()).shape == (3, 6, CLASSES)
+    assert model.repeated_logits(images, 3, seeded()).shape == (3, 6, CLASSES)
     assert model.features(images).shape[0] == 6
     assert model.features(images).ndim == 2
 
@@ -71,8 +71,8 @@ def test_a_decision_is_random_exactly_where_the_model_says_so(model, images):
     first, second = (model.logits(images, seeded(seed)) for seed in (1, 2))
     assert torch.equal(first, second) != model.stochastic
     assert torch.equal(first, model.logits(images, seeded(1)))
-    draws = model.draws(images, 2, seeded(1))
-    assert torch.equal(draws[0], draws[1]) != model.stochastic
+    repeated = model.repeated_logits(images, 2, seeded(1))
+    assert torch.equal(repeated[0], repeated[1]) != model.stochastic
 
 
 def test_no_decision_touches_the_global_random_state(model, images, labels):
@@ -95,7 +95,7 @@ def test_a_step_against_a_views_gradient_lowers_the_true_class_in_the_decision(m
     # A search costs as much as dozens of other decisions.
     n = 4 if hasattr(model, "search") else 40
     with torch.no_grad():
-        truth = model.draws(images, n, seeded(3)).softmax(-1).mean(0).argmax(-1)
+        truth = model.repeated_logits(images, n, seeded(3)).softmax(-1).mean(0).argmax(-1)
     for view in model.views().values():
         attacked = images.clone()
         for step in range(5):
@@ -105,7 +105,11 @@ def test_a_step_against_a_views_gradient_lowers_the_true_class_in_the_decision(m
             attacked = (attacked + 0.05 * gradient.sign()).clamp(0, 1)
         with torch.no_grad():
             before, after = (
-                model.draws(x, n, seeded(4)).softmax(-1).mean(0).gather(1, truth[:, None]).mean()
+                model.repeated_logits(x, n, seeded(4))
+                .softmax(-1)
+                .mean(0)
+                .gather(1, truth[:, None])
+                .mean()
                 for x in (images, attacked)
             )
         assert after < before
@@ -149,7 +153,7 @@ def test_a_victim_says_what_the_model_is(images):
 
 
 @torch.no_grad()
-def test_dbx_decides_by_the_mean_of_class_probabilities_over_its_draws(images):
+def test_dbx_decides_by_the_mean_of_class_probabilities_over_its_samples(images):
     model = made("dbx", samples=500)
     mean, log_variance = model.encoder(images)
     noise = torch.randn(500, *mean.shape, generator=seeded(2))
@@ -158,12 +162,12 @@ def test_dbx_decides_by_the_mean_of_class_probabilities_over_its_draws(images):
 
 
 @torch.no_grad()
-def test_dbx_draws_are_independent_decisions(images):
+def test_dbx_samples_are_independent_decisions(images):
     model = made("dbx", samples=2)
-    draws = model.draws(images, 600, seeded(1)).exp()
+    repeated = model.repeated_logits(images, 600, seeded(1)).exp()
     calls = torch.stack([model.logits(images, g) for g in [seeded(2)] for _ in range(600)]).exp()
-    torch.testing.assert_close(draws.mean(0), calls.mean(0), atol=1e-2, rtol=0)
-    torch.testing.assert_close(draws.std(0), calls.std(0), rtol=0.15, atol=1e-3)
+    torch.testing.assert_close(repeated.mean(0), calls.mean(0), atol=1e-2, rtol=0)
+    torch.testing.assert_close(repeated.std(0), calls.std(0), rtol=0.15, atol=1e-3)
 
 
 def test_dbx_weighs_its_kl_by_beta(images, labels):
@@ -204,7 +208,7 @@ def test_saved_weights_are_the_same_bytes_each_time(tmp_path):
 
 def test_a_borrowing_entry_takes_the_weights_of_its_owner(tmp_path, images):
     for name, entry in CATALOGUE.items():
-        if owner := entry.get("weights_from"):
+        if owner := entry.get("shares_weights_with"):
             save_weights(made(owner, seed=1), tmp_path / "weights")
             load_weights(made(name, seed=2), tmp_path / "weights")
 

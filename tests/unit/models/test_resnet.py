@@ -23,7 +23,7 @@ def published(tmp_path, monkeypatch):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         torch.save(resnet18(weights=None).state_dict(), path)
-    copy = {"what": "a stand-in", "digest": f"sha256:{digest_file(path)}", "urls": []}
+    copy = {"what": "a substitute", "digest": f"sha256:{digest_file(path)}", "urls": []}
     monkeypatch.setattr(ResNet18, "published", {**ResNet18.published, "copies": [copy]})
     return mirror
 
@@ -75,7 +75,7 @@ def test_published_weights_come_from_the_mirror_and_are_recorded(published, tmp_
     for key in ("layer3.1.conv2.weight", "bn1.running_mean"):
         assert torch.equal(model.network.state_dict()[key], expected[key])
     assert model.facts()["pretrained"] is True
-    assert "a stand-in" in model.facts()["pretrained_reason"]
+    assert "a substitute" in model.facts()["pretrained_reason"]
     assert model.network.conv1.weight.shape[1] == 1
 
 

@@ -49,8 +49,8 @@ def images():
     made = model()
     with torch.no_grad():
         codes = torch.randn(N, CLASSES, 10, generator=seeded(1))
-        drawn = made.decoders(codes)[torch.arange(N), torch.arange(N) % CLASSES]
-    return (drawn + 0.05 * torch.rand(drawn.shape, generator=seeded(2))).clamp(0, 1)
+        sampled = made.decoders(codes)[torch.arange(N), torch.arange(N) % CLASSES]
+    return (sampled + 0.05 * torch.rand(sampled.shape, generator=seeded(2))).clamp(0, 1)
 
 
 @pytest.fixture
@@ -74,12 +74,12 @@ def test_every_ablation_decides_trains_and_can_be_attacked(a, d, v, images, labe
         assert item.grad.isfinite().all(), name
     victim = made.eval().victim()
     for view in victim.views.values():
-        _, said, slope = victim.gradient(
+        _, predicted, gradient = victim.gradient(
             view, images, labels, lambda z, y: -z.gather(1, y[:, None]).squeeze(1), seeded()
         )
-        assert said.shape == (N, CLASSES)
-        assert slope.isfinite().all()
-        assert slope.abs().amax(dim=(1, 2, 3)).min() > 0
+        assert predicted.shape == (N, CLASSES)
+        assert gradient.isfinite().all()
+        assert gradient.abs().amax(dim=(1, 2, 3)).min() > 0
 
 
 def test_the_energy_is_the_squared_error_and_the_weighted_prior(images):
@@ -87,9 +87,9 @@ def test_the_energy_is_the_squared_error_and_the_weighted_prior(images):
     codes = torch.randn(N, CLASSES, 1, 10, generator=seeded(3))
     with torch.no_grad():
         found = made.energy(images, codes, None)
-        drawn = made.decoders(codes[:, :, 0])
+        sampled = made.decoders(codes[:, :, 0])
     for b, k in itertools.product(range(N), range(CLASSES)):
-        error = (images[b] - drawn[b, k]).square().sum()
+        error = (images[b] - sampled[b, k]).square().sum()
         expected = error + 0.7 * codes[b, k].square().sum() / 2
         torch.testing.assert_close(found[b, k], expected)
 
@@ -193,9 +193,9 @@ def test_the_frozen_view_agrees_with_the_decision_and_has_the_printed_gradient(i
     leaf = images.clone().requires_grad_()
     logits = view.logits(leaf, seeded())
     torch.testing.assert_close(logits, made.logits(images))
-    (slope,) = torch.autograd.grad(logits[:, 1].sum(), leaf)
-    drawn = made.reconstructions(made.search(images).codes)[:, 1]
-    torch.testing.assert_close(slope, -2 * (images - drawn))
+    (gradient,) = torch.autograd.grad(logits[:, 1].sum(), leaf)
+    sampled = made.reconstructions(made.search(images).codes)[:, 1]
+    torch.testing.assert_close(gradient, -2 * (images - sampled))
 
 
 def test_a_second_look_at_nearby_images_goes_on_from_the_first(images, monkeypatch):
@@ -256,8 +256,8 @@ def test_a_gaussian_begins_with_the_encoder_s_width_at_whichever_mean_is_best(im
     energies = []
     for m in range(means.shape[2]):
         codes = torch.stack([means[:, :, m], width.expand(-1, CLASSES, -1)], dim=2)
-        drawn = made.decoders(codes[:, :, 0])
-        error = (images[:, None] - drawn).flatten(2).square().sum(dim=2)
+        sampled = made.decoders(codes[:, :, 0])
+        error = (images[:, None] - sampled).flatten(2).square().sum(dim=2)
         energies.append(error + made.prior(codes, codes[:, :, 0]))
     best = torch.stack(energies).argmin(dim=0)
     expected = means.gather(2, best[:, :, None, None].expand(-1, -1, 1, 10)).squeeze(2)
@@ -275,9 +275,9 @@ def test_without_the_encoder_the_search_begins_at_a_candidate(images):
 
 def test_explaining_gives_each_class_s_imitation_and_its_log_likelihood(images):
     made = model(beta=0.0)
-    drawn, likely = made.explain(images)
-    assert drawn.shape == (N, CLASSES, *SHAPE)
-    error = (images[:, None] - drawn).flatten(2).square().sum(dim=2)
+    sampled, likely = made.explain(images)
+    assert sampled.shape == (N, CLASSES, *SHAPE)
+    error = (images[:, None] - sampled).flatten(2).square().sum(dim=2)
     torch.testing.assert_close(likely, -error)
     assert torch.equal(likely.argmax(dim=1), made.logits(images).argmax(dim=1))
     radius = made.certified_radius(images, likely.argmax(dim=1))
@@ -297,7 +297,7 @@ def test_the_unrolled_view_differentiates_through_the_search(images):
     images = images[:2].double()
     view, frozen = made.views()["unrolled"], made.views()["frozen"]
     leaf = images.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(view.logits(leaf, seeded())[:, 1].sum(), leaf)
+    (gradient,) = torch.autograd.grad(view.logits(leaf, seeded())[:, 1].sum(), leaf)
     (other,) = torch.autograd.grad(frozen.logits(leaf, seeded())[:, 1].sum(), leaf)
     # From a fixed start: the encoders' codes depend on the image, and are not differentiated.
     start = made.initial_codes(images)
@@ -306,7 +306,7 @@ def test_the_unrolled_view_differentiates_through_the_search(images):
     step = 1e-5
     ahead, behind = (view.logits(images + s * way, seeded())[:, 1].sum() for s in (step, -step))
     expected = (ahead - behind) / (2 * step)
-    torch.testing.assert_close((slope * way).sum(), expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close((gradient * way).sum(), expected, rtol=1e-3, atol=1e-3)
     assert not torch.allclose((other * way).sum(), expected, rtol=1e-2)
 
 
@@ -373,13 +373,13 @@ def test_the_discriminator_s_loss_reaches_nothing_else_and_nothing_else_reaches_
         parts = made.training_loss(images, labels, seeded())
         inner = list(made.discriminators.parameters())
         outer = [*made.encoders.parameters(), *made.decoders.parameters()]
-        slopes = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             parts["discriminator"].sum(), outer, retain_graph=True, allow_unused=True
         )
-        assert all(slope is None for slope in slopes)
+        assert all(gradient is None for gradient in gradients)
         rest = parts["total"] - parts["discriminator"]
-        slopes = torch.autograd.grad(rest.sum(), inner, allow_unused=True)
-        assert all(slope is None or slope.abs().max() < 1e-4 for slope in slopes)
+        gradients = torch.autograd.grad(rest.sum(), inner, allow_unused=True)
+        assert all(gradient is None or gradient.abs().max() < 1e-4 for gradient in gradients)
 
 
 def test_the_shared_loss_is_the_printed_one(images, labels):
@@ -392,8 +392,8 @@ def test_the_shared_loss_is_the_printed_one(images, labels):
     error = (images[:, None] - made.decoders(codes.expand(-1, CLASSES, -1))).flatten(2)
     error = error.square().sum(dim=2)
     seen = made.discriminators(codes).squeeze(1).sigmoid()
-    drawn = torch.randn(codes.shape, generator=generator)
-    real = made.discriminators(drawn).squeeze(1).sigmoid()
+    sampled = torch.randn(codes.shape, generator=generator)
+    real = made.discriminators(sampled).squeeze(1).sigmoid()
     expected = (
         error.gather(1, labels[:, None]).squeeze(1)
         - 0.5 * seen.log()
@@ -415,7 +415,7 @@ def test_no_attack_beats_the_bound_where_the_search_finds_the_closest_images(ima
     for attack in (PGD(norm="l2", steps=10), LatentDescent(norm="l2", steps=10)):
         for epsilon, beaten in ((0.999 * bound.min().item(), False), (20.0, True)):
             found = attack(victim, images, labels, [epsilon], seeded())
-            assert found.broken.any() == beaten
+            assert found.misclassified.any() == beaten
     other = (labels + 1) % CLASSES
     assert (made.lower_bound(images, other) == 0).all()
 
@@ -452,9 +452,9 @@ def on_lines(beta, variational=False):
     random = seeded(5)
     labels = torch.arange(12) % CLASSES
     codes = 1.5 * torch.randn(12, CLASSES, 10, generator=random)
-    drawn = made.decoders(codes)[torch.arange(12), labels]
+    sampled = made.decoders(codes)[torch.arange(12), labels]
     other = made.decoders(2.5 * torch.randn(12, CLASSES, 10, generator=random))
-    images = 0.6 * drawn + 0.4 * other[torch.arange(12), (labels + 1) % CLASSES]
+    images = 0.6 * sampled + 0.4 * other[torch.arange(12), (labels + 1) % CLASSES]
     return made, images.clamp(0, 1), labels
 
 
@@ -500,8 +500,8 @@ def test_no_move_inside_the_bound_changes_the_decision():
             energy = made.decoders.squared(leaf, 4.0)
             best = energy.scatter(1, labels[:, None], torch.inf).amin(dim=1)
             gap = energy.gather(1, labels[:, None]).squeeze(1) - best
-            (slope,) = torch.autograd.grad(gap.sum(), leaf)
-            x = x + 0.1 * step * bound[:, None] * functional.normalize(slope)
+            (gradient,) = torch.autograd.grad(gap.sum(), leaf)
+            x = x + 0.1 * step * bound[:, None] * functional.normalize(gradient)
             change = x - flat
             length = change.norm(dim=1).clamp_min(1e-12)
             x = flat + change * (step * bound / length).clamp_max(1.0)[:, None]
@@ -544,7 +544,7 @@ def test_two_classes_are_enough(a, d, v, images):
     assert made.training_loss(images, labels, seeded())["total"].isfinite().all()
     made.eval()
     assert made.logits(images, seeded()).shape == (N, 2)
-    found = PGD(steps=2)(made.victim(), images, labels, [0.1], seeded(), replays=2)
+    found = PGD(steps=2)(made.victim(), images, labels, [0.1], seeded(), repeats=2)
     assert found.images.shape == (1, N, *SHAPE)
 
 
@@ -554,14 +554,14 @@ def test_images_of_another_size_and_oblong_ones_are_refused_by_name(shape):
         AnalysisBySynthesis(classes=3, shape=shape)
 
 
-def test_a_search_without_noise_is_averaged_over_no_draws_and_a_random_one_is(images):
+def test_a_search_without_noise_is_averaged_over_no_samples_and_a_random_one_is(images):
     steady, random = model().victim(), model(True, True, True, steps=3).victim()
     assert all(view.deterministic for view in steady.views.values())
     assert [name for name, view in random.views.items() if view.deterministic] == ["encoder"]
     spent = []
     for victim in (steady, random):
-        said = victim.logits(images, seeded()).argmax(dim=1)
-        attack = PGD(steps=2, draws=5, first_view=True)
-        spent.append(attack(victim, images, said, [0.001], seeded(), replays=2).backwards)
+        predicted = victim.logits(images, seeded()).argmax(dim=1)
+        attack = PGD(steps=2, eot_samples=5, first_view=True)
+        spent.append(attack(victim, images, predicted, [0.001], seeded(), repeats=2).backwards)
     assert spent[0].max() == 2
     assert spent[1].max() == 10

@@ -276,8 +276,8 @@ def test_a_table_or_figure_has_the_keys_of_its_kind(root, part, kind):
     for key in needed:
         without = {name: value for name, value in whole.items() if name != key}
         change(root, "studies/millner2024.yaml", [part, "mine"], without)
-        told = rf"{part}\.mine: the key '{key}' is missing \(kind: {kind}\); it says: "
-        with pytest.raises(ConfigError, match=told):
+        message = rf"{part}\.mine: the key '{key}' is missing \(kind: {kind}\); it says: "
+        with pytest.raises(ConfigError, match=message):
             read_configuration(layers=Layers((root,)))
 
 

@@ -67,7 +67,7 @@ def test_twice_the_work_costs_twice_as_much_beyond_the_start():
     ("changes", "basis"),
     [
         ({"dataset": "mnist"}, "its suite"),
-        ({"dataset": "mnist", "suite": "natural"}, "its model"),
+        ({"dataset": "mnist", "suite": "corruptions"}, "its model"),
         ({"model": "unheard_of"}, "other models"),
     ],
 )
@@ -149,17 +149,17 @@ def test_benchmark_files_of_finished_jobs_are_records(tmp_path):
 
 def test_the_command_tells_jobs_hours_disk_and_the_dearest(capsys):
     assert command.main(["plan", "--scale", "smoke", "--studies", "millner2024"]) == 0
-    told = capsys.readouterr().out
+    message = capsys.readouterr().out
     for word in ("train_model", "run_suite", "Training:", "Attacks:", "Disk:", "most expensive"):
-        assert word in told
+        assert word in message
 
 
 def test_a_wrong_name_is_one_line(capsys):
     assert command.main(["plan", "--scale", "smokes"]) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("error: ")
-    assert told.count("\n") == 1
-    assert "smoke" in told
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+    assert "smoke" in message
 
 
 def test_jobs_that_ran_are_compared_with_what_the_others_foretell():

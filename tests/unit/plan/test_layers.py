@@ -44,7 +44,7 @@ def test_an_empty_folder_has_what_comes_with_assay(tmp_path):
 def test_in_the_repository_both_are_one():
     layers = Layers.here(BUNDLED)
     assert layers.folders == (BUNDLED,)
-    assert layers.told(layers.find("config/config.yaml")) == "config/config.yaml"
+    assert layers.shown_path(layers.find("config/config.yaml")) == "config/config.yaml"
 
 
 def test_files_of_the_working_folder_lie_on_top(write):

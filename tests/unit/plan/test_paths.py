@@ -89,8 +89,8 @@ def test_one_job_has_the_parameters_of_the_jobs_that_it_stands_for():
     [
         ("extract_features", PLAN.features),
         ("examine_importance", [i for s in PLAN.studies.values() for i in s.importance]),
-        ("map_saliency", [i for s in PLAN.studies.values() for i in s.mapped]),
-        ("explain_model", [i[:3] for s in PLAN.studies.values() for i in s.explained]),
+        ("map_saliency", [i for s in PLAN.studies.values() for i in s.saliency_targets]),
+        ("reconstruct_examples", [i[:3] for s in PLAN.studies.values() for i in s.reconstructions]),
     ],
 )
 def test_one_job_measures_what_a_study_asks_for_and_nothing_else(script, networks):

@@ -1,4 +1,4 @@
-"""The run table: counts, stand-ins, and combinations that do not fit."""
+"""The run table: counts, substitutes, and combinations that do not fit."""
 
 import ast
 import copy
@@ -51,15 +51,18 @@ def test_stand_ins_replace_names_everywhere_and_repeat_nothing():
     assert not any(name in models for name in ("resnet18_text", "resnet18_as_coded"))
     assert len(plan.cells) == len(set(plan.cells))
     study = plan.brief("millner2024")
-    needs = {"clean": "nothing", "pgd_linf": "gradients", "one_pixel": "scores"}
+    needs = {"clean": "none", "pgd_linf": "white_box", "one_pixel": "score"}
     assert study["access"] | needs == study["access"]
     assert study["headline"]["models"].count("resnet18") == 1
     assert study["reported"]["models"]["ResNet18"] == "resnet18"
-    assert study["stand_ins"]["datasets"] == {"medical_mnist": "phantom"}
+    assert study["substitutes"]["datasets"] == {"medical_mnist": "phantom"}
 
 
 def test_a_model_that_borrows_weights_trains_nothing_of_its_own():
-    borrower = {**configured().catalogue["models"]["gbz_as_coded"], "weights_from": "gbz_as_coded"}
+    borrower = {
+        **configured().catalogue["models"]["gbz_as_coded"],
+        "shares_weights_with": "gbz_as_coded",
+    }
     configuration = configured(
         catalogue={"models": {"borrower": borrower}},
         grid=grid(models=["gbz_as_coded", "borrower"]),
@@ -107,10 +110,13 @@ def test_what_the_analysis_takes_an_attack_for_plans_no_attack_job(key):
 def test_saliency_maps_do_not_depend_on_an_attacks_role():
     given = {"scale": "paper", "studies": ["rodriguez2022"]}
     plan = make_plan(read_configuration(given))
-    item = plan.studies["rodriguez2022"].mapped[0]
-    before = plan.mapped(*item)
+    item = plan.studies["rodriguez2022"].saliency_targets[0]
+    before = plan.saliency_targets(*item)
     changed = {"attacks": {before.attack["name"]: {"role": "control"}}}
-    assert make_plan(read_configuration({**given, "catalogue": changed})).mapped(*item) == before
+    assert (
+        make_plan(read_configuration({**given, "catalogue": changed})).saliency_targets(*item)
+        == before
+    )
 
 
 @pytest.mark.parametrize("other", ["pgd_linf", "pgd_l2", "fgms"])
@@ -232,7 +238,7 @@ def figure(name, **changes):
             r"figures\.figure4\.model: no features of 'gbz_as_coded' are stored; add it to",
         ),
         (
-            {"grid": [*grid(suites=["natural"]), *grid(models=["dbx"])], "tables": {}}
+            {"grid": [*grid(suites=["corruptions"]), *grid(models=["dbx"])], "tables": {}}
             | {"headline": {"models": [], "cells": []}, **figure("figure5")},
             r"figures\.figure5\.attack: 'fgsm' does not attack 'gbz_as_coded' in the grid",
         ),
@@ -475,8 +481,8 @@ def test_a_size_in_quotes_is_a_size():
 
 def test_the_size_of_a_users_images_is_known_where_they_are_resized():
     entry = {**OWN, "settings": {"folder": "mine", "channels": 3, "size": 64}}
-    told = r"'cbr_larget' cannot take the images of 'mine', which are \[3, 64, 64\]"
-    with pytest.raises(ConfigError, match=told):
+    message = r"'cbr_larget' cannot take the images of 'mine', which are \[3, 64, 64\]"
+    with pytest.raises(ConfigError, match=message):
         make_plan(simple({"datasets": {"mine": entry}}, datasets=["mine"], models=["cbr_larget"]))
 
 
@@ -581,7 +587,7 @@ def test_the_start_of_a_training_is_trained_although_no_grid_names_it():
                 "suites": ["unperturbed"],
             }
         ],
-        tables={}, figures={}, explained=[], headline={"models": [], "cells": []},
+        tables={}, figures={}, reconstructions=[], headline={"models": [], "cells": []},
         reported={"files": [], "datasets": {}, "models": {}, "attacks": {}},
     )  # fmt: skip
     plan = make_plan(configuration)
@@ -594,13 +600,13 @@ def test_the_start_of_a_training_is_trained_although_no_grid_names_it():
     [
         ({"cnn": "cnn_adv_linf"}, "cnn starts from cnn_adv_linf starts from cnn"),
         ({"cnn_adv_l2": "eabs"}, "'eabs' has another implementation .*of the same implementation"),
-        ({"cnn_adv_l2": "cn"}, r"starts_from: there is no model 'cn'; did you mean 'cnn'"),
+        ({"cnn_adv_l2": "cn"}, r"init_from: there is no model 'cn'; did you mean 'cnn'"),
     ],
 )
 def test_an_impossible_start_is_told_with_its_key(starts, message):
     configuration = thesis()
     for model, first in starts.items():
-        configuration.catalogue["models"][model]["starts_from"] = first
+        configuration.catalogue["models"][model]["init_from"] = first
     with pytest.raises(ConfigError, match=message):
         make_plan(configuration)
 
@@ -638,7 +644,7 @@ def test_attacks_on_reconstructions_meet_generative_models_alone():
 
 def test_what_a_scale_leaves_out_is_gone_from_grid_tables_figures_and_names():
     configuration = thesis("workstation")
-    configuration.scale["leave_out"]["models"] = ["d_abs"]
+    configuration.scale["exclude"]["models"] = ["d_abs"]
     study = make_plan(configuration).studies["ju2021_eabs"]
     assert "svhn" not in {cell.dataset for cell in study.cells}
     assert "table2_5" not in study.tables
@@ -658,7 +664,7 @@ def test_what_a_scale_leaves_out_is_gone_from_grid_tables_figures_and_names():
 
 def test_a_suite_that_is_left_out_takes_its_attacks_rows_and_words_along():
     configuration = thesis("workstation")
-    configuration.scale["leave_out"]["suites"] = ["thesis_l2", "sweep_steps"]
+    configuration.scale["exclude"]["suites"] = ["thesis_l2", "sweep_steps"]
     study = make_plan(configuration).studies["ju2021_eabs"].study
     attacks = list(map(AttackSet.of, study["tables"]["table2_2"]["cells"]))
     assert AttackSet.of("pgd_linf_thesis") in attacks
@@ -671,24 +677,24 @@ def test_a_suite_that_is_left_out_takes_its_attacks_rows_and_words_along():
 
 def test_a_model_that_is_left_out_takes_its_columns_and_pictures_along():
     configuration = thesis("workstation")
-    configuration.scale["leave_out"]["models"].append("abs")
+    configuration.scale["exclude"]["models"].append("abs")
     study = make_plan(configuration).studies["ju2021_eabs"].study
     assert "abs" not in study["headline"]["models"]
-    assert study["explained"] == ["eabs"]
+    assert study["reconstructions"] == ["eabs"]
     assert "imitations" in study["figures"]
     assert "imitations_abs" not in study["figures"]
     assert study["figures"]["certified"]["models"] == ["eabs"]
     figure = study["figures"]["figure2_5_l2"]
     assert figure["models"] == ["cnn", "cnn_adv_linf", "eabs"]
-    assert figure["left_out"] == [configuration.catalogue["models"]["abs"]["title"]]
-    assert "left_out" not in study["figures"]["imitations"]
+    assert figure["excluded_models"] == [configuration.catalogue["models"]["abs"]["title"]]
+    assert "excluded_models" not in study["figures"]["imitations"]
 
 
 def test_a_part_of_the_grid_that_is_left_out_leaves_the_rest_of_its_block():
     configuration = thesis("workstation")
     whole = make_plan(configuration).studies["ju2021_eabs"].cells
     part = {"datasets": ["mnist"], "models": ["eabs", "abs"], "suites": ["thesis_l2"]}
-    configuration.scale["leave_out"]["parts"] = [part]
+    configuration.scale["exclude"]["parts"] = [part]
     study = make_plan(configuration).studies["ju2021_eabs"]
     gone = [
         cell
@@ -705,7 +711,7 @@ def test_a_part_of_the_grid_that_is_left_out_leaves_the_rest_of_its_block():
 
 def test_a_model_that_is_left_out_on_every_split_is_gone_from_tables_too():
     configuration = thesis("workstation")
-    configuration.scale["leave_out"]["parts"] = [{"splits": ["official"], "models": ["abs"]}]
+    configuration.scale["exclude"]["parts"] = [{"splits": ["official"], "models": ["abs"]}]
     study = make_plan(configuration).studies["ju2021_eabs"].study
     assert "abs" not in study["headline"]["models"]
     assert "imitations_abs" not in study["figures"]
@@ -716,7 +722,7 @@ def test_a_model_that_is_left_out_on_every_split_is_gone_from_tables_too():
     [
         (
             {"datasets": ["shvn"], "models": [], "suites": [], "parts": []},
-            "leave_out.datasets: there is no dataset 'shvn'",
+            "exclude.datasets: there is no dataset 'shvn'",
         ),
         (
             {
@@ -725,26 +731,26 @@ def test_a_model_that_is_left_out_on_every_split_is_gone_from_tables_too():
                 "suites": [],
                 "parts": [],
             },
-            "leave_out: it removes the whole grid of the study",
+            "exclude: it removes the whole grid of the study",
         ),
     ],
 )
 def test_leaving_out_what_is_not_there_or_all_that_is_there_is_an_error(gone, message):
     configuration = thesis("workstation")
-    configuration.scale["leave_out"] = gone
+    configuration.scale["exclude"] = gone
     with pytest.raises(ConfigError, match=message):
         make_plan(configuration)
 
 
 def test_reconstructions_are_stored_of_the_attacks_that_figures_show():
     plan = make_plan(thesis())
-    assert plan.shown("mnist", "official_0", "eabs") == (("thesis_l2", "pgd_l2_thesis"),)
-    assert plan.shown_files("mnist", "official_0", "eabs") == [
+    assert plan.example_attacks("mnist", "official_0", "eabs") == (("thesis_l2", "pgd_l2_thesis"),)
+    assert plan.example_files("mnist", "official_0", "eabs") == [
         "results/paper/outcomes/mnist/official_0/eabs/thesis_l2.examples.npz"
     ]
     manifest = plan.manifest("ju2021_eabs")
-    assert {item["model"] for item in manifest["explained"]} == {"abs", "eabs"}
-    assert manifest["explained"][0]["path"] in plan.record_files("ju2021_eabs")
+    assert {item["model"] for item in manifest["reconstructions"]} == {"abs", "eabs"}
+    assert manifest["reconstructions"][0]["path"] in plan.record_files("ju2021_eabs")
 
 
 def test_a_table_may_name_the_union_of_a_suite_at_radii_that_all_of_it_has():
@@ -782,8 +788,10 @@ def test_a_table_may_name_the_worst_case_over_all_suites_of_a_norm():
 
 
 def test_a_figure_of_reconstructions_needs_them_stored():
-    with pytest.raises(ConfigError, match=r"no reconstructions of 'eabs' are stored.*explained"):
-        make_plan(thesis(explained=["abs"]))
+    with pytest.raises(
+        ConfigError, match=r"no reconstructions of 'eabs' are stored.*reconstructions"
+    ):
+        make_plan(thesis(reconstructions=["abs"]))
 
 
 def test_example_images_are_kept_of_first_splits_and_where_reconstructions_are_shown():

@@ -42,10 +42,10 @@ def test_a_snakefile_of_the_folder_comes_first(tmp_path, monkeypatch, own):
 def test_a_run_without_snakemake_says_what_is_missing(monkeypatch, capsys):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["run", "-n"]) == 1
-    told = capsys.readouterr().err
-    assert told.startswith("error: ")
-    assert "Snakemake is not installed for this Python; install assay" in told
-    assert told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert "Snakemake is not installed for this Python; install assay" in message
+    assert message.count("\n") == 1
 
 
 def test_init_writes_a_folder_that_says_how_to_go_on(tmp_path, monkeypatch, capsys):

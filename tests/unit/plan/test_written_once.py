@@ -120,8 +120,8 @@ def test_an_attack_has_the_norm_the_source_and_the_settings_of_its_class(write):
 def test_a_class_that_is_not_there_is_told_with_the_key_that_names_it(write):
     own = {"title": "mine", "implementation": "assay.attacks.pdg:PGD", "epsilons": [0.1]}
     folder = write("config.yaml", {"catalogue": {"attacks": {"mine": own}}})
-    told = r"^config/config\.yaml: catalogue\.attacks\.mine\.implementation: there is no module"
-    with pytest.raises(ConfigError, match=told):
+    message = r"^config/config\.yaml: catalogue\.attacks\.mine\.implementation: there is no module"
+    with pytest.raises(ConfigError, match=message):
         attacks(folder)
 
 
@@ -185,7 +185,9 @@ def test_an_attack_of_a_sweep_is_changed_alone_or_with_the_others(write, given):
 
 
 def test_other_values_of_a_sweep_are_other_attacks(write):
-    folder = write("catalogue/attacks.yaml", {"pgd_linf_draws": {"sweep": {"draws": [3, 30]}}})
+    folder = write(
+        "catalogue/attacks.yaml", {"pgd_linf_draws": {"sweep": {"eot_samples": [3, 30]}}}
+    )
     names = [name for name in attacks(folder) if name.startswith("pgd_linf_draws")]
     assert names == ["pgd_linf_draws_3", "pgd_linf_draws_30"]
 
@@ -202,13 +204,13 @@ def test_a_variant_of_a_sweep_has_a_sweep_of_its_own():
         ({"sweep": {"steps": [1, "x"]}}, r"attacks\.mine\.sweep\.steps\.1: 'x' is not a finite"),
         ({"sweep": {"stepz": [1]}}, r"attacks\.mine\.settings: there is no setting of PGD 'stepz'"),
         ({"sweep": {"steps": 3}}, r"attacks\.mine\.sweep: is not a sweep; write one setting"),
-        ({"sweep": {"steps": [1], "draws": [1]}}, r"attacks\.mine\.sweep: is not a sweep"),
+        ({"sweep": {"steps": [1], "eot_samples": [1]}}, r"attacks\.mine\.sweep: is not a sweep"),
         ({"samples": 0}, r"attacks\.mine\.samples: 0 is less than the minimum"),
     ],
 )
 def test_a_mistake_in_a_sweep_is_told_where_it_is_written(write, change, message):
     suite = {"title": "mine", "attacks": ["mine"]}
-    catalogue = {"attacks": {"mine": {**SWEEP, **change}}, "suites": {"natural": suite}}
+    catalogue = {"attacks": {"mine": {**SWEEP, **change}}, "suites": {"corruptions": suite}}
     folder = write("config.yaml", {"catalogue": catalogue})
     with pytest.raises(ConfigError, match=r"^config/config\.yaml: catalogue\." + message):
         make_plan(read_configuration({"scale": "paper"}, Layers.here(folder)))
@@ -216,10 +218,12 @@ def test_a_mistake_in_a_sweep_is_told_where_it_is_written(write, change, message
 
 def test_a_scale_cannot_change_the_values_of_a_sweep(write):
     scale = yaml.safe_load((ROOT / "config/scales/smoke.yaml").read_text("utf-8"))
-    scale["overrides"]["attacks"]["pgd_linf_draws"] = {"sweep": {"draws": [1]}}
+    scale["overrides"]["attacks"]["pgd_linf_draws"] = {"sweep": {"eot_samples": [1]}}
     folder = write("scales/tiny.yaml", scale)
-    told = r"overrides\.attacks\.pgd_linf_draws\.sweep: a scale cannot change 'sweep'; change it in"
-    with pytest.raises(ConfigError, match=told):
+    message = (
+        r"overrides\.attacks\.pgd_linf_draws\.sweep: a scale cannot change 'sweep'; change it in"
+    )
+    with pytest.raises(ConfigError, match=message):
         attacks(folder, "tiny")
 
 
@@ -375,9 +379,11 @@ def test_an_attack_that_an_expanded_figure_misnames_is_told_in_the_authors_words
     tree = yaml.safe_load((ROOT / "config/studies/ju2021_eabs.yaml").read_text("utf-8"))
     tree["figures"]["mcnemar_{set.id}"]["attacks"] = ["all thesis_linv"]
     folder = write("studies/mine.yaml", tree)
-    told = r"^config/studies/mine\.yaml: figures\.mcnemar_\{set\.id\}\.attacks: there is no attack"
+    message = (
+        r"^config/studies/mine\.yaml: figures\.mcnemar_\{set\.id\}\.attacks: there is no attack"
+    )
     given = {"scale": "paper", "studies": ["mine"]}
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         make_plan(read_configuration(given, Layers.here(folder)))
 
 
@@ -458,8 +464,8 @@ def test_a_scale_cuts_no_radius_of_a_data_set_but_its_user_may(write, scale):
 def test_a_wrong_radius_is_told_where_the_data_set_has_it(write):
     entry = {**PHOTOS, "threats": {"linf": ["8"]}}
     folder = write("config.yaml", {"catalogue": {"datasets": {"mine": entry}}})
-    told = r"^config/config\.yaml: catalogue\.datasets\.mine\.threats\.linf\.0: 8\.0 is greater"
-    with pytest.raises(ConfigError, match=told):
+    message = r"^config/config\.yaml: catalogue\.datasets\.mine\.threats\.linf\.0: 8\.0 is greater"
+    with pytest.raises(ConfigError, match=message):
         radii(folder, "fgsm")
 
 

@@ -46,13 +46,13 @@ def test_every_step_is_projected_gradient_ascent(model, batch, norm, epsilon):
     for _ in range(4):
         x = x.detach().requires_grad_()
         functional.cross_entropy(model.logits(x), labels, reduction="sum").backward()
-        slope = x.grad
+        gradient = x.grad
         if norm == "linf":
-            x = x.detach() + 2.5 * epsilon / 4 * slope.sign()
+            x = x.detach() + 2.5 * epsilon / 4 * gradient.sign()
             x = images + (x - images).clamp(-epsilon, epsilon)
         else:
-            slope = slope / slope.flatten(1).norm(dim=1)[:, None, None, None]
-            change = x.detach() + 2.5 * epsilon / 4 * slope - images
+            gradient = gradient / gradient.flatten(1).norm(dim=1)[:, None, None, None]
+            change = x.detach() + 2.5 * epsilon / 4 * gradient - images
             length = change.flatten(1).norm(dim=1)[:, None, None, None]
             x = images + change * (epsilon / length).clamp(max=1)
         x = x.clamp(0, 1)

@@ -132,9 +132,16 @@ def trained(augment: str, work) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The stored images, and those that a training with this `augment` and its validation see."""
     images = np.random.default_rng(0).integers(0, 256, (40, 1, 6, 6), dtype=np.uint8)
     model, labels = Recorder(), np.arange(40) % 2
-    recipe = configured(augment)
+    training = configured(augment)
     train(
-        model, images, labels, np.arange(30), np.arange(30, 40), recipe, work=work, names=("test",)
+        model,
+        images,
+        labels,
+        np.arange(30),
+        np.arange(30, 40),
+        training,
+        work=work,
+        names=("test",),
     )
     return images, np.concatenate(model.seen[True]), np.concatenate(model.seen[False])
 

@@ -119,7 +119,7 @@ def test_training_learns(tmp_path):
 def test_a_generative_model_learns_every_part_of_its_loss(tmp_path):
     entry = {"implementation": "assay.models.gbz:GBZ", "settings": {"latent_dim": 4, "samples": 2}}
     model = build("gbz", entry, classes=CLASSES, shape=SHAPE)
-    result = run(tmp_path, model, recipe="elbo", epochs=25, learning_rate=0.003, scheduler=None)
+    result = run(tmp_path, model, objective="elbo", epochs=25, learning_rate=0.003, scheduler=None)
     first, last = result.history.iloc[0], result.history.iloc[-1]
     assert last["val_reconstruction"] < first["val_reconstruction"]
     assert last["val_classification"] < first["val_classification"]
@@ -156,9 +156,9 @@ def test_the_recorded_training_loss_is_the_mean_over_the_images_that_were_seen(t
                 seen.append(parts["total"].detach().clone())
             return parts
 
-    for recipe, unit in (("standard", 1), ("elbo", 16)):
+    for objective, unit in (("standard", 1), ("elbo", 16)):
         seen.clear()
-        history = run(tmp_path / recipe, small(Watched), epochs=1, recipe=recipe).history
+        history = run(tmp_path / objective, small(Watched), epochs=1, objective=objective).history
         assert sum(map(len, seen)) == TRAIN
         assert history["train_loss"][0] == pytest.approx(torch.cat(seen).mean().item() * unit)
 
@@ -282,7 +282,7 @@ def test_frozen_layers_do_not_change(tmp_path):
         assert torch.equal(value, before[name]) != trained, name
 
 
-def test_a_training_repeats_itself_whatever_else_draws_random_numbers(tmp_path, undisturbed):
+def test_a_training_repeats_itself_whatever_else_samples_random_numbers(tmp_path, undisturbed):
     torch.manual_seed(99)
     torch.rand(5)
     np.random.default_rng().random(3)
@@ -368,7 +368,7 @@ def test_a_resumed_generative_model_ends_with_the_same_bits(tmp_path):
             shape=SHAPE,
         )
 
-    whole = run(tmp_path / "whole", made(), recipe="elbo")
+    whole = run(tmp_path / "whole", made(), objective="elbo")
     stopped = made()
     bound, count = stopped.training_loss, 0
 
@@ -381,8 +381,8 @@ def test_a_resumed_generative_model_ends_with_the_same_bits(tmp_path):
 
     stopped.training_loss = failing
     with pytest.raises(Stop):
-        run(tmp_path / "broken", stopped, recipe="elbo", every=0)
-    assert same(run(tmp_path / "broken", made(), recipe="elbo").last_state, whole.last_state)
+        run(tmp_path / "stopped", stopped, objective="elbo", every=0)
+    assert same(run(tmp_path / "stopped", made(), objective="elbo").last_state, whole.last_state)
 
 
 KILLED = """
@@ -556,7 +556,7 @@ def test_a_loss_that_is_no_number_stops_with_epoch_and_learning_rate(tmp_path):
     ("settings", "message"),
     [
         ({"epoch": 3}, "unknown key 'epoch'.*epochs"),
-        ({"recipe": "magic"}, "'magic' is not allowed.*standard"),
+        ({"objective": "magic"}, "'magic' is not allowed.*standard"),
         ({"learning_rate": 0}, "training.learning_rate: 0 is not positive"),
         ({"augment": [{"name": "spin"}]}, "no augmentation 'spin'.*flip"),
     ],
@@ -597,7 +597,7 @@ def test_validation_of_bayes_rule_counts_the_true_decision(tmp_path):
             return functional.one_hot(torch.zeros(len(images), dtype=int), CLASSES).float()
 
     model = Judged(classes=CLASSES, shape=SHAPE, latent_dim=2, samples=2)
-    history = run(tmp_path, model, recipe="elbo", epochs=1).history
+    history = run(tmp_path, model, objective="elbo", epochs=1).history
     _, labels = blobs()
     expected = correct(torch.eye(CLASSES)[[0]], torch.from_numpy(labels[TRAIN:])).mean().item()
     assert history["val_accuracy"][0] == pytest.approx(expected)

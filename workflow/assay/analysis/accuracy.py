@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis.attack_set import NORM, NORM_ALL, SUITE, attack_sets
-from assay.analysis.rows import PLACE, constant, grouped, keyed, means, numbered
+from assay.analysis.rows import PLACE, constant, group_index, grouped, means, with_scheme
 from assay.analysis.statistics import wilson
 from assay.foundation.outcomes import score_reader
 
@@ -19,20 +19,20 @@ BALL = ["dataset", "scheme", "model", "norm", "epsilon"]
 # The columns of outcomes that are looked at here.
 NEEDED = (
     "dataset", "split", "model", "suite", "attack", "norm", "epsilon", "sample", "label",
-    "clean_prediction", "broken", "replay_share", "forwards", "backwards", "scores",
+    "clean_prediction", "misclassified", "misclassified_share", "forwards", "backwards", "scores",
 )  # fmt: skip
 
 
 # What :func:`strongest` looks at: no scores, which are most of an outcome's bytes.
-NEEDED_UNITED = tuple(name for name in NEEDED if name != "scores")
+NEEDED_WORST_CASE = tuple(name for name in NEEDED if name != "scores")
 
 
-def accuracy(outcomes: pd.DataFrame, unions: pd.DataFrame | None = None) -> pd.DataFrame:
+def accuracy(outcomes: pd.DataFrame, worst_cases: pd.DataFrame | None = None) -> pd.DataFrame:
     """Accuracies and their uncertainty, worst cases over attacks included.
 
     Args:
         outcomes: rows of the outcome schema; ``scores`` may be missing.
-        unions: their worst cases, where they are known already; else :func:`worst_case` and
+        worst_cases: their worst cases, where they are known already; else :func:`worst_case` and
             :func:`strongest` of the outcomes, without those that repeat a single attack.
 
     Returns:
@@ -42,20 +42,20 @@ def accuracy(outcomes: pd.DataFrame, unions: pd.DataFrame | None = None) -> pd.D
         clean (share of the same rows whose unperturbed image is classified correctly);
         balanced_accuracy and
         auroc (macro, one-vs-rest, of the final scores; NaN without scores), means over splits;
-        replay_accuracy (mean share of right replays); flip_share (images lost among those right
+        repeat_accuracy (mean share of right repeats); flip_share (images lost among those right
         when clean); forwards, backwards (mean passes per image); attacks (how many attacks the row
         counts) and members (their ids, for worst cases only). In rows of a worst case ``attack`` is
         empty: those with worst_case ``suite`` come from :func:`worst_case`, those with ``norm`` and
         ``norm_all`` from :func:`strongest`.
     """
-    if unions is not None:
-        return arranged([_summary(rows) for rows in (outcomes, unions) if len(rows)])
-    united = worst_case(outcomes), strongest(outcomes)
-    table = arranged([_summary(rows) for rows in (outcomes, *united) if len(rows)])
+    if worst_cases is not None:
+        return in_reading_order([_summary(rows) for rows in (outcomes, worst_cases) if len(rows)])
+    worst_cases = worst_case(outcomes), strongest(outcomes)
+    table = in_reading_order([_summary(rows) for rows in (outcomes, *worst_cases) if len(rows)])
     return table[several_members(table)].reset_index(drop=True)
 
 
-def arranged(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+def in_reading_order(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
     """Accuracy tables as one: names in order of appearance, budgets ascending."""
     table = pd.concat(tables, ignore_index=True)
     names = [table[name] for name in ("dataset", "scheme", "model", "suite")]
@@ -80,26 +80,26 @@ def worst_case(outcomes: pd.DataFrame, *, alone: bool = False) -> pd.DataFrame:
         the attack that succeeded on the image (or came closest to it), with the passes of all
         attacks together, and the column ``members`` (ids of these attacks).
     """
-    rows = outcomes = keyed(outcomes)
+    rows = outcomes = with_scheme(outcomes)
     ball = np.flatnonzero(rows.norm.isin(BALLS))
     rows = rows.iloc[ball]
-    suite, first_suite = numbered(rows.dataset, rows.suite)
-    _, first_member = numbered(suite, rows.attack)
+    suite, first_suite = group_index(rows.dataset, rows.suite)
+    _, first_member = group_index(suite, rows.attack)
     attacks = np.bincount(suite[first_member])
-    norms = np.bincount(suite[numbered(suite, rows.norm)[1]])
+    norms = np.bincount(suite[group_index(suite, rows.norm)[1]])
     names = _joined_names(rows.attack.iloc[first_member], suite[first_member], len(first_suite))
     members = np.where((attacks > (not alone)) & (norms == 1), attacks, 0)[suite]
     ball, rows, suite = ball[members > 0], rows[members > 0], suite[members > 0]
     members = members[members > 0]
-    image, first = numbered(
+    image, first = group_index(
         *(rows[name] for name in ("dataset", "split", "model", "suite", "epsilon", "sample"))
     )
     whole = np.bincount(image, minlength=len(first))[image] == members
     worst = _worst_rows(rows, image, whole)
-    union = outcomes.iloc[ball[worst]]
-    return union.assign(
-        attack=constant("", len(union)),
-        worst_case=constant(SUITE, len(union)),
+    combined = outcomes.iloc[ball[worst]]
+    return combined.assign(
+        attack=constant("", len(combined)),
+        worst_case=constant(SUITE, len(combined)),
         members=_named(suite[worst], names),
         **_passes(rows, image, whole, worst),
     )
@@ -115,7 +115,7 @@ def strongest(outcomes: pd.DataFrame) -> pd.DataFrame:
     its members on the same images.
 
     Args:
-        outcomes: rows of the outcome schema without ``scores`` (:data:`NEEDED_UNITED`), of one
+        outcomes: rows of the outcome schema without ``scores`` (:data:`NEEDED_WORST_CASE`), of one
             model at least.
 
     Returns:
@@ -123,13 +123,13 @@ def strongest(outcomes: pd.DataFrame) -> pd.DataFrame:
         stands on fewer images, ``norm_all``. A worst case may have a single member
         (:func:`several_members`).
     """
-    rows = keyed(outcomes.drop(columns="scores", errors="ignore"))
+    rows = with_scheme(outcomes.drop(columns="scores", errors="ignore"))
     rows = rows[rows.norm.isin(BALLS)]
-    cell, _ = numbered(*(rows[name] for name in BALL))
-    member, first_member = numbered(cell, rows.attack)
-    image, first_image = numbered(cell, rows["split"], rows["sample"])
+    cell, _ = group_index(*(rows[name] for name in BALL))
+    member, first_member = group_index(cell, rows.attack)
+    image, first_image = group_index(cell, rows["split"], rows["sample"])
     # An attack that stands in two suites counts once.
-    _, seen = numbered(image, member)
+    _, seen = group_index(image, member)
     owner = cell[first_member]
     sizes = np.bincount(member[seen], minlength=len(owner))
     # Per cell the attack that saw most images, and which images those are.
@@ -144,8 +144,8 @@ def strongest(outcomes: pd.DataFrame) -> pd.DataFrame:
     common = met == np.bincount(owner)[cell[first_image]]
     fewer = (np.bincount(cell[first_image], common) < sizes[largest])[cell]
     parts = [
-        _united(rows, cell, member, image, whole[member] & base[image], NORM),
-        _united(rows, cell, member, image, common[image] & fewer, NORM_ALL),
+        _over_attacks(rows, cell, member, image, whole[member] & base[image], NORM),
+        _over_attacks(rows, cell, member, image, common[image] & fewer, NORM_ALL),
     ]
     return pd.concat(parts, ignore_index=True)
 
@@ -166,7 +166,7 @@ def over_norm(table: pd.DataFrame) -> pd.Series:
     return table.worst_case.isin([NORM, NORM_ALL])
 
 
-def _united(
+def _over_attacks(
     rows: pd.DataFrame,
     cell: np.ndarray,
     member: np.ndarray,
@@ -176,7 +176,7 @@ def _united(
 ) -> pd.DataFrame:
     """The worst of the chosen rows of each image, as a worst case of this kind."""
     worst = _worst_rows(rows, image, chosen)
-    _, first = numbered(member[chosen])
+    _, first = group_index(member[chosen])
     attacks, owner = rows.attack[chosen].iloc[first], cell[chosen][first]
     count = int(cell.max(initial=-1)) + 1
     members = _named(cell[worst], _joined_names(attacks, owner, count))
@@ -190,9 +190,11 @@ def _united(
 
 
 def _worst_rows(rows: pd.DataFrame, image: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """By image, the chosen row that is misclassified, or by the most replays, or stands first."""
-    # Ascending: misclassified rows first, then those with more misclassified replays.
-    order = np.lexsort((-rows.replay_share.to_numpy(), ~rows.broken.to_numpy(bool), image))
+    """By image, the chosen row that is misclassified, or by the most repeats, or stands first."""
+    # Ascending: misclassified rows first, then those with more misclassified repeats.
+    order = np.lexsort(
+        (-rows.misclassified_share.to_numpy(), ~rows.misclassified.to_numpy(bool), image)
+    )
     order = order[chosen[order]]
     return np.sort(order[np.unique(image[order], return_index=True)[1]])
 
@@ -249,37 +251,37 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def _summary(outcomes: pd.DataFrame) -> pd.DataFrame:
-    rows = keyed(outcomes)
-    cell, first = numbered(*(rows[name] for name in CELL))
-    part, first_part = numbered(cell, rows["split"])
+    rows = with_scheme(outcomes)
+    cell, first = group_index(*(rows[name] for name in CELL))
+    part, first_part = group_index(cell, rows["split"])
     cells, parts = len(first), len(first_part)
-    broken = rows.broken.to_numpy(bool)
+    misclassified = rows.misclassified.to_numpy(bool)
     labels = rows.label.to_numpy()
-    recall, first_recall = numbered(part, labels)
+    recall, first_recall = group_index(part, labels)
     splits = pd.DataFrame({
-        "accuracy": means(~broken, part, parts),
+        "accuracy": means(~misclassified, part, parts),
         "balanced_accuracy": means(
-            means(~broken, recall, len(first_recall)), part[first_recall], parts
+            means(~misclassified, recall, len(first_recall)), part[first_recall], parts
         ),
         "auroc": _areas(rows, labels, part, parts),
     }).groupby(cell[first_part])  # fmt: skip
 
     table = rows[CELL].iloc[first].reset_index(drop=True).astype(dict.fromkeys(CELL[:-1], object))
     table["n"] = np.bincount(cell)
-    _, first_image = numbered(cell, rows["sample"])
+    _, first_image = group_index(cell, rows["sample"])
     table["samples"] = np.bincount(cell[first_image])
     table["splits"] = splits.size()
     table["accuracy"] = splits.accuracy.mean()
     table["sd"] = splits.accuracy.std(ddof=1)
-    table["pooled"] = means(~broken, cell, cells)
+    table["pooled"] = means(~misclassified, cell, cells)
     # Repeated splits test one image several times; only distinct images count as trials.
     table["low"], table["high"] = wilson(table.pooled * table.samples, table.samples)
     kept = rows.clean_prediction.to_numpy() == labels
     table["clean"] = means(kept, cell, cells)
     table[["balanced_accuracy", "auroc"]] = splits[["balanced_accuracy", "auroc"]].mean()
-    table["replay_accuracy"] = means(1 - rows.replay_share.to_numpy(float), cell, cells)
+    table["repeat_accuracy"] = means(1 - rows.misclassified_share.to_numpy(float), cell, cells)
     # An image that was wrong when clean cannot be lost.
-    table["flip_share"] = means(np.where(kept, broken, np.nan), cell, cells)
+    table["flip_share"] = means(np.where(kept, misclassified, np.nan), cell, cells)
     for name in ("forwards", "backwards"):
         table[name] = means(rows[name], cell, cells)
     members = rows.members.iloc[first].astype(str) if "members" in rows else [""] * cells

@@ -195,17 +195,21 @@ def _verdicts(tidy: pd.DataFrame, unit: tuple[str, str, str]) -> dict[str, str]:
 def spread_words(rows: pd.DataFrame, what: str) -> str:
     """What stands in a cell of accuracies, and what its interval does not cover."""
     several = rows.splits.max() > 1 if len(rows) else False
-    said = f"{what}{' ± standard deviation over splits' if several else ''}. Brackets: {INTERVAL}."
+    sentences = (
+        f"{what}{' ± standard deviation over splits' if several else ''}. Brackets: {INTERVAL}."
+    )
     if several:
-        return f"{said} The interval covers the sampling of images, but not the choice of splits."
-    return f"{said} One network was trained per model, so no spread over splits is known."
+        return (
+            f"{sentences} The interval covers the sampling of images, but not the choice of splits."
+        )
+    return f"{sentences} One network was trained per model, so no spread over splits is known."
 
 
 def _worst_case_words(tidy: pd.DataFrame, study: Study) -> str:
     worst = tidy[over_norm(tidy)]
     if worst.empty:
         return ""
-    said = [
+    sentences = [
         "Worst case: an image counts as right only if the model predicts its class under every "
         "attack of this norm and radius that was run on these images. The accuracy under a single "
         "attack is an upper bound of the worst case."
@@ -214,17 +218,17 @@ def _worst_case_words(tidy: pd.DataFrame, study: Study) -> str:
         members = list(dict.fromkeys(name for row in rows.members for name in row.split(", ")))
         if len(members) <= MOST_MEMBERS:
             names = ", ".join(title_of(study, "attacks", name) for name in members)
-            said.append(f"Attacks ({NORMS[norm]}): {names}.")
-    return " ".join(said)
+            sentences.append(f"Attacks ({NORMS[norm]}): {names}.")
+    return " ".join(sentences)
 
 
 def _effort_words(tidy: pd.DataFrame, study: Study, inputs: AnalysisInputs) -> str:
     """Training and attack effort of the shown models, from the rows."""
-    said, costs = [], inputs.costs
+    sentences, costs = [], inputs.costs
     if "updates" in costs:
         updates = tidy[[*PLACE, "model"]].drop_duplicates().merge(costs).updates.dropna()
         if len(updates):
-            said.append(f"Training took {_range_text(updates)} weight updates per network.")
+            sentences.append(f"Training took {_range_text(updates)} weight updates per network.")
     single = tidy[tidy.norm.isin(BALLS) & (tidy.worst_case == SINGLE)]
     if len(single):
         lost = (single.clean - single.pooled).groupby([single.attack, single.epsilon]).mean()
@@ -233,11 +237,11 @@ def _effort_words(tidy: pd.DataFrame, study: Study, inputs: AnalysisInputs) -> s
         kind = "backwards" if rows.backwards.max() > 0 else "forwards"
         name = cell_title(study, inputs, AttackSet.of(attack), epsilon)
         passes = "gradient passes" if kind == "backwards" else "forward passes"
-        said.append(
+        sentences.append(
             f"{name} is the strongest single attack here. It takes {_range_text(rows[kind])} "
             f"{passes} per image on average."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def _range_text(values: pd.Series) -> str:
@@ -263,7 +267,7 @@ def distances_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
                 line.setdefault(clean, f"{row.clean:.3f} (n = {row.n:,})")
                 line[f"{title}: median"] = f"{finite(row.median)} (n = {row.n:,})"
                 line[f"{title}: mean"] = f"{finite(row.mean)} (n = {row.n:,})"
-                line[f"{title}: never misclassified"] = f"{row.n - row.broken} of {row.n:,}"
+                line[f"{title}: never misclassified"] = f"{row.n - row.misclassified} of {row.n:,}"
         display.append(line)
     display = pd.DataFrame(display or {"Model": []}).fillna(NOT_RUN)
     legend = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from assay.analysis.rows import numbered
+from assay.analysis.rows import group_index
 from assay.foundation.errors import ConfigError
 
 # Values of the column `worst_case`: over the attacks of a suite, over those of a norm that saw the
@@ -102,7 +102,7 @@ def of_word(named: object, norm: object) -> AttackSet | None:
 
 def attack_sets(rows: pd.DataFrame) -> np.ndarray:
     """(N,) the :class:`AttackSet` of each row of a table with :data:`COLUMNS`."""
-    number, first = numbered(*(rows[name] for name in COLUMNS))
+    number, first = group_index(*(rows[name] for name in COLUMNS))
     found = np.empty(len(first), object)
     for place, row in enumerate(rows[COLUMNS].iloc[first].itertuples(index=False)):
         found[place] = AttackSet(row.worst_case, getattr(row, NAMED_BY[row.worst_case]))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from assay.analysis.rows import keyed
+from assay.analysis.rows import with_scheme
 from assay.analysis.statistics import exact_p, repeated_schemes
 
 COLUMNS = (
@@ -16,7 +16,7 @@ COLUMNS = (
     "only_corrected_breaks", "exact_p", "defect",
 )  # fmt: skip
 # The columns of outcomes that are looked at here.
-NEEDED = ("dataset", "split", "model", "attack", "norm", "epsilon", "sample", "broken")
+NEEDED = ("dataset", "split", "model", "attack", "norm", "epsilon", "sample", "misclassified")
 
 
 def defects(outcomes: pd.DataFrame, pairs: Sequence[Mapping[str, str]]) -> pd.DataFrame:
@@ -33,19 +33,19 @@ def defects(outcomes: pd.DataFrame, pairs: Sequence[Mapping[str, str]]) -> pd.Da
         not independent). A pair that never meets gives no row.
     """
     image = ["dataset", "scheme", "model", "split", "epsilon", "sample"]
-    frame = keyed(outcomes)
+    frame = with_scheme(outcomes)
     repeated = repeated_schemes(frame)
     attacks = dict(iter(frame.groupby("attack", observed=True)))
     rows = []
     for pair in pairs:
         if not {pair["published"], pair["corrected"]} <= attacks.keys():
             continue
-        published = attacks[pair["published"]][[*image, "norm", "broken"]]
-        corrected = attacks[pair["corrected"]][[*image, "broken"]]
+        published = attacks[pair["published"]][[*image, "norm", "misclassified"]]
+        corrected = attacks[pair["corrected"]][[*image, "misclassified"]]
         both = published.merge(corrected, on=image, suffixes=("_published", "_corrected"))
         cells = both.groupby(["dataset", "scheme", "model", "norm", "epsilon"], observed=True)
         for (dataset, scheme, model, norm, epsilon), cell in cells:
-            old, new = cell.broken_published, cell.broken_corrected
+            old, new = cell.misclassified_published, cell.misclassified_corrected
             only_old, only_new = int((old & ~new).sum()), int((new & ~old).sum())
             p = exact_p(only_old, only_new) if (dataset, scheme) not in repeated else np.nan
             rows.append({

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from assay.analysis.rows import PLACE, keyed
+from assay.analysis.rows import PLACE, with_scheme
 
 # The columns of outcomes that are looked at here.
 NEEDED = (
     "dataset", "split", "model", "attack", "norm", "epsilon", "sample", "label",
-    "clean_prediction", "broken", "linf", "l2",
+    "clean_prediction", "misclassified", "linf", "l2",
 )  # fmt: skip
 BALLS = ("linf", "l2")
-COLUMNS = (*PLACE, "model", "norm", "attacks", "n", "broken", "mean", "median", "clean")
+COLUMNS = (*PLACE, "model", "norm", "attacks", "n", "misclassified", "mean", "median", "clean")
 
 
 def distances(
@@ -37,20 +37,23 @@ def distances(
         n (rows of all splits), broken (on how many of them an attack succeeded), mean and median
         over all n, clean (share of them that is classified correctly unperturbed).
     """
-    rows = keyed(outcomes[outcomes.attack.isin(attacks) & outcomes.norm.isin(BALLS)])
+    rows = with_scheme(outcomes[outcomes.attack.isin(attacks) & outcomes.norm.isin(BALLS)])
     if rows.empty:
         return pd.DataFrame(columns=list(COLUMNS))
     length = np.where(rows.norm == "linf", rows.linf, rows.l2).astype(float)
     right = (rows.clean_prediction == rows.label).to_numpy()
     length = np.where(right, length, 0.0)
-    rows = rows.assign(length=np.where(rows.broken, length, np.inf), right=right)
+    rows = rows.assign(length=np.where(rows.misclassified, length, np.inf), right=right)
     keys = [*PLACE, "model", "norm", *(["attack"] if apart else [])]
     named = rows.astype(dict.fromkeys([*keys, "attack", "split"], str))
     images = named.groupby([*keys, "split", "sample"], sort=False)
     closest = images.agg(length=("length", "min"), right=("right", "all"))
     table = closest.groupby(keys, sort=False).agg(
-        n=("length", "size"), broken=("length", lambda values: int(np.isfinite(values).sum())),
-        mean=("length", "mean"), median=("length", "median"), clean=("right", "mean"),
-    )  # fmt: skip
+        n=("length", "size"),
+        misclassified=("length", lambda values: int(np.isfinite(values).sum())),
+        mean=("length", "mean"),
+        median=("length", "median"),
+        clean=("right", "mean"),
+    )
     ran = named.groupby(keys, sort=False).attack.agg(lambda names: ", ".join(dict.fromkeys(names)))
     return table.assign(attacks=ran).reset_index()[list(COLUMNS)]

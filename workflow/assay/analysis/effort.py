@@ -130,15 +130,17 @@ def effort_sentence(table: pd.DataFrame, rows: pd.DataFrame, study: Mapping[str,
         Which models had which learning rate, updates and so on, of those measures that differ; an
         empty string where no comparison has models of different effort.
     """
-    said: dict[str, list[str]] = {}
+    differences: dict[str, list[str]] = {}
     for place, own in rows.groupby(PLACE, observed=True, sort=False):
         means = at_place(table, place, list(dict.fromkeys(own.model)))
         phrases = tuple(_grouped(means, study))
         if phrases:
-            said.setdefault("; ".join(phrases), []).append(title_of(study, "datasets", place[0]))
-    if len(said) <= 1:
-        return "".join(f"The training differs: {text}." for text in said)
-    parts = [f"{' and '.join(dict.fromkeys(names))}: {text}" for text, names in said.items()]
+            differences.setdefault("; ".join(phrases), []).append(
+                title_of(study, "datasets", place[0])
+            )
+    if len(differences) <= 1:
+        return "".join(f"The training differs: {text}." for text in differences)
+    parts = [f"{' and '.join(dict.fromkeys(names))}: {text}" for text, names in differences.items()]
     return f"The training differs. {'. '.join(parts)}."
 
 
@@ -163,7 +165,7 @@ def _grouped(means: pd.DataFrame, study: Mapping[str, Any]) -> list[str]:
     return phrases
 
 
-def twin_of(model: str, models: Sequence[str], study: Mapping[str, Any]) -> str | None:
+def counterpart_of(model: str, models: Sequence[str], study: Mapping[str, Any]) -> str | None:
     """The model of the list that is the same network, trained in the ordinary way.
 
     Args:

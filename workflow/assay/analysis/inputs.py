@@ -19,7 +19,7 @@ from assay.analysis import accuracy, checks, costs, defects, distances, statisti
 from assay.analysis.code_age import with_code
 from assay.analysis.effort import effort
 from assay.analysis.ledger import ledger
-from assay.analysis.rows import keyed
+from assay.analysis.rows import with_scheme
 from assay.analysis.statistics import Families, Paired
 from assay.analysis.style import labels_of
 from assay.analysis.trend import size_trend
@@ -31,7 +31,7 @@ from assay.foundation.reported import read_reported
 
 log = logging.getLogger(__name__)
 
-Tree = Mapping[str, Any]
+Nested = Mapping[str, Any]
 Key = tuple[str, ...]
 
 # Measures of a network's size, as model.json names them.
@@ -86,18 +86,18 @@ class AnalysisInputs:
         manifest: paths by kind, as the plan lists them; under ``kept`` the study's kept outcomes
             (:class:`assay.foundation.kept.KeptOutcomes`), which stand for the outcome files; under
             ``earlier`` what is of earlier code (:func:`assay.analysis.code_age.with_code`).
-        study: the study with titles, catalogue entries and stand-ins, as the plan gives it.
+        study: the study with titles, catalogue entries and substitutes, as the plan gives it.
         written: paths of statistics that another job has computed, by their member's name; with
             them, outcome rows are hardly needed.
     """
 
-    manifest: Tree
-    study: Tree = field(default_factory=dict)
+    manifest: Nested
+    study: Nested = field(default_factory=dict)
     written: Mapping[str, Path | str] = field(default_factory=dict)
 
     @classmethod
     def from_manifest(
-        cls, manifest: Tree, study: Tree | None = None, written: Sequence[Path | str] = ()
+        cls, manifest: Nested, study: Nested | None = None, written: Sequence[Path | str] = ()
     ) -> AnalysisInputs:
         """From the plan's manifest; the study may also stand in it under ``study``.
 
@@ -193,9 +193,7 @@ class AnalysisInputs:
     def effort(self) -> pd.DataFrame:
         """:func:`assay.analysis.effort.effort` of the study's trainings."""
         models = self.study.get("models", {})
-        return effort(
-            self.facts, {name: entry.get("starts_from") for name, entry in models.items()}
-        )
+        return effort(self.facts, {name: entry.get("init_from") for name, entry in models.items()})
 
     @cached_property
     def sizes(self) -> dict[str, dict[tuple[str, str], float]]:
@@ -221,9 +219,9 @@ class AnalysisInputs:
     def checks(self) -> pd.DataFrame:
         """:func:`assay.analysis.checks.checks` with the study's thresholds and pairs of attacks."""
         tables = self.study.get("tables", {}).values()
-        twins = [pair for table in tables for pair in table.get("pairs", ())]
+        corrections = [pair for table in tables for pair in table.get("pairs", ())]
         rest = (
-            self._rule("checks"), twins, self._by_suite.evaluations, self._exempt,
+            self._rule("checks"), corrections, self._by_suite.evaluations, self._skipped,
             self._attack_entries,
         )  # fmt: skip
         return pd.concat(
@@ -275,7 +273,7 @@ class AnalysisInputs:
         )
 
     @property
-    def _attack_entries(self) -> dict[str, Tree]:
+    def _attack_entries(self) -> dict[str, Nested]:
         """Catalogue entries of the attacks, each with what the scale changed (``scaled``)."""
         scaled = self.study.get("scaled", {}).get("attacks", {})
         return {
@@ -284,11 +282,13 @@ class AnalysisInputs:
         }
 
     @property
-    def _exempt(self) -> dict[str, list[str]]:
+    def _skipped(self) -> dict[str, list[str]]:
         """Attacks that the plan spares a model: those on reconstructions, where it makes none."""
         access, models = self.study.get("access", {}), self.study.get("models", {})
-        spared = [attack for attack, needs in access.items() if needs == "reconstructions"]
-        return {model: spared for model, entry in models.items() if entry["family"] != "generative"}
+        skipped = [attack for attack, needs in access.items() if needs == "reconstructions"]
+        return {
+            model: skipped for model, entry in models.items() if entry["family"] != "generative"
+        }
 
     @cached_property
     def verdicts(self) -> pd.DataFrame:
@@ -301,7 +301,7 @@ class AnalysisInputs:
         """:func:`assay.analysis.ledger.ledger` of the reported numbers against this run."""
         return ledger(
             self.reported, self.accuracy, self.study, self._rule("ledger"),
-            history=self.history, facts=self.facts, parts=self.parts, distances=self._measured,
+            history=self.history, facts=self.facts, subsets=self.subsets, distances=self._measured,
         )  # fmt: skip
 
     def defects(self, pairs: Sequence[Mapping[str, str]]) -> pd.DataFrame:
@@ -338,9 +338,9 @@ class AnalysisInputs:
         histories = {}
         for key, path in self._files("models", "history").items():
             history = pd.read_csv(path)
-            recipe = self.facts.get(key, {}).get("training", {})
-            if recipe.get("recipe") == "elbo":
-                history[["train_loss", "val_loss"]] /= recipe["batch_size"]
+            training = self.facts.get(key, {}).get("training", {})
+            if training.get("objective") == "elbo":
+                history[["train_loss", "val_loss"]] /= training["batch_size"]
             histories[key] = history
         return histories
 
@@ -355,9 +355,9 @@ class AnalysisInputs:
         return self._files("features", "path")
 
     @cached_property
-    def explained(self) -> dict[Key, Path]:
+    def reconstructions(self) -> dict[Key, Path]:
         """Paths of reconstructions and certified radii by (dataset, split, model)."""
-        return self._files("explained", "path")
+        return self._files("reconstructions", "path")
 
     @cached_property
     def saliency(self) -> dict[Key, Path]:
@@ -396,7 +396,7 @@ class AnalysisInputs:
                 pd.concat([ids, table.drop(columns=["dataset", "split"], errors="ignore")], axis=1)
             )
         if not tables:
-            names = ["dataset", "split", "measure", "parts", "class", "groups", "images", "share"]
+            names = ["dataset", "split", "measure", "subsets", "class", "groups", "images", "share"]
             return pd.DataFrame(columns=names)
         return pd.concat(tables, ignore_index=True)
 
@@ -411,11 +411,11 @@ class AnalysisInputs:
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     @cached_property
-    def parts(self) -> dict[Key, int]:
+    def subsets(self) -> dict[Key, int]:
         """How many images the parts of the splits have, by (dataset, split, part)."""
         table = self.leakage
         table = table[(table.measure == "images") & (table["class"] == "all")]
-        keys = zip(table.dataset, table["split"], table.parts, strict=True)
+        keys = zip(table.dataset, table["split"], table.subsets, strict=True)
         return dict(zip(keys, table.images.astype(int), strict=True))
 
     @cached_property
@@ -429,21 +429,21 @@ class AnalysisInputs:
 
         A file holds all attacks of its suite, so that unions over suites are those of the whole.
         """
-        tables, attacked, united = [], [], []
+        tables, attacked, joined = [], [], []
         for suite in self._parts("dataset", "suite"):
-            own, unions = [], []
+            own, worst_cases = [], []
             for model in self._parts("model", **suite):
-                rows = keyed(self.outcomes(accuracy.NEEDED, **suite, **model))
-                union = accuracy.worst_case(rows, alone=self._united(suite["suite"]))
-                tables.append(accuracy.accuracy(rows, union))
+                rows = with_scheme(self.outcomes(accuracy.NEEDED, **suite, **model))
+                combined = accuracy.worst_case(rows, alone=self._has_worst_case(suite["suite"]))
+                tables.append(accuracy.accuracy(rows, combined))
                 own.append(Paired.of(rows))
-                unions.append(Paired.of(union))
+                worst_cases.append(Paired.of(combined))
             attacked.append(Paired.joined(own))
-            united.append(Paired.joined(unions))
-        everything = itertools.chain.from_iterable(zip(attacked, united, strict=True))
+            joined.append(Paired.joined(worst_cases))
+        everything = itertools.chain.from_iterable(zip(attacked, joined, strict=True))
         strongest, tests = self._strongest
         return _BySuite(
-            accuracy.arranged([*tables, strongest] if tests else tables),
+            accuracy.in_reading_order([*tables, strongest] if tests else tables),
             Paired.joined([*everything, tests] if tests else everything),
             sum((pairs.evaluations for pairs in attacked), Counter()),
         )
@@ -456,7 +456,7 @@ class AnalysisInputs:
         """
         tables, tests = [], []
         for ids in self._parts("dataset", "model"):
-            rows = accuracy.strongest(self.outcomes(accuracy.NEEDED_UNITED, **ids))
+            rows = accuracy.strongest(self.outcomes(accuracy.NEEDED_WORST_CASE, **ids))
             if len(rows):
                 tables.append(accuracy.accuracy(rows, rows.iloc[:0]))
                 tests.append(Paired.of(rows))
@@ -473,10 +473,10 @@ class AnalysisInputs:
         found = dict.fromkeys(tuple(item[name] for name in names) for item in items)
         return [dict(zip(names, values, strict=True)) for values in found]
 
-    def _rule(self, name: str) -> Tree:
+    def _rule(self, name: str) -> Nested:
         return self.study.get("rules", {}).get(name, {})
 
-    def _united(self, suite: str) -> bool:
+    def _has_worst_case(self, suite: str) -> bool:
         """Whether a suite has a union by the catalogue: several attacks, all of one ball norm."""
         names = self.study.get("suites", {}).get(suite, {}).get("attacks", ())
         norms = {self.study["attacks"][name]["norm"] for name in names}
@@ -505,7 +505,7 @@ def _of_cells(pairs: Paired, cells: set[tuple]) -> Paired:
     )  # fmt: skip
 
 
-def _updates(facts: Tree) -> int | None:
+def _updates(facts: Nested) -> int | None:
     """Weight updates of a training by its ``model.json``; None for weights from elsewhere."""
     batch = facts.get("training", {}).get("batch_size")
     if not batch or not facts.get("epochs"):

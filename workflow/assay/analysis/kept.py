@@ -34,32 +34,32 @@ RECORDS = {
 ARRAYS = {
     "outcomes": "examples",
     "features": "path",
-    "explained": "path",
+    "reconstructions": "path",
     "saliency": "path",
     "importance": "path",
     "leaks": "path",
 }
 # What a catalogue entry is to the run; all else are words for readers.
 FACTS = {
-    "models": ("family", "implementation", "settings", "training", "weights", "weights_from",
-               "starts_from"),
+    "models": ("family", "implementation", "settings", "training", "weights", "shares_weights_with",
+               "init_from"),
     "attacks": ("implementation", "norm", "epsilons", "settings", "samples"),
     "datasets": ("kind", "classes", "shape", "settings"),
     "splits": ("kind", "group", "folds", "repeats", "test", "validation", "test_per_class"),
     "suites": ("attacks",),
 }  # fmt: skip
-WHOLE = ("scale", "seed", "stand_ins", "scale_facts")
+WHOLE = ("scale", "seed", "substitutes", "scale_facts")
 BY_NAME = ("scaled", "access")
 # Of a figure, what decides which images it shows.
 DRAWN = ("kind", "attack", "model", "models", "rows")
 # What a scale says of itself in words.
 SCALE_WORDS = ("title", "description")
 
-Tree = Mapping[str, Any]
+Nested = Mapping[str, Any]
 
 
 def keep_study(
-    manifest: Tree, study: Tree, folder: Path | str, *, limit: float | None = None
+    manifest: Nested, study: Nested, folder: Path | str, *, limit: float | None = None
 ) -> int:
     """Writes the three files of a study.
 
@@ -89,11 +89,11 @@ def keep_study(
             np.savez_compressed(path, **_measurements(manifest, study))
         sizes = [path.stat().st_size for path in made]
         if limit is not None and sum(sizes) > limit * 1e6:
-            told = ", ".join(
+            reported = ", ".join(
                 f"{name} {size / 1e6:.2f} MB" for name, size in zip(FILES, sizes, strict=True)
             )
             raise AssayError(
-                f"the kept files of the study need {sum(sizes) / 1e6:.2f} MB ({told}), but "
+                f"the kept files of the study need {sum(sizes) / 1e6:.2f} MB ({reported}), but "
                 f"{limit:g} MB are allowed",
                 where=folder,
                 remedy="evaluate fewer images at this scale (evaluation.samples), or raise "
@@ -105,7 +105,7 @@ def keep_study(
 
 
 @contextmanager
-def kept_run(folder: Path | str, manifest: Tree) -> Iterator[dict[str, Any]]:
+def kept_run(folder: Path | str, manifest: Nested) -> Iterator[dict[str, Any]]:
     """A manifest of what the files in a folder hold; its paths exist as long as the block lasts.
 
     Args:
@@ -135,9 +135,15 @@ def kept_run(folder: Path | str, manifest: Tree) -> Iterator[dict[str, Any]]:
                 for item in items
                 if kind != "outcomes" or tuple(item[name] for name in IDS) in known
             ]
-        for kind, member in (("features", "path"), ("explained", "path"), ("saliency", "path"),
-                             ("importance", "path"), ("leakage", "path"), ("leaks", "path"),
-                             ("models", "facts")):  # fmt: skip
+        for kind, member in (
+            ("features", "path"),
+            ("reconstructions", "path"),
+            ("saliency", "path"),
+            ("importance", "path"),
+            ("leakage", "path"),
+            ("leaks", "path"),
+            ("models", "facts"),
+        ):
             found[kind] = [item for item in found.get(kind, ()) if member in item]
         yield found
 
@@ -157,12 +163,12 @@ def read_records(folder: Path | str) -> dict[str, Any]:
     return records
 
 
-def as_it_ran(study: Tree, records: Tree) -> dict[str, Any]:
+def as_it_ran(study: Nested, records: Nested) -> dict[str, Any]:
     """The study in the words of today with the facts of its run.
 
     Words, tables, figures and their layout are those of `study`. What was run, with which settings,
-    on which scale and with which stand-ins, is what the records say. A catalogue entry that the run
-    did not have stays as it is: nothing of it was run.
+    on which scale and with which substitutes, is what the records say. A catalogue entry that the
+    run did not have stays as it is: nothing of it was run.
 
     Args:
         study: the study, as the plan gives it to the analysis now.
@@ -186,14 +192,14 @@ def as_it_ran(study: Tree, records: Tree) -> dict[str, Any]:
     return result
 
 
-def _same_scale(study: Tree, ran: Tree) -> bool:
+def _same_scale(study: Nested, ran: Nested) -> bool:
     """Whether today's scale is that of the run in all but its words: its words are then right."""
 
-    def facts(tree: Tree) -> dict[str, Any]:
+    def facts(tree: Nested) -> dict[str, Any]:
         scale = tree.get("scale_facts", {})
         return {
             "scale": {key: value for key, value in scale.items() if key not in SCALE_WORDS},
-            **{key: tree.get(key) for key in ("stand_ins", "scaled")},
+            **{key: tree.get(key) for key in ("substitutes", "scaled")},
         }
 
     return _compact(facts(study)) == _compact(facts(ran))
@@ -208,7 +214,7 @@ def _over(base: Any, change: Any) -> Any:
     return result
 
 
-def run_facts(study: Tree) -> dict[str, Any]:
+def run_facts(study: Nested) -> dict[str, Any]:
     """What is kept of a study: the facts of its run, and which images its figures show; no words.
 
     Args:
@@ -230,7 +236,7 @@ def run_facts(study: Tree) -> dict[str, Any]:
     }
 
 
-def _records(manifest: Tree, study: Tree) -> str:
+def _records(manifest: Nested, study: Nested) -> str:
     """The text of ``records.json``: a line for each file."""
     files: dict[str, Any] = {}
     for kind, members in RECORDS.items():
@@ -256,7 +262,7 @@ def _compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
-def _measurements(manifest: Tree, study: Tree) -> dict[str, np.ndarray]:
+def _measurements(manifest: Nested, study: Nested) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {"version": np.array(VERSION)}
     for kind, member in ARRAYS.items():
         for item in manifest.get(kind, ()):

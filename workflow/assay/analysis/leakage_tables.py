@@ -52,18 +52,18 @@ def leakage_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
             _safe_title(study, dataset) if measure == "patients_safe" else _MEASURES[measure]
             for dataset, measure in zip(whole.dataset, whole.measure, strict=True)
         ],
-        "Parts": whole.parts,
+        "Subsets": whole.subsets,
         "Groups": whole.groups.map(formatted("{:,.0f}", unknown)),
         "Images": whole.images.map(formatted("{:,.0f}", unknown)),
         "Share": whole.share.map(formatted("{:.3%}", unknown)),
     }).reset_index(drop=True)  # fmt: skip
-    said = [
+    sentences = [
         "Images that two subsets of a split (column Parts) share, by identical pixels or by "
         "patient. Share: their percentage of the images of the second subset. Unknown: the data "
         "set has no patient ids.",
         _reading_sentence(study, whole.dataset[whole.measure == "patients_safe"]),
     ]
-    legend = " ".join(filter(None, said))
+    legend = " ".join(filter(None, sentences))
     return Table(display, tidy, caption_of(spec, legend, study, inputs, whole))
 
 
@@ -177,7 +177,7 @@ def _schemes_legend(
 ) -> list[str]:
     titles = _short_titles(study, schemes)
     named = [f"{titles[name]}: {_kept_together(study, name)}." for name in schemes]
-    said = [
+    sentences = [
         f"Mean ± standard deviation over splits. Brackets: {INTERVAL}, n and the number of "
         f"splits. {' '.join(named)} A difference is the accuracy with the first split scheme minus "
         "that with another. It is positive where the first scheme gives the higher accuracy.",
@@ -186,18 +186,20 @@ def _schemes_legend(
         "Bengio's variance.",
     ]
     if len(tests) and (tests.method == NEWCOMBE).any():
-        said.append(
+        sentences.append(
             "If a scheme has a single split, the interval is Newcombe's for the test images. It "
             "does not cover the differences between networks."
         )
-    said.append(
+    sentences.append(
         "p: after Holm's correction over the differences of this table. Same images: the test "
         "images that both schemes have, each compared with itself. Fewer than "
         f"{FEWEST_COMMON} are too few."
     )
-    said.append(_verdict_sentence(tests, "leakage inflates accuracy", "difference between schemes"))
-    said.append(effort_sentence(inputs.effort, shown, study))
-    return said
+    sentences.append(
+        _verdict_sentence(tests, "leakage inflates accuracy", "difference between schemes")
+    )
+    sentences.append(effort_sentence(inputs.effort, shown, study))
+    return sentences
 
 
 def _short_titles(study: Study, schemes: list[str]) -> dict[str, str]:
@@ -239,10 +241,14 @@ def _verdict_sentence(tests: pd.DataFrame, claim: str, what: str) -> str:
         int((shown & (known.difference < 0)).sum()),
     )
     total = len(known)
-    said = f"Of {total} tests of a {what}, {up} show{'s' if up == 1 else ''} that {claim}"
-    said += f", {down} show{'s' if down == 1 else ''} the opposite" if down else ""
+    sentences = f"Of {total} tests of a {what}, {up} show{'s' if up == 1 else ''} that {claim}"
+    sentences += f", {down} show{'s' if down == 1 else ''} the opposite" if down else ""
     rest = total - up - down
-    return f"{said}; {rest} {'is' if rest == 1 else 'are'} inconclusive." if rest else f"{said}."
+    return (
+        f"{sentences}; {rest} {'is' if rest == 1 else 'are'} inconclusive."
+        if rest
+        else f"{sentences}."
+    )
 
 
 def leaked_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
@@ -281,7 +287,7 @@ def leaked_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         "Holm p": tidy.holm_p.map(p_text),
         "Splits": tidy.splits.astype(str),
     })  # fmt: skip
-    said = [
+    sentences = [
         "Within one split, the same network classifies leaked and unleaked test images. A leaked "
         "image shares identical pixels or its patient with a training image (column Shared with "
         "training). Accuracies are compared within each class and split and then averaged with "
@@ -296,7 +302,7 @@ def leaked_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         learnt,
         _verdict_sentence(tidy, "leaked images are easier", "difference within splits"),
     ]
-    legend = " ".join(filter(None, said))
+    legend = " ".join(filter(None, sentences))
     rows = tidy.assign(n=tidy.n_leaked + tidy.n_unleaked)
     return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs, rows))
 
@@ -311,7 +317,7 @@ def _learnt(tidy: pd.DataFrame, inputs: AnalysisInputs) -> str:
     units = tidy[["dataset", "scheme", "model"]].drop_duplicates()
     means = inputs.effort.merge(units, on=["dataset", "scheme", "model"])
     parts = [
-        inputs.parts.get((row.dataset, row.split, "train"), np.nan) for row in means.itertuples()
+        inputs.subsets.get((row.dataset, row.split, "train"), np.nan) for row in means.itertuples()
     ]
     shares = (means.images / pd.Series(parts, index=means.index, dtype=float)).dropna()
     if shares.empty or (shares > 0.999).all():

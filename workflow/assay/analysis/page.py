@@ -22,7 +22,7 @@ from assay.analysis.glossary import glossary
 from assay.analysis.page_cells import cell_html
 from assay.analysis.page_methods import attacks_table, costs_table, methods
 from assay.analysis.page_results import headline, ledger, written
-from assay.analysis.page_study import CHECKED, StudyFiles, Tree, norm_title
+from assay.analysis.page_study import CHECKED, Nested, StudyFiles, norm_title
 from assay.analysis.page_tests import checks_table, evaluation_card, significance
 from assay.analysis.page_words import (
     banner,
@@ -63,7 +63,7 @@ PARTS = {
 ANCHORS = {"others": "figures"}
 
 
-def render_page(scale: str, studies: Iterable[Tree], out: Path | str) -> None:
+def render_page(scale: str, studies: Iterable[Nested], out: Path | str) -> None:
     """Writes the page of one scale.
 
     Args:
@@ -159,7 +159,7 @@ def _linked(files: StudyFiles) -> list[tuple[str, list[tuple[str, str]]]]:
     ]
 
 
-def _figure(files: StudyFiles, name: str, spec: Tree) -> dict[str, Any]:
+def _figure(files: StudyFiles, name: str, spec: Nested) -> dict[str, Any]:
     svg = files.text(f"figures/{name}.svg")
     size = re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', svg)
     width, height = (float(size[1]), float(size[2])) if size else (720.0, 480.0)

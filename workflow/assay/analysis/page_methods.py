@@ -8,22 +8,22 @@ from typing import Any
 from assay.analysis.attack_set import AttackSet
 from assay.analysis.page_cells import Table
 from assay.analysis.page_results import written
-from assay.analysis.page_study import StudyFiles, Tree, norm_title
+from assay.analysis.page_study import Nested, StudyFiles, norm_title
 
-ORIGINS = {
+PROVENANCE_FACTS = {
     "models": "Trained networks",
     "outcomes": "Outcomes of attacks",
     "features": "Latent features",
-    "explained": "Reconstructions and certificates",
+    "reconstructions": "Reconstructions and certificates",
     "saliency": "Saliency maps",
     "analysis": "Analysis",
 }
 # What an attack needs of its classifier, as readers know it.
 ACCESS = {
-    "gradients": "white-box",
-    "scores": "score-based",
-    "decisions": "decision-based",
-    "nothing": "none",
+    "white_box": "white-box",
+    "score": "score-based",
+    "decision": "decision-based",
+    "none": "none",
 }
 GROUPS = {"datasets": "Data", "models": "Classifiers", "attacks": "Attacks"}
 # What digests are of, and where the ids of their parts have titles.
@@ -77,10 +77,10 @@ def methods(files: StudyFiles) -> list[tuple[str, list[dict[str, Any]]]]:
         for kind, words in GROUPS.items()
         if files.study.get(kind)
     ]
-    return [*found, ("Provenance", _origins(files))]
+    return [*found, ("Provenance", _provenance_summary(files))]
 
 
-def _method(files: StudyFiles, kind: str, name: str, entry: Tree) -> dict[str, Any]:
+def _method(files: StudyFiles, kind: str, name: str, entry: Nested) -> dict[str, Any]:
     """A catalogue entry in words: where it is from, how it differs, what it was set to."""
     lines = []
     if isinstance(entry.get("source"), str):
@@ -96,11 +96,11 @@ def _method(files: StudyFiles, kind: str, name: str, entry: Tree) -> dict[str, A
     return {"name": name, "title": files.title(kind, name), "lines": lines}
 
 
-def _origins(files: StudyFiles) -> list[dict[str, Any]]:
+def _provenance_summary(files: StudyFiles) -> list[dict[str, Any]]:
     """What the files say made them, without the digests of configurations."""
     made = files.json("provenance.json")
     entries = []
-    for kind, title in ORIGINS.items():
+    for kind, title in PROVENANCE_FACTS.items():
         # A report that an earlier version wrote lacks some kinds.
         facts = made.get(kind, {"files": 0})
         count = facts.get("files")
@@ -125,7 +125,7 @@ def _titled(files: StudyFiles, kinds: tuple[str, ...], values: Any) -> Any:
     return {titles.get(name, name): part for name, part in values.items()}
 
 
-def _work(facts: Tree) -> str:
+def _work(facts: Nested) -> str:
     """How long the making of files took, where and when: ``2.1 hours on cpu, 1 thread; …``."""
     seconds = facts["seconds"]
     size, unit = (seconds / 3600, "hours") if seconds >= 5400 else (seconds / 60, "minutes")
@@ -153,7 +153,7 @@ def _joined(values: Any) -> str:
     return ", ".join(map(str, values)) if isinstance(values, list) else str(values)
 
 
-def _flat(settings: Tree, prefix: str = "") -> list[str]:
+def _flat(settings: Nested, prefix: str = "") -> list[str]:
     """Nested settings as words: ``scheduler.gamma 0.1``."""
     words = []
     for key, value in settings.items():

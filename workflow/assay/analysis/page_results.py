@@ -73,7 +73,7 @@ def _headline_of(files: StudyFiles, rows: pd.DataFrame) -> dict[str, Any]:
         lines.append(
             {
                 "name": files.title("models", model),
-                "look": files.looks[model],
+                "series_style": files.series_styles[model],
                 "verdicts": _by_verdict(mine),
                 "cells": [_headline_cell(known.get(key), key in shared) for key in cells],
             }

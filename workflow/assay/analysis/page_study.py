@@ -16,17 +16,17 @@ from assay.analysis.inputs import read_statistic
 from assay.analysis.page_cells import Cell
 from assay.analysis.paired import POOLED
 from assay.analysis.rows import PLACE, several_schemes
-from assay.analysis.style import NORMS, attack_title, looks, radius_text, title_of
+from assay.analysis.style import NORMS, attack_title, radius_text, series_styles, title_of
 from assay.analysis.table_cells import cells_in
 from assay.foundation.errors import AssayError
 from assay.foundation.split import Split
 
-Tree = Mapping[str, Any]
+Nested = Mapping[str, Any]
 
 TABLE_FORMATS = {"CSV": "csv", "Markdown": "md", "LaTeX": "tex"}
 BUDGETS = {"none": "", "l0": "{} px", "severity": "severity {}"}
 # What a check calls the norm of an accuracy: perturbations without a ball have checks of their own.
-CHECKED = {"none": "clean", "severity": "natural"}
+CHECKED = {"none": "clean", "severity": "corruptions"}
 VERDICTS = ("sound", "under-powered", "suspect", "broken")
 EARLIER = "earlier"
 MARK = "†"
@@ -42,12 +42,12 @@ class StudyFiles:
         base: the folder ``report/{scale}``.
         headline, ledger, checks, mcnemar, ranking, accuracy: the frames of the CSV files.
         between_splits: the frame of the tests across splits; None where there is no such file.
-        looks: colour and marker of each model of the headline, in the order of the study.
+        series_styles: colour and marker of each model of the headline, in the order of the study.
         several: whether the headline has several data sets.
         schemes: whether a data set of the headline has several split schemes.
     """
 
-    def __init__(self, study: Tree, base: Path):
+    def __init__(self, study: Nested, base: Path):
         self.study, self.id, self.base = study, study["name"], base
         self.folder = base / self.id
         self.headline = self.csv("headline.csv")
@@ -57,12 +57,14 @@ class StudyFiles:
         self.ranking = self.csv("statistics/ranking.csv")
         self.accuracy = self.csv("statistics/accuracy.csv")
         self.between_splits = self.optional("statistics/between_splits.csv")
-        self.looks = looks([*study["headline"].get("models", ()), *self.headline["model"]])
+        self.series_styles = series_styles(
+            [*study["headline"].get("models", ()), *self.headline["model"]]
+        )
         # The file's order of attacks, before its rows are put into that of the models.
         self._order = list(dict.fromkeys(cells_in(self.headline)))
         sets = attack_sets(self.accuracy)
         self._norms = dict(zip(sets, self.accuracy["norm"], strict=True))
-        order = {model: place for place, model in enumerate(self.looks)}
+        order = {model: place for place, model in enumerate(self.series_styles)}
         self.headline = self.headline.sort_values(
             "model", key=lambda models: models.map(order), kind="stable"
         )
@@ -177,7 +179,7 @@ class StudyFiles:
                 remedy="run the workflow's target 'all', which makes it",
             ) from error
 
-    def json(self, name: str) -> Tree:
+    def json(self, name: str) -> Nested:
         return json.loads(self.text(name))
 
     def csv(self, name: str) -> pd.DataFrame:

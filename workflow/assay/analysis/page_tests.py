@@ -269,13 +269,16 @@ def checks_table(files: StudyFiles) -> Table:
         for row in frame.itertuples()
     ]
     counts = frame["status"].value_counts()
-    told = ", ".join(f"{counts[status]} {status}" for status in STATUS_ORDER if status in counts)
+    reported = ", ".join(
+        f"{counts[status]} {status}" for status in STATUS_ORDER if status in counts
+    )
     return _placed(
         files,
         frame,
         f"table-{files.id}-checks",
         "Automatic checks of the evaluation",
-        f"{len(rows)} checks: {told}. Doubtful findings come first. Weak: the scale or the budget "
+        f"{len(rows)} checks: {reported}. Doubtful findings come first. "
+        "Weak: the scale or the budget "
         "is too small for a conclusion. Passing all checks does not prove that no stronger attack "
         "exists.",
         ["Classifier", *(["Norm"] if norms else []), "Status", "Check", "Finding"],

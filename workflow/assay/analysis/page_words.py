@@ -13,8 +13,8 @@ from assay.analysis.page_study import (
     CHECKED,
     MARK,
     VERDICTS,
+    Nested,
     StudyFiles,
-    Tree,
     norm_title,
 )
 from assay.analysis.rows import PLACE
@@ -80,11 +80,11 @@ def banner(name: str, studies: Iterable[StudyFiles]) -> dict[str, Any]:
     }
 
 
-def substitutes(study: Tree) -> list[str]:
+def substitutes(study: Nested) -> list[str]:
     """A sentence for each substitute that the study's rows use; titles, never ids."""
     return [
         f"{title_of(study, kind, ours)} is a substitute for {title_of(study, kind, theirs)}."
-        for kind, pairs in study.get("stand_ins", {}).items()
+        for kind, pairs in study.get("substitutes", {}).items()
         for theirs, ours in pairs.items()
         if ours in study["titles"].get(kind, {})
     ]
@@ -103,7 +103,7 @@ def earlier_code(files: StudyFiles) -> list[str]:
 # --- a study's head ------------------------------------------------------------------------------
 
 
-def short_name(study: Tree) -> str:
+def short_name(study: Nested) -> str:
     """The paper as it is cited, ``Millner et al. 2024``; without authors the study's title."""
     paper = study.get("paper", {})
     authors = [name.strip() for name in str(paper.get("authors", "")).split(",") if name.strip()]
@@ -113,7 +113,7 @@ def short_name(study: Tree) -> str:
     return f"{surname}{' et al.' if len(authors) > 1 else ''} {paper.get('year', '')}".strip()
 
 
-def citation(paper: Tree) -> str:
+def citation(paper: Nested) -> str:
     year = f" ({paper['year']})" if "year" in paper else ""
     return f"{paper.get('authors', '')}{year}: {paper['title']}" if "title" in paper else ""
 
@@ -175,7 +175,7 @@ def _at_place(files: StudyFiles, place: tuple[str, str], rows: pd.DataFrame) -> 
         over = f" in {splits:.0f} splits" if splits > 1 else ""
         values = clean.set_index("model")["pooled"]
         images = f"{clean['samples'].max():,.0f} unperturbed test images{over}"
-        found.append(f"On {images}, {_told(files, values)}.")
+        found.append(f"On {images}, {_reported(files, values)}.")
     accuracies = files.accuracy[
         (files.accuracy["dataset"] == place[0]) & (files.accuracy["scheme"] == place[1])
     ]
@@ -208,13 +208,13 @@ def _worst(accuracies: pd.DataFrame, norm: str, epsilon: float) -> pd.DataFrame:
     is known that the model does no better.
     """
     rows = _at_radius(accuracies, norm, epsilon)
-    united = rows[rows["worst_case"] == NORM]
-    if len(united):
-        over = united["attacks"] if "attacks" in united else pd.Series(pd.NA, united.index)
+    joined = rows[rows["worst_case"] == NORM]
+    if len(joined):
+        over = joined["attacks"] if "attacks" in joined else pd.Series(pd.NA, joined.index)
         # A model with a single attack has no row of its own: that attack is its worst case.
-        alone = rows[~rows["model"].isin(united["model"]) & (rows["worst_case"] == SINGLE)]
+        alone = rows[~rows["model"].isin(joined["model"]) & (rows["worst_case"] == SINGLE)]
         alone = alone.loc[alone.groupby("model")["pooled"].idxmin()]
-        return pd.concat([united.assign(over=over), alone.assign(over=1)])
+        return pd.concat([joined.assign(over=over), alone.assign(over=1)])
     lowest = rows.loc[rows.groupby("model")["pooled"].idxmin()]
     return lowest.assign(over=pd.NA)
 
@@ -223,7 +223,7 @@ def _worst_sentence(files: StudyFiles, worst: pd.DataFrame, norm: str, epsilon: 
     values = worst.drop_duplicates("model").set_index("model")["pooled"]
     return (
         f"{_worst_words(worst)} ({_radius(files, norm, epsilon)}, {_counts(worst)}), "
-        f"{_told(files, values)}.{_clean_words(worst)}{_effort(worst)}"
+        f"{_reported(files, values)}.{_clean_words(worst)}{_effort(worst)}"
     )
 
 
@@ -278,11 +278,11 @@ def _smaller(
     values = every.set_index("model")["pooled"]
     return [
         f"Under the worst case over all{over} attacks ({_radius(files, norm, epsilon)}), on the "
-        f"images that were tested with each of them ({_counts(every)}), {_told(files, values)}."
+        f"images that were tested with each of them ({_counts(every)}), {_reported(files, values)}."
     ]
 
 
-def _as_published(study: Tree) -> list[str]:
+def _as_published(study: Nested) -> list[str]:
     """The published attacks with their defects: by their role, or by the study's pairs."""
     attacks = study.get("attacks", {})
     by_role = [name for name, entry in attacks.items() if entry.get("role") == "as_published"]
@@ -303,7 +303,7 @@ def _published_sentence(
         published = _at_radius(own, norm, epsilon).drop_duplicates("model").set_index("model")
         worst = _worst(accuracies, norm, epsilon).drop_duplicates("model").set_index("model")
         both = published.index.intersection(worst.index)
-        models = [model for model in files.looks if model in both]
+        models = [model for model in files.series_styles if model in both]
         if not models:
             continue
         old, new = published.loc[models, "pooled"], worst.loc[models, "pooled"]
@@ -316,15 +316,15 @@ def _published_sentence(
         same = {1: "it is", 2: "they are"}.get(len(models), f"those of {both} are")
         return [
             f"Under {attack_title(files.study, attack)}, at {_radius(files, norm, epsilon)} "
-            f"({_counts(published.loc[models])}), {_told(files, old, 2)}; {words} "
+            f"({_counts(published.loc[models])}), {_reported(files, old, 2)}; {words} "
             f"({_counts(worst.loc[models])}), {same} {then}."
         ]
     return []
 
 
-def _told(files: StudyFiles, values: pd.Series, listed: int = LISTED) -> str:
+def _reported(files: StudyFiles, values: pd.Series, listed: int = LISTED) -> str:
     """The accuracies of models: all of a few, the highest and the lowest of many."""
-    values = values[[model for model in files.looks if model in values.index]]
+    values = values[[model for model in files.series_styles if model in values.index]]
     chosen = _extremes(values, listed)
     named = [f"{values[model]:.3f} for {files.title('models', model)}" for model in chosen]
     if len(values) == 1:
@@ -377,7 +377,7 @@ def _verdicts(files: StudyFiles) -> str:
         return f"All {len(rows)} evaluations (classifier and norm) pass every check."
     order = [word for word in VERDICTS if word in counts]
     verbs = ["is" if counts[word] == 1 else "are" for word in order]
-    told = _joined(
+    reported = _joined(
         [f"{counts[word]} {verb} {word}" for word, verb in zip(order, verbs, strict=True)]
     )
     doubts = []
@@ -386,7 +386,7 @@ def _verdicts(files: StudyFiles) -> str:
         if word != "sound" and len(names) <= DOUBTS:
             doubts.append(f"{word}: {_joined(names)}")
     listed = f" ({'; '.join(doubts)})" if doubts else ""
-    return f"Of {len(rows)} evaluations (classifier and norm), {told}{listed}; see the checks."
+    return f"Of {len(rows)} evaluations (classifier and norm), {reported}{listed}; see the checks."
 
 
 def _doubtful(files: StudyFiles, rows: pd.DataFrame) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from assay.analysis.rows import ATTACKED, keyed, numbered
+from assay.analysis.rows import ATTACKED, group_index, with_scheme
 
 POOLED = "pooled"
 CELL = ["dataset", "scheme", "suite", "attack", "worst_case", "norm", "epsilon"]
@@ -43,13 +43,13 @@ class Paired:
         """From rows of the outcome schema."""
         if isinstance(outcomes, cls):
             return outcomes
-        rows = keyed(outcomes)
+        rows = with_scheme(outcomes)
         codes, models = pd.factorize(rows.model)
-        cell, first = numbered(*(rows[name] for name in (*CELL, "split")))
+        cell, first = group_index(*(rows[name] for name in (*CELL, "split")))
         sample = rows["sample"].to_numpy()
-        row, first_row = numbered(cell, sample)
+        row, first_row = group_index(cell, sample)
         right = np.full((len(first_row), len(models)), -1, np.int8)
-        right[row, codes] = ~rows.broken.to_numpy(bool)
+        right[row, codes] = ~rows.misclassified.to_numpy(bool)
         cells = rows[[*CELL, "split"]].iloc[first].reset_index(drop=True)
         cells = cells.astype(dict.fromkeys((*CELL[:-1], "split"), object))
         names = tuple(map(str, models))
@@ -63,13 +63,13 @@ class Paired:
         parts = list(parts)
         models = tuple(dict.fromkeys(name for part in parts for name in part.models))
         cells = pd.concat([part.cells for part in parts], ignore_index=True)
-        number, first = numbered(*(cells[name] for name in cells))
+        number, first = group_index(*(cells[name] for name in cells))
         starts = np.cumsum([0, *(len(part.cells) for part in parts)])
         cell = np.concatenate(
             [number[start + part.cell] for part, start in zip(parts, starts, strict=False)]
         )
         sample = np.concatenate([part.sample for part in parts])
-        row, first_row = numbered(cell, sample)
+        row, first_row = group_index(cell, sample)
         right = np.full((len(first_row), len(models)), -1, np.int8)
         for part in parts:
             mine, row = row[: len(part.cell)], row[len(part.cell) :]
@@ -96,17 +96,17 @@ class Paired:
         cells = self.cells
         apart = [key in self.repeated for key in zip(cells.dataset, cells.scheme, strict=True)]
         cells = cells.assign(split=cells["split"].where(apart, POOLED))
-        cell, first = numbered(*(cells[name] for name in (*CELL, "split")))
+        cell, first = group_index(*(cells[name] for name in (*CELL, "split")))
         return replace(self, cells=cells.iloc[first].reset_index(drop=True), cell=cell[self.cell])
 
 
 def repeated_schemes(outcomes: pd.DataFrame) -> set[tuple[str, str]]:
     """(Data set, scheme) whose samples are tested in several splits, which cannot be pooled."""
-    rows = keyed(outcomes)
-    scheme, first = numbered(rows.dataset, rows.scheme)
-    _, tested = numbered(scheme, rows["split"], rows["sample"])
+    rows = with_scheme(outcomes)
+    scheme, first = group_index(rows.dataset, rows.scheme)
+    _, tested = group_index(scheme, rows["split"], rows["sample"])
     scheme, sample = scheme[tested], rows["sample"].to_numpy()[tested]
     twice = np.bincount(scheme, minlength=len(first)) > np.bincount(
-        scheme[numbered(scheme, sample)[1]], minlength=len(first)
+        scheme[group_index(scheme, sample)[1]], minlength=len(first)
     )
     return set(rows[["dataset", "scheme"]].iloc[first[twice]].itertuples(index=False, name=None))

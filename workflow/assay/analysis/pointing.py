@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from assay.analysis.effort import effort_sentence, twin_of
+from assay.analysis.effort import counterpart_of, effort_sentence
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
 from assay.analysis.statistics import ALPHA, bonett_price, exact_p, holm, wilson
@@ -141,7 +141,7 @@ def _compared(
     """The comparison of a row's network with its twin, or with the first network of the table."""
     place = tuple(getattr(row, name) for name in _BLOCK)
     there = [model for model in dict.fromkeys(tidy.model) if (*place, model) in hits]
-    other = twin_of(row.model, there, study) or there[0]
+    other = counterpart_of(row.model, there, study) or there[0]
     nothing = dict.fromkeys(("difference", "difference_low", "difference_high", "p"), np.nan)
     if other == row.model:
         return {"compared_with": "", "paired_n": 0, "only_here": 0, "only_there": 0, **nothing}
@@ -171,13 +171,13 @@ def _difference(row: Any) -> str:
 def _wrong_sentence(tidy: pd.DataFrame, study: Study) -> str:
     """What the maps of attacked images explain."""
     attacked = tidy[tidy.epsilon > 0].drop_duplicates([*PLACE, "model", "epsilon"])
-    said = "A map explains the predicted class."
+    sentences = "A map explains the predicted class."
     if attacked.empty:
-        return said
+        return sentences
     name = (study.get("saliency") or {}).get("attack", "")
     attack = title_of(study, "attacks", name) if name else "the attack"
     wrong, total = int(attacked.wrong.sum()), int(attacked.n.sum())
-    return f"{said} After {attack}, it is a wrong class in {wrong} of {total} predictions."
+    return f"{sentences} After {attack}, it is a wrong class in {wrong} of {total} predictions."
 
 
 def _verdict_sentence(tidy: pd.DataFrame) -> str:
@@ -188,8 +188,12 @@ def _verdict_sentence(tidy: pd.DataFrame) -> str:
     shown = known.holm_p <= ALPHA
     more, fewer = (int((shown & (known.difference * sign > 0)).sum()) for sign in (1, -1))
     rest = len(known) - more - fewer
-    said = (
+    sentences = (
         f"Of {len(known)} comparisons, {more} show significantly more peaks in the lesion and "
         f"{fewer} significantly fewer"
     )
-    return f"{said}; {rest} {'is' if rest == 1 else 'are'} inconclusive." if rest else f"{said}."
+    return (
+        f"{sentences}; {rest} {'is' if rest == 1 else 'are'} inconclusive."
+        if rest
+        else f"{sentences}."
+    )

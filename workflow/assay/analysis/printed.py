@@ -14,7 +14,7 @@ def id_of(study: Study, kind: str, word: str) -> str | None:
     """The id of a data set or model, substitutes put in; None if the study maps no such word.
 
     Args:
-        study: its ``reported`` maps the paper's words to ids, ``stand_ins`` ids to substitutes.
+        study: its ``reported`` maps the paper's words to ids, ``substitutes`` ids to substitutes.
         kind: ``datasets`` or ``models``.
         word: the paper's word.
 
@@ -23,7 +23,7 @@ def id_of(study: Study, kind: str, word: str) -> str | None:
         'gbz_as_coded'
     """
     name = study.get("reported", {}).get(kind, {}).get(word)
-    return study.get("stand_ins", {}).get(kind, {}).get(name, name)
+    return study.get("substitutes", {}).get(kind, {}).get(name, name)
 
 
 def attack_of(study: Study, row: Any) -> AttackSet | None:

@@ -101,13 +101,13 @@ def _letters(ranked: pd.DataFrame, tests: pd.DataFrame, by: list[str]) -> pd.Ser
         *(tests.loc[tests.significant, name] for name in (*by, "model_a", "model_b")), strict=True
     ):
         apart.setdefault(tuple(cell), []).append((a, b))
-    judged = tests[tests.family != NO_FAMILY]
-    judged = set(judged[by].itertuples(index=False, name=None))
+    tested = tests[tests.family != NO_FAMILY]
+    tested = set(tested[by].itertuples(index=False, name=None))
     letters = pd.Series("", ranked.index, dtype=object)
     for cell, own in ranked.groupby(by, observed=True, sort=False):
         # Models that are all always right, or never, need no test to be alike.
         constant = own.accuracy.nunique() == 1 and own.accuracy.iloc[0] in (0, 1)
-        if cell in judged or constant:
+        if cell in tested or constant:
             found = letter_groups(list(own.model), apart.get(cell, ()))
             letters[own.index] = [found[name] for name in own.model]
     return letters

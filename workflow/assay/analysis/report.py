@@ -9,14 +9,14 @@ from typing import Any
 
 from assay.analysis.figures import caption, draw_figure, save_figure
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.origins import origins
+from assay.analysis.run_provenance import provenance_summary
 from assay.analysis.table_files import write_table
 from assay.analysis.tables import ANALYSES, analysis_table, build_table
 from assay.foundation.files import write_json, write_text
 
 log = logging.getLogger(__name__)
 
-Tree = Mapping[str, Any]
+Nested = Mapping[str, Any]
 
 
 def write_analyses(places: Mapping[str, Path | str], inputs: AnalysisInputs, *, code: str) -> None:
@@ -30,16 +30,16 @@ def write_analyses(places: Mapping[str, Path | str], inputs: AnalysisInputs, *, 
     """
     for name in ANALYSES:
         write_table(analysis_table(name, inputs.study, inputs), Path(places[name]).with_suffix(""))
-    write_json(places["provenance"], origins(inputs, code=code))
+    write_json(places["provenance"], provenance_summary(inputs, code=code))
 
 
-def write_study_table(spec: Tree, inputs: AnalysisInputs, path: Path | str) -> None:
+def write_study_table(spec: Nested, inputs: AnalysisInputs, path: Path | str) -> None:
     """Writes a table of the study's file to `path` (CSV) and, beside it, as Markdown and LaTeX."""
     table = build_table(spec["kind"], spec, inputs.study, inputs)
     write_table(table, Path(path).with_suffix(""))
 
 
-def write_study_figure(spec: Tree, inputs: AnalysisInputs, path: Path | str) -> None:
+def write_study_figure(spec: Nested, inputs: AnalysisInputs, path: Path | str) -> None:
     """Draws a figure of the study's file to `path` (SVG) and, beside it, as PDF with a caption."""
     path = Path(path)
     save_figure(draw_figure(spec, inputs.study, inputs), path.with_suffix(""))

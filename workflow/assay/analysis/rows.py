@@ -15,7 +15,7 @@ PLACE = ["dataset", "scheme"]
 ATTACKED = [*PLACE, "suite", "attack"]
 
 
-def keyed(outcomes: pd.DataFrame) -> pd.DataFrame:
+def with_scheme(outcomes: pd.DataFrame) -> pd.DataFrame:
     """The rows with the columns ``scheme``, a split's id without its index, and ``worst_case``.
 
     An outcome is that of one attack: its ``worst_case`` is empty (:mod:`assay.analysis.attack_set`
@@ -45,7 +45,7 @@ def several_schemes(table: pd.DataFrame) -> bool:
     return bool((table.groupby("dataset", observed=True).scheme.nunique() > 1).any())
 
 
-def numbered(*keys: pd.Series | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def group_index(*keys: pd.Series | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Numbers rows by the combination of their keys, from 0 in order of appearance.
 
     What ``groupby(keys).ngroup()`` gives, at a tenth of its time where names are categories.
@@ -57,7 +57,7 @@ def numbered(*keys: pd.Series | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         (N,) the number of each row, and (G,) the first row of each number.
 
     Example:
-        >>> numbers, first = numbered(np.array([7, 7, 5, 7]), np.array([1, 2, 1, 1]))
+        >>> numbers, first = group_index(np.array([7, 7, 5, 7]), np.array([1, 2, 1, 1]))
         >>> numbers.tolist(), first.tolist()
         ([0, 1, 2, 0], [0, 1, 2])
     """
@@ -80,7 +80,7 @@ def numbered(*keys: pd.Series | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def grouped(numbers: np.ndarray) -> list[np.ndarray]:
-    """The rows of each number of :func:`numbered`, in the order of the numbers."""
+    """The rows of each number of :func:`group_index`, in the order of the numbers."""
     order = np.argsort(numbers, kind="stable")
     return np.split(order, np.cumsum(np.bincount(numbers))[:-1])
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.paired import CELL, POOLED
-from assay.analysis.rows import PLACE, numbered
+from assay.analysis.rows import PLACE, group_index
 from assay.analysis.split_tables import FAMILIES, conclusions
 from assay.analysis.style import title_of
 from assay.analysis.table_parts import (
@@ -69,7 +69,7 @@ def ranking_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     tidy = in_cells(tidy, spec, inputs)
     display, several = [], (tidy["split"] != POOLED).any()
     for (*place, split, _), cell in tidy.groupby(
-        [*PLACE, "split", numbered(*(tidy[name] for name in CELL))[0]], observed=True, sort=False
+        [*PLACE, "split", group_index(*(tidy[name] for name in CELL))[0]], observed=True, sort=False
     ):
         row = place_columns(place, tidy, study)
         if several:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from assay.analysis.accuracy_tables import spread_words
 from assay.analysis.attack_set import AttackSet
-from assay.analysis.effort import MEASURES, at_place, effort_sentence, twin_of, what_differs
+from assay.analysis.effort import MEASURES, at_place, counterpart_of, effort_sentence, what_differs
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
 from assay.analysis.statistics import ALPHA, CELL
@@ -83,16 +83,16 @@ def complexity_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         for place, model in met_at_places(tidy, models)
     ]
     display, bold = filled(lines, tidy, accuracy_text)
-    said = [
+    sentences = [
         _order_sentence(tidy, models, study),
-        *_twin_sentences(tidy, cells, models, study, inputs),
+        *_counterpart_sentences(tidy, cells, models, study, inputs),
         "Brackets after a size hold its rank (1: smallest). Depth: number of weighted layers "
         "between image and logits. FLOPs: multiplications and additions for the prediction on one "
         "image.",
         spread_words(tidy, "Mean"),
         bold_words(tidy, margin_of(inputs), title, "accuracy"),
     ]
-    legend = " ".join(filter(None, said))
+    legend = " ".join(filter(None, sentences))
     return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy), bold)
 
 
@@ -132,7 +132,7 @@ def _order_sentence(tidy: pd.DataFrame, models: Iterable[str], study: Study) -> 
     return f"{text[0].upper()}{text[1:]}{where}." if parts else ""
 
 
-def _twin_sentences(
+def _counterpart_sentences(
     tidy: pd.DataFrame,
     cells: list[Cell],
     models: list[str],
@@ -140,27 +140,27 @@ def _twin_sentences(
     inputs: AnalysisInputs,
 ) -> list[str]:
     """Why one network stands in the table twice, and what its other training changes."""
-    said = []
+    sentences = []
     for place, model in met_at_places(tidy, models):
         there = [name for other, name in met_at_places(tidy, models) if other == place]
-        twin = twin_of(model, there, study)
-        if twin is None:
+        counterpart = counterpart_of(model, there, study)
+        if counterpart is None:
             continue
-        differs = what_differs(at_place(inputs.effort, place, [twin, model]), study)
-        names = [title_of(study, "models", name) for name in (model, twin)]
+        differs = what_differs(at_place(inputs.effort, place, [counterpart, model]), study)
+        names = [title_of(study, "models", name) for name in (model, counterpart)]
         here = tidy[(tidy.dataset == place[0]) & (tidy.scheme == place[1])]
         rows = dict(zip(zip(here.model, cells_in(here), strict=True), here.accuracy, strict=True))
         changes = [
-            f"{rows[model, cell]:.3f} against {rows[twin, cell]:.3f} "
+            f"{rows[model, cell]:.3f} against {rows[counterpart, cell]:.3f} "
             f"({cell_title(study, inputs, *cell)})"
             for cell in cells
-            if (model, cell) in rows and (twin, cell) in rows
+            if (model, cell) in rows and (counterpart, cell) in rows
         ]
-        said.append(
+        sentences.append(
             f"{names[0]} and {names[1]} have the same architecture. Recorded differences of their "
             f"training: {', '.join(differs) or 'none'}. Accuracy of the two: {', '.join(changes)}."
         )
-    return said
+    return sentences
 
 
 def trend_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
@@ -198,7 +198,7 @@ def trend_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         "Smaller is better": tidy.verdict,
         "What else differs": tidy.other_differences.replace("", "nothing that is recorded"),
     })  # fmt: skip
-    said = [
+    sentences = [
         "Spearman's rank correlation of size and accuracy within a split, averaged over splits. "
         "Brackets hold its 95 % interval with Nadeau and Bengio's variance. p: permutation test "
         "that permutes the sizes of the networks. Least p: the smallest p-value that this number "
@@ -215,18 +215,18 @@ def trend_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
             for title, members in families.items()
             if title != EVERY_NETWORK
         )
-        said.append(f"{named}.")
+        sentences.append(f"{named}.")
     shown = _shown_models(tidy, models, inputs)
-    said.append(effort_sentence(inputs.effort, shown, study))
-    caption = caption_of(spec, " ".join(filter(None, said)), study, inputs, shown)
+    sentences.append(effort_sentence(inputs.effort, shown, study))
+    caption = caption_of(spec, " ".join(filter(None, sentences)), study, inputs, shown)
     return Table(placed(display, tidy, study), tidy, caption)
 
 
 def _trend_of(spec: Spec, title: str, models: list[str], inputs: AnalysisInputs) -> pd.DataFrame:
     """The correlations of some networks, with the models whose evaluation is not sound."""
     rows = in_cells(on_datasets(inputs.trend(models), spec), spec, inputs)
-    judged = selected(inputs, cells_in(rows), models)
-    doubtful = judged[judged.verdict != "sound"]
+    assessed = selected(inputs, cells_in(rows), models)
+    doubtful = assessed[assessed.verdict != "sound"]
     names = doubtful.groupby(CELL, observed=True, sort=False).model.agg(
         lambda found: ", ".join(dict.fromkeys(found))
     )

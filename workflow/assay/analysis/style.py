@@ -24,7 +24,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 # Norms in words, and what the analysis names as one where no ball is searched.
 NORMS = {
     "none": "clean", "clean": "clean", "linf": "L∞", "l2": "L2", "l0": "pixels",
-    "severity": "corruptions", "natural": "corruptions",
+    "severity": "corruptions", "corruptions": "corruptions",
 }  # fmt: skip
 
 GREY = "#6b7682"
@@ -35,7 +35,7 @@ COMPARED = {"reproduced": ("#00795a", "o"), "differs": ("#c2500a", "D")}
 
 
 @dataclass(frozen=True)
-class Look:
+class SeriesStyle:
     """How one series is drawn: always a colour *and* a marker."""
 
     colour: str
@@ -49,14 +49,14 @@ def style() -> AbstractContextManager[None]:
     return matplotlib.style.context(["default", STYLE_SHEET])
 
 
-def looks(names: Iterable[str]) -> dict[str, Look]:
+def series_styles(names: Iterable[str]) -> dict[str, SeriesStyle]:
     """A colour and a marker for each name, by its position, so that all figures of a study agree.
 
     With more names than colours the markers shift, so that a pair never comes twice.
     """
     shift = len(COLOURS)
     return {
-        name: Look(COLOURS[i % shift], MARKERS[(i + i // shift) % len(MARKERS)])
+        name: SeriesStyle(COLOURS[i % shift], MARKERS[(i + i // shift) % len(MARKERS)])
         for i, name in enumerate(dict.fromkeys(names))
     }
 

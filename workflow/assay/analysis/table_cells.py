@@ -147,9 +147,9 @@ def bold_words(
     if compared.empty:
         return ""
     keys = [compared[name] for name in COMPARED]
-    said = ["No accuracy is bold."]
+    sentences = ["No accuracy is bold."]
     if compared.leads.any():
-        said = [
+        sentences = [
             "Bold: the highest accuracy, and accuracies that with 95 % confidence are at most "
             f"{margin:g} below it (paired difference)."
         ]
@@ -164,10 +164,10 @@ def bold_words(
         if several or len(names) > MOST_NAMED:
             cells = compared[COMPARED].drop_duplicates().shape[0]
             where = f"{doubted[COMPARED].drop_duplicates().shape[0]} of {cells} comparisons"
-        said.append(f"None is bold where the best model's evaluation is not sound: {where}.")
+        sentences.append(f"None is bold where the best model's evaluation is not sound: {where}.")
     if len(compared[~_alike(compared, keys)]):
-        said.append("Models that were tested on different images are not compared.")
-    return " ".join(said)
+        sentences.append("Models that were tested on different images are not compared.")
+    return " ".join(sentences)
 
 
 def _alike(rows: pd.DataFrame, keys: list[pd.Series]) -> pd.Series:

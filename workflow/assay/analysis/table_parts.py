@@ -98,7 +98,7 @@ def selected(
     """
     rows = inputs.accuracy
     rows = chosen(rows[rows.model.isin(models)], cells)
-    rows = judged(rows, inputs.verdicts)
+    rows = assessed(rows, inputs.verdicts)
     ranks = inputs.ranking
     ranks = ranks.loc[ranks.split == POOLED, [*COMPARED, "model", "group"]]
     rows = rows.merge(ranks, on=[*COMPARED, "model"], how="left")
@@ -114,14 +114,14 @@ def chosen(rows: pd.DataFrame, cells: list[Cell]) -> pd.DataFrame:
     return rows.iloc[ranked[order[ranked] >= 0]].reset_index(drop=True)
 
 
-def judged(rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
+def assessed(rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
     """Accuracy rows with the verdict on the evaluation of their model in their norm."""
     on = [*PLACE, "model"]
-    names = {"none": "clean", "severity": "natural"}
-    rows = rows.assign(judged=rows.norm.astype(str).replace(names))
+    names = {"none": "clean", "severity": "corruptions"}
+    rows = rows.assign(assessed=rows.norm.astype(str).replace(names))
     if "norm" in verdicts:
-        verdicts, on = verdicts.rename(columns={"norm": "judged"}), [*on, "judged"]
-    return rows.merge(verdicts, on=on, how="left").drop(columns="judged")
+        verdicts, on = verdicts.rename(columns={"norm": "assessed"}), [*on, "assessed"]
+    return rows.merge(verdicts, on=on, how="left").drop(columns="assessed")
 
 
 def margin_of(inputs: AnalysisInputs) -> float:
@@ -268,16 +268,16 @@ def _substitutes(study: Study, table: pd.DataFrame, rows: pd.DataFrame | None) -
     """What stands in a table in the place of something else."""
     there = table if rows is None or not len(rows) else rows
     shown = {*there.get("dataset", ()), *_models(there)}
-    said = []
-    for kind, pairs in study.get("stand_ins", {}).items():
+    sentences = []
+    for kind, pairs in study.get("substitutes", {}).items():
         for substitute in dict.fromkeys(pairs.values()):
             originals = [
                 title_of(study, kind, name) for name, other in pairs.items() if other == substitute
             ]
             if substitute in shown:
                 title = title_of(study, kind, substitute)
-                said.append(f"{title} is a substitute for {' and '.join(originals)}.")
-    return said
+                sentences.append(f"{title} is a substitute for {' and '.join(originals)}.")
+    return sentences
 
 
 def _models(rows: pd.DataFrame) -> list[str]:

@@ -18,11 +18,11 @@ from assay.foundation.split import Split
 # As many as is customary before t-SNE (van der Maaten and Hinton 2008 take 30).
 COMPONENTS = 50
 
-Tree = Mapping[str, Any]
+Nested = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]
 
 
-def shown(kind: str, item: Tree, stored: Mapping[str, np.ndarray], study: Tree) -> Arrays:
+def shown(kind: str, item: Nested, stored: Mapping[str, np.ndarray], study: Nested) -> Arrays:
     """The arrays of one file that figures of the study may draw; empty if they draw none of it.
 
     Args:
@@ -51,7 +51,7 @@ def shown(kind: str, item: Tree, stored: Mapping[str, np.ndarray], study: Tree) 
     return found
 
 
-def _drawn(study: Tree, model: str) -> set[str]:
+def _drawn(study: Nested, model: str) -> set[str]:
     """Attacks that figures show on a model."""
     return {
         figure["attack"]

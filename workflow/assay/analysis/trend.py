@@ -81,9 +81,9 @@ def concluded(
     shows = rows.smallest_p < 1
     rows = rows.assign(holm_p=holm(rows.p.where(shows)))
     within = (rows.low <= 0) & (rows.high >= 0)
-    told = (rows.holm_p <= alpha) & ~within & np.asarray(sound, bool)
-    said = np.where(rows.correlation < 0, SMALLER, LARGER)
-    return rows.assign(verdict=np.where(told, said, CANNOT_TELL))
+    significant = (rows.holm_p <= alpha) & ~within & np.asarray(sound, bool)
+    direction = np.where(rows.correlation < 0, SMALLER, LARGER)
+    return rows.assign(verdict=np.where(significant, direction, CANNOT_TELL))
 
 
 def _accuracies(pairs: Paired, train_sizes: Mapping[tuple[str, str, str], int]) -> pd.DataFrame:

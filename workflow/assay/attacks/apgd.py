@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Attack, Probe, ascent, bad_setting, broken_by, check_norm
+from assay.attacks.base import Attack, Queries, ascent, bad_setting, check_norm, reaches_goal
 from assay.attacks.losses import LOSSES, TARGETED, check_loss
 from assay.threat.ball import project, unit
 
@@ -55,7 +55,7 @@ class APGD(Attack):
         "where a gradient is zero in every pixel, the step has a random direction",
         "two classes have no DLR, three no targeted DLR: the margin replaces it",
     )
-    uses_gradient: ClassVar[bool] = True
+    access: ClassVar[str] = "white_box"
 
     norm: str = "linf"
     steps: int = 100
@@ -86,13 +86,13 @@ class APGD(Attack):
 
     @property
     def gradient_passes(self) -> int:
-        return self.steps * self.restarts * (self.targets or 1) * self.draws
+        return self.steps * self.restarts * (self.targets or 1) * self.eot_samples
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
-        aims = None if self.targets is None else probe.ranking()[:, : self.targets]
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
+        aims = None if self.targets is None else queries.ranking()[:, : self.targets]
         per_restart = 1 if aims is None else aims.shape[1]
-        images = probe.images.clone()
-        height = torch.full((len(images),), -torch.inf, device=images.device)
+        images = queries.images.clone()
+        best_value = torch.full((len(images),), -torch.inf, device=images.device)
         left = torch.arange(len(images), device=images.device)
         runs = self.restarts * per_restart
         run = 0
@@ -106,19 +106,19 @@ class APGD(Attack):
             aim = None
             if aims is not None:
                 aim = aims[rows, (wave % per_restart).repeat_interleave(len(left))]
-            found, heights, broken = self._climb(probe, rows, aim, epsilon)
-            heights = heights.masked_fill(broken, torch.inf).view(len(wave), len(left))
-            highest, which = heights.max(dim=0)
-            better = highest > height[left]
+            found, values, misclassified = self._climb(queries, rows, aim, epsilon)
+            values = values.masked_fill(misclassified, torch.inf).view(len(wave), len(left))
+            top, which = values.max(dim=0)
+            better = top > best_value[left]
             chosen = which * len(left) + torch.arange(len(left), device=left.device)
             images[left[better]] = found[chosen[better]]
-            height[left[better]] = highest[better]
-            left = left[highest < torch.inf]
+            best_value[left[better]] = top[better]
+            left = left[top < torch.inf]
             run += len(wave)
         return images
 
     def _climb(
-        self, probe: Probe, rows: Tensor, aim: Tensor | None, epsilon: float
+        self, queries: Queries, rows: Tensor, aim: Tensor | None, epsilon: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """One run from each of `rows` (m,), which may name an image several times, towards `aim`.
 
@@ -126,36 +126,41 @@ class APGD(Attack):
             Images (m, C, H, W), their loss (m,), whether they are misclassified (m,).
         """
         loss_of = LOSSES[self.loss] if aim is None else TARGETED[self.loss]
-        ball = _Ball(probe.images[rows], epsilon, self.norm)
-        x = ball.clip_(self._start(probe, ball.origin, epsilon))
-        loss, logits, gradient = probe.gradient(x, rows, loss_of, targets=aim)
-        found, height = x.clone(), loss.clone()
-        broken = broken_by(probe, x, rows, logits)
+        ball = _Ball(queries.images[rows], epsilon, self.norm)
+        x = ball.clip_(self._start(queries, ball.origin, epsilon))
+        loss, logits, gradient = queries.gradient(x, rows, loss_of, targets=aim)
+        found, best_value = x.clone(), loss.clone()
+        misclassified = reaches_goal(queries, x, rows, logits)
         # Everything below is compact: one entry per active run; `live` holds their indices.
         live = torch.arange(len(rows), device=x.device)
-        direction = ascent(probe, gradient, self.norm)
+        direction = ascent(queries, gradient, self.norm)
         best, best_direction, best_loss = x.clone(), direction.clone(), loss.clone()
         step = torch.full_like(loss, 2 * epsilon)[:, None, None, None]
-        rises = torch.zeros_like(live)
-        before, checked, halved = None, loss.clone(), torch.ones_like(broken)
+        improvements = torch.zeros_like(live)
+        before, checked, halved = None, loss.clone(), torch.ones_like(misclassified)
         checks = dict(self.checkpoints())
-        fresh = broken
+        fresh = misclassified
         for k in range(self.steps):
             if fresh.any():
-                broken[live[fresh]] = True
+                misclassified[live[fresh]] = True
                 # Leaving at once costs less than a hundredth of the image's next pass.
-                stay = ~torch.isin(rows[live], rows[broken])
+                stay = ~torch.isin(rows[live], rows[misclassified])
                 gone = live[~stay]
-                found[gone], height[gone] = best[~stay], best_loss[~stay]
+                found[gone], best_value[gone] = best[~stay], best_loss[~stay]
                 hit = live[fresh]
-                found[hit], height[hit] = x[fresh], loss[fresh]
+                found[hit], best_value[hit] = x[fresh], loss[fresh]
                 live, x, step, ball = live[stay], x[stay], step[stay], ball.at(stay)
-                loss, rises, checked, halved = loss[stay], rises[stay], checked[stay], halved[stay]
+                loss, improvements, checked, halved = (
+                    loss[stay],
+                    improvements[stay],
+                    checked[stay],
+                    halved[stay],
+                )
                 best, best_loss = best[stay], best_loss[stay]
                 direction, best_direction = direction[stay], best_direction[stay]
                 before = None if before is None else before[stay]
                 if not len(live):
-                    return found, height, broken
+                    return found, best_value, misclassified
             z = ball.clip_(torch.addcmul(x, step, direction))
             if before is not None:
                 # x + (1 - a) (z - x) + a (x - before), in the memory of the iterate before.
@@ -164,19 +169,21 @@ class APGD(Attack):
             before, x, last_loss = x, z, loss
             mine, aimed = rows[live], None if aim is None else aim[live]
             if k == self.steps - 1:
-                logits = probe.logits(x, mine)
-                truth = (probe.labels[mine],) if aim is None else (probe.labels[mine], aimed)
+                logits = queries.logits(x, mine)
+                truth = (queries.labels[mine],) if aim is None else (queries.labels[mine], aimed)
                 loss = loss_of(logits, *truth)
             else:
-                loss, logits, gradient = probe.gradient(x, mine, loss_of, targets=aimed)
-                direction = ascent(probe, gradient, self.norm)
-            fresh = broken_by(probe, x, mine, logits)
-            rises += loss > last_loss
+                loss, logits, gradient = queries.gradient(x, mine, loss_of, targets=aimed)
+                direction = ascent(queries, gradient, self.norm)
+            fresh = reaches_goal(queries, x, mine, logits)
+            improvements += loss > last_loss
             better = (loss > best_loss).nonzero().squeeze(1)
             best[better], best_loss[better] = x[better], loss[better]
             best_direction[better] = direction[better]
             if k + 1 in checks:
-                stuck = (rises <= self.rho * checks[k + 1]) | (~halved & (best_loss <= checked))
+                stuck = (improvements <= self.rho * checks[k + 1]) | (
+                    ~halved & (best_loss <= checked)
+                )
                 back = (stuck & ~fresh).nonzero().squeeze(1)
                 step[back] /= 2
                 # The loss is still that of the last iterate: the next improvement is counted
@@ -184,11 +191,11 @@ class APGD(Attack):
                 x.index_copy_(0, back, best[back])
                 direction.index_copy_(0, back, best_direction[back])
                 halved, checked = stuck, best_loss.clone()
-                rises.zero_()
-        found[live], height[live] = best, best_loss
+                improvements.zero_()
+        found[live], best_value[live] = best, best_loss
         hit = live[fresh]
-        found[hit], height[hit], broken[hit] = x[fresh], loss[fresh], True
-        return found, height, broken
+        found[hit], best_value[hit], misclassified[hit] = x[fresh], loss[fresh], True
+        return found, best_value, misclassified
 
     def checkpoints(self) -> list[tuple[int, int]]:
         """(step, steps since the last one): after 22 %, then in gaps that shrink by 3 % to 6 %.
@@ -205,11 +212,11 @@ class APGD(Attack):
             at += gap
         return places
 
-    def _start(self, probe: Probe, origin: Tensor, epsilon: float) -> Tensor:
+    def _start(self, queries: Queries, origin: Tensor, epsilon: float) -> Tensor:
         """A point (m, C, H, W) on the surface of each ball."""
         if self.norm == "l2":
-            return origin + epsilon * unit(probe.normal(*origin.shape))
-        change = 2 * probe.uniform(*origin.shape) - 1
+            return origin + epsilon * unit(queries.normal(*origin.shape))
+        change = 2 * queries.uniform(*origin.shape) - 1
         largest = change.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
         return origin + change * (epsilon / largest)
 

@@ -21,8 +21,8 @@ class AutoAttack(Ensemble):
 
     ``standard``: APGD on the cross-entropy, targeted APGD on the DLR loss, targeted FAB, Square.
     ``plus``: APGD on both losses and FAB with five restarts each, Square, then both targeted ones.
-    ``rand``: APGD on both losses, each gradient a mean over `draws` samples, for randomised
-    defences; success is a majority of replays, not a single misclassification.
+    ``rand``: APGD on both losses, each gradient a mean over `eot_samples` samples, for randomised
+    defences; success is a majority of repeats, not a single misclassification.
 
     Args:
         norm: ``linf`` or ``l2``.
@@ -41,8 +41,8 @@ class AutoAttack(Ensemble):
     differences: ClassVar[tuple[str, ...]] = (
         "with two classes the margin replaces the DLR loss, with two or three its targeted form",
         "all epsilons in one run; a success within a small radius is not searched at a larger one",
-        "a randomised victim is evaluated by a majority of replays instead of one decision",
-        "runs on every view of a defence and takes the union, image by image",
+        "a randomised victim is evaluated by a majority of repeats instead of one decision",
+        "runs on every view of a defence and takes the worst case, image by image",
     )
 
     norm: str = "linf"
@@ -72,7 +72,7 @@ class AutoAttack(Ensemble):
         square = {"square": Square(norm=self.norm, queries=self.queries)}
         if self.version == "standard":
             return {"apgd_ce": APGD(loss="cross_entropy", **common), **targeted, **square}
-        often = {"restarts": 5} if self.version == "plus" else {"draws": self.expectation}
+        often = {"restarts": 5} if self.version == "plus" else {"eot_samples": self.expectation}
         both = {
             "apgd_ce": APGD(loss="cross_entropy", **common, **often),
             "apgd_dlr": APGD(loss="dlr", **common, **often),

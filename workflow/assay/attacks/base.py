@@ -11,15 +11,15 @@ Who guarantees what:
   changed and count as misclassified. An image on which the search through one view succeeded is
   not searched through the next (the result is the worst case over views, per image). With nested
   balls, an image misclassified at a small radius is not searched at a larger one.
-* `_settle` a stored image lies in [0, 1] and in the ball, and its prediction is the victim's
+* `_accept` a stored image lies in [0, 1] and in the ball, and its prediction is the victim's
   decision on exactly that image.
-* `Probe` every pass is counted for the image it was spent on. Gradients that are zero or not finite
-  are counted, and no number that is not finite reaches the search.
+* `Queries` every pass is counted for the image it was spent on. Gradients that are zero or not
+  finite are counted, and no number that is not finite reaches the search.
 
-Success on a stochastic victim means: misclassified in a strict majority of independent replays. A
+Success on a stochastic victim means: misclassified in a strict majority of independent repeats. A
 single misclassification is no success, and confirming every iterate would cost more than the
-search. The rule (`Probe.confirm`): if the view misclassifies an iterate, the true decision is
-queried with all replays, and the image leaves the search only if the decision agrees. After the
+search. The rule (`Queries.confirm`): if the view misclassifies an iterate, the true decision is
+queried with all repeats, and the image leaves the search only if the decision agrees. After the
 k-th rejection the next 2^k - 1 candidate successes for that image are ignored (exponential
 back-off). The final method samples again, so repeated attempts do not bias the result. A
 minimal-norm search may propose a slightly farther image if the final method rejects the closest one
@@ -44,79 +44,79 @@ from assay.attacks.losses import LOSSES, SATURATED, margin
 from assay.attacks.victim import Victim, View
 from assay.attacks.views import eot
 from assay.foundation.errors import AttackError
-from assay.threat.ball import confine, unit, usable_radius
+from assay.threat.ball import project_and_clip, unit, usable_radius
 
 _FORWARDS, _BACKWARDS, _ZERO_GRADIENTS, _NON_FINITE, _SATURATED = range(5)
-# A proposal is nearly misclassified if this share of its replays was wrong: it may be proposed
+# A proposal is nearly misclassified if this share of its repeats was wrong: it may be proposed
 # again, at most so often.
 NEARLY, _ATTEMPTS = 0.25, 8
 TARGETS = ("none", "runner_up", "least_likely")
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Prediction:
     """The true decision on n images.
 
     Attributes:
         prediction: (n,) int64. The wrong class with most votes if misclassified; else the label.
-        broken: (n,) bool, wrong in a strict majority of replays; never where not finite.
-        replay_share: (n,) share of replays that were wrong.
-        log_scores: (n, K) log of the softmax's mean over replays.
-        finite: (n,) bool, all logits of all replays were finite.
+        misclassified: (n,) bool, wrong in a strict majority of repeats; never where not finite.
+        misclassified_share: (n,) share of repeats that were wrong.
+        log_scores: (n, K) log of the softmax's mean over repeats.
+        finite: (n,) bool, all logits of all repeats were finite.
         log_px: (n,) nats, NaN where the victim has none or none was requested.
     """
 
     prediction: Tensor
-    broken: Tensor
-    replay_share: Tensor
+    misclassified: Tensor
+    misclassified_share: Tensor
     log_scores: Tensor
     finite: Tensor
     log_px: Tensor
 
     @property
     def scores(self) -> Tensor:
-        """(n, K) class probabilities, mean over replays."""
+        """(n, K) class probabilities, mean over repeats."""
         return self.log_scores.exp()
 
-    def at(self, rows: Tensor) -> Verdict:
+    def at(self, rows: Tensor) -> Prediction:
         """The predictions for some of the images."""
-        return Verdict(**{name: value[rows] for name, value in vars(self).items()})
+        return Prediction(**{name: value[rows] for name, value in vars(self).items()})
 
 
-def judge(
+def evaluate_images(
     victim: Victim,
     images: Tensor,
     labels: Tensor,
     generator: torch.Generator,
     *,
-    replays: int,
+    repeats: int,
     log_px: bool = True,
-) -> Verdict:
-    """Evaluates the true decision on images, once or, if it is stochastic, `replays` times.
+) -> Prediction:
+    """Evaluates the true decision on images, once or, if it is stochastic, `repeats` times.
 
     Args:
         victim: the model whose decision is evaluated.
         images: (n, C, H, W) in [0, 1].
         labels: (n,) true classes.
-        generator: the randomness of the replays.
-        replays: independent decisions per image on a stochastic victim.
+        generator: the randomness of the repeats.
+        repeats: independent decisions per image on a stochastic victim.
         log_px: whether to compute log p(x) too; it costs a pass.
     """
     if victim.stochastic:
-        drawn = victim.draws(images, replays, generator)
+        sampled = victim.repeated_logits(images, repeats, generator)
     else:
-        drawn = victim.logits(images, generator)[None]
-    finite = drawn.isfinite().all(dim=2).all(dim=0)
-    drawn = drawn.nan_to_num().float()
-    said = drawn.argmax(dim=2)
-    wrong = (said != labels).sum(dim=0)
-    broken = (2 * wrong > len(drawn)) & finite
-    votes = F.one_hot(said, victim.classes).sum(dim=0).scatter_(1, labels[:, None], -1)
-    return Verdict(
-        prediction=torch.where(broken, votes.argmax(dim=1), labels),
-        broken=broken,
-        replay_share=wrong / len(drawn),
-        log_scores=drawn.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(drawn)),
+        sampled = victim.logits(images, generator)[None]
+    finite = sampled.isfinite().all(dim=2).all(dim=0)
+    sampled = sampled.nan_to_num().float()
+    predicted = sampled.argmax(dim=2)
+    wrong = (predicted != labels).sum(dim=0)
+    misclassified = (2 * wrong > len(sampled)) & finite
+    votes = F.one_hot(predicted, victim.classes).sum(dim=0).scatter_(1, labels[:, None], -1)
+    return Prediction(
+        prediction=torch.where(misclassified, votes.argmax(dim=1), labels),
+        misclassified=misclassified,
+        misclassified_share=wrong / len(sampled),
+        log_scores=sampled.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(sampled)),
         finite=finite,
         log_px=(
             victim.log_px(images, generator)
@@ -133,7 +133,8 @@ class Perturbed:
     Attributes:
         epsilons: the E budgets.
         images: (E, N, C, H, W) in [0, 1], within the budget.
-        prediction, broken, replay_share, scores, log_px: (E, N) or (E, N, K), see `Verdict`.
+        prediction, misclassified, misclassified_share, scores, log_px: (E, N) or (E, N, K), see
+            `Prediction`.
         linf, l2, l0: (E, N), the largest absolute change of a value, the Euclidean length of the
             change, the number of pixels that changed in any channel.
         view: (E, N) int64, index into `views` of the search that found the image; 0: none.
@@ -146,8 +147,8 @@ class Perturbed:
     epsilons: tuple[float, ...]
     images: Tensor
     prediction: Tensor
-    broken: Tensor
-    replay_share: Tensor
+    misclassified: Tensor
+    misclassified_share: Tensor
     scores: Tensor
     log_px: Tensor
     linf: Tensor
@@ -190,7 +191,7 @@ class Perturbed:
 
     @classmethod
     def untouched(
-        cls, images: Tensor, clean: Verdict, epsilons: Sequence[float], views: Sequence[str]
+        cls, images: Tensor, clean: Prediction, epsilons: Sequence[float], views: Sequence[str]
     ) -> Perturbed:
         """The images before any search, to be filled row by row."""
 
@@ -202,8 +203,8 @@ class Perturbed:
             epsilons=tuple(epsilons),
             images=each(images),
             prediction=each(clean.prediction),
-            broken=each(clean.broken),
-            replay_share=each(clean.replay_share),
+            misclassified=each(clean.misclassified),
+            misclassified_share=each(clean.misclassified_share),
             scores=each(clean.scores),
             log_px=each(clean.log_px),
             linf=zeros.clone(),
@@ -232,8 +233,8 @@ class Perturbed:
         for name in (
             "images",
             "prediction",
-            "broken",
-            "replay_share",
+            "misclassified",
+            "misclassified_share",
             "scores",
             "log_px",
             "linf",
@@ -246,7 +247,7 @@ class Perturbed:
         self.counts[:, larger, rows] += self.counts[:, smaller, rows]
 
 
-class Probe:
+class Queries:
     """The images that a search still attacks, and the one view that it may query.
 
     Attributes:
@@ -269,23 +270,23 @@ class Probe:
         *,
         log_scores: Tensor,
         targets: Tensor | None = None,
-        replays: int,
+        repeats: int,
         smallest: float = 0.0,
     ):
         self.images, self.labels, self.generator = images, labels, generator
         self.log_scores, self.targets, self.smallest = log_scores, targets, smallest
         self.batch = victim.max_batch
         self.counts = torch.zeros(5, len(images), dtype=torch.int64, device=images.device)
-        self._victim, self._view, self._replays = victim, view, replays
-        self._refusals = torch.zeros_like(labels)
-        self._unheard = torch.zeros_like(labels)
+        self._victim, self._view, self._repeats = victim, view, repeats
+        self._rejections = torch.zeros_like(labels)
+        self._backoff = torch.zeros_like(labels)
 
     def logits(self, candidates: Tensor, rows: Tensor) -> Tensor:
         """One forward pass through the view.
 
         Args:
             candidates: (m, C, H, W) in [0, 1].
-            rows: (m,) the image of the probe that each of them is a variant of.
+            rows: (m,) the image of `queries` that each of them is a variant of.
 
         Returns:
             (m, K) logits. Those that are not finite are counted and replaced by a correct
@@ -307,7 +308,7 @@ class Probe:
 
         Args:
             candidates: (m, C, H, W) in [0, 1].
-            rows: (m,) the image of the probe that each of them is a variant of.
+            rows: (m,) the image of `queries` that each of them is a variant of.
             loss: ``(logits, labels) -> (m,)``, with targets ``(logits, labels, targets) -> (m,)``;
                 a large batch is passed in pieces. None: the view's training loss, which gives no
                 logits, or the cross-entropy of a view that has none.
@@ -321,7 +322,7 @@ class Probe:
         """
         if loss is None and self._view.training_loss is None:
             loss = LOSSES["cross_entropy"]
-        value, logits, slope = self._victim.gradient(
+        value, logits, gradient = self._victim.gradient(
             self._view,
             candidates,
             self.labels[rows] if labels is None else labels,
@@ -331,7 +332,7 @@ class Probe:
         )
         self._count(_FORWARDS, rows, self._view.passes)
         self._count(_BACKWARDS, rows, self._view.passes)
-        slope = self._finite_slope(slope, rows)
+        gradient = self._finite_gradient(gradient, rows)
         finite = value.isfinite()
         if logits is None:
             self._count(_NON_FINITE, rows, ~finite)
@@ -339,9 +340,9 @@ class Probe:
             # Logits that are not finite are counted themselves.
             self._count(_NON_FINITE, rows, ~finite & logits.isfinite().all(dim=1))
             logits = self._finite_logits(logits, rows)
-            lead = margin(logits, logits.argmax(dim=1))
-            self._count(_SATURATED, rows, lead < -SATURATED)
-        return value.masked_fill(~finite, -torch.inf), logits, slope
+            margins = margin(logits, logits.argmax(dim=1))
+            self._count(_SATURATED, rows, margins < -SATURATED)
+        return value.masked_fill(~finite, -torch.inf), logits, gradient
 
     def jacobian(
         self, candidates: Tensor, rows: Tensor, classes: Tensor
@@ -350,29 +351,29 @@ class Probe:
 
         Args:
             candidates: (m, C, H, W) in [0, 1].
-            rows: (m,) the image of the probe that each of them is a variant of.
+            rows: (m,) the image of `queries` that each of them is a variant of.
             classes: (m, c) the classes k.
 
         Returns:
             Gaps (m, c), logits (m, K) and the gaps' gradients (m, c, C, H, W). Numbers that are not
             finite are counted and replaced: gap -inf, logits of a correct prediction, gradient 0.
         """
-        gaps, logits, slopes = self._victim.jacobian(
+        gaps, logits, gradients = self._victim.jacobian(
             self._view, candidates, self.labels[rows], classes, self.generator
         )
         self._count(_FORWARDS, rows, self._view.passes)
         self._count(_BACKWARDS, rows, self._view.passes * classes.shape[1])
         each = rows.repeat_interleave(classes.shape[1])
-        slopes = self._finite_slope(slopes.flatten(0, 1), each).view_as(slopes)
+        gradients = self._finite_gradient(gradients.flatten(0, 1), each).view_as(gradients)
         gaps = gaps.masked_fill(~gaps.isfinite(), -torch.inf)
-        return gaps, self._finite_logits(logits, rows), slopes
+        return gaps, self._finite_logits(logits, rows), gradients
 
     def reconstruct(self, candidates: Tensor, rows: Tensor) -> Tensor:
         """The reconstructions of candidates by the view's generative model, one per class.
 
         Args:
             candidates: (m, C, H, W) in [0, 1].
-            rows: (m,) the image of the probe that each of them is a variant of.
+            rows: (m,) the image of `queries` that each of them is a variant of.
 
         Returns:
             (m, K, C, H, W) in [0, 1], without gradient.
@@ -399,53 +400,55 @@ class Probe:
         """
         if self.certain:
             return torch.ones_like(rows, dtype=torch.bool)
-        heard = self._unheard[rows] == 0
-        self._unheard[rows] -= (~heard).long()
-        agreed = heard.clone()
-        if heard.any():
-            asked = rows[heard]
-            agreed[heard], _ = self.decide(candidates[heard], asked)
-            refused = asked[~agreed[heard]]
-            self._refusals[refused] += 1
-            self._unheard[refused] = 2 ** self._refusals[refused] - 1
-        return agreed
+        due = self._backoff[rows] == 0
+        self._backoff[rows] -= (~due).long()
+        accepted = due.clone()
+        if due.any():
+            asked = rows[due]
+            accepted[due], _ = self.decide(candidates[due], asked)
+            rejected = asked[~accepted[due]]
+            self._rejections[rejected] += 1
+            self._backoff[rejected] = 2 ** self._rejections[rejected] - 1
+        return accepted
 
     def decide(self, candidates: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The true decision on candidates, with all replays, regardless of earlier rejections.
+        """The true decision on candidates, with all repeats, regardless of earlier rejections.
 
         Args:
             candidates: (m, C, H, W) in [0, 1].
-            rows: (m,) the image of the probe that each of them is a variant of.
+            rows: (m,) the image of `queries` that each of them is a variant of.
 
         Returns:
             (m,) bool, which candidates reach the goal of the attack (misclassified or, with
-            targets, the target class), and (m,) the share of replays that were wrong.
+            targets, the target class), and (m,) the share of repeats that were wrong.
         """
-        verdict = judge(
+        prediction = evaluate_images(
             self._victim,
             candidates,
             self.labels[rows],
             self.generator,
-            replays=self._replays,
+            repeats=self._repeats,
             log_px=False,
         )
-        self._count(_FORWARDS, rows, self._replays if self._victim.stochastic else 1)
-        agreed = verdict.broken
+        self._count(_FORWARDS, rows, self._repeats if self._victim.stochastic else 1)
+        accepted = prediction.misclassified
         if self.targets is not None:
-            agreed = agreed & (verdict.prediction == self.targets[rows])
-        return agreed, verdict.replay_share
+            accepted = accepted & (prediction.prediction == self.targets[rows])
+        return accepted, prediction.misclassified_share
 
-    def final(self, images: Tensor, rows: Tensor, usable: Tensor) -> Verdict:
+    def final(self, images: Tensor, rows: Tensor, usable: Tensor) -> Prediction:
         """The final evaluation of images (m, C, H, W) of the ball, variants of rows (m,).
 
         `usable` (m,) marks those that come from finite proposals; the others are counted.
         """
         victim = self._victim
-        verdict = judge(victim, images, self.labels[rows], self.generator, replays=self._replays)
-        passes = (self._replays if victim.stochastic else 1) + victim.has_log_px
+        prediction = evaluate_images(
+            victim, images, self.labels[rows], self.generator, repeats=self._repeats
+        )
+        passes = (self._repeats if victim.stochastic else 1) + victim.has_log_px
         self._count(_FORWARDS, rows, passes)
-        self._count(_NON_FINITE, rows, (~usable).long() + ~verdict.finite)
-        return verdict
+        self._count(_NON_FINITE, rows, (~usable).long() + ~prediction.finite)
+        return prediction
 
     @property
     def certain(self) -> bool:
@@ -453,18 +456,18 @@ class Probe:
         return self._victim.is_decision(self._view)
 
     def uniform(self, *shape: int) -> Tensor:
-        """Numbers from U(0, 1), drawn from the probe's generator."""
-        drawn = torch.rand(shape, generator=self.generator, device=self.generator.device)
-        return drawn.to(self.images.device)
+        """Numbers from U(0, 1), drawn from the queries' generator."""
+        sampled = torch.rand(shape, generator=self.generator, device=self.generator.device)
+        return sampled.to(self.images.device)
 
     def normal(self, *shape: int) -> Tensor:
-        """Numbers from N(0, 1), drawn from the probe's generator."""
-        drawn = torch.randn(shape, generator=self.generator, device=self.generator.device)
-        return drawn.to(self.images.device)
+        """Numbers from N(0, 1), drawn from the queries' generator."""
+        sampled = torch.randn(shape, generator=self.generator, device=self.generator.device)
+        return sampled.to(self.images.device)
 
-    def narrow(self, rows: Tensor) -> Probe:
-        """A probe for some of the images, with counters that start at the current counts."""
-        probe = Probe(
+    def narrow(self, rows: Tensor) -> Queries:
+        """Queries for some of the images, with counters that start at the current counts."""
+        queries = Queries(
             self._victim,
             self._view,
             self.images[rows],
@@ -472,27 +475,27 @@ class Probe:
             self.generator,
             log_scores=self.log_scores[rows],
             targets=None if self.targets is None else self.targets[rows],
-            replays=self._replays,
+            repeats=self._repeats,
             smallest=self.smallest,
         )
-        probe.counts += self.counts[:, rows]
-        return probe
+        queries.counts += self.counts[:, rows]
+        return queries
 
-    def _finite_slope(self, slope: Tensor, rows: Tensor) -> Tensor:
+    def _finite_gradient(self, gradient: Tensor, rows: Tensor) -> Tensor:
         # A sum is finite only if every summand is; the exact check is for the rare other case.
-        if not slope.sum().isfinite():
-            bad = ~slope.isfinite()
+        if not gradient.sum().isfinite():
+            bad = ~gradient.isfinite()
             self._count(_NON_FINITE, rows, bad.flatten(1).any(dim=1))
-            slope = slope.masked_fill(bad, 0.0)
-        self._count(_ZERO_GRADIENTS, rows, (slope == 0).flatten(1).all(dim=1))
-        return slope
+            gradient = gradient.masked_fill(bad, 0.0)
+        self._count(_ZERO_GRADIENTS, rows, (gradient == 0).flatten(1).all(dim=1))
+        return gradient
 
     def _finite_logits(self, logits: Tensor, rows: Tensor) -> Tensor:
         bad = ~logits.isfinite().all(dim=1)
         if bad.any():
             self._count(_NON_FINITE, rows, bad)
-            stand_in = F.one_hot(self.labels[rows], logits.shape[1]).to(logits.dtype)
-            logits = torch.where(bad[:, None], stand_in, logits)
+            replacement = F.one_hot(self.labels[rows], logits.shape[1]).to(logits.dtype)
+            logits = torch.where(bad[:, None], replacement, logits)
         return logits
 
     def _count(self, what: int, rows: Tensor, by: int | Tensor) -> None:
@@ -509,8 +512,8 @@ class Attack(ABC):
         as_published: reproduce the publication's own code, including its defects: search on the
             first view only and each radius separately, and evaluate the last iterate instead of the
             best.
-        draws: expectation over transformation: each query of a view is a mean over this number of
-            samples; a deterministic view needs one.
+        eot_samples: expectation over transformation: each query of a view is a mean over this
+            number of samples; a deterministic view needs one.
         first_view: search on the first view only, for sweeps that compare settings of one search.
 
     Class attributes:
@@ -518,12 +521,11 @@ class Attack(ABC):
             attack says of what) or ``none``.
         source: the paper.
         differences: how this implementation differs from it.
-        uses_gradient: whether it needs one.
-        uses_views: whether it looks at the victim at all.
-        asks_decision: whether it asks nothing but the true decision, no view: a view can be dearer
-            than the decision, and an attack that never goes on from what it found gains nothing by
-            a stand-in.
-        reads_off: whether one search for the minimal norm serves all epsilons.
+        access: what it needs of the victim: ``white_box`` (gradients), ``score``, ``decision``,
+            ``reconstructions`` (of a generative model) or ``none``.
+        ignores_views: whether it queries the true decision only. A view can cost more than the
+            decision, and an attack that never continues from an iterate gains nothing by one.
+        is_minimum_norm: whether one search for the minimal norm serves all epsilons.
         adds_up: whether the number of passes is the sum of its settings, not their product.
         nested: whether a success within a small radius counts at a larger one. True for searches;
             false for formulas such as FGSM, which define the image at each radius, and for targeted
@@ -532,26 +534,22 @@ class Attack(ABC):
             ``least_likely``, by the decision on the unperturbed image. The definition of success
             stays the same: misclassified. Compare `prediction` with `target` to see whether the
             target was reached.
-        neutral: the epsilon at which nothing changes.
-        looks_at: what an attack without gradients needs: ``decisions``, ``scores`` or
-            ``reconstructions``.
+        identity_epsilon: the epsilon at which nothing changes.
     """
 
     norm: ClassVar[str]
     source: ClassVar[str]
     differences: ClassVar[tuple[str, ...]] = ()
-    uses_gradient: ClassVar[bool] = False
-    uses_views: ClassVar[bool] = True
-    asks_decision: ClassVar[bool] = False
-    reads_off: ClassVar[bool] = False
+    access: ClassVar[str] = "score"
+    ignores_views: ClassVar[bool] = False
+    is_minimum_norm: ClassVar[bool] = False
     adds_up: ClassVar[bool] = False
     nested: ClassVar[bool] = True
-    neutral: ClassVar[float] = 0.0
+    identity_epsilon: ClassVar[float] = 0.0
     target: ClassVar[str] = "none"
-    looks_at: ClassVar[str] = "scores"
 
     as_published: bool = False
-    draws: int = 1
+    eot_samples: int = 1
     first_view: bool = False
 
     def __call__(
@@ -562,8 +560,8 @@ class Attack(ABC):
         epsilons: Sequence[float],
         generator: torch.Generator,
         *,
-        replays: int = 20,
-        clean: Verdict | None = None,
+        repeats: int = 20,
+        clean: Prediction | None = None,
         so_far: Perturbed | None = None,
     ) -> Perturbed:
         """Attacks images at each of several budgets.
@@ -575,7 +573,7 @@ class Attack(ABC):
             epsilons: budgets >= 0 in the unit of `norm`, in any order.
             generator: the only source of randomness, the victim's included; on the victim's device
                 or on the CPU, as the victim needs it.
-            replays: repeated evaluations per image of a stochastic victim.
+            repeats: repeated evaluations per image of a stochastic victim.
             clean: the predictions for the unperturbed images, if they are known.
             so_far: the result of other attacks on these images at these epsilons. Only images on
                 which they failed are searched, and the result is the worst case. It is not
@@ -588,12 +586,12 @@ class Attack(ABC):
             AttackError: an argument is unusable (named), or the victim's logits on the unperturbed
                 images are not finite.
         """
-        images, labels = usable_input(victim, images, labels, epsilons, replays)
+        images, labels = usable_input(victim, images, labels, epsilons, repeats)
         # A minimal-norm search may be called with any large radius to read off its distance.
-        if self.norm == "linf" and not self.reads_off:
+        if self.norm == "linf" and not self.is_minimum_norm:
             usable_radius(self.norm, epsilons, victim.shape)
         if clean is None:
-            clean = judge(victim, images, labels, generator, replays=replays)
+            clean = evaluate_images(victim, images, labels, generator, repeats=repeats)
         if not clean.finite.all():
             raise AttackError(
                 f"the logits of {int((~clean.finite).sum())} unperturbed images are not finite",
@@ -601,15 +599,17 @@ class Attack(ABC):
                 remedy="check the model's weights and its input range",
             )
         views: list[tuple[str, View | None]] = [("", None)]
-        if self.uses_views:
+        if self.access != "none":
             one = self.as_published or self.first_view
-            known = {"decision": victim.decision} if self.asks_decision else victim.views
+            known = {"decision": victim.decision} if self.ignores_views else victim.views
             views = list(known.items())[: 1 if one else None]
-            views = [(name, eot(view, self.draws)) for name, view in views]
+            views = [(name, eot(view, self.eot_samples)) for name, view in views]
         if so_far is None:
             result, before = Perturbed.untouched(images, clean, epsilons, []), 0
         else:
-            if tuple(so_far.epsilons) != tuple(epsilons) or so_far.broken.shape[1] != len(images):
+            if tuple(so_far.epsilons) != tuple(epsilons) or so_far.misclassified.shape[1] != len(
+                images
+            ):
                 raise AttackError(
                     "it holds other epsilons or images than are attacked", where="argument 'so_far'"
                 )
@@ -619,15 +619,15 @@ class Attack(ABC):
         if targets is not None:
             result.target.copy_(targets)
         ascending = sorted(
-            (e for e, epsilon in enumerate(epsilons) if epsilon != self.neutral),
+            (e for e, epsilon in enumerate(epsilons) if epsilon != self.identity_epsilon),
             key=lambda e: epsilons[e],
         )
         nested = self.nested and not self.as_published and targets is None
         for number, (_, view) in enumerate(views, start=before + 1):
-            rows = (~result.broken[ascending]).any(dim=0).nonzero().squeeze(1)
+            rows = (~result.misclassified[ascending]).any(dim=0).nonzero().squeeze(1)
             if not len(rows):
                 break
-            probe = Probe(
+            queries = Queries(
                 victim,
                 view,
                 images[rows],
@@ -635,15 +635,15 @@ class Attack(ABC):
                 generator,
                 log_scores=clean.log_scores[rows],
                 targets=None if targets is None else targets[rows],
-                replays=replays,
+                repeats=repeats,
                 smallest=float(epsilons[ascending[0]]),
             )
-            shared = self._prepare(probe)
+            shared = self._prepare(queries)
             for place, e in enumerate(ascending):
-                local = (~result.broken[e, rows]).nonzero().squeeze(1)
+                local = (~result.misclassified[e, rows]).nonzero().squeeze(1)
                 if not len(local):
                     continue
-                narrowed, open_rows = probe.narrow(local), rows[local]
+                narrowed, open_rows = queries.narrow(local), rows[local]
                 self._conclude(
                     result,
                     e,
@@ -653,12 +653,12 @@ class Attack(ABC):
                     None if shared is None else shared[local],
                 )
                 if nested:
-                    won = open_rows[result.broken[e, open_rows]]
+                    won = open_rows[result.misclassified[e, open_rows]]
                     for larger in ascending[place + 1 :]:
-                        result._inherit(larger, e, won[~result.broken[larger, won]])
+                        result._inherit(larger, e, won[~result.misclassified[larger, won]])
         if so_far is None:
             # The clean decision, which every row needs.
-            result.forwards.add_((replays if victim.stochastic else 1) + victim.has_log_px)
+            result.forwards.add_((repeats if victim.stochastic else 1) + victim.has_log_px)
         return result
 
     def _conclude(
@@ -667,31 +667,40 @@ class Attack(ABC):
         e: int,
         number: int,
         rows: Tensor,
-        probe: Probe,
+        queries: Queries,
         shared: Tensor | None,
     ) -> None:
-        """Searches the images of `probe`, rows `rows` of the result, at one epsilon, and evaluates.
+        """Searches the images of `queries`, rows `rows` of the result, at one epsilon, and
+        evaluates.
 
-        What the final method rejects by few replays may be proposed again, see `_again`.
+        What the final method rejects by few repeats may be proposed again, see `_again`.
         """
         epsilon = result.epsilons[e]
         which = torch.arange(len(rows), device=rows.device)
-        proposal = self._search(probe, float(epsilon), shared)
+        proposal = self._search(queries, float(epsilon), shared)
         for attempt in range(_ATTEMPTS):
             if len(which):
-                images, usable = confine(proposal, probe.images[which], epsilon, self.norm)
-                verdict = probe.final(images, which, usable)
-                _settle(result, e, number, rows, which, probe, images, verdict, usable)
+                images, usable = project_and_clip(
+                    proposal, queries.images[which], epsilon, self.norm
+                )
+                prediction = queries.final(images, which, usable)
+                _accept(result, e, number, rows, which, queries, images, prediction, usable)
                 if not attempt:
-                    nearly = ~verdict.broken & verdict.finite & (verdict.replay_share >= NEARLY)
+                    nearly = (
+                        ~prediction.misclassified
+                        & prediction.finite
+                        & (prediction.misclassified_share >= NEARLY)
+                    )
                     left = which[nearly]
                 else:
-                    left = left[~result.broken[e, rows[left]]]
-            again = self._again(probe, float(epsilon), shared, left, attempt) if len(left) else None
+                    left = left[~result.misclassified[e, rows[left]]]
+            again = (
+                self._again(queries, float(epsilon), shared, left, attempt) if len(left) else None
+            )
             if again is None:
                 break
             which, proposal = again
-        result.counts[:, e, rows] += probe.counts
+        result.counts[:, e, rows] += queries.counts
 
     @property
     def gradient_passes(self) -> int:
@@ -701,7 +710,7 @@ class Attack(ABC):
         """
         return 0
 
-    def _targets(self, clean: Verdict, labels: Tensor) -> Tensor | None:
+    def _targets(self, clean: Prediction, labels: Tensor) -> Tensor | None:
         """(N,) the class that each image is driven to, or None."""
         if self.target == "none":
             return None
@@ -710,16 +719,16 @@ class Attack(ABC):
             return clean.log_scores.masked_fill(own, -torch.inf).argmax(dim=1)
         return clean.log_scores.masked_fill(own, torch.inf).argmin(dim=1)
 
-    def _prepare(self, probe: Probe) -> Tensor | None:
+    def _prepare(self, queries: Queries) -> Tensor | None:
         """Work that all epsilons share, done once per view: (n, ...) or None."""
         return None
 
     @abstractmethod
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
-        """Proposes an image for every image of the probe.
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
+        """Proposes an image for every image of `queries`.
 
         Args:
-            probe: the n images to attack and the means to query the victim.
+            queries: the n images to attack and the means to query the victim.
             epsilon: the budget, > 0 unless the attack is neutral elsewhere.
             shared: what `_prepare` returned, for these images.
 
@@ -728,13 +737,13 @@ class Attack(ABC):
         """
 
     def _again(
-        self, probe: Probe, epsilon: float, shared: Tensor | None, rows: Tensor, attempt: int
+        self, queries: Queries, epsilon: float, shared: Tensor | None, rows: Tensor, attempt: int
     ) -> tuple[Tensor, Tensor] | None:
         """Proposes once more for images that the final method nearly accepted.
 
         Args:
-            probe, epsilon, shared: as in `_search`.
-            rows: (m,) the images of the probe, of which `NEARLY` of the replays were wrong.
+            queries, epsilon, shared: as in `_search`.
+            rows: (m,) the images of `queries`, of which `NEARLY` of the repeats were wrong.
             attempt: 0, 1, ...
 
         Returns:
@@ -744,55 +753,59 @@ class Attack(ABC):
         return None
 
 
-def _settle(
+def _accept(
     result: Perturbed,
     e: int,
     number: int,
     rows: Tensor,
     which: Tensor,
-    probe: Probe,
+    queries: Queries,
     images: Tensor,
-    verdict: Verdict,
+    prediction: Prediction,
     usable: Tensor,
 ) -> None:
     """Stores a proposal if it is the first, is misclassified, or lowers the true class's score.
 
-    `rows` (n,) are the places of the probe's images in the result; the proposals (m, C, H, W) are
-    those of the probe's images `which` (m,).
+    `rows` (n,) are the places of the queries' images in the result; the proposals (m, C, H, W) are
+    those of the queries' images `which` (m,).
     """
-    rows, origin, own = rows[which], probe.images[which], probe.labels[which][:, None]
-    hurts = verdict.scores.gather(1, own) < result.scores[e, rows].gather(1, own)
+    rows, origin, own = rows[which], queries.images[which], queries.labels[which][:, None]
+    hurts = prediction.scores.gather(1, own) < result.scores[e, rows].gather(1, own)
     first = result.view[e, rows] == 0
-    kept = usable & verdict.finite & (first | verdict.broken | hurts.squeeze(1))
-    rows, images, verdict = rows[kept], images[kept], verdict.at(kept)
+    kept = usable & prediction.finite & (first | prediction.misclassified | hurts.squeeze(1))
+    rows, images, prediction = rows[kept], images[kept], prediction.at(kept)
     change = (images - origin[kept]).flatten(2)
     result.images[e, rows] = images
-    for name in ("prediction", "broken", "replay_share", "scores", "log_px"):
+    for name in ("prediction", "misclassified", "misclassified_share", "scores", "log_px"):
         value = getattr(result, name)
-        value[e, rows] = getattr(verdict, name).to(value.dtype)
+        value[e, rows] = getattr(prediction, name).to(value.dtype)
     result.linf[e, rows] = change.abs().amax(dim=(1, 2))
     result.l2[e, rows] = change.flatten(1).double().norm(dim=1).float()
     result.l0[e, rows] = (change != 0).any(dim=1).sum(dim=1)
     result.view[e, rows] = number
 
 
-def broken_by(probe: Probe, x: Tensor, rows: Tensor, logits: Tensor) -> Tensor:
+def reaches_goal(queries: Queries, x: Tensor, rows: Tensor, logits: Tensor) -> Tensor:
     """Which candidates reach the goal of the attack, by the view and confirmed: (m,) bool.
 
     Args:
-        probe: that made `logits` of `x`.
+        queries: that made `logits` of `x`.
         x: (m, C, H, W) candidates.
         rows: (m,) the images that they are variants of.
         logits: (m, K) logits of the view for them.
     """
-    said = logits.argmax(dim=1)
-    hits = said != probe.labels[rows] if probe.targets is None else said == probe.targets[rows]
+    predicted = logits.argmax(dim=1)
+    hits = (
+        predicted != queries.labels[rows]
+        if queries.targets is None
+        else predicted == queries.targets[rows]
+    )
     if hits.any():
-        hits[hits.clone()] = probe.confirm(x[hits], rows[hits])
+        hits[hits.clone()] = queries.confirm(x[hits], rows[hits])
     return hits
 
 
-def ascent(probe: Probe, gradient: Tensor, norm: str) -> Tensor:
+def ascent(queries: Queries, gradient: Tensor, norm: str) -> Tensor:
     """The direction of steepest ascent per image: the sign (``linf``) or unit length (``l2``).
 
     Where a gradient (m, C, H, W) is zero in every pixel, a random direction replaces it, so that a
@@ -800,7 +813,7 @@ def ascent(probe: Probe, gradient: Tensor, norm: str) -> Tensor:
     """
     flat = (gradient == 0).flatten(1).all(dim=1)
     if flat.any():
-        gradient[flat] = probe.normal(*gradient[flat].shape)
+        gradient[flat] = queries.normal(*gradient[flat].shape)
     return gradient.sign_() if norm == "linf" else unit(gradient)
 
 
@@ -824,7 +837,7 @@ def bad_setting(name: str, what: str, remedy: str | None = None) -> AttackError:
 
 
 def usable_input(
-    victim: Victim, images: Tensor, labels: Tensor, epsilons: Sequence[float], replays: int
+    victim: Victim, images: Tensor, labels: Tensor, epsilons: Sequence[float], repeats: int
 ) -> tuple[Tensor, Tensor]:
     """Images and labels on the victim's device, or an AttackError that names the argument."""
 
@@ -851,6 +864,6 @@ def usable_input(
     for epsilon in epsilons:
         if not 0 <= epsilon < float("inf"):
             raise wrong("epsilons", f"{epsilon} is not a budget", "use finite numbers >= 0")
-    if replays < 1:
-        raise wrong("replays", f"{replays} replays are too few")
+    if repeats < 1:
+        raise wrong("repeats", f"{repeats} repeats are too few")
     return images.to(victim.device, torch.float32), labels.to(victim.device, torch.int64)

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Probe, bad_setting, check_target
+from assay.attacks.base import Queries, bad_setting, check_target
+from assay.attacks.best_so_far import BestSoFar
 from assay.attacks.minimal import MinimalNorm
-from assay.attacks.nearest import Nearest
 
 # Share of misclassified candidates at which the step length does not change.
 _SUCCESS = 0.25
@@ -55,8 +55,7 @@ class Boundary(MinimalNorm):
         "starts are bisected towards the image before the walk",
         "where no noise is misclassified, an image of another class is the start",
     )
-    uses_gradient: ClassVar[bool] = False
-    looks_at: ClassVar[str] = "decisions"
+    access: ClassVar[str] = "decision"
 
     steps: int = 25_000
     source_step: float = 0.01
@@ -79,87 +78,87 @@ class Boundary(MinimalNorm):
         if self.directions < 0:
             raise bad_setting("directions", f"{self.directions} draws", "use 0 or more")
 
-    def _closest(self, probe: Probe) -> Tensor:
-        nearest = Nearest(probe)
-        live = self._start(probe, nearest)
-        self._bisect(probe, nearest, live)
+    def _minimal_norm(self, queries: Queries) -> Tensor:
+        best = BestSoFar(queries)
+        live = self._start(queries, best)
+        self._bisect(queries, best, live)
         step = torch.full((len(live),), self.source_step, device=live.device)
         for _ in range(self.steps):
             candidates = step_closer(
-                probe.images[live],
-                nearest.images[live],
-                nearest.distance[live],
-                probe.normal(len(live), *probe.images.shape[1:]),
+                queries.images[live],
+                best.images[live],
+                best.distance[live],
+                queries.normal(len(live), *queries.images.shape[1:]),
                 step,
             )
-            hits = nearest.note(candidates, live, probe.logits(candidates, live))
+            hits = best.note(candidates, live, queries.logits(candidates, live))
             step = (step * self.step_adaptation ** (hits.float() - _SUCCESS)).clamp_max(0.5)
             converged = step < _CONVERGED
             if converged.any():
                 live, step = live[~converged], step[~converged]
             if not len(live):
                 break
-        return nearest.images
+        return best.images
 
-    def _start(self, probe: Probe, nearest: Nearest) -> Tensor:
-        """The images (m,) for which a misclassified one was found; `nearest` holds it."""
-        left = torch.arange(len(probe.images), device=probe.images.device)
+    def _start(self, queries: Queries, best: BestSoFar) -> Tensor:
+        """The images (m,) for which a misclassified one was found; `best` holds it."""
+        left = torch.arange(len(queries.images), device=queries.images.device)
         for _ in range(self.directions):
-            noise = probe.uniform(len(left), *probe.images.shape[1:])
-            left = left[~nearest.note(noise, left, probe.logits(noise, left))]
+            noise = queries.uniform(len(left), *queries.images.shape[1:])
+            left = left[~best.note(noise, left, queries.logits(noise, left))]
             if not len(left):
                 break
         else:
-            self._borrow(probe, nearest, left)
-        return nearest.distance.isfinite().nonzero().squeeze(1)
+            self._borrow(queries, best, left)
+        return best.distance.isfinite().nonzero().squeeze(1)
 
     @staticmethod
-    def _borrow(probe: Probe, nearest: Nearest, rows: Tensor) -> None:
+    def _borrow(queries: Queries, best: BestSoFar, rows: Tensor) -> None:
         """Tries for each of `rows` a random image of a class that would be a success."""
-        if probe.targets is None:
-            fits = probe.labels[None] != probe.labels[rows][:, None]
+        if queries.targets is None:
+            fits = queries.labels[None] != queries.labels[rows][:, None]
         else:
-            fits = probe.labels[None] == probe.targets[rows][:, None]
-        lot, lender = probe.uniform(*fits.shape).masked_fill(~fits, -1.0).max(dim=1)
+            fits = queries.labels[None] == queries.targets[rows][:, None]
+        lot, lender = queries.uniform(*fits.shape).masked_fill(~fits, -1.0).max(dim=1)
         rows, lender = rows[lot >= 0], lender[lot >= 0]
         if len(rows):
-            images = probe.images[lender]
-            nearest.note(images, rows, probe.logits(images, rows))
+            images = queries.images[lender]
+            best.note(images, rows, queries.logits(images, rows))
 
     @staticmethod
-    def _bisect(probe: Probe, nearest: Nearest, rows: Tensor) -> None:
-        origin = probe.images[rows]
-        way = nearest.images[rows] - origin
+    def _bisect(queries: Queries, best: BestSoFar, rows: Tensor) -> None:
+        origin = queries.images[rows]
+        way = best.images[rows] - origin
         outer = torch.ones(len(rows), 1, 1, 1, device=rows.device)
         inner = torch.zeros_like(outer)
         for _ in range(_HALVINGS if len(rows) else 0):
             middle = (inner + outer) / 2
             x = origin + middle * way
-            broken = nearest.note(x, rows, probe.logits(x, rows))[:, None, None, None]
-            outer = torch.where(broken, middle, outer)
-            inner = torch.where(broken, inner, middle)
+            misclassified = best.note(x, rows, queries.logits(x, rows))[:, None, None, None]
+            outer = torch.where(misclassified, middle, outer)
+            inner = torch.where(misclassified, inner, middle)
 
 
 def step_closer(
-    origin: Tensor, nearest: Tensor, distance: Tensor, noise: Tensor, step: Tensor
+    origin: Tensor, best: Tensor, distance: Tensor, noise: Tensor, step: Tensor
 ) -> Tensor:
     """One candidate (m, C, H, W) in [0, 1] per image, closer than its closest broken image.
 
     Args:
         origin: (m, C, H, W) the images.
-        nearest: (m, C, H, W) the closest broken image of each.
+        best: (m, C, H, W) the closest broken image of each.
         distance: (m,) between them, L2.
         noise: (m, C, H, W) from N(0, 1): the direction sideways.
         step: (m,) in (0, 1): the share of the distance that a candidate is closer.
 
     Example:
-        >>> origin, nearest = torch.full((1, 1, 1, 2), 0.5), torch.tensor([[[[0.9, 0.5]]]])
+        >>> origin, best = torch.full((1, 1, 1, 2), 0.5), torch.tensor([[[[0.9, 0.5]]]])
         >>> noise, step = torch.tensor([[[[0.0, 1.0]]]]), torch.tensor([0.1])
-        >>> made = step_closer(origin, nearest, torch.tensor([0.4]), noise, step)
+        >>> made = step_closer(origin, best, torch.tensor([0.4]), noise, step)
         >>> round((made - origin).norm().item(), 4)
         0.36
     """
-    away = nearest - origin
+    away = best - origin
     # Vectors of one number per image, so that the whole images are passed over seldom.
     along = (noise * away).sum(dim=(1, 2, 3)) / distance.square()
     across = (_length(noise).square() - (along * distance).square()).clamp_min(1e-12).sqrt()

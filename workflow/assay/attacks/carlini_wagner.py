@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Probe, bad_setting, check_target
+from assay.attacks.base import Queries, bad_setting, check_target
+from assay.attacks.best_so_far import BestSoFar, Bisection
 from assay.attacks.losses import margin
 from assay.attacks.minimal import MinimalNorm
-from assay.attacks.nearest import Bisection, Nearest
 
 # Images are scaled towards grey by this factor, so that black and white have a finite arctanh.
 _INSIDE = 0.999999
@@ -87,68 +87,68 @@ class CarliniWagner(MinimalNorm):
 
     @property
     def gradient_passes(self) -> int:
-        return self.binary_steps * self.steps * self.draws
+        return self.binary_steps * self.steps * self.eot_samples
 
-    def _closest(self, probe: Probe) -> Tensor:
-        nearest = Nearest(probe)
-        weights = Bisection(len(probe.images), self.initial_weight, probe.images.device)
+    def _minimal_norm(self, queries: Queries) -> Tensor:
+        best = BestSoFar(queries)
+        weights = Bisection(len(queries.images), self.initial_weight, queries.images.device)
         for _ in range(self.binary_steps):
-            weights.note(self._round(probe, weights.weight, nearest))
-        return nearest.images
+            weights.note(self._round(queries, weights.weight, best))
+        return best.images
 
-    def _round(self, probe: Probe, weight: Tensor, nearest: Nearest) -> Tensor:
+    def _round(self, queries: Queries, weight: Tensor, best: BestSoFar) -> Tensor:
         """One minimisation with weights (n,): the images with a misclassified iterate (n,)."""
-        runs = _Runs(probe.images, weight)
-        broke = torch.zeros(len(weight), dtype=torch.bool, device=weight.device)
+        runs = _Runs(queries.images, weight)
+        succeeded = torch.zeros(len(weight), dtype=torch.bool, device=weight.device)
         every = -(-self.steps // _CHECKS)
         for step in range(self.steps):
             x = torch.sigmoid(2 * runs.w)
-            lead, logits, slope = self._look(probe, x, runs)
-            broke[runs.rows] |= nearest.note(x, runs.rows, logits)
+            margins, logits, margin_gradient = self._margins(queries, x, runs)
+            succeeded[runs.rows] |= best.note(x, runs.rows, logits)
             change = x - runs.origin
-            shortfall = (self.confidence - lead).clamp_min(0.0)
+            shortfall = (self.confidence - margins).clamp_min(0.0)
             runs.note(change.square().flatten(1).sum(dim=1) + runs.weight * shortfall, shortfall)
-            weighted = runs.weight[:, None, None, None] * slope
+            weighted = runs.weight[:, None, None, None] * margin_gradient
             gradient = (2 * change).sub_(weighted).mul_(x).mul_(2 * (1 - x))
-            runs.step(gradient, lead, step + 1, self.rate)
+            runs.step(gradient, margins, step + 1, self.rate)
             if self.abort_early and step and step % every == 0:
-                runs.keep(runs.promising(broke[runs.rows], (self.steps - step) / every))
+                runs.keep(runs.promising(succeeded[runs.rows], (self.steps - step) / every))
                 if not len(runs.rows):
                     break
-        return broke
+        return succeeded
 
-    def _look(self, probe: Probe, x: Tensor, runs: _Runs) -> tuple[Tensor, Tensor, Tensor]:
+    def _margins(self, queries: Queries, x: Tensor, runs: _Runs) -> tuple[Tensor, Tensor, Tensor]:
         """Margin (m,), logits (m, K) and the margin's gradient (m, C, H, W), zero where it is
         flat."""
         rows = runs.rows
-        classes = (probe.labels if probe.targets is None else probe.targets)[rows]
-        leads = _lead_over if probe.targets is None else _lead_of
-        slope = torch.zeros_like(x)
-        flat = runs.expected_lead() > self.confidence
+        classes = (queries.labels if queries.targets is None else queries.targets)[rows]
+        margin_of = _margin_over if queries.targets is None else _margin_of
+        margin_gradient = torch.zeros_like(x)
+        flat = runs.expected_margin() > self.confidence
         if not flat.any():
-            lead, logits, slope = probe.gradient(x, rows, leads, labels=classes)
+            margins, logits, margin_gradient = queries.gradient(x, rows, margin_of, labels=classes)
         else:
-            lead = x.new_empty(len(x))
+            margins = x.new_empty(len(x))
             seen = flat.nonzero().squeeze(1)
-            said = probe.logits(x[seen], rows[seen])
-            lead[seen] = leads(said, classes[seen])
-            logits = said.new_empty(len(x), said.shape[1])
-            logits[seen] = said
-            flat[seen] = lead[seen] > self.confidence
+            seen_logits = queries.logits(x[seen], rows[seen])
+            margins[seen] = margin_of(seen_logits, classes[seen])
+            logits = seen_logits.new_empty(len(x), seen_logits.shape[1])
+            logits[seen] = seen_logits
+            flat[seen] = margins[seen] > self.confidence
             rest = (~flat).nonzero().squeeze(1)
             if len(rest):
-                lead[rest], logits[rest], slope[rest] = probe.gradient(
-                    x[rest], rows[rest], leads, labels=classes[rest]
+                margins[rest], logits[rest], margin_gradient[rest] = queries.gradient(
+                    x[rest], rows[rest], margin_of, labels=classes[rest]
                 )
-        slope[lead > self.confidence] = 0.0
-        return lead, logits, slope
+        margin_gradient[margins > self.confidence] = 0.0
+        return margins, logits, margin_gradient
 
 
 class _Runs:
     """The images that are still in a round, and the state of Adam for each of them.
 
     Attributes:
-        rows: (m,) the images of the probe.
+        rows: (m,) the images of `queries`.
         weight: (m,) c.
         w: (m, C, H, W) half the log odds of the iterate.
         origin: (m, C, H, W) what distances are measured from.
@@ -161,36 +161,36 @@ class _Runs:
         self.origin = torch.sigmoid(2 * self.w)
         self._mean, self._square = torch.zeros_like(images), torch.zeros_like(images)
         # Every run starts correctly classified, far from where the loss is flat.
-        self._lead, self._rise = torch.full_like(weight, -torch.inf), torch.zeros_like(weight)
+        self._margin, self._rise = torch.full_like(weight, -torch.inf), torch.zeros_like(weight)
         # Lowest so far, and at the last check: the loss along Adam's path is not monotone.
         self._loss = self._loss_checked = torch.full_like(weight, torch.inf)
         self._shortfall = self._shortfall_checked = torch.full_like(weight, torch.inf)
 
-    def expected_lead(self) -> Tensor:
+    def expected_margin(self) -> Tensor:
         """(m,) the margin of the next iterate, extrapolated from the last two."""
-        return self._lead + self._rise
+        return self._margin + self._rise
 
     def note(self, loss: Tensor, shortfall: Tensor) -> None:
         """Stores an iterate's loss (m,) and how much it lacks of the margin (m,)."""
         self._loss = torch.minimum(self._loss, loss)
         self._shortfall = torch.minimum(self._shortfall, shortfall)
 
-    def promising(self, broke: Tensor, checks_left: float) -> Tensor:
+    def promising(self, succeeded: Tensor, checks_left: float) -> Tensor:
         """Which runs (m,) still make progress, given which are misclassified (m,)."""
         gain = self._shortfall_checked - self._shortfall
         within_reach = self._shortfall <= _PATIENCE * checks_left * gain
         going = self._loss <= (1 - _PROGRESS) * self._loss_checked
         going &= (
-            broke | within_reach | (self._loss <= (1 - _PROGRESS_UNBROKEN) * self._loss_checked)
+            succeeded | within_reach | (self._loss <= (1 - _PROGRESS_UNBROKEN) * self._loss_checked)
         )
         self._loss_checked, self._shortfall_checked = self._loss, self._shortfall
         return going
 
-    def step(self, gradient: Tensor, lead: Tensor, number: int, rate: float) -> None:
+    def step(self, gradient: Tensor, margins: Tensor, number: int, rate: float) -> None:
         """Adam's step number 1, 2, ... from iterates with these margins (m,); overwrites
         `gradient`."""
-        self._rise = torch.where(self._lead.isfinite(), lead - self._lead, 0.0)
-        self._lead = lead
+        self._rise = torch.where(self._margin.isfinite(), margins - self._margin, 0.0)
+        self._margin = margins
         self._mean.lerp_(gradient, 1 - _DECAY)
         self._square.lerp_(gradient.square_(), 1 - _SECOND_DECAY)
         scale = (self._square / (1 - _SECOND_DECAY**number)).sqrt_().add_(_FLOOR)
@@ -203,11 +203,11 @@ class _Runs:
                 setattr(self, name, value[chosen])
 
 
-def _lead_over(logits: Tensor, labels: Tensor) -> Tensor:
+def _margin_over(logits: Tensor, labels: Tensor) -> Tensor:
     """How far the best other class is ahead of the true one."""
     return margin(logits, labels)
 
 
-def _lead_of(logits: Tensor, targets: Tensor) -> Tensor:
+def _margin_of(logits: Tensor, targets: Tensor) -> Tensor:
     """How far the target is ahead of the best other class."""
     return -margin(logits, targets)

@@ -96,16 +96,9 @@ def catalogue_rows() -> list[dict[str, str]]:
                 "name": name,
                 "title": entry["title"],
                 "norm": attack.norm,
-                "access": access(attack),
+                "access": attack.access,
                 "gradient passes": str(attack.gradient_passes or "-"),
                 "source": entry["source"],
             }
         )
     return rows
-
-
-def access(attack: Attack) -> str:
-    """What the attack needs of its victim: ``nothing``, ``gradients`` or what it looks at."""
-    if not attack.uses_views:
-        return "nothing"
-    return "gradients" if attack.uses_gradient else attack.looks_at

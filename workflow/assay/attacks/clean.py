@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from assay.attacks.base import Attack, Probe
+from assay.attacks.base import Attack, Queries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +16,7 @@ class Clean(Attack):
 
     norm: ClassVar[str] = "none"
     source: ClassVar[str] = "the test protocol itself"
-    uses_views: ClassVar[bool] = False
+    access: ClassVar[str] = "none"
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
-        return probe.images
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
+        return queries.images

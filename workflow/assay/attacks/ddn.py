@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Probe, ascent, bad_setting, check_target
+from assay.attacks.base import Queries, ascent, bad_setting, check_target
+from assay.attacks.best_so_far import BestSoFar
 from assay.attacks.losses import LOSSES, TARGETED
 from assay.attacks.minimal import MinimalNorm
-from assay.attacks.nearest import Nearest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,24 +61,24 @@ class DDN(MinimalNorm):
 
     @property
     def gradient_passes(self) -> int:
-        return self.steps * self.draws
+        return self.steps * self.eot_samples
 
-    def _closest(self, probe: Probe) -> Tensor:
-        origin = probe.images
+    def _minimal_norm(self, queries: Queries) -> Tensor:
+        origin = queries.images
         rows = torch.arange(len(origin), device=origin.device)
-        loss = (LOSSES if probe.targets is None else TARGETED)["cross_entropy"]
+        loss = (LOSSES if queries.targets is None else TARGETED)["cross_entropy"]
         corner = torch.maximum(origin, 1 - origin).flatten(1).norm(dim=1)
         radius = torch.full_like(corner, self.initial_norm)
-        nearest = Nearest(probe)
+        best = BestSoFar(queries)
         x = origin.clone()
         for step in range(self.steps):
-            _, logits, gradient = probe.gradient(x, rows, loss, targets=probe.targets)
-            broken = nearest.note(x, rows, logits)
+            _, logits, gradient = queries.gradient(x, rows, loss, targets=queries.targets)
+            misclassified = best.note(x, rows, logits)
             length = 0.01 + 0.99 * (1 + math.cos(math.pi * step / self.steps)) / 2
-            change = (x - origin).add_(ascent(probe, gradient, "l2"), alpha=length)
-            radius = radius * torch.where(broken, 1 - self.gamma, 1 + self.gamma)
+            change = (x - origin).add_(ascent(queries, gradient, "l2"), alpha=length)
+            radius = radius * torch.where(misclassified, 1 - self.gamma, 1 + self.gamma)
             radius = torch.minimum(radius, corner)
             scale = radius / change.flatten(1).norm(dim=1).clamp_min(1e-12)
             x = (origin + change * scale[:, None, None, None]).clamp_(0.0, 1.0)
-        nearest.note(x, rows, probe.logits(x, rows))
-        return nearest.images
+        best.note(x, rows, queries.logits(x, rows))
+        return best.images

@@ -95,14 +95,14 @@ class ModuleDecision:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """(B, C, H, W) images in [0, 1] to (B, K) logits."""
         if self.episodic:
-            return self._said(self._copy(), images, generator)
+            return self._returned(self._copy(), images, generator)
         if self._state:
-            return self._said(
+            return self._returned(
                 lambda *given: torch.func.functional_call(self.module, self._state, given),
                 images,
                 generator,
             )
-        return self._said(self.module, images, generator)
+        return self._returned(self.module, images, generator)
 
     def itself(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, bool]:
         """The module's output with its weights in the graph, and whether it changed any of them.
@@ -113,16 +113,16 @@ class ModuleDecision:
         module = self._copy()
         tensors = [*module.parameters(), *module.buffers()]
         before = [tensor.detach().clone() for tensor in tensors]
-        said = self._said(module, images, generator)
+        returned = self._returned(module, images, generator)
         after = [*module.parameters(), *module.buffers()]
         same = len(before) == len(after) and all(map(torch.equal, before, after))
-        return said, not same
+        return returned, not same
 
     def _copy(self) -> nn.Module:
         module = copy.deepcopy(self.module)
         return module if self.device is None else module.to(self.device)
 
-    def _said(self, function: Callable, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _returned(self, function: Callable, images: Tensor, generator: torch.Generator) -> Tensor:
         given = (images.to(self._dtype or images.dtype),)
         given = (*given, generator) if self._generator else given
         if not self.softmax:
@@ -192,24 +192,32 @@ def takes_generator(function: Callable) -> bool:
     return any(p.name in _GENERATOR or p.default is p.empty for p in others)
 
 
-def logits_of(said: Any) -> Tensor:
+def logits_of(returned: Any) -> Tensor:
     """The logits in what a model returned: a tensor, an array, or a container's field ``logits``.
 
     Raises:
         AttackError: it is none of these.
     """
-    if isinstance(said, Tensor):
-        return said
-    if isinstance(said, np.ndarray):
-        return torch.from_numpy(np.ascontiguousarray(said))
-    inner = said.get("logits") if isinstance(said, Mapping) else getattr(said, "logits", None)
-    if inner is None and isinstance(said, tuple | list) and len(said) == 1:
-        (inner,) = said
+    if isinstance(returned, Tensor):
+        return returned
+    if isinstance(returned, np.ndarray):
+        return torch.from_numpy(np.ascontiguousarray(returned))
+    inner = (
+        returned.get("logits")
+        if isinstance(returned, Mapping)
+        else getattr(returned, "logits", None)
+    )
+    if inner is None and isinstance(returned, tuple | list) and len(returned) == 1:
+        (inner,) = returned
     if inner is None or callable(inner):
-        keys = f" with the keys {', '.join(map(str, said))}" if isinstance(said, Mapping) else ""
-        size = f" of {len(said)}" if isinstance(said, tuple | list) else ""
+        keys = (
+            f" with the keys {', '.join(map(str, returned))}"
+            if isinstance(returned, Mapping)
+            else ""
+        )
+        size = f" of {len(returned)}" if isinstance(returned, tuple | list) else ""
         raise AttackError(
-            f"the model returned {_named(said)}{size}{keys}, not logits",
+            f"the model returned {_named(returned)}{size}{keys}, not logits",
             where="argument 'model'",
             remedy="wrap the model in a module that returns the logits (B, K) alone",
         )

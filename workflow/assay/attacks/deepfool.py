@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Probe, bad_setting, broken_by, check_norm
+from assay.attacks.base import Queries, bad_setting, check_norm, reaches_goal
+from assay.attacks.best_so_far import sharpened
 from assay.attacks.losses import margin
 from assay.attacks.minimal import MinimalNorm
-from assay.attacks.nearest import sharpened
 from assay.threat.ball import unit
 
 # A way of exactly the linear length ends on the boundary, where rounding decides.
@@ -71,44 +71,46 @@ class DeepFool(MinimalNorm):
 
     @property
     def gradient_passes(self) -> int:
-        return self.steps * min(self.candidates - 1, 9) * self.draws
+        return self.steps * min(self.candidates - 1, 9) * self.eot_samples
 
-    def _closest(self, probe: Probe) -> Tensor:
-        classes = probe.ranking()[:, : self.candidates - 1]
+    def _minimal_norm(self, queries: Queries) -> Tensor:
+        classes = queries.ranking()[:, : self.candidates - 1]
         # Without and with overshoot. What the bounds cut off a step is gone: the next one makes up
         # for it where there is room. Summed beyond the bounds instead, the steps lead to twice as
         # many linearisations and 1.04 times as far on a robust MNIST network.
-        at, x = probe.images.clone(), probe.images.clone()
-        lead = torch.full_like(x[:, 0, 0, 0], -torch.inf)
+        at, x = queries.images.clone(), queries.images.clone()
+        margins = torch.full_like(x[:, 0, 0, 0], -torch.inf)
         live = torch.arange(len(x), device=x.device)
         for step in range(self.steps + 1):
             # A forward pass costs less than the many backward passes of an image that is done.
             if step and len(live):
-                logits = probe.logits(x[live], live)
-                hits = broken_by(probe, x[live], live, logits)
-                lead[live[hits]] = margin(logits[hits], probe.labels[live[hits]])
+                logits = queries.logits(x[live], live)
+                hits = reaches_goal(queries, x[live], live, logits)
+                margins[live[hits]] = margin(logits[hits], queries.labels[live[hits]])
                 live = live[~hits]
             if step == self.steps or not len(live):
                 break
             # In pieces, because a gradient per class is several times as large as the images.
-            for rows in live.split(probe.batch):
-                gaps, _, slopes = probe.jacobian(at[rows], rows, classes[rows])
-                at[rows] = (at[rows] + self._step(gaps, slopes)).clamp_(0.0, 1.0)
-            way = at[live] - probe.images[live]
-            x[live] = way.mul_(1 + self.overshoot).add_(probe.images[live]).clamp_(0.0, 1.0)
-        broken = lead.isfinite().nonzero().squeeze(1)
+            for rows in live.split(queries.batch):
+                gaps, _, gradients = queries.jacobian(at[rows], rows, classes[rows])
+                at[rows] = (at[rows] + self._step(gaps, gradients)).clamp_(0.0, 1.0)
+            way = at[live] - queries.images[live]
+            x[live] = way.mul_(1 + self.overshoot).add_(queries.images[live]).clamp_(0.0, 1.0)
+        misclassified = margins.isfinite().nonzero().squeeze(1)
         # The boundary of a view that is not the decision is no place to go back to.
-        steps = self.final_steps if probe.certain else 0
-        x[broken] = sharpened(probe, x[broken], broken, lead[broken], steps=steps)
+        steps = self.final_steps if queries.certain else 0
+        x[misclassified] = sharpened(
+            queries, x[misclassified], misclassified, margins[misclassified], steps=steps
+        )
         return x
 
-    def _step(self, gaps: Tensor, slopes: Tensor) -> Tensor:
+    def _step(self, gaps: Tensor, gradients: Tensor) -> Tensor:
         """The shortest way to one of the planes: from (m, k), (m, k, C, H, W) to (m, C, H, W)."""
-        dual = slopes.flatten(2).norm(p=1 if self.norm == "linf" else 2, dim=2)
+        dual = gradients.flatten(2).norm(p=1 if self.norm == "linf" else 2, dim=2)
         # No gradient, no way there; and none at all where this holds for every class.
         lengths = torch.where(dual > 0, gaps.abs() / dual, torch.inf)
         length, nearest = lengths.min(dim=1)
-        slope = slopes[torch.arange(len(slopes), device=slopes.device), nearest]
+        gradient = gradients[torch.arange(len(gradients), device=gradients.device), nearest]
         length = torch.where(length.isfinite(), length + _MARGIN, 0.0)
-        direction = slope.sign() if self.norm == "linf" else unit(slope)
+        direction = gradient.sign() if self.norm == "linf" else unit(gradient)
         return length[:, None, None, None] * direction

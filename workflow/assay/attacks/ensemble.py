@@ -14,9 +14,9 @@ from torch import Tensor
 from assay.attacks.base import (
     Attack,
     Perturbed,
-    Probe,
-    Verdict,
-    judge,
+    Prediction,
+    Queries,
+    evaluate_images,
     usable_input,
 )
 from assay.attacks.victim import Victim
@@ -41,7 +41,7 @@ class Ensemble(Attack):
     advance, so that a run which was resumed gives what an undisturbed one gives.
     """
 
-    uses_gradient: ClassVar[bool] = True
+    access: ClassVar[str] = "white_box"
     adds_up: ClassVar[bool] = True
 
     @property
@@ -61,26 +61,26 @@ class Ensemble(Attack):
         epsilons: Sequence[float],
         generator: torch.Generator,
         *,
-        replays: int = 20,
-        clean: Verdict | None = None,
+        repeats: int = 20,
+        clean: Prediction | None = None,
         so_far: Perturbed | None = None,
         store: Store | None = None,
     ) -> Perturbed:
         """Attacks images with every member; see `Attack.__call__`.
 
         Args:
-            victim, images, labels, epsilons, generator, replays, clean, so_far: as there.
+            victim, images, labels, epsilons, generator, repeats, clean, so_far: as there.
             store: keeps the state after each member; None: nowhere.
         """
-        images, labels = usable_input(victim, images, labels, epsilons, replays)
+        images, labels = usable_input(victim, images, labels, epsilons, repeats)
         if clean is None:
-            clean = judge(victim, images, labels, generator, replays=replays)
+            clean = evaluate_images(victim, images, labels, generator, repeats=repeats)
         members = self.members
-        drawn = torch.randint(
+        sampled = torch.randint(
             2**62, (len(members),), generator=generator, device=generator.device
         ).tolist()
         result = so_far
-        for (name, member), seed in zip(members.items(), drawn, strict=True):
+        for (name, member), seed in zip(members.items(), sampled, strict=True):
             stored = None if store is None else store.load(name)
             if stored is None:
                 before = 1 if result is None else len(result.views)
@@ -90,7 +90,7 @@ class Ensemble(Attack):
                     labels,
                     epsilons,
                     torch.Generator(device=generator.device).manual_seed(seed),
-                    replays=replays,
+                    repeats=repeats,
                     clean=clean,
                     so_far=result,
                 )
@@ -101,5 +101,5 @@ class Ensemble(Attack):
             result = stored
         return result
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         raise AssertionError("the members of an ensemble run, not the ensemble itself")

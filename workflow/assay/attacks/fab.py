@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Probe, bad_setting, broken_by, check_norm
+from assay.attacks.base import Queries, bad_setting, check_norm, reaches_goal
+from assay.attacks.best_so_far import sharpened
 from assay.attacks.losses import margin
 from assay.attacks.minimal import MinimalNorm
-from assay.attacks.nearest import sharpened
 from assay.threat.ball import unit
 
 # How far from the image a restart may begin where nothing was found yet: the public code's epsilon.
@@ -97,53 +97,55 @@ class FAB(MinimalNorm):
 
     @property
     def gradient_passes(self) -> int:
-        return self.steps * self.restarts * (self.targets or 9) * self.draws
+        return self.steps * self.restarts * (self.targets or 9) * self.eot_samples
 
-    def _closest(self, probe: Probe) -> Tensor:
-        best = _Closest(probe, self.norm)
-        ranking = probe.ranking()
+    def _minimal_norm(self, queries: Queries) -> Tensor:
+        best = _BestSoFar(queries, self.norm)
+        ranking = queries.ranking()
         # One run per column: towards all classes at once, or towards one after the other.
         runs = [ranking] if self.targets is None else ranking[:, : self.targets].split(1, dim=1)
-        everyone = torch.arange(len(probe.images), device=probe.images.device)
+        everyone = torch.arange(len(queries.images), device=queries.images.device)
         for restart in range(self.restarts):
             for classes in runs:
-                x = probe.images
+                x = queries.images
                 if restart:
-                    x = self._start(probe, best.distance)
+                    x = self._start(queries, best.distance)
                 searched = everyone
-                if self.stop_within and probe.certain:
-                    searched = everyone[best.distance > probe.smallest]
+                if self.stop_within and queries.certain:
+                    searched = everyone[best.distance > queries.smallest]
                     if not len(searched):
                         break
                 # No image leaves a run, so each batch runs to its end while it is in the cache.
-                for rows in searched.split(probe.batch):
-                    self._run(probe, rows, x[rows], classes[rows], best)
+                for rows in searched.split(queries.batch):
+                    self._run(queries, rows, x[rows], classes[rows], best)
         # Where the view is not the decision, the decision itself is bisected afterwards.
-        if probe.certain:
+        if queries.certain:
             best.sharpen(FINAL_STEPS)
         return best.images
 
-    def _run(self, probe: Probe, rows: Tensor, x: Tensor, classes: Tensor, best: _Closest) -> None:
+    def _run(
+        self, queries: Queries, rows: Tensor, x: Tensor, classes: Tensor, best: _BestSoFar
+    ) -> None:
         """One run of images `rows` (m,) from `x`, towards the closest of `classes` (m, c)."""
-        origin = probe.images[rows]
+        origin = queries.images[rows]
         own, start = torch.arange(len(rows), device=x.device), origin.flatten(1)
         for _ in range(self.steps):
-            gaps, logits, slopes = probe.jacobian(x, rows, classes)
+            gaps, logits, gradients = queries.jacobian(x, rows, classes)
             hits = best.note(x, rows, logits)
-            slopes, way = slopes.flatten(2), x.flatten(1) - start
+            gradients, way = gradients.flatten(2), x.flatten(1) - start
             # By the linear model: the gaps at the image, and where the search continues.
-            rises = (slopes @ way[:, :, None]).squeeze(2)
+            rises = (gradients @ way[:, :, None]).squeeze(2)
             kept = torch.where(hits, self.beta, 1.0)[:, None]
             from_image = gaps - rises
             gaps = from_image + kept * rises
-            nearest = self._nearest(gaps, slopes)
-            slope = slopes[own, nearest]
+            nearest = self._nearest(gaps, gradients)
+            gradient = gradients[own, nearest]
             flat = torch.addcmul(start, way, kept)
             moves = shortest_move(
                 torch.cat([flat, start]),
-                slope.repeat(2, 1),
+                gradient.repeat(2, 1),
                 self._residuals(
-                    torch.cat([gaps[own, nearest], from_image[own, nearest]]), slope.repeat(2, 1)
+                    torch.cat([gaps[own, nearest], from_image[own, nearest]]), gradient.repeat(2, 1)
                 ),
                 self.norm,
             )
@@ -153,39 +155,39 @@ class FAB(MinimalNorm):
             alpha = (near / (near + far)).clamp_max_(self.alpha_max)[:, None]
             flat = (flat + self.eta * here).lerp_(start + self.eta * there, alpha)
             x = flat.clamp_(0.0, 1.0).view_as(origin)
-        best.note(x, rows, probe.logits(x, rows))
+        best.note(x, rows, queries.logits(x, rows))
 
-    def _nearest(self, gaps: Tensor, slopes: Tensor) -> Tensor:
+    def _nearest(self, gaps: Tensor, gradients: Tensor) -> Tensor:
         """The class (m,) whose linearised edge is closest, of gaps (m, c) and slopes (m, c, D)."""
         if gaps.shape[1] == 1:
             return torch.zeros_like(gaps[:, 0], dtype=torch.int64)
-        dual = self._dual(slopes)
+        dual = self._dual(gradients)
         return (gaps.abs() / dual.clamp_min(1e-12)).argmin(dim=1)
 
-    def _residuals(self, gaps: Tensor, slopes: Tensor) -> Tensor:
+    def _residuals(self, gaps: Tensor, gradients: Tensor) -> Tensor:
         """What moves (m,) have to add to gaps (m,) of slopes (m, D): up to the edge, or beyond it.
 
         On the edge itself, where the two best logits are equal, the way there is no move at all.
         """
-        dual = self._dual(slopes)
+        dual = self._dual(gradients)
         return torch.where(gaps.abs() > _TIE * dual, -gaps, _ACROSS * dual)
 
-    def _dual(self, slopes: Tensor) -> Tensor:
+    def _dual(self, gradients: Tensor) -> Tensor:
         """Norms of slopes (..., D) in which a gap over them is a distance."""
-        return slopes.norm(p=1 if self.norm == "linf" else 2, dim=-1)
+        return gradients.norm(p=1 if self.norm == "linf" else 2, dim=-1)
 
-    def _start(self, probe: Probe, distance: Tensor) -> Tensor:
+    def _start(self, queries: Queries, distance: Tensor) -> Tensor:
         """A random point (n, C, H, W) at half the distance found so far, or at half of `REACH`."""
         radius = distance.clamp_max(REACH[self.norm])[:, None, None, None] / 2
         if self.norm == "l2":
-            change = unit(probe.normal(*probe.images.shape))
+            change = unit(queries.normal(*queries.images.shape))
         else:
-            change = 2 * probe.uniform(*probe.images.shape) - 1
+            change = 2 * queries.uniform(*queries.images.shape) - 1
             change /= change.abs().amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
-        return (probe.images + radius * change).clamp_(0.0, 1.0)
+        return (queries.images + radius * change).clamp_(0.0, 1.0)
 
 
-class _Closest:
+class _BestSoFar:
     """The closest misclassified iterate of every image of a probe.
 
     Attributes:
@@ -193,29 +195,29 @@ class _Closest:
         distance: (n,), infinite where nothing was found.
     """
 
-    def __init__(self, probe: Probe, norm: str):
-        self._probe, self._norm = probe, norm
-        self.images = probe.images.clone()
+    def __init__(self, queries: Queries, norm: str):
+        self._queries, self._norm = queries, norm
+        self.images = queries.images.clone()
         self.distance = torch.full((len(self.images),), torch.inf, device=self.images.device)
-        self._lead = torch.zeros_like(self.distance)
+        self._margin = torch.zeros_like(self.distance)
 
     def note(self, x: Tensor, rows: Tensor, logits: Tensor) -> Tensor:
         """Evaluates candidates (m, C, H, W) of distinct images; returns which succeed (m,)."""
-        hits = broken_by(self._probe, x, rows, logits)
+        hits = reaches_goal(self._queries, x, rows, logits)
         if hits.any():
-            x, broken = x[hits], rows[hits]
-            lead = margin(logits[hits], self._probe.labels[broken])
-            distance = _length((x - self._probe.images[broken]).flatten(1), self._norm)
-            closer = distance < self.distance[broken]
-            which = broken[closer]
+            x, misclassified = x[hits], rows[hits]
+            margins = margin(logits[hits], self._queries.labels[misclassified])
+            distance = _length((x - self._queries.images[misclassified]).flatten(1), self._norm)
+            closer = distance < self.distance[misclassified]
+            which = misclassified[closer]
             self.images[which] = x[closer]
-            self.distance[which], self._lead[which] = distance[closer], lead[closer]
+            self.distance[which], self._margin[which] = distance[closer], margins[closer]
         return hits
 
     def sharpen(self, steps: int) -> None:
         rows = self.distance.isfinite().nonzero().squeeze(1)
         self.images[rows] = sharpened(
-            self._probe, self.images[rows], rows, self._lead[rows], steps=steps
+            self._queries, self.images[rows], rows, self._margin[rows], steps=steps
         )
 
 

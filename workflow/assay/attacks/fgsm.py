@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Attack, Probe, check_target
+from assay.attacks.base import Attack, Queries, check_target
 from assay.attacks.losses import LOSSES, TARGETED, check_loss
 
 
@@ -29,15 +29,15 @@ class FGSM(Attack):
 
     Example:
         >>> FGSM(loss="margin")
-        FGSM(as_published=False, draws=1, loss='margin', target='none')
+        FGSM(as_published=False, eot_samples=1, loss='margin', target='none')
     """
 
     norm: ClassVar[str] = "linf"
     source: ClassVar[str] = "Goodfellow, Shlens, Szegedy 2015, arXiv:1412.6572"
     differences: ClassVar[tuple[str, ...]] = (
-        "runs on every view of a defence and takes the union, image by image",
+        "runs on every view of a defence and takes the worst case, image by image",
     )
-    uses_gradient: ClassVar[bool] = True
+    access: ClassVar[str] = "white_box"
     nested: ClassVar[bool] = False
 
     loss: str = "cross_entropy"
@@ -49,13 +49,13 @@ class FGSM(Attack):
 
     @property
     def gradient_passes(self) -> int:
-        return self.draws
+        return self.eot_samples
 
-    def _prepare(self, probe: Probe) -> Tensor:
-        rows = torch.arange(len(probe.images), device=probe.images.device)
-        loss = LOSSES[self.loss] if probe.targets is None else TARGETED[self.loss]
-        _, _, gradient = probe.gradient(probe.images, rows, loss, targets=probe.targets)
+    def _prepare(self, queries: Queries) -> Tensor:
+        rows = torch.arange(len(queries.images), device=queries.images.device)
+        loss = LOSSES[self.loss] if queries.targets is None else TARGETED[self.loss]
+        _, _, gradient = queries.gradient(queries.images, rows, loss, targets=queries.targets)
         return gradient.sign_()
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor) -> Tensor:
-        return probe.images + epsilon * shared
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor) -> Tensor:
+        return queries.images + epsilon * shared

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Attack, Probe, ascent, bad_setting, broken_by, check_norm
+from assay.attacks.base import Attack, Queries, ascent, bad_setting, check_norm, reaches_goal
 from assay.attacks.losses import margin
 from assay.threat.ball import project
 
@@ -36,7 +36,7 @@ class LatentDescent(Attack):
         "the class and its reconstruction are recomputed at each step",
     )
 
-    looks_at: ClassVar[str] = "reconstructions"
+    access: ClassVar[str] = "reconstructions"
 
     norm: str = "linf"
     steps: int = 40
@@ -49,24 +49,26 @@ class LatentDescent(Attack):
         if self.relative_step <= 0:
             raise bad_setting("relative_step", "the step size must be positive")
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         length = self.relative_step * epsilon / self.steps
-        best = probe.images.clone()
-        height = torch.full_like(probe.images[:, 0, 0, 0], -torch.inf)
+        best = queries.images.clone()
+        best_value = torch.full_like(queries.images[:, 0, 0, 0], -torch.inf)
         live = torch.arange(len(best), device=best.device)
         x = best.clone()
         for step in range(self.steps + 1):
-            logits = probe.logits(x, live)
-            hits = broken_by(probe, x, live, logits)
-            risen = margin(logits, probe.labels[live])
-            better = hits | (risen > height[live])
-            best[live[better]], height[live[better]] = x[better], risen[better]
+            logits = queries.logits(x, live)
+            hits = reaches_goal(queries, x, live, logits)
+            gap = margin(logits, queries.labels[live])
+            better = hits | (gap > best_value[live])
+            best[live[better]], best_value[live[better]] = x[better], gap[better]
             stay = ~hits
             if step == self.steps or not stay.any():
                 break
             live, x, logits = live[stay], x[stay], logits[stay]
-            others = logits.scatter(1, probe.labels[live][:, None], -torch.inf).argmax(dim=1)
-            drawn = probe.reconstruct(x, live)[torch.arange(len(live), device=x.device), others]
-            x = x + length * ascent(probe, drawn - x, self.norm)
-            x = project(x, probe.images[live], epsilon, self.norm).clamp_(0.0, 1.0)
+            others = logits.scatter(1, queries.labels[live][:, None], -torch.inf).argmax(dim=1)
+            reconstructed = queries.reconstruct(x, live)[
+                torch.arange(len(live), device=x.device), others
+            ]
+            x = x + length * ascent(queries, reconstructed - x, self.norm)
+            x = project(x, queries.images[live], epsilon, self.norm).clamp_(0.0, 1.0)
         return best

@@ -11,10 +11,10 @@ from scipy.optimize import Bounds, minimize
 from torch import Tensor
 from torch.nn import functional
 
-from assay.attacks.base import Probe, bad_setting, check_target
+from assay.attacks.base import Queries, bad_setting, check_target
+from assay.attacks.best_so_far import BestSoFar, Bisection
 from assay.attacks.losses import TARGETED
 from assay.attacks.minimal import MinimalNorm
-from assay.attacks.nearest import Bisection, Nearest
 
 _WORST = 1e4
 
@@ -64,32 +64,32 @@ class LBFGS(MinimalNorm):
 
     @property
     def gradient_passes(self) -> int:
-        return self.binary_steps * self.steps * self.draws
+        return self.binary_steps * self.steps * self.eot_samples
 
-    def _closest(self, probe: Probe) -> Tensor:
-        nearest = Nearest(probe)
-        weights = Bisection(len(probe.images), self.initial_weight, probe.images.device)
+    def _minimal_norm(self, queries: Queries) -> Tensor:
+        best = BestSoFar(queries)
+        weights = Bisection(len(queries.images), self.initial_weight, queries.images.device)
         for _ in range(self.binary_steps):
-            weights.note(self._round(probe, weights.weight, nearest))
-        return nearest.images
+            weights.note(self._round(queries, weights.weight, best))
+        return best.images
 
-    def _round(self, probe: Probe, weight: Tensor, nearest: Nearest) -> Tensor:
+    def _round(self, queries: Queries, weight: Tensor, best: BestSoFar) -> Tensor:
         """One minimisation with weights (n,): the images with a misclassified iterate (n,)."""
-        origin, start = probe.images, probe.images.double()
+        origin, start = queries.images, queries.images.double()
         rows = torch.arange(len(origin), device=origin.device)
-        broke = torch.zeros_like(rows, dtype=torch.bool)
-        loss = _log_elsewhere if probe.targets is None else TARGETED["cross_entropy"]
+        succeeded = torch.zeros_like(rows, dtype=torch.bool)
+        loss = _log_elsewhere if queries.targets is None else TARGETED["cross_entropy"]
 
         def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
             exact = torch.from_numpy(flat).to(origin.device).view_as(origin)
             x = exact.to(origin.dtype)
-            value, logits, slope = probe.gradient(x, rows, loss, targets=probe.targets)
-            broke.logical_or_(nearest.note(x, rows, logits))
+            value, logits, loss_gradient = queries.gradient(x, rows, loss, targets=queries.targets)
+            succeeded.logical_or_(best.note(x, rows, logits))
             # In double precision, since the optimiser stops where the sum no longer falls.
             change = exact - start
             # One image whose loss is not finite must not take the sum with it.
             total = change.square().sum() - (weight * value.clamp_min(-_WORST)).double().sum()
-            gradient = 2 * change - weight[:, None, None, None] * slope
+            gradient = 2 * change - weight[:, None, None, None] * loss_gradient
             return total.item(), gradient.flatten().cpu().numpy()
 
         minimize(
@@ -100,7 +100,7 @@ class LBFGS(MinimalNorm):
             bounds=Bounds(0.0, 1.0),
             options={"maxiter": self.steps, "ftol": 1e-6},
         )
-        return broke
+        return succeeded
 
 
 def _log_elsewhere(logits: Tensor, labels: Tensor) -> Tensor:

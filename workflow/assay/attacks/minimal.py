@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import NEARLY, Attack, Probe
+from assay.attacks.base import NEARLY, Attack, Queries
 
 # Relative precision of the distance of the closest image.
 PRECISION = 1 / 64
@@ -25,13 +25,14 @@ class MinimalNorm(Attack):
 
     The proposal is the closest image that the true decision misclassifies:
 
-    * Where a query of the view equals the true decision (`Probe.certain`), the search's own result.
+    * Where a query of the view equals the true decision (`Queries.certain`), the search's own
+      result.
     * Elsewhere the search follows the boundary of the view, not that of the decision, and only some
       of its iterates are confirmed. Its result is confirmed and then moved back along the line to
       its image: by steps of doubled length until the decision rejects, and then by bisection
       between the closest confirmed and the rejected image, until these are
       `PRECISION` of the distance apart. Each of these images gets its own decision, of a randomised
-      victim the majority of all replays, regardless of earlier rejections.
+      victim the majority of all repeats, regardless of earlier rejections.
     * A randomised victim's closest confirmed image has won one vote, partly by chance, and may lose
       the vote of the final method. Only then it is moved away, to `FARTHER` times its distance but
       not out of the ball, until an image wins two votes in a row: the search's and the final
@@ -45,48 +46,48 @@ class MinimalNorm(Attack):
             sample of a given distribution.
     """
 
-    uses_gradient: ClassVar[bool] = True
-    reads_off: ClassVar[bool] = True
+    access: ClassVar[str] = "white_box"
+    is_minimum_norm: ClassVar[bool] = True
     refines: ClassVar[bool] = True
 
-    def _prepare(self, probe: Probe) -> Tensor:
-        found = self._closest(probe)
-        if probe.certain or not self.refines:
+    def _prepare(self, queries: Queries) -> Tensor:
+        found = self._minimal_norm(queries)
+        if queries.certain or not self.refines:
             return found
-        moved = (found != probe.images).flatten(1).any(dim=1)
-        return self._moved_back(probe, found, moved.nonzero().squeeze(1))
+        moved = (found != queries.images).flatten(1).any(dim=1)
+        return self._moved_back(queries, found, moved.nonzero().squeeze(1))
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor) -> Tensor:
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor) -> Tensor:
         return shared
 
     def _again(
-        self, probe: Probe, epsilon: float, shared: Tensor, rows: Tensor, attempt: int
+        self, queries: Queries, epsilon: float, shared: Tensor, rows: Tensor, attempt: int
     ) -> tuple[Tensor, Tensor] | None:
-        if probe.certain or attempt == len(FARTHER):
+        if queries.certain or attempt == len(FARTHER):
             return None
         before = (1.0, *FARTHER)[attempt]
         # As far as the ball allows; where it allowed no more last time, nothing is left to
         # evaluate.
-        most = epsilon / self._length(shared[rows] - probe.images[rows]).clamp_min(1e-12)
+        most = epsilon / self._length(shared[rows] - queries.images[rows]).clamp_min(1e-12)
         farther = most > 1.001 * before
         rows, most = rows[farther], most[farther]
-        images = _along(probe, shared, rows, most.clamp_max(FARTHER[attempt]))
-        hits, _ = probe.decide(images, rows)
+        images = _along(queries, shared, rows, most.clamp_max(FARTHER[attempt]))
+        hits, _ = queries.decide(images, rows)
         return rows[hits], images[hits]
 
-    def _moved_back(self, probe: Probe, found: Tensor, rows: Tensor) -> Tensor:
+    def _moved_back(self, queries: Queries, found: Tensor, rows: Tensor) -> Tensor:
         """`found` (n, C, H, W), where it is confirmed as close to its image as the decision allows.
 
         Args:
-            probe: whose images they are variants of.
+            queries: whose images they are variants of.
             found: (n, C, H, W); overwritten.
             rows: (m,) where it differs from the image.
         """
         line = found.clone()
-        low, high = self._bracket(probe, line, rows)
+        low, high = self._bracket(queries, line, rows)
         kept = high.isfinite()
         rows, low, high = rows[kept], low[kept], high[kept]
-        found[rows] = _along(probe, line, rows, high)
+        found[rows] = _along(queries, line, rows, high)
         step = torch.full_like(high, FIRST_STEP)
         live = (high - low > PRECISION * high).nonzero().squeeze(1)
         while len(live):
@@ -96,8 +97,8 @@ class MinimalNorm(Attack):
                 near > 0, (near + far) / 2, torch.maximum(far - step[live], far / 2)
             )
             step[live] *= 2
-            images = _along(probe, line, rows[live], place)
-            hits, _ = probe.decide(images, rows[live])
+            images = _along(queries, line, rows[live], place)
+            hits, _ = queries.decide(images, rows[live])
             found[rows[live[hits]]] = images[hits]
             high[live] = torch.where(hits, place, far)
             low[live] = torch.where(hits, near, place)
@@ -106,7 +107,7 @@ class MinimalNorm(Attack):
             live = live[going]
         return found
 
-    def _bracket(self, probe: Probe, line: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _bracket(self, queries: Queries, line: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Shares of the way to `line`: rejected last (m,), and confirmed, infinite where none
         is."""
         low = torch.zeros(len(rows), device=rows.device)
@@ -116,7 +117,7 @@ class MinimalNorm(Attack):
             if not len(left):
                 break
             place = torch.full_like(low[left], factor)
-            hits, share = probe.decide(_along(probe, line, rows[left], place), rows[left])
+            hits, share = queries.decide(_along(queries, line, rows[left], place), rows[left])
             high[left[hits]] = factor
             left = left[~hits & (share >= NEARLY)]
             low[left] = factor
@@ -128,16 +129,16 @@ class MinimalNorm(Attack):
         return change.abs().amax(dim=1) if self.norm == "linf" else change.norm(dim=1)
 
     @abstractmethod
-    def _closest(self, probe: Probe) -> Tensor:
-        """The closest misclassified image found for every image of the probe: (n, C, H, W) in [0,
+    def _minimal_norm(self, queries: Queries) -> Tensor:
+        """The closest misclassified image found for every image of `queries`: (n, C, H, W) in [0,
         1].
 
         Where none was found: the best try, or the image itself.
         """
 
 
-def _along(probe: Probe, line: Tensor, rows: Tensor, share: Tensor) -> Tensor:
+def _along(queries: Queries, line: Tensor, rows: Tensor, share: Tensor) -> Tensor:
     """(m, C, H, W) at shares (m,) of the ways from the images `rows` to `line` (n, C, H, W)."""
-    origin = probe.images[rows]
+    origin = queries.images[rows]
     way = line[rows] - origin
     return (origin + share[:, None, None, None] * way).clamp_(0.0, 1.0)

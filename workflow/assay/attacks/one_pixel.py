@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Attack, Probe
+from assay.attacks.base import Attack, Queries
 from assay.attacks.losses import cross_entropy, margin
 from assay.foundation.errors import AttackError
 
@@ -84,21 +84,21 @@ class OnePixel(Attack):
         if not 0 <= self.crossover <= 1:
             raise _setting("crossover", f"{self.crossover} is not a probability", ("0 … 1",))
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         if epsilon != int(epsilon):
             raise AttackError(
                 f"{epsilon} is not a number of pixels",
                 where="argument 'epsilons'",
                 remedy="use whole numbers",
             )
-        n, channels, _, _ = probe.images.shape
-        found = probe.images.clone()
+        n, channels, _, _ = queries.images.shape
+        found = queries.images.clone()
         live = torch.arange(n, device=found.device)
-        members = self._first_members(probe, int(epsilon) * (2 + channels))
+        members = self._first_members(queries, int(epsilon) * (2 + channels))
         objectives = None
         for generation in range(self.generations + 1):
-            trials = members if generation == 0 else self._breed(probe, members, objectives)
-            values, broken = self._evaluate(probe, live, trials)
+            trials = members if generation == 0 else self._breed(queries, members, objectives)
+            values, misclassified = self._evaluate(queries, live, trials)
             if generation == 0:
                 objectives = values
             else:
@@ -108,12 +108,12 @@ class OnePixel(Attack):
             last = generation == self.generations
             leaving = torch.full_like(live, last, dtype=torch.bool)
             chosen = self._member(members, objectives)
-            if not self.as_published and broken.any():
+            if not self.as_published and misclassified.any():
                 # The trial itself, not its parent: a misclassification outweighs the objective.
-                hit = broken.any(dim=1)
-                winner = self._member(trials, values.masked_fill(~broken, torch.inf))
-                hit[hit.clone()] = probe.confirm(
-                    paint(probe.images[live[hit]], winner[hit]), live[hit]
+                hit = misclassified.any(dim=1)
+                winner = self._member(trials, values.masked_fill(~misclassified, torch.inf))
+                hit[hit.clone()] = queries.confirm(
+                    paint(queries.images[live[hit]], winner[hit]), live[hit]
                 )
                 chosen = torch.where(hit[:, None], winner, chosen)
                 leaving |= hit
@@ -122,23 +122,23 @@ class OnePixel(Attack):
                 leaving |= spread <= self.tolerance * objectives.mean(dim=1).abs()
             if leaving.any():
                 gone = live[leaving]
-                found[gone] = paint(probe.images[gone], chosen[leaving])
+                found[gone] = paint(queries.images[gone], chosen[leaving])
                 stay = ~leaving
                 live, members, objectives = live[stay], members[stay], objectives[stay]
             if not len(live):
                 break
         return found
 
-    def _first_members(self, probe: Probe, genes: int) -> Tensor:
+    def _first_members(self, queries: Queries, genes: int) -> Tensor:
         """(n, P, D) in [0, 1): every coordinate has one member in each of P equal strata."""
-        shape = (len(probe.images), self.population, genes)
-        strata = probe.uniform(*shape).argsort(dim=1)
-        return (strata + probe.uniform(*shape)) / self.population
+        shape = (len(queries.images), self.population, genes)
+        strata = queries.uniform(*shape).argsort(dim=1)
+        return (strata + queries.uniform(*shape)) / self.population
 
-    def _breed(self, probe: Probe, members: Tensor, objectives: Tensor) -> Tensor:
+    def _breed(self, queries: Queries, members: Tensor, objectives: Tensor) -> Tensor:
         """One trial for every member (n, P, D)."""
         n, population, genes = members.shape
-        a, b, c = distinct_others(probe, n, population)
+        a, b, c = distinct_others(queries, n, population)
         if self.strategy == "best1bin":
             base = self._member(members, objectives)[:, None]
         else:
@@ -146,35 +146,35 @@ class OnePixel(Attack):
         weight = self.weight
         if isinstance(weight, tuple):
             low, high = weight
-            weight = (low + (high - low) * probe.uniform(n))[:, None, None]
+            weight = (low + (high - low) * queries.uniform(n))[:, None, None]
         mutants = base + weight * (_take(members, b) - _take(members, c))
         if self.crossover < 1:
-            crossed = probe.uniform(n, population, genes) < self.crossover
-            kept = (probe.uniform(n, population, 1) * genes).long()
+            crossed = queries.uniform(n, population, genes) < self.crossover
+            kept = (queries.uniform(n, population, 1) * genes).long()
             crossed.scatter_(2, kept, True)
             mutants = torch.where(crossed, mutants, members)
         outside = (mutants < 0) | (mutants >= 1)
-        return torch.where(outside, probe.uniform(n, population, genes), mutants)
+        return torch.where(outside, queries.uniform(n, population, genes), mutants)
 
-    def _evaluate(self, probe: Probe, live: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
+    def _evaluate(self, queries: Queries, live: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
         """Objective (n, P) of every member, and whether the view misclassifies it (n, P)."""
         n, population, genes = members.shape
         rows = live.repeat_interleave(population)
         objective = OBJECTIVES[self.objective]
-        buffer = torch.empty_like(probe.images[:1]).repeat(min(probe.batch, len(rows)), 1, 1, 1)
-        values, broken = [], []
+        buffer = torch.empty_like(queries.images[:1]).repeat(min(queries.batch, len(rows)), 1, 1, 1)
+        values, misclassified = [], []
         for piece, painted in zip(
-            rows.split(probe.batch),
-            members.view(n * population, genes).split(probe.batch),
+            rows.split(queries.batch),
+            members.view(n * population, genes).split(queries.batch),
             strict=True,
         ):
             batch = buffer[: len(piece)]
-            torch.index_select(probe.images, 0, piece, out=batch)
-            logits = probe.logits(paint(batch, painted), piece)
-            labels = probe.labels[piece]
+            torch.index_select(queries.images, 0, piece, out=batch)
+            logits = queries.logits(paint(batch, painted), piece)
+            labels = queries.labels[piece]
             values.append(objective(logits, labels))
-            broken.append(logits.argmax(dim=1) != labels)
-        return torch.cat(values).view(n, -1), torch.cat(broken).view(n, -1)
+            misclassified.append(logits.argmax(dim=1) != labels)
+        return torch.cat(values).view(n, -1), torch.cat(misclassified).view(n, -1)
 
     @staticmethod
     def _member(members: Tensor, objectives: Tensor) -> Tensor:
@@ -185,28 +185,28 @@ class OnePixel(Attack):
 
 def paint(images: Tensor, members: Tensor) -> Tensor:
     """Writes each member's pixels (m, D) into its image (m, C, H, W), in place."""
-    m, channels, height, width = images.shape
-    flat = images.view(m, channels, height * width)
+    m, channels, best_value, width = images.shape
+    flat = images.view(m, channels, best_value * width)
     # One pixel after the other: when two fall together, the later one wins on every device.
     for pixel in members.view(m, -1, 2 + channels).unbind(dim=1):
-        row = (pixel[:, 0] * height).long().clamp_(max=height - 1)
+        row = (pixel[:, 0] * best_value).long().clamp_(max=best_value - 1)
         column = (pixel[:, 1] * width).long().clamp_(max=width - 1)
         place = (row * width + column)[:, None, None].expand(-1, channels, 1)
         flat.scatter_(2, place, pixel[:, 2:, None])
     return images
 
 
-def distinct_others(probe: Probe, n: int, population: int) -> list[Tensor]:
+def distinct_others(queries: Queries, n: int, population: int) -> list[Tensor]:
     """Three members (n, P) for each member of each population, all different, none itself."""
-    own = torch.arange(population, device=probe.images.device).expand(n, -1)
+    own = torch.arange(population, device=queries.images.device).expand(n, -1)
     taken = [own]
     for _ in range(3):
         left = population - len(taken)
-        drawn = (probe.uniform(n, population) * left).long().clamp_(max=left - 1)
+        sampled = (queries.uniform(n, population) * left).long().clamp_(max=left - 1)
         # The drawn-th member among those not yet taken: step over the taken ones, in order.
         for used in torch.stack(taken).sort(dim=0).values:
-            drawn = drawn + (drawn >= used)
-        taken.append(drawn)
+            sampled = sampled + (sampled >= used)
+        taken.append(sampled)
     return taken[1:]
 
 

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from assay.attacks.base import (
     Attack,
-    Probe,
+    Queries,
     ascent,
     bad_setting,
-    broken_by,
     check_norm,
     check_target,
+    reaches_goal,
 )
 from assay.attacks.losses import LOSSES, TARGETED, check_loss
 from assay.threat.ball import random_point, step_inside
@@ -58,11 +58,11 @@ class PGD(Attack):
 
     source: ClassVar[str] = "Madry et al. 2018, arXiv:1706.06083"
     differences: ClassVar[tuple[str, ...]] = (
-        "runs on every view of a defence and takes the union, image by image",
+        "runs on every view of a defence and takes the worst case, image by image",
         "stops for an image at its first misclassified iterate, else evaluates the best iterate",
         "an image misclassified within a smaller radius is not attacked again within a larger one",
     )
-    uses_gradient: ClassVar[bool] = True
+    access: ClassVar[str] = "white_box"
 
     norm: str = "linf"
     steps: int = 40
@@ -100,51 +100,53 @@ class PGD(Attack):
 
     @property
     def gradient_passes(self) -> int:
-        return self.steps * self.restarts * self.draws
+        return self.steps * self.restarts * self.eot_samples
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
-        rows = torch.arange(len(probe.images), device=probe.images.device)
-        images, loss, broken = self._climb(probe, rows, epsilon)
-        left = (~broken).nonzero().squeeze(1)
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
+        rows = torch.arange(len(queries.images), device=queries.images.device)
+        images, loss, misclassified = self._climb(queries, rows, epsilon)
+        left = (~misclassified).nonzero().squeeze(1)
         if self.restarts > 1 and len(left):
             again = left.repeat(self.restarts - 1)
-            others, heights, won = self._climb(probe, again, epsilon)
-            heights = heights.masked_fill(won, torch.inf).view(-1, len(left))
-            height, which = heights.max(dim=0)
-            better = height > loss[left]
+            others, values, won = self._climb(queries, again, epsilon)
+            values = values.masked_fill(won, torch.inf).view(-1, len(left))
+            best_value, which = values.max(dim=0)
+            better = best_value > loss[left]
             chosen = others.view(-1, len(left), *others.shape[1:])[
                 which, torch.arange(len(left), device=left.device)
             ]
             images[left[better]] = chosen[better]
         return images
 
-    def _climb(self, probe: Probe, rows: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    def _climb(
+        self, queries: Queries, rows: Tensor, epsilon: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """One run from each of `rows`, which may name an image several times.
 
         Returns:
             Images (m, C, H, W), their loss (m,) and whether they are misclassified (m,). After one
             run of an image succeeded, its other runs stop.
         """
-        origin = probe.images[rows]
+        origin = queries.images[rows]
         x = origin.clone()
         if self.random_start:
-            x = random_point(origin, epsilon, self.norm, probe.generator)
+            x = random_point(origin, epsilon, self.norm, queries.generator)
         length = self.step
         if length is None:
             length = self.relative_step * epsilon / max(self.steps, 1)
-        climbed = self._climbed(probe)
-        judges_best = climbed is not None and not self.as_published
+        climbed = self._climbed(queries)
+        returns_best = climbed is not None and not self.as_published
         best = _Best(x)
         live = torch.arange(len(rows), device=x.device)
         velocity = torch.zeros_like(x) if self.momentum else None
         for _ in range(self.steps):
             mine = rows[live]
-            targets = None if probe.targets is None else probe.targets[mine]
-            loss, logits, gradient = probe.gradient(x, mine, climbed, targets=targets)
-            if judges_best:
-                best.note(live, x, loss, broken_by(probe, x, mine, logits))
-                if best.broken.any():
-                    stay = ~torch.isin(mine, rows[best.broken])
+            targets = None if queries.targets is None else queries.targets[mine]
+            loss, logits, gradient = queries.gradient(x, mine, climbed, targets=targets)
+            if returns_best:
+                best.note(live, x, loss, reaches_goal(queries, x, mine, logits))
+                if best.misclassified.any():
+                    stay = ~torch.isin(mine, rows[best.misclassified])
                     if not stay.all():
                         live, x, origin = live[stay], x[stay], origin[stay]
                         gradient = gradient[stay]
@@ -155,21 +157,21 @@ class PGD(Attack):
                 share = gradient.abs().sum(dim=(1, 2, 3), keepdim=True).clamp_min(1e-30)
                 velocity = self.momentum * velocity + gradient / share
                 gradient = velocity.clone()
-            direction = ascent(probe, gradient, self.norm)
+            direction = ascent(queries, gradient, self.norm)
             x = step_inside(x, direction, length, origin, epsilon, self.norm)
-        if not judges_best:
-            return x, best.loss, best.broken
+        if not returns_best:
+            return x, best.loss, best.misclassified
         if len(live):
             mine = rows[live]
-            logits = probe.logits(x, mine)
-            truth = [probe.labels[mine]]
-            if probe.targets is not None:
-                truth.append(probe.targets[mine])
-            best.note(live, x, climbed(logits, *truth), broken_by(probe, x, mine, logits))
-        return best.images, best.loss, best.broken
+            logits = queries.logits(x, mine)
+            truth = [queries.labels[mine]]
+            if queries.targets is not None:
+                truth.append(queries.targets[mine])
+            best.note(live, x, climbed(logits, *truth), reaches_goal(queries, x, mine, logits))
+        return best.images, best.loss, best.misclassified
 
-    def _climbed(self, probe: Probe) -> Callable[..., Tensor] | None:
-        if probe.targets is not None:
+    def _climbed(self, queries: Queries) -> Callable[..., Tensor] | None:
+        if queries.targets is not None:
             return TARGETED[self.loss]
         if self.confidence is None:
             return LOSSES[self.loss]
@@ -182,10 +184,10 @@ class _Best:
     def __init__(self, start: Tensor):
         self.images = start.clone()
         self.loss = torch.full((len(start),), -torch.inf, device=start.device)
-        self.broken = torch.zeros(len(start), dtype=torch.bool, device=start.device)
+        self.misclassified = torch.zeros(len(start), dtype=torch.bool, device=start.device)
 
     def note(self, live: Tensor, images: Tensor, loss: Tensor, hits: Tensor) -> None:
         better = (loss > self.loss[live]) | hits
         runs = live[better]
         self.images[runs], self.loss[runs] = images[better], loss[better]
-        self.broken[live[hits]] = True
+        self.misclassified[live[hits]] = True

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Attack, Probe, bad_setting, broken_by, check_norm
+from assay.attacks.base import Attack, Queries, bad_setting, check_norm, reaches_goal
 from assay.attacks.losses import margin
 from assay.attacks.minimal import MinimalNorm
 from assay.threat.ball import unit
@@ -25,7 +25,7 @@ class GaussianNoiseSearch(MinimalNorm):
     """Gaussian noise of growing deviation, sampled for each; the first misclassified image counts.
 
     Several deviations of an image are looked at in one pass, so that it may cost some queries more
-    than its first success. Only the first misclassified one is evaluated by the replays of a
+    than its first success. Only the first misclassified one is evaluated by the repeats of a
     randomised victim. Views are not queried: no search continues from a noisy image.
 
     Args:
@@ -44,10 +44,9 @@ class GaussianNoiseSearch(MinimalNorm):
     differences: ClassVar[tuple[str, ...]] = (
         "Foolbox 2 multiplies a deviation of e by e again, and stops at e^2 / sqrt(3)",
     )
-    uses_gradient: ClassVar[bool] = False
-    asks_decision: ClassVar[bool] = True
+    ignores_views: ClassVar[bool] = True
     refines: ClassVar[bool] = False
-    looks_at: ClassVar[str] = "decisions"
+    access: ClassVar[str] = "decision"
 
     norm: str = "l2"
     deviations: int = 1000
@@ -62,23 +61,23 @@ class GaussianNoiseSearch(MinimalNorm):
                 "largest", f"{self.largest} is not a standard deviation", "use more than 0"
             )
 
-    def _closest(self, probe: Probe) -> Tensor:
-        found = probe.images.clone()
+    def _minimal_norm(self, queries: Queries) -> Tensor:
+        found = queries.images.clone()
         live = torch.arange(len(found), device=found.device)
         done = 0
         while len(live) and done < self.deviations:
             several = min(max(1, _POINTS // len(live)), self.deviations - done)
             grid = torch.arange(done + 1, done + several + 1, device=found.device)
             deviation = self.largest / self.deviations * grid
-            noise = probe.normal(len(live), several, *found.shape[1:])
-            x = probe.images[live, None] + deviation[:, None, None, None] * noise
+            noise = queries.normal(len(live), several, *found.shape[1:])
+            x = queries.images[live, None] + deviation[:, None, None, None] * noise
             x.clamp_(0.0, 1.0)
-            logits = _look(probe, x, live)
-            called = logits.argmax(dim=2) != probe.labels[live, None]
+            logits = _logits(queries, x, live)
+            called = logits.argmax(dim=2) != queries.labels[live, None]
             # Among equal values argmax may name any, so that the first is made the largest.
             first = (called * (several - torch.arange(several, device=found.device))).argmax(dim=1)
             candidates = _pick(x, first)
-            won = broken_by(probe, candidates, live, _pick(logits, first))
+            won = reaches_goal(queries, candidates, live, _pick(logits, first))
             found[live[won]] = candidates[won]
             live = live[~won]
             done += several
@@ -112,39 +111,39 @@ class RandomDirection(Attack):
         if self.directions < 1:
             raise bad_setting("directions", f"{self.directions} of them", "use at least 1")
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
-        found = probe.images.clone()
-        height = torch.full((len(found),), -torch.inf, device=found.device)
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
+        found = queries.images.clone()
+        best_value = torch.full((len(found),), -torch.inf, device=found.device)
         live = torch.arange(len(found), device=found.device)
         left = self.directions
         while len(live) and left:
             several = min(max(1, _POINTS // len(live)), left)
-            x = probe.images[live, None] + epsilon * self._directions(probe, len(live), several)
+            x = queries.images[live, None] + epsilon * self._directions(queries, len(live), several)
             x.clamp_(0.0, 1.0)
-            logits = _look(probe, x, live)
-            labels = probe.labels[live].repeat_interleave(several)
+            logits = _logits(queries, x, live)
+            labels = queries.labels[live].repeat_interleave(several)
             worst, which = margin(logits.flatten(0, 1), labels).view(-1, several).max(dim=1)
             candidates = _pick(x, which)
-            hits = broken_by(probe, candidates, live, _pick(logits, which))
-            better = (worst > height[live]) | hits
-            found[live[better]], height[live[better]] = candidates[better], worst[better]
+            hits = reaches_goal(queries, candidates, live, _pick(logits, which))
+            better = (worst > best_value[live]) | hits
+            found[live[better]], best_value[live[better]] = candidates[better], worst[better]
             live = live[~hits]
             left -= several
         return found
 
-    def _directions(self, probe: Probe, n: int, several: int) -> Tensor:
+    def _directions(self, queries: Queries, n: int, several: int) -> Tensor:
         """(n, several, C, H, W) with norm 1."""
-        shape = (n * several, *probe.images.shape[1:])
+        shape = (n * several, *queries.images.shape[1:])
         if self.norm == "linf":
-            drawn = (probe.uniform(*shape) < 0.5).float().mul_(2).sub_(1)
+            sampled = (queries.uniform(*shape) < 0.5).float().mul_(2).sub_(1)
         else:
-            drawn = unit(probe.normal(*shape))
-        return drawn.unflatten(0, (n, several))
+            sampled = unit(queries.normal(*shape))
+        return sampled.unflatten(0, (n, several))
 
 
-def _look(probe: Probe, x: Tensor, rows: Tensor) -> Tensor:
+def _logits(queries: Queries, x: Tensor, rows: Tensor) -> Tensor:
     """Logits (m, k, K) of candidates x (m, k, C, H, W) of m images."""
-    logits = probe.logits(x.flatten(0, 1), rows.repeat_interleave(x.shape[1]))
+    logits = queries.logits(x.flatten(0, 1), rows.repeat_interleave(x.shape[1]))
     return logits.unflatten(0, x.shape[:2])
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from assay.attacks.base import Attack, Probe, bad_setting, broken_by, check_norm, check_target
+from assay.attacks.base import Attack, Queries, bad_setting, check_norm, check_target, reaches_goal
 from assay.attacks.losses import margin
 
 # The window's share of the image halves after each of these proposals, of 10,000.
@@ -73,55 +73,55 @@ class Square(Attack):
         if not 0 < self.p_init <= 1:
             raise bad_setting("p_init", f"{self.p_init} is not a fraction", "use (0, 1]")
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
-        rows = torch.arange(len(probe.images), device=probe.images.device)
-        images, height, broken = self._run(probe, rows, epsilon)
-        left = (~broken).nonzero().squeeze(1)
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
+        rows = torch.arange(len(queries.images), device=queries.images.device)
+        images, height, misclassified = self._run(queries, rows, epsilon)
+        left = (~misclassified).nonzero().squeeze(1)
         if self.restarts > 1 and len(left):
-            others, heights, won = self._run(probe, left.repeat(self.restarts - 1), epsilon)
-            heights = heights.masked_fill(won, torch.inf).view(-1, len(left))
-            highest, which = heights.max(dim=0)
+            others, values, won = self._run(queries, left.repeat(self.restarts - 1), epsilon)
+            values = values.masked_fill(won, torch.inf).view(-1, len(left))
+            top, which = values.max(dim=0)
             chosen = others.unflatten(0, (-1, len(left)))[
                 which, torch.arange(len(left), device=left.device)
             ]
-            better = highest > height[left]
+            better = top > height[left]
             images[left[better]] = chosen[better]
         return images
 
-    def _run(self, probe: Probe, rows: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    def _run(self, queries: Queries, rows: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
         """One run from each of `rows`, which may name an image several times.
 
         Returns:
             Images (m, C, H, W), their margin (m,) and whether they are misclassified (m,). After
             one run of an image succeeded, its other runs stop.
         """
-        walk = _WALKS[self.norm](probe, rows, epsilon)
+        walk = _WALKS[self.norm](queries, rows, epsilon)
         found = torch.empty_like(walk.images)
         height = torch.full((len(rows),), -torch.inf, device=rows.device)
-        broken = torch.zeros_like(rows, dtype=torch.bool)
+        misclassified = torch.zeros_like(rows, dtype=torch.bool)
         live = torch.arange(len(rows), device=rows.device)
         for query in range(self.queries):
             if query:
                 walk.propose(self.window_side(query - 1, *walk.images.shape[2:]))
             mine = rows[live]
-            logits = probe.logits(walk.images, mine)
-            hits = broken_by(probe, walk.images, mine, logits)
+            logits = queries.logits(walk.images, mine)
+            hits = reaches_goal(queries, walk.images, mine, logits)
             # A candidate that only the view misclassifies counts as a tie. Otherwise one sample of
             # a noisy view could never be replaced.
-            value = _lead(probe, mine, logits).clamp_max(0.0)
+            value = _goal_margin(queries, mine, logits).clamp_max(0.0)
             kept = (value >= height[live]) | hits
-            walk.settle(kept)
+            walk.accept(kept)
             height[live] = torch.where(kept, value, height[live])
             if hits.any():
-                broken[live[hits]] = True
-                leaving = torch.isin(mine, rows[broken])
+                misclassified[live[hits]] = True
+                leaving = torch.isin(mine, rows[misclassified])
                 found[live[leaving]] = walk.images[leaving]
                 live = live[~leaving]
                 walk.narrow(~leaving)
                 if not len(live):
                     break
         found[live] = walk.images
-        return found, height, broken
+        return found, height, misclassified
 
     def window_side(self, proposal: int, height: int, width: int) -> int:
         """Side of the windows of the proposal with this number, from 0."""
@@ -131,11 +131,11 @@ class Square(Attack):
         return min(max(round(math.sqrt(share * height * width)), 1), height, width)
 
 
-def _lead(probe: Probe, rows: Tensor, logits: Tensor) -> Tensor:
+def _goal_margin(queries: Queries, rows: Tensor, logits: Tensor) -> Tensor:
     """(m,) the margin by which the goal of the attack is reached; negative: not reached."""
-    if probe.targets is None:
-        return margin(logits, probe.labels[rows])
-    return -margin(logits, probe.targets[rows])
+    if queries.targets is None:
+        return margin(logits, queries.labels[rows])
+    return -margin(logits, queries.targets[rows])
 
 
 class SignWalk:
@@ -145,30 +145,30 @@ class SignWalk:
         images: (m, C, H, W), the candidates to evaluate.
     """
 
-    def __init__(self, probe: Probe, rows: Tensor, epsilon: float):
-        self._probe, self._epsilon = probe, epsilon
-        self._origin = probe.images[rows]
+    def __init__(self, queries: Queries, rows: Tensor, epsilon: float):
+        self._queries, self._epsilon = queries, epsilon
+        self._origin = queries.images[rows]
         m, channels, _, width = self._origin.shape
-        sign = _sign(probe.uniform(m, channels, 1, width))
+        sign = _sign(queries.uniform(m, channels, 1, width))
         self.images = (self._origin + epsilon * sign).clamp_(0.0, 1.0)
         self._place = torch.empty((m, channels, 0), dtype=torch.int64, device=rows.device)
         self._old = self._new = self._origin.new_empty(m, channels, 0)
 
     def propose(self, side: int) -> None:
         m, channels, height, width = self.images.shape
-        drawn = self._probe.uniform(m, 2 + channels)
-        place = window_places(drawn[:, :2], side, height, width)
+        sampled = self._queries.uniform(m, 2 + channels)
+        place = window_places(sampled[:, :2], side, height, width)
         self._place = place[:, None].expand(-1, channels, -1)
         self._old = self.images.flatten(2).gather(2, self._place)
         origin = self._origin.flatten(2).gather(2, self._place)
-        shift = self._epsilon * _sign(drawn[:, 2:, None])
+        shift = self._epsilon * _sign(sampled[:, 2:, None])
         new = (origin + shift).clamp_(0.0, 1.0)
         idle = (new == self._old).all(dim=2).all(dim=1)
         other = (origin - shift).clamp_(0.0, 1.0)
         self._new = torch.where(idle[:, None, None], other, new)
         self.images.flatten(2).scatter_(2, self._place, self._new)
 
-    def settle(self, kept: Tensor) -> None:
+    def accept(self, kept: Tensor) -> None:
         """Takes back what is not kept (m,) of the last proposal."""
         values = torch.where(kept[:, None, None], self._new, self._old)
         self.images.flatten(2).scatter_(2, self._place, values)
@@ -184,15 +184,15 @@ class BumpWalk:
         images: (m, C, H, W), the candidates to evaluate.
     """
 
-    def __init__(self, probe: Probe, rows: Tensor, epsilon: float):
-        self._probe, self._epsilon = probe, epsilon
-        self._origin = probe.images[rows]
+    def __init__(self, queries: Queries, rows: Tensor, epsilon: float):
+        self._queries, self._epsilon = queries, epsilon
+        self._origin = queries.images[rows]
         m, channels, height, width = self._origin.shape
         side = max(1, min(height, width) // 5)
         down, across = height // side, width // side
-        drawn = probe.uniform(m, 1 + channels, down, across, 1, 1)
+        sampled = queries.uniform(m, 1 + channels, down, across, 1, 1)
         pair = bump_pair(side).to(rows.device)
-        tiles = torch.where(drawn[:, :1] < 0.5, pair, pair.T) * _sign(drawn[:, 1:])
+        tiles = torch.where(sampled[:, :1] < 0.5, pair, pair.T) * _sign(sampled[:, 1:])
         tiles = tiles.transpose(3, 4).reshape(m, channels, down * side, across * side)
         top, left = (height - down * side) // 2, (width - across * side) // 2
         bottom, right = height - down * side - top, width - across * side - left
@@ -202,9 +202,9 @@ class BumpWalk:
     def propose(self, side: int) -> None:
         m, channels, height, width = self.images.shape
         side = min(max(side, 3) | 1, height, width)
-        drawn = self._probe.uniform(m, 5 + channels)
+        sampled = self._queries.uniform(m, 5 + channels)
         to, away = (
-            window_places(drawn[:, at : at + 2], side, height, width)[:, None].expand(
+            window_places(sampled[:, at : at + 2], side, height, width)[:, None].expand(
                 -1, channels, -1
             )
             for at in (0, 2)
@@ -217,13 +217,13 @@ class BumpWalk:
         freed = (mass - _mass(change)).clamp_min(0.0)
         unused = (self._epsilon**2 - mass.sum(dim=1, keepdim=True)).clamp_min(0.0)
         pair = bump_pair(side).to(change.device)
-        turned = torch.where(drawn[:, 4, None, None] < 0.5, pair, pair.T).flatten(1)[:, None]
-        fresh = _unit(inside) + turned * _sign(drawn[:, 5:, None])
+        turned = torch.where(sampled[:, 4, None, None] < 0.5, pair, pair.T).flatten(1)[:, None]
+        fresh = _unit(inside) + turned * _sign(sampled[:, 5:, None])
         change.scatter_(2, to, _unit(fresh) * (freed + unused / channels).sqrt())
         self._last = self.images
         self.images = self._at_length(change.view_as(self.images))
 
-    def settle(self, kept: Tensor) -> None:
+    def accept(self, kept: Tensor) -> None:
         """Takes back what is not kept (m,) of the last proposal."""
         self.images = torch.where(kept[:, None, None, None], self.images, self._last)
 
@@ -242,11 +242,11 @@ class BumpWalk:
 _WALKS = {"linf": SignWalk, "l2": BumpWalk}
 
 
-def window_places(drawn: Tensor, side: int, height: int, width: int) -> Tensor:
-    """Places (m, side * side) in a flattened image of windows with corners `drawn` (m, 2)."""
-    room = torch.tensor([height - side + 1, width - side + 1], device=drawn.device)
-    corner = torch.minimum((drawn * room).long(), room - 1)
-    along = torch.arange(side, device=drawn.device)
+def window_places(sampled: Tensor, side: int, height: int, width: int) -> Tensor:
+    """Places (m, side * side) in a flattened image of windows with corners `sampled` (m, 2)."""
+    room = torch.tensor([height - side + 1, width - side + 1], device=sampled.device)
+    corner = torch.minimum((sampled * room).long(), room - 1)
+    along = torch.arange(side, device=sampled.device)
     row, column = corner[:, :1] + along, corner[:, 1:] + along
     return (row[:, :, None] * width + column[:, None, :]).flatten(1)
 
@@ -272,8 +272,8 @@ def _bump(height: int, width: int) -> Tensor:
     return bump / bump.norm()
 
 
-def _sign(drawn: Tensor) -> Tensor:
-    return torch.where(drawn < 0.5, -1.0, 1.0)
+def _sign(sampled: Tensor) -> Tensor:
+    return torch.where(sampled < 0.5, -1.0, 1.0)
 
 
 def _mass(change: Tensor) -> Tensor:

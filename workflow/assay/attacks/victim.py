@@ -30,8 +30,8 @@ class View:
             trained with, per image, or None. Only attacks that copy a publication use it.
         passes: network passes that one evaluation costs, e.g. the draws of an expectation that
             repeats the whole network. It scales the counters, nothing else.
-        draws: independent evaluations per query. The loss and its gradient are means over them, the
-            logits the log of the mean softmax (Athalye et al. 2018, arXiv:1707.07397).
+        eot_samples: independent evaluations per query. The loss and its gradient are means over
+            them, the logits the log of the mean softmax (Athalye et al. 2018, arXiv:1707.07397).
         reconstructions: ``(images, generator) -> (B, K, C, H, W)`` in [0, 1], what a generative
             model makes of an image under each class; None where there is no such thing.
         deterministic: whether all evaluations of an image in one pass give the same logits, so that
@@ -41,7 +41,7 @@ class View:
     logits: Decision
     training_loss: Callable[[Tensor, Tensor, torch.Generator], Tensor] | None = None
     passes: int = 1
-    draws: int = 1
+    eot_samples: int = 1
     reconstructions: Decision | None = None
     deterministic: bool = False
 
@@ -61,8 +61,8 @@ class Victim:
         views: what an adversary may differentiate, by name, the defence's own forward pass first:
             a `View`, a function or a module each. None: the decision itself, as ``model``.
         stochastic: whether two calls of `logits` on one image may differ.
-        draws: ``(images, n, generator) -> (n, B, K)``, n independent decisions, for a model that
-            can make them for less than n calls of `logits`.
+        repeated_logits: ``(images, n, generator) -> (n, B, K)``, n independent decisions, for a
+            model that can make them for less than n calls of `logits`.
         log_px: ``(images, generator) -> (B,)``, log p(x) in nats, for a model that has one.
         max_batch: images per pass; None: what suits the device. May be lowered at any time.
 
@@ -87,7 +87,7 @@ class Victim:
         device: torch.device | str,
         views: Mapping[str, View] | None = None,
         stochastic: bool = False,
-        draws: Callable[[Tensor, int, torch.Generator], Tensor] | None = None,
+        repeated_logits: Callable[[Tensor, int, torch.Generator], Tensor] | None = None,
         log_px: Decision | None = None,
         max_batch: int | None = None,
     ):
@@ -102,7 +102,7 @@ class Victim:
         self.classes, self.shape, self.device = classes, tuple(shape), torch.device(device)
         self.stochastic = stochastic
         self._logits = as_decision(logits, "victim 'logits'", self.device)
-        self._draws, self._log_px = draws, log_px
+        self._repeated_logits, self._log_px = repeated_logits, log_px
         self.max_batch = max_batch or suitable_batch(self.device)
         self.views = {name: as_view(view) for name, view in (views or {}).items()}
         if views is None:
@@ -148,25 +148,25 @@ class Victim:
 
     def is_decision(self, view: View) -> bool:
         """Whether one query of `view` equals the true decision on an image."""
-        return view.logits == self._logits and not self.stochastic and view.draws == 1
+        return view.logits == self._logits and not self.stochastic and view.eot_samples == 1
 
     def logits(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """The true decision on (B, C, H, W) images: (B, K) logits, without gradient."""
         return self.forward(self.decision, images, generator)
 
-    def draws(self, images: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    def repeated_logits(self, images: Tensor, n: int, generator: torch.Generator) -> Tensor:
         """n independent decisions on (B, C, H, W) images: (n, B, K) logits, without gradient."""
         if not len(images):
             return images.new_zeros((n, 0, self.classes))  # not every network takes an empty batch
-        if self._draws is None:
+        if self._repeated_logits is None:
             return torch.stack([self.logits(images, generator) for _ in range(n)])
         pieces = []
         with torch.no_grad():
             for piece in images.split(self.max_batch):
-                drawn = self._draws(piece.clone(), n, generator).float()
-                if drawn.shape != (n, len(piece), self.classes):
-                    raise _wrong_shape("draws", drawn, (n, len(piece), self.classes))
-                pieces.append(drawn)
+                repeated = self._repeated_logits(piece.clone(), n, generator).float()
+                if repeated.shape != (n, len(piece), self.classes):
+                    raise _wrong_shape("repeated_logits", repeated, (n, len(piece), self.classes))
+                pieces.append(repeated)
         self.forwards += n * len(images)
         return torch.cat(pieces, dim=1)
 
@@ -185,7 +185,7 @@ class Victim:
             return images.new_zeros((0, self.classes))
         with torch.no_grad():  # inference mode would forbid a search at test time its own gradients
             pieces = [
-                _over_draws(self._look(view, piece, generator), view.draws)
+                _mean_over_samples(self._evaluate(view, piece, generator), view.eot_samples)
                 for piece in images.split(self._piece(view, len(images)))
             ]
         self.forwards += view.passes * len(images)
@@ -226,16 +226,16 @@ class Victim:
                 if loss is None:
                     value = view.training_loss(leaf.clone(), truth[0], generator).float()
                 else:
-                    said = self._look(view, leaf, generator)
-                    value = loss(said, *(part.repeat(view.draws) for part in truth))
-                    if view.draws > 1:
-                        value = value.unflatten(0, (view.draws, -1)).mean(dim=0)
-                    logits.append(_over_draws(said.detach(), view.draws))
-            slope = None
+                    sampled = self._evaluate(view, leaf, generator)
+                    value = loss(sampled, *(part.repeat(view.eot_samples) for part in truth))
+                    if view.eot_samples > 1:
+                        value = value.unflatten(0, (view.eot_samples, -1)).mean(dim=0)
+                    logits.append(_mean_over_samples(sampled.detach(), view.eot_samples))
+            gradient = None
             if value.requires_grad:
-                (slope,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
+                (gradient,) = torch.autograd.grad(value.sum(), leaf, allow_unused=True)
             losses.append(value.detach())
-            gradients.append(torch.zeros_like(piece) if slope is None else slope)
+            gradients.append(torch.zeros_like(piece) if gradient is None else gradient)
         self.forwards += view.passes * len(images)
         self.backwards += view.passes * len(images)
         return torch.cat(losses), torch.cat(logits) if logits else None, torch.cat(gradients)
@@ -271,21 +271,21 @@ class Victim:
         ):
             with torch.enable_grad():
                 leaf = piece.detach().requires_grad_()
-                said = self._look(view, leaf, generator)
-                own = said.gather(1, truth.repeat(view.draws)[:, None])
-                value = said.gather(1, others.repeat(view.draws, 1)) - own
-                value = value.unflatten(0, (view.draws, -1)).mean(dim=0)
+                sampled = self._evaluate(view, leaf, generator)
+                own = sampled.gather(1, truth.repeat(view.eot_samples)[:, None])
+                value = sampled.gather(1, others.repeat(view.eot_samples, 1)) - own
+                value = value.unflatten(0, (view.eot_samples, -1)).mean(dim=0)
                 sums = value.sum(dim=0)
-            slopes = piece.new_zeros(*others.shape, *piece.shape[1:])
+            gap_gradients = piece.new_zeros(*others.shape, *piece.shape[1:])
             for k in range(len(sums) if value.requires_grad else 0):
-                (slope,) = torch.autograd.grad(
+                (gradient,) = torch.autograd.grad(
                     sums[k], leaf, retain_graph=k + 1 < len(sums), allow_unused=True
                 )
-                if slope is not None:
-                    slopes[:, k] = slope
+                if gradient is not None:
+                    gap_gradients[:, k] = gradient
             gaps.append(value.detach())
-            logits.append(_over_draws(said.detach(), view.draws))
-            gradients.append(slopes)
+            logits.append(_mean_over_samples(sampled.detach(), view.eot_samples))
+            gradients.append(gap_gradients)
         self.forwards += view.passes * len(images)
         self.backwards += view.passes * classes.numel()
         return torch.cat(gaps), torch.cat(logits), torch.cat(gradients)
@@ -311,12 +311,14 @@ class Victim:
 
     def _piece(self, view: View, n: int) -> int:
         """Images per pass of n: all EOT samples fit the batch, and no small rest remains."""
-        most = max(1, self.max_batch // view.draws)
+        most = max(1, self.max_batch // view.eot_samples)
         return max(1, math.ceil(n / math.ceil(n / most))) if n else 1
 
-    def _look(self, view: View, images: Tensor, generator: torch.Generator) -> Tensor:
+    def _evaluate(self, view: View, images: Tensor, generator: torch.Generator) -> Tensor:
         """(draws * B, K) float32 logits, draw by draw, of a copy that the model may write to."""
-        images = images.clone() if view.draws == 1 else images.repeat(view.draws, 1, 1, 1)
+        images = (
+            images.clone() if view.eot_samples == 1 else images.repeat(view.eot_samples, 1, 1, 1)
+        )
         logits = logits_of(view.logits(images, generator))
         if logits.shape != (len(images), self.classes):
             raise _wrong_shape("logits", logits, (len(images), self.classes))
@@ -338,12 +340,12 @@ def suitable_batch(device: torch.device) -> int:
     return 64 if device.type == "cpu" else 128
 
 
-def _over_draws(logits: Tensor, draws: int) -> Tensor:
+def _mean_over_samples(logits: Tensor, eot_samples: int) -> Tensor:
     """(draws * B, K) logits to the log of their mean softmax, (B, K)."""
-    if draws == 1:
+    if eot_samples == 1:
         return logits
-    log_scores = logits.log_softmax(dim=1).unflatten(0, (draws, -1))
-    return log_scores.logsumexp(dim=0) - math.log(draws)
+    log_scores = logits.log_softmax(dim=1).unflatten(0, (eot_samples, -1))
+    return log_scores.logsumexp(dim=0) - math.log(eot_samples)
 
 
 def _wrong_shape(what: str, found: Tensor, expected: tuple[int, ...]) -> AttackError:

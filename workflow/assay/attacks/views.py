@@ -18,7 +18,7 @@ from assay.attacks.victim import View, as_view
 from assay.foundation.errors import AttackError
 
 
-def eot(view: View | Decision, draws: int) -> View:
+def eot(view: View | Decision, eot_samples: int) -> View:
     """Expectation over transformation: loss and gradient are means over independent samples.
 
     Athalye et al. 2018, arXiv:1707.07397. All samples of an image pass the network in one
@@ -27,20 +27,22 @@ def eot(view: View | Decision, draws: int) -> View:
 
     Args:
         view: a view (or module, or function) whose evaluations of one image differ.
-        draws: EOT samples per evaluation, at least 1; each costs the passes of the view.
+        eot_samples: EOT samples per evaluation, at least 1; each costs the passes of the view.
 
     Raises:
-        AttackError: `draws` is below 1.
+        AttackError: `eot_samples` is below 1.
     """
-    if draws < 1:
-        raise AttackError(f"{draws} EOT samples are too few", where="argument 'draws'")
+    if eot_samples < 1:
+        raise AttackError(f"{eot_samples} EOT samples are too few", where="argument 'eot_samples'")
     view = as_view(view)
     if view.deterministic:
         return view
-    return dataclasses.replace(view, draws=view.draws * draws, passes=view.passes * draws)
+    return dataclasses.replace(
+        view, eot_samples=view.eot_samples * eot_samples, passes=view.passes * eot_samples
+    )
 
 
-def average_logits(view: View | Decision, draws: int) -> View:
+def average_logits(view: View | Decision, eot_samples: int) -> View:
     """The mean of the logits over independent samples, then one loss of it.
 
     For the margin this is `eot` as long as the second class is the same in all samples; for a loss
@@ -48,23 +50,23 @@ def average_logits(view: View | Decision, draws: int) -> View:
 
     Args:
         view: a view (or module, or function) whose evaluations of one image differ.
-        draws: EOT samples per evaluation, at least 1; each costs the passes of the view.
+        eot_samples: EOT samples per evaluation, at least 1; each costs the passes of the view.
 
     Raises:
-        AttackError: `draws` is below 1.
+        AttackError: `eot_samples` is below 1.
     """
-    if draws < 1:
-        raise AttackError(f"{draws} EOT samples are too few", where="argument 'draws'")
+    if eot_samples < 1:
+        raise AttackError(f"{eot_samples} EOT samples are too few", where="argument 'eot_samples'")
 
     view = as_view(view)
 
     def logits(images: Tensor, generator: torch.Generator) -> Tensor:
-        each = logits_of(view.logits(images.repeat(draws, 1, 1, 1), generator))
-        return each.unflatten(0, (draws, -1)).mean(dim=0)
+        each = logits_of(view.logits(images.repeat(eot_samples, 1, 1, 1), generator))
+        return each.unflatten(0, (eot_samples, -1)).mean(dim=0)
 
     if view.deterministic:
         return view
-    return dataclasses.replace(view, logits=logits, passes=view.passes * draws)
+    return dataclasses.replace(view, logits=logits, passes=view.passes * eot_samples)
 
 
 def bpda(view: View | Decision, backward: View | Decision) -> View:
@@ -90,12 +92,12 @@ def bpda(view: View | Decision, backward: View | Decision) -> View:
 
     def logits(images: Tensor, generator: torch.Generator) -> Tensor:
         with torch.no_grad():
-            said = logits_of(view.logits(images.detach().clone(), generator))
+            predicted = logits_of(view.logits(images.detach().clone(), generator))
         if not torch.is_grad_enabled():
-            return said
+            return predicted
         surrogate = logits_of(backward(images, generator))
-        said = said.to(surrogate.device, surrogate.dtype)
-        return surrogate + (said - surrogate).detach()
+        predicted = predicted.to(surrogate.device, surrogate.dtype)
+        return surrogate + (predicted - surrogate).detach()
 
     # The substitute may be random.
     return dataclasses.replace(view, logits=logits, passes=view.passes + 1, deterministic=False)

@@ -36,8 +36,8 @@ def leaks(samples: pd.DataFrame, split: pd.DataFrame, order: np.ndarray) -> pd.D
 
         Validation images do not count: no weight is fitted to them.
     """
-    part = split.set_index("sample")["part"].reindex(samples["sample"]).to_numpy()
-    tested = part == TEST
+    subset = split.set_index("sample")["subset"].reindex(samples["sample"]).to_numpy()
+    tested = subset == TEST
     rows = pd.Series(np.arange(len(samples)), index=samples["sample"])[order].to_numpy()
     found = samples.loc[tested, ["sample", "label"]].reset_index(drop=True)
     for name in SHARED:

@@ -36,7 +36,7 @@ def patient_id(text: str) -> str:
     return " ".join("".join(c for c in text if unicodedata.category(c) != "Cf").split())
 
 
-def numbered(ids: Iterable[str], names: Sequence[str]) -> list[str]:
+def group_index(ids: Iterable[str], names: Sequence[str]) -> list[str]:
     """Numbers in place of ids, by first appearance.
 
     An id may be a name or a hospital's number: short ones can be guessed from any hash without a
@@ -48,7 +48,7 @@ def numbered(ids: Iterable[str], names: Sequence[str]) -> list[str]:
         names: of every image, for messages, which never name an id.
 
     Example:
-        >>> numbered(["b", "a", " b"], ["1.png", "2.png", "3.png"])
+        >>> group_index(["b", "a", " b"], ["1.png", "2.png", "3.png"])
         ['0', '1', '0']
     """
     ids = [patient_id(text) for text in ids]

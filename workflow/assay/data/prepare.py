@@ -23,7 +23,7 @@ from assay.foundation.provenance import FIELD, provenance
 from assay.foundation.registry import load as load_object
 
 FORMAT = 1
-PARTS = ("train", "val", "test")
+SUBSETS = ("train", "val", "test")
 
 
 def prepare(
@@ -174,7 +174,7 @@ def _check(
         raise DataError(
             f"there is no image of class '{missing}'", where=where, remedy="correct 'classes'"
         )
-    unknown = set(samples["official"].dropna()) - set(PARTS)
+    unknown = set(samples["official"].dropna()) - set(SUBSETS)
     if unknown:
         raise DataError(f"unknown official part '{min(unknown)}'", where=where)
 
@@ -199,7 +199,7 @@ def _counts(samples: pd.DataFrame, collected: Collected) -> dict[str, Any]:
     return {
         "images": len(samples),
         "classes": {collected.classes[label]: int(n) for label, n in per_class.items()},
-        "official": {part: int(official[part]) for part in PARTS if part in official},
+        "official": {subset: int(official[subset]) for subset in SUBSETS if subset in official},
         "patients": int(samples["patient"].nunique()) if samples["patient"].notna().any() else None,
         "identical_pixels": _repeats(samples["duplicate"]),
         "identical_files": _repeats(samples["stored"]),

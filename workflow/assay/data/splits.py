@@ -20,7 +20,7 @@ from assay.foundation.seeds import rng_for, seed_for
 
 log = logging.getLogger(__name__)
 
-TRAIN, VAL, TEST = PARTS = ("train", "val", "test")
+TRAIN, VAL, TEST = SUBSETS = ("train", "val", "test")
 # Test images beyond the number per class of a scheme: they neither train nor test.
 SPARE = "spare"
 GROUPS = ("none", "duplicate", "patient", "patient_safe")
@@ -33,7 +33,7 @@ def split_count(scheme: Mapping[str, Any]) -> int:
     ]
 
 
-def share_of(scheme: Mapping[str, Any], part: str) -> float:
+def share_of(scheme: Mapping[str, Any], subset: str) -> float:
     """About which share of the images a part has: ``train``, ``val`` or ``test``.
 
     Of a publisher's own parts the test part is taken for a seventh, as MNIST's is.
@@ -43,7 +43,7 @@ def share_of(scheme: Mapping[str, Any], part: str) -> float:
     else:
         test = 1 / scheme["folds"] if scheme["kind"] == "kfold" else 1 / 7
         val = (1 - test) * scheme["validation"]
-    return {TRAIN: 1 - test - val, VAL: val, TEST: test}[part]
+    return {TRAIN: 1 - test - val, VAL: val, TEST: test}[subset]
 
 
 def make_split(
@@ -68,7 +68,7 @@ def make_split(
         classes: names of the classes, for messages.
 
     Returns:
-        Columns `sample` and `part` (train, val, test, spare), one row per image in the order of
+        Columns `sample` and `subset` (train, val, test, spare), one row per image in the order of
         `samples`.
 
     Raises:
@@ -84,39 +84,39 @@ def make_split(
         )
     labels = samples["label"].to_numpy()
     groups = group_ids(samples, scheme.get("group", "none"))
-    part = np.full(len(samples), TRAIN, dtype=object)
+    subset = np.full(len(samples), TRAIN, dtype=object)
     if kind == "kfold":
         folds = scheme["folds"]
         _demand(labels, groups, folds, classes, "use at most {groups} folds, or ")
         dealer = rng_for("split", seed, "kfold", folds)
-        part[deal(labels, groups, [1 / folds] * folds, dealer) == index] = TEST
+        subset[deal(labels, groups, [1 / folds] * folds, dealer) == index] = TEST
         validation = scheme["validation"]
     elif kind == "random":
-        _demand(labels, groups, len(PARTS), classes)
+        _demand(labels, groups, len(SUBSETS), classes)
         shares = [1 - scheme["test"] - scheme["validation"], scheme["validation"], scheme["test"]]
         dealt = deal(labels, groups, shares, rng_for("split", seed, "random", index))
-        part = np.array(PARTS, dtype=object)[dealt]
+        subset = np.array(SUBSETS, dtype=object)[dealt]
         validation = 0
     else:
-        part = _official(samples)
-        validation = 0 if (part == VAL).any() else scheme["validation"]
+        subset = _official(samples)
+        validation = 0 if (subset == VAL).any() else scheme["validation"]
     if validation:
-        rest = np.flatnonzero(part == TRAIN)
+        rest = np.flatnonzero(subset == TRAIN)
         dealer = rng_for("split", seed, kind, index, "validation")
         dealt = deal(labels[rest], groups[rest], [1 - validation, validation], dealer)
-        part[rest[dealt == 1]] = VAL
-    for name in PARTS:
-        missing = np.setdiff1d(labels, labels[part == name])
+        subset[rest[dealt == 1]] = VAL
+    for name in SUBSETS:
+        missing = np.setdiff1d(labels, labels[subset == name])
         if len(missing):
             _refuse(labels, groups, missing[0], classes, f"none for '{name}'", _MORE)
     if scheme.get("test_per_class"):
         dealer = rng_for("split", seed, kind, index, "test_per_class")
-        _spare(part, labels, scheme["test_per_class"], dealer, classes)
-    return pd.DataFrame({"sample": samples["sample"].to_numpy(), "part": part.astype(str)})
+        _spare(subset, labels, scheme["test_per_class"], dealer, classes)
+    return pd.DataFrame({"sample": samples["sample"].to_numpy(), "subset": subset.astype(str)})
 
 
 def _spare(
-    part: np.ndarray,
+    subset: np.ndarray,
     labels: np.ndarray,
     most: int,
     rng: np.random.Generator,
@@ -124,13 +124,13 @@ def _spare(
 ) -> None:
     """Marks all but `most` test images of each class, drawn at random, as spare, in place."""
     for label in np.unique(labels):
-        tested = np.flatnonzero((part == TEST) & (labels == label))
+        tested = np.flatnonzero((subset == TEST) & (labels == label))
         if len(tested) < most:
             name = classes[label] if classes else label
             log.warning(
                 "class '%s' has %d test images, not %d; all are used", name, len(tested), most
             )
-        part[rng.permutation(tested)[most:]] = SPARE
+        subset[rng.permutation(tested)[most:]] = SPARE
 
 
 def group_ids(samples: pd.DataFrame, group: str) -> np.ndarray:
@@ -201,17 +201,17 @@ def deal(
     order = order[np.argsort(-size[order], kind="stable")]
     wanted = np.outer(shares, table.sum(0))
     filled = np.zeros_like(wanted)
-    part = np.empty(len(table), dtype=np.int64)
+    subset = np.empty(len(table), dtype=np.int64)
     for number in order[size[order] > 1]:
         new = table[number]
-        part[number] = np.argmin(((2 * (filled - wanted) + new) * new / wanted).sum(1))
-        filled[part[number]] += new
+        subset[number] = np.argmin(((2 * (filled - wanted) + new) * new / wanted).sum(1))
+        filled[subset[number]] += new
     single = order[size[order] == 1]
     for kind in range(len(classes)):
         cards = single[table[single, kind] == 1]
         need = np.clip(wanted[:, kind] - filled[:, kind], 0, None)
-        part[cards] = np.repeat(np.arange(len(shares)), _apportion(need, len(cards), rng))
-    return part[group]
+        subset[cards] = np.repeat(np.arange(len(shares)), _apportion(need, len(cards), rng))
+    return subset[group]
 
 
 def _apportion(need: np.ndarray, total: int, rng: np.random.Generator) -> np.ndarray:
@@ -277,16 +277,16 @@ def balanced_order(indices: np.ndarray, labels: np.ndarray, *, seed: int) -> np.
     return shuffled[np.lexsort((rng.permutation(len(classes))[label], turn))]
 
 
-def learning_seed(seed: int, dataset: str, split: str, part: str) -> int:
+def learning_seed(seed: int, dataset: str, split: str, subset: str) -> int:
     """The seed of :func:`subsample` that draws the images which networks see of a split's part.
 
     Args:
         seed: the run's seed.
         dataset: a data set's id.
         split: a split's id.
-        part: ``train`` or ``val``.
+        subset: ``train`` or ``val``.
     """
-    return seed_for(seed, "subsample", dataset, split, part)
+    return seed_for(seed, "subsample", dataset, split, subset)
 
 
 def leakage(
@@ -304,7 +304,7 @@ def leakage(
 
         - `measure`: ``images``, ``duplicates`` (same pixels), ``patients`` or, where the data set
           has such ids, ``patients_safe`` (the reading that never parts a person);
-        - `parts`: ``train``, or for what two parts share ``train-test``;
+        - `subsets`: ``train``, or for what two parts share ``train-test``;
         - `class`: a class, or ``all``;
         - `groups`: distinct images or patients, or how many of them are in both parts;
         - `images`: images of the part, or those of the second part that share one with the first;
@@ -312,12 +312,12 @@ def leakage(
 
         Without patient ids the rows of ``patients`` are empty (null), not zero.
     """
-    part = split.set_index("sample")["part"].reindex(samples["sample"]).to_numpy()
+    subset = split.set_index("sample")["subset"].reindex(samples["sample"]).to_numpy()
     names = samples["label"].map(dict(enumerate(classes))) if classes else samples["label"]
-    table = samples.assign(part=part, name=names.astype(str))
+    table = samples.assign(subset=subset, name=names.astype(str))
     rows = []
-    for name in PARTS:
-        here = table[table["part"] == name]
+    for name in SUBSETS:
+        here = table[table["subset"] == name]
         for label, some in [("all", here), *here.groupby("name", sort=True)]:
             rows.append(
                 ("images", name, label, some["duplicate"].nunique(), len(some),
@@ -328,8 +328,8 @@ def leakage(
         read.append(("patients_safe", "patient_safe"))
     for measure, column in read:
         known = table[table[column].notna()]
-        for first, second in combinations(PARTS, 2):
-            one, other = known[known["part"] == first], known[known["part"] == second]
+        for first, second in combinations(SUBSETS, 2):
+            one, other = known[known["subset"] == first], known[known["subset"] == second]
             caught = other[other[column].isin(set(one[column]))]
             for label in ("all", *sorted(table["name"].unique())):
                 some = caught if label == "all" else caught[caught["name"] == label]
@@ -338,7 +338,7 @@ def leakage(
                 rows.append(
                     (measure, f"{first}-{second}", label, *(facts if len(known) else (None,) * 3))
                 )
-    columns = ["measure", "parts", "class", "groups", "images", "share"]
+    columns = ["measure", "subsets", "class", "groups", "images", "share"]
     frame = pd.DataFrame(rows, columns=columns)
     return frame.astype({"groups": "Int64", "images": "Int64", "share": "Float64"})
 
@@ -359,7 +359,7 @@ def _official(samples: pd.DataFrame) -> np.ndarray:
 def _demand(
     labels: np.ndarray,
     groups: np.ndarray,
-    parts: int,
+    subsets: int,
     classes: Sequence[str] | None,
     fewer: str = "",
 ) -> None:
@@ -370,9 +370,9 @@ def _demand(
     """
     pairs = np.unique(np.stack([labels, groups]), axis=1)
     present, count = np.unique(pairs[0], return_counts=True)
-    if (count < parts).any():
-        remedy = f"{fewer if count.min() > len(PARTS) else ''}{_MORE}"
-        _refuse(labels, groups, present[np.argmin(count)], classes, f"fewer than {parts}", remedy)
+    if (count < subsets).any():
+        remedy = f"{fewer if count.min() > len(SUBSETS) else ''}{_MORE}"
+        _refuse(labels, groups, present[np.argmin(count)], classes, f"fewer than {subsets}", remedy)
 
 
 def _refuse(

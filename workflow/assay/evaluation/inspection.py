@@ -148,7 +148,7 @@ def inspect_victim(
 
     Raises:
         AttackError: the logits are not finite, or the victim declares what the measurement
-            contradicts: `stochastic`, independent `draws`, a view's `deterministic`.
+            contradicts: `stochastic`, independent `eot_samples`, a view's `deterministic`.
 
     Example:
         >>> victim = Victim.from_module(
@@ -181,22 +181,22 @@ def network_behind(victim: Victim, images: Tensor, *, seed: int = 0) -> View | N
     """
     seen: list[tuple[nn.Module, Tensor]] = []
 
-    def watch(module: nn.Module, given: tuple, said: Any) -> None:
+    def watch(module: nn.Module, given: tuple, texts: Any) -> None:
         if given and isinstance(given[0], Tensor) and given[0].shape[1:] == images.shape[1:]:
             with suppress(AttackError):
-                seen.append((module, logits_of(said).detach()))
+                seen.append((module, logits_of(texts).detach()))
 
     few, found = images[: min(CHECKED, len(images))], None
     inspector = _Inspector(victim, images, seed_for("inspection", seed), False)
     with own_state():
         handle = register_module_forward_hook(watch)
         try:
-            said = inspector.evaluated(few, inspector.seed)
+            texts = inspector.evaluated(few, inspector.seed)
         finally:
             handle.remove()
         # The last one to return is the whole model; from there inwards.
         for module, own in seen[-2::-1]:
-            if own.shape != said.shape or not torch.equal(own.argmax(1), said.argmax(1)):
+            if own.shape != texts.shape or not torch.equal(own.argmax(1), texts.argmax(1)):
                 continue
             with suppress(AttackError):
                 network = ModuleDecision(module, victim.device, softmax=is_probabilities(own))
@@ -215,8 +215,8 @@ def verdict(findings: Sequence[Finding]) -> str:
 
 def audit(inspection: Inspection, findings: Sequence[Finding]) -> dict[str, Any]:
     """What ``attrs["audit"]`` of outcome rows holds: plain values, ready for JSON."""
-    told = [{**vars(finding)} for finding in findings]
-    return {"verdict": verdict(findings), "findings": told, **inspection.facts()}
+    listed = [{**vars(finding)} for finding in findings]
+    return {"verdict": verdict(findings), "findings": listed, **inspection.facts()}
 
 
 class _Inspector:
@@ -313,11 +313,11 @@ class _Inspector:
         few = self.images[: min(4, len(self.images))]
         if victim.stochastic and differs:
             with self.seeded(self.seed) as generator:
-                drawn = victim.draws(few, 4, generator)
-            if all(self.equal(drawn[0], other) for other in drawn[1:]):
+                repeated = victim.repeated_logits(few, 4, generator)
+            if all(self.equal(repeated[0], other) for other in repeated[1:]):
                 raise AttackError(
                     "all draws of an image are equal, although its evaluations differ",
-                    where="victim 'draws'",
+                    where="victim 'repeated_logits'",
                     remedy="draw each decision independently",
                 )
         for name, view in victim.views.items() if self.declared else ():
@@ -336,7 +336,9 @@ class _Inspector:
     def gradient(self, view: View, random: bool, repeatable: bool) -> GradientCheck:
         """Derivatives of random mixtures of the logits against finite differences."""
         victim = self.victim
-        view = dataclasses.replace(view, draws=1, passes=max(1, view.passes // view.draws))
+        view = dataclasses.replace(
+            view, eot_samples=1, passes=max(1, view.passes // view.eot_samples)
+        )
         # Away from the bounds, where a clipped image would not follow a step.
         origin = 0.05 + 0.9 * self.images[: min(CHECKED, len(self.images))]
         n, device = len(origin), origin.device
@@ -371,8 +373,8 @@ class _Inspector:
             return GradientCheck(compared=False)
         else:
             with self.seeded(self.seed) as generator:
-                said = victim.forward(view, moved.flatten(0, 1), generator)
-            found = mixed(said, rows.repeat(len(moved))).view(len(moved), n)
+                texts = victim.forward(view, moved.flatten(0, 1), generator)
+            found = mixed(texts, rows.repeat(len(moved))).view(len(moved), n)
         found = found.double().view(len(STEPS), 2, len(ways), n)
         steps = torch.tensor(STEPS, device=device, dtype=torch.double)[:, None, None]
         measured = (found[:, 0] - found[:, 1]) / (2 * steps)  # (steps, ways, n)
@@ -416,10 +418,10 @@ def _output(logits: Tensor) -> str:
     return "logits"
 
 
-def is_probabilities(said: Tensor) -> bool:
+def is_probabilities(texts: Tensor) -> bool:
     """Whether the rows (n, K) lie in [0, 1] and sum to 1."""
-    inside = bool(((said >= 0) & (said <= 1 + 1e-4)).all())
-    return inside and bool(((said.float().sum(dim=1) - 1).abs() < 5e-3).all())
+    inside = bool(((texts >= 0) & (texts <= 1 + 1e-4)).all())
+    return inside and bool(((texts.float().sum(dim=1) - 1).abs() < 5e-3).all())
 
 
 def _findings(found: Inspection) -> Iterator[Finding]:

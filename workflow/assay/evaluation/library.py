@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from assay.attacks.base import Attack, judge, usable_input
+from assay.attacks.base import Attack, evaluate_images, usable_input
 from assay.attacks.clean import Clean
 from assay.attacks.decision import Decision, ModuleDecision, as_decision
 from assay.attacks.torch_state import own_state, seeded
@@ -55,7 +55,7 @@ def evaluate(
     *,
     name: str = "model",
     chunk: int = 256,
-    replays: int = 20,
+    repeats: int = 20,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Measures a model, then attacks it with several attacks, with a progress bar.
@@ -77,7 +77,7 @@ def evaluate(
             or a text such as ``"8/255"``.
         name: what the rows call the model.
         chunk: images that are attacked together.
-        replays: repeated evaluations of a randomised model.
+        repeats: repeated evaluations of a randomised model.
         seed: of all randomness, torch's, NumPy's and Python's global generators included; the rows
             depend on it and on `chunk`, not on `attacks`' order. The global generators are given
             back as they were.
@@ -110,19 +110,19 @@ def evaluate(
     if budgets.pop("clean", None) and not isinstance(attacks["clean"], Clean):
         findings.append(_RESERVED)
     attacks = {name: attack for name, attack in attacks.items() if name in budgets}
-    for what, count in (("chunk", chunk), ("replays", replays)):
+    for what, count in (("chunk", chunk), ("repeats", repeats)):
         if not isinstance(count, int | np.integer) or count < 1:
             raise _wrong(what, f"{count!r} is not a whole number above 0")
     with own_state():
         pixels, truth = _usable_arrays(images, labels)
         victim, inspection, changed = _opened(model, pixels, seed)
-        usable_input(victim, pixels, truth, [0.0], replays)
+        usable_input(victim, pixels, truth, [0.0], repeats)
         for attack, radii in budgets.items():
             usable_radius(
                 attacks[attack].norm, radii, victim.shape, f"argument 'epsilons' ({attack})"
             )
         outcomes = _attacked(
-            victim, pixels, truth, attacks, budgets, name, int(chunk), int(replays), seed
+            victim, pixels, truth, attacks, budgets, name, int(chunk), int(repeats), seed
         )
     findings += [
         *changed,
@@ -143,7 +143,7 @@ def _attacked(
     budgets: Mapping[str, Sequence[float]],
     name: str,
     chunk: int,
-    replays: int,
+    repeats: int,
     seed: int,
 ) -> pd.DataFrame:
     work = {"clean": (Clean(), [0.0]), **{a: (attacks[a], budgets[a]) for a in attacks}}
@@ -151,14 +151,14 @@ def _attacked(
     with progress(total=len(work) * len(images), desc=name, unit="image") as bar:
         for start in range(0, len(images), chunk):
             piece = slice(start, start + chunk)
-            pixels, truth = usable_input(victim, images[piece], labels[piece], [0.0], replays)
+            pixels, truth = usable_input(victim, images[piece], labels[piece], [0.0], repeats)
             with _randomness(victim, seed, "decision", start) as generator:
-                clean = judge(victim, pixels, truth, generator, replays=replays)
+                clean = evaluate_images(victim, pixels, truth, generator, repeats=repeats)
             for attack_name, (attack, radii) in work.items():
                 bar.set_postfix_str(attack_name)
                 with _randomness(victim, seed, attack_name, start) as generator:
                     result = attack(
-                        victim, pixels, truth, radii, generator, replays=replays, clean=clean
+                        victim, pixels, truth, radii, generator, repeats=repeats, clean=clean
                     )
                 names = {
                     "dataset": "images",
@@ -225,16 +225,16 @@ def _measured_decision(
     device = getattr(decision, "device", None) or images.device
     sample = images[:16].to(device)
 
-    def said(function: Decision) -> Tensor:
+    def predicted(function: Decision) -> Tensor:
         with seeded(seed, device), torch.no_grad():
             return function(sample.clone(), torch.Generator(device=device).manual_seed(seed))
 
     findings, failed, logits, own = [], None, None, None
     if isinstance(decision, ModuleDecision):
         with suppress(Exception):  # what cannot be copied, or fails here, is checked below
-            own, changes = said(decision.itself)
+            own, changes = predicted(decision.itself)
     try:
-        logits = said(decision)
+        logits = predicted(decision)
     except AssayError:
         raise
     except Exception as error:
@@ -309,7 +309,7 @@ def _after(
 ) -> Iterator[Finding]:
     """Findings in the rows that cast doubt on their numbers."""
     clean = outcomes[outcomes.attack == "clean"]
-    right, n = int((~clean.broken).sum()), len(clean)
+    right, n = int((~clean.misclassified).sum()), len(clean)
     if n >= _ENOUGH and right * victim.classes <= n:
         yield Finding(
             "accuracy", "suspect",
@@ -327,8 +327,10 @@ def _after(
             "range", "suspect", f"no pixel of any image is above {brightest:.3g}",
             "check whether the images were divided by 255 twice",
         )  # fmt: skip
-    searched = [name for name, attack in attacks.items() if attack.uses_gradient]
-    left = outcomes[outcomes.attack.isin(searched) & ~outcomes.broken & (outcomes.backwards > 0)]
+    searched = [name for name, attack in attacks.items() if attack.access == "white_box"]
+    left = outcomes[
+        outcomes.attack.isin(searched) & ~outcomes.misclassified & (outcomes.backwards > 0)
+    ]
     zeros = left.zero_gradients.sum() / left.backwards.sum() if len(left) else 0.0
     if zeros > _ZERO_FLAG:
         yield Finding(
@@ -336,13 +338,13 @@ def _after(
             f"{zeros:.0%} of the gradients were zero on images that kept their class",
             "attack it with 'square' too, and with bpda views where a part has no gradient",
         )  # fmt: skip
-    single = all(view.draws == 1 for view in victim.views.values())
-    draws = [attacks[name].draws for name in searched]
-    if victim.stochastic and single and draws and max(draws) == 1:
+    single = all(view.eot_samples == 1 for view in victim.views.values())
+    eot_samples = [attacks[name].eot_samples for name in searched]
+    if victim.stochastic and single and eot_samples and max(eot_samples) == 1:
         yield Finding(
             "expectation", "suspect",
             "every attack follows the gradient of a single draw of a random model",
-            "attack it with draws=20 too, e.g. attack_named('pgd_linf', draws=20)",
+            "attack it with eot_samples=20 too, e.g. attack_named('pgd_linf', eot_samples=20)",
         )  # fmt: skip
 
 
@@ -420,19 +422,19 @@ def _usable_budgets(attacks: Any, epsilons: Any) -> dict[str, list[float]]:
     return budgets
 
 
-def _usable_shape(said: Tensor, n: int) -> int:
+def _usable_shape(predicted: Tensor, n: int) -> int:
     """K of logits (n, K), or an error that states what the model returned instead."""
-    if said.ndim == 1 or said.shape == (n, 1):
+    if predicted.ndim == 1 or predicted.shape == (n, 1):
         raise _wrong(
-            "model", f"it returned one number per image, {tuple(said.shape)}",
+            "model", f"it returned one number per image, {tuple(predicted.shape)}",
             "return two logits, e.g. torch.stack([torch.zeros_like(z), z], dim=1)",
         )  # fmt: skip
-    if said.ndim != 2 or len(said) != n or said.is_complex():
+    if predicted.ndim != 2 or len(predicted) != n or predicted.is_complex():
         raise _wrong(
-            "model", f"it returned {said.dtype} {tuple(said.shape)} for {n} images",
+            "model", f"it returned {predicted.dtype} {tuple(predicted.shape)} for {n} images",
             f"return logits ({n}, K)",
         )  # fmt: skip
-    return said.shape[1]
+    return predicted.shape[1]
 
 
 def _wrong(argument: str, what: str, remedy: str | None = None) -> AttackError:

@@ -20,12 +20,12 @@ METHODS = ("gradient", "integrated_gradients")
 # Points between a black image and the image, at which gradients are taken (Gauss-Legendre).
 INTEGRATED_STEPS = 16
 # Images of which maps are made, at most, where lesions are known; elsewhere only those shown.
-MAPPED = 60
+MAPPED_IMAGES = 60
 # Smoothing of a map, in pixels of an image of 224 (Rodriguez et al. 2022).
 BLUR = 5 / 224
 
 
-def look(
+def compute_saliency(
     model: Classifier,
     images: np.ndarray,
     labels: np.ndarray,
@@ -59,7 +59,7 @@ def look(
         With V = 1 + E versions of an image, the unperturbed one first, and the first S of M images
         shown: ``images`` (V, S, C, H, W), ``maps/<method>`` (V, S, H, W), ``predictions`` (V, M),
         ``features`` (V, M, F), ``labels`` (M,), ``samples`` (M,), ``epsilons`` (V,); and with
-        masks, of the first :data:`MAPPED` images, where they have a lesion (else NaN),
+        masks, of the first :data:`MAPPED_IMAGES` images, where they have a lesion (else NaN),
         ``pointing/<method>`` (V, P): 1 where the map's maximum lies in the lesion,
         ``mass/<method>`` (V, P): the share of the map within it, and ``lesion_share`` (P,): the
         lesion's share of the image, which is what chance finds.
@@ -76,15 +76,17 @@ def look(
     def store(name: str, values: Tensor | np.ndarray) -> None:
         stored.setdefault(name, []).append(np.asarray(values))
 
-    mapped = shown if masks is None else max(shown, MAPPED)
-    lesions = None if masks is None else masks[indices[:mapped], 0].astype(bool)
+    saliency_targets = shown if masks is None else max(shown, MAPPED_IMAGES)
+    lesions = None if masks is None else masks[indices[:saliency_targets], 0].astype(bool)
     for version in progress(versions, desc="saliency", unit="version"):
         predictions, features = _looked(model, version)
         store("images", version[:shown].cpu())
         store("predictions", predictions.cpu())
         store("features", features.cpu().half())
         for method in METHODS:
-            maps = saliency_maps(model, version[:mapped], predictions[:mapped], method)
+            maps = saliency_maps(
+                model, version[:saliency_targets], predictions[:saliency_targets], method
+            )
             store(f"maps/{method}", maps[:shown].astype(np.float16))
             if lesions is not None:
                 pointing, mass = at_lesions(maps, lesions)

@@ -33,7 +33,7 @@ def evaluated_samples(
         DataError: the split has no test image.
     """
     table = pd.read_parquet(split)
-    test = table.loc[table["part"] == "test", "sample"].to_numpy()
+    test = table.loc[table["subset"] == "test", "sample"].to_numpy()
     if not len(test):
         raise DataError("contains no test image", where=split)
     return subsample(test, data.labels, n, seed=seed_for(seed, "evaluated", *names))

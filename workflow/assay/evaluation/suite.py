@@ -23,7 +23,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from assay.attacks.base import Attack, Perturbed, Verdict, judge
+from assay.attacks.base import Attack, Perturbed, Prediction, evaluate_images
 from assay.attacks.catalogue import make_attack
 from assay.attacks.ensemble import Ensemble
 from assay.attacks.torch_state import seeded
@@ -50,7 +50,7 @@ def run_suite(
     ids: Mapping[str, str],
     work: Path,
     chunk: int,
-    replays: int,
+    repeats: int,
     examples: int,
     key: str,
     seed: int = 0,
@@ -72,7 +72,7 @@ def run_suite(
         ids: ``dataset``, ``split``, ``model`` and ``suite``, for the rows and the seeds.
         work: folder for finished chunks; beside it lies what suites of one model share.
         chunk: images per chunk; with the epsilons it decides the memory that is needed.
-        replays: repeated evaluations per image of a stochastic victim.
+        repeats: repeated evaluations per image of a stochastic victim.
         examples: images whose perturbed versions are returned; all attacks show the same ones,
             one of each class in turn, of those that every attack of the suite is given.
         key: digest of all that decides an outcome besides the attack: weights, data, code.
@@ -98,7 +98,7 @@ def run_suite(
     if not len(indices):
         raise AttackError("there is no image to evaluate", where=f"suite '{ids['suite']}'")
     source = _Source(
-        victim, images, np.asarray(labels), indices, ids, chunk, replays, seed, key, work.parent
+        victim, images, np.asarray(labels), indices, ids, chunk, repeats, seed, key, work.parent
     )
     made = [(entry, make_attack(entry)) for entry in attacks]
     chosen = [
@@ -121,7 +121,7 @@ def run_suite(
         for (entry, attack), mine, todo in zip(made, chosen, pieces, strict=True):
             bar.set_postfix_str(entry["name"])
             folder = work / f"{entry['name']}_{_digest(entry, source, mine, shown, key)}"
-            pictures, said = _blank(len(entry["epsilons"]), len(shown), victim.shape)
+            pictures, predicted = _blank(len(entry["epsilons"]), len(shown), victim.shape)
             for number, rows in todo:
                 part = _load_chunk(folder, number, rows, shown)
                 if part is None:
@@ -131,10 +131,10 @@ def run_suite(
                     stages.clear()
                 frames.append(part.frame)
                 places = np.searchsorted(shown, part.samples)
-                pictures[:, places], said[:, places] = part.images, part.predictions
+                pictures[:, places], predicted[:, places] = part.images, part.predictions
                 bar.update(len(rows))
             arrays[f"{entry['name']}/images"] = pictures
-            arrays[f"{entry['name']}/predictions"] = said
+            arrays[f"{entry['name']}/predictions"] = predicted
             arrays[f"{entry['name']}/epsilons"] = np.asarray(entry["epsilons"], dtype=float)
     if not frames:
         return pd.DataFrame(columns=list(OUTCOME_COLUMNS)), arrays
@@ -200,12 +200,12 @@ class _Source:
     """The images, the victim, and its decisions on the unperturbed images."""
 
     def __init__(
-        self, victim, images, labels, indices, ids, chunk, replays, seed, key, shared: Path
+        self, victim, images, labels, indices, ids, chunk, repeats, seed, key, shared: Path
     ):
-        self.victim, self.replays, self.ids, self.seed = victim, replays, dict(ids), seed
+        self.victim, self.repeats, self.ids, self.seed = victim, repeats, dict(ids), seed
         self.chunk, self._key, self._shared = chunk, key, shared
         self._images, self.labels, self._indices = images, labels, indices
-        self._clean: Verdict | None = None
+        self._clean: Prediction | None = None
 
     def batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Images in [0, 1] and their labels, on the victim's device."""
@@ -225,7 +225,7 @@ class _Source:
         with seeded(number, self.victim.device):
             yield torch.Generator(device=self.victim.device).manual_seed(number)
 
-    def clean(self, rows: np.ndarray) -> Verdict:
+    def clean(self, rows: np.ndarray) -> Prediction:
         """The predictions for unperturbed images, computed once, on first use.
 
         They are kept for the model's other suites: a defence that searches at test time needs
@@ -263,28 +263,30 @@ class _Source:
     def _path(self, what: str, suffix: str) -> Path:
         """Beside the suites' folders: what all suites of a model share."""
         facts = {**self.ids, "suite": "", "key": self._key, "seed": self.seed}
-        sizes = {"chunk": self.chunk, "replays": self.replays, "of": self._indices.tolist()}
+        sizes = {"chunk": self.chunk, "repeats": self.repeats, "of": self._indices.tolist()}
         return self._shared / f"{what}_{digest_of({**facts, **sizes})}.{suffix}"
 
-    def _decide(self) -> Verdict:
+    def _decide(self) -> Prediction:
         parts = []
         for number, piece in enumerate(_pieces(self._indices, self.chunk)):
             pixels, labels = self.batch(piece)
             parts.append(
-                _within_memory(self.victim, self._judge, pixels, labels, ("clean", number))
+                _within_memory(
+                    self.victim, self._evaluate_images, pixels, labels, ("clean", number)
+                )
             )
-        return Verdict(
+        return Prediction(
             **{
                 field.name: torch.cat([getattr(part, field.name) for part in parts])
-                for field in dataclasses.fields(Verdict)
+                for field in dataclasses.fields(Prediction)
             }
         )
 
-    def _kept(self, path: Path) -> Verdict | None:
+    def _kept(self, path: Path) -> Prediction | None:
         if not path.exists():
             return None
         try:
-            return Verdict(**load_file(path, device=str(self.victim.device)))
+            return Prediction(**load_file(path, device=str(self.victim.device)))
         except (SafetensorError, OSError, TypeError) as error:
             log.warning("%s is damaged and is computed again (%s)", path, error)
             return None
@@ -307,14 +309,16 @@ class _Source:
                 labels,
                 entry["epsilons"],
                 generator,
-                replays=self.replays,
+                repeats=self.repeats,
                 clean=clean,
                 **({"store": stages} if isinstance(attack, Ensemble) else {}),
             )
 
-    def _judge(self, pixels: torch.Tensor, labels: torch.Tensor, names: tuple) -> Verdict:
+    def _evaluate_images(
+        self, pixels: torch.Tensor, labels: torch.Tensor, names: tuple
+    ) -> Prediction:
         with self.randomness(*names) as generator:
-            return judge(self.victim, pixels, labels, generator, replays=self.replays)
+            return evaluate_images(self.victim, pixels, labels, generator, repeats=self.repeats)
 
 
 def _attack_chunk(
@@ -382,9 +386,9 @@ def outcome_rows(
                 "int16"
             ),
             "prediction": flat("prediction", "int16"),
-            "broken": flat("broken", "bool"),
+            "misclassified": flat("misclassified", "bool"),
             "target": np.tile(perturbed.target.cpu().numpy(), budgets).astype("int16"),
-            "replay_share": flat("replay_share", "float32"),
+            "misclassified_share": flat("misclassified_share", "float32"),
             "epsilon": np.repeat(np.asarray(perturbed.epsilons, dtype=float), n),
             "linf": flat("linf", "float32"),
             "l2": flat("l2", "float32"),
@@ -429,7 +433,7 @@ def _digest(entry, source: _Source, mine: np.ndarray, shown: np.ndarray, key: st
     decisive = {
         part: entry.get(part) for part in ("implementation", "settings", "epsilons", "code")
     }
-    facts = {"key": key, "ids": source.ids, "chunk": source.chunk, "replays": source.replays}
+    facts = {"key": key, "ids": source.ids, "chunk": source.chunk, "repeats": source.repeats}
     chosen = {"samples": mine.tolist(), "shown": shown.tolist(), "seed": source.seed}
     return digest_of({**decisive, **facts, **chosen})
 

@@ -56,7 +56,7 @@ def written_entries(files: Sequence[Source]) -> dict[str, Written]:
         ConfigError: an entry extends what is not there, or itself; a sweep is not one.
 
     Example:
-        >>> tree = {"a": {"title": "{draws} draws", "sweep": {"draws": [1, 5]}}}
+        >>> tree = {"a": {"title": "{eot_samples} draws", "sweep": {"eot_samples": [1, 5]}}}
         >>> list(written_entries([Source("attacks.yaml", (), tree)]))
         ['a_1', 'a_5']
     """

@@ -41,10 +41,12 @@ SCHEMA = pa.schema(
         pa.field(
             "prediction",
             pa.int16(),
-            metadata={"doc": "decision on the perturbed image (majority of replays)"},
+            metadata={"doc": "decision on the perturbed image (majority of repeats)"},
         ),
         pa.field(
-            "broken", pa.bool_(), metadata={"doc": "the decision is wrong (majority of replays)"}
+            "misclassified",
+            pa.bool_(),
+            metadata={"doc": "the decision is wrong (majority of repeats)"},
         ),
         pa.field(
             "target",
@@ -52,9 +54,9 @@ SCHEMA = pa.schema(
             metadata={"doc": "class that a targeted attack drives the image to; -1: none"},
         ),
         pa.field(
-            "replay_share",
+            "misclassified_share",
             pa.float32(),
-            metadata={"doc": "share of replays whose decision is wrong"},
+            metadata={"doc": "share of repeats whose decision is wrong"},
         ),
         pa.field(
             "epsilon",
@@ -86,7 +88,7 @@ SCHEMA = pa.schema(
         pa.field(
             "scores",
             pa.list_(pa.float32()),
-            metadata={"doc": "K class probabilities, mean over replays"},
+            metadata={"doc": "K class probabilities, mean over repeats"},
         ),
     ]
 )
@@ -131,7 +133,7 @@ def write_outcomes(frame: pd.DataFrame, path: Path | str, provenance: dict[str, 
 
 
 @contextmanager
-def _no_hoard() -> Iterator[None]:
+def _system_memory_pool() -> Iterator[None]:
     """Arrow takes memory from the system and gives it back.
 
     Arrow's default pool retains freed memory, about twice the size of the rows read.
@@ -145,7 +147,7 @@ def _no_hoard() -> Iterator[None]:
         pa.set_memory_pool(pool)
 
 
-@_no_hoard()
+@_system_memory_pool()
 def read_outcomes(
     paths: Path | str | Iterable[Path | str], columns: Sequence[str] = OUTCOME_COLUMNS
 ) -> pd.DataFrame:

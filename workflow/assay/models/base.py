@@ -67,7 +67,9 @@ class Classifier(nn.Module, ABC):
     def features(self, images: Tensor) -> Tensor:
         """The deterministic representation before the last decision, (B, F)."""
 
-    def draws(self, images: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def repeated_logits(
+        self, images: Tensor, n: int, generator: torch.Generator | None = None
+    ) -> Tensor:
         """`n` independent evaluations of :meth:`logits`, (n, B, K), at the lowest cost."""
         if not self.stochastic:
             return self.logits(images, generator).expand(n, -1, -1)
@@ -155,7 +157,7 @@ class Classifier(nn.Module, ABC):
                 for name, view in model.views().items()
             },
             stochastic=self.stochastic,
-            draws=model.draws,
+            repeated_logits=model.repeated_logits,
             log_px=model.log_px,
             max_batch=min(self.max_batch, suitable_batch(device)),
         )

@@ -84,11 +84,11 @@ class CodeAdam:
         """One step down `energy`, codes to (B, K); returns it, from before the step."""
         leaf = self.codes.detach().requires_grad_()
         value = energy(leaf)
-        (slope,) = torch.autograd.grad(value.sum(), leaf)
+        (gradient,) = torch.autograd.grad(value.sum(), leaf)
         self._count += 1
         first, second = _DECAYS
-        self._mean.lerp_(slope, 1 - first)
-        self._square.lerp_(slope.square(), 1 - second)
+        self._mean.lerp_(gradient, 1 - first)
+        self._square.lerp_(gradient.square(), 1 - second)
         size = (self._square / (1 - second**self._count)).sqrt_().add_(1e-8)
         self.codes = leaf.detach() - self._rate / (1 - first**self._count) * self._mean / size
         return value.detach()
@@ -115,8 +115,8 @@ def random_codes(count: int, dimensions: int) -> Tensor:
         >>> random_codes(9, 2).shape
         torch.Size([9, 2])
     """
-    drawn = torch.randn(int(count / 0.9), dimensions, generator=torch.Generator().manual_seed(0))
-    return drawn[drawn.norm(dim=1).argsort()[:count].sort().values]
+    sampled = torch.randn(int(count / 0.9), dimensions, generator=torch.Generator().manual_seed(0))
+    return sampled[sampled.norm(dim=1).argsort()[:count].sort().values]
 
 
 class CandidatePool:

@@ -59,9 +59,11 @@ class DBX(Classifier):
         self.classifier = class_head(latent_dim, classes)
 
     def logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self.draws(images, 1, generator)[0]
+        return self.repeated_logits(images, 1, generator)[0]
 
-    def draws(self, images: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def repeated_logits(
+        self, images: Tensor, n: int, generator: torch.Generator | None = None
+    ) -> Tensor:
         """`n` decisions, (n, B, K); the encoder runs once."""
         return self._decide(self._posterior(images), n, generator)
 

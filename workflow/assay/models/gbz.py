@@ -48,7 +48,7 @@ class GBZ(Classifier):
             the others are summed, so an image's share is one over the batch size.
         encoder_sees_class: use q(z|x, y), as Li et al. do; needs ``inference: bayes``.
         latent_dim: length of z.
-        attack_draws: draws over which the view ``expectation`` averages when one draw decides.
+        eot_samples: draws over which the view ``expectation`` averages when one draw decides.
         input_size: side to which images are resized; ``None`` keeps their size.
 
     Raises:
@@ -69,7 +69,7 @@ class GBZ(Classifier):
         class_weight: float | str = 1.0,
         encoder_sees_class: bool = False,
         latent_dim: int = 100,
-        attack_draws: int = 10,
+        eot_samples: int = 10,
         input_size: int | None = None,
     ):
         super().__init__(classes=classes, shape=shape)
@@ -77,7 +77,7 @@ class GBZ(Classifier):
         self.inference = choice("inference", inference, options)
         if isinstance(class_weight, str):
             choice("class_weight", class_weight, ("batch_mean", "a number"))
-        self.samples, self.attack_draws = samples, attack_draws
+        self.samples, self.eot_samples = samples, eot_samples
         self.class_weight = class_weight
         self.input_size = (input_size, input_size) if input_size else self.shape[1:]
         self.stochastic = inference != "mean"
@@ -105,9 +105,11 @@ class GBZ(Classifier):
         return self.encoder.class_share is not None
 
     def logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return self.draws(images, 1, generator)[0]
+        return self.repeated_logits(images, 1, generator)[0]
 
-    def draws(self, images: Tensor, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def repeated_logits(
+        self, images: Tensor, n: int, generator: torch.Generator | None = None
+    ) -> Tensor:
         """`n` decisions, (n, B, K); the encoder runs once.
 
         By Bayes' rule the logits are log p(y|x); one decision costs `samples` decodings.
@@ -217,7 +219,7 @@ class GBZ(Classifier):
         """``mean_latent``: the decision with z at the mean of its posterior, without noise.
 
         Random decisions also have ``expectation``: the noise is averaged out (one z: over
-        `attack_draws`; Bayes' rule: over its own reparameterised importance samples). By Bayes'
+        `eot_samples`; Bayes' rule: over its own reparameterised importance samples). By Bayes'
         rule the importance weights are peaked, and their gradient is that of the likelihood
         rather than of the class, so ``likelihood_free`` leaves them out: the mean of log p(y|z).
         It does not exist for q(z|x, y), where only the weights distinguish classes.
@@ -237,12 +239,12 @@ class GBZ(Classifier):
                 "likelihood_free": self._likelihood_free,
                 "mean_latent": self._at_mean,
             }
-        drawn = self._reconstructions if self.encoder_sees_class else None
+        sampled = self._reconstructions if self.encoder_sees_class else None
         return {
             name: View(
                 function,
                 self._loss_alone,
-                reconstructions=drawn,
+                reconstructions=sampled,
                 deterministic=name == "mean_latent",
             )
             for name, function in functions.items()
@@ -251,11 +253,11 @@ class GBZ(Classifier):
     def _reconstructions(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Decoded means of q(z|x, y) of every class, (B, K, C, H, W) in [0, 1]."""
         mean, _ = self._posterior(resized(images, self.input_size))
-        drawn = self.decoder(mean.flatten(0, 1)).sigmoid()
-        return resized(drawn, self.shape[1:]).unflatten(0, mean.shape[:2])
+        sampled = self.decoder(mean.flatten(0, 1)).sigmoid()
+        return resized(sampled, self.shape[1:]).unflatten(0, mean.shape[:2])
 
     def _mean_decision(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        return log_mean_probability(self.draws(images, self.attack_draws, generator))
+        return log_mean_probability(self.repeated_logits(images, self.eot_samples, generator))
 
     def _at_mean(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         images = resized(images, self.input_size)

@@ -219,17 +219,17 @@ class AnalysisBySynthesis(Classifier):
         self, images: Tensor, codes: Tensor, own: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         """Energy of the classes `own` (B, 1) and the distance to their mean image, (B, 1) each."""
-        draws = self.final_samples if self.variational else 1
+        samples = self.final_samples if self.variational else 1
         energy, mean = 0.0, 0.0
         with torch.no_grad():
-            for _ in range(draws):
-                drawn = codes[:, :, 0]
+            for _ in range(samples):
+                sampled = codes[:, :, 0]
                 if codes.shape[2] == 2:
-                    drawn = sample((codes[:, :, 0], codes[:, :, 1]), 1, generator)[0]
-                made = self.decoders(drawn)
+                    sampled = sample((codes[:, :, 0], codes[:, :, 1]), 1, generator)[0]
+                made = self.decoders(sampled)
                 error = (images[:, None] - made).flatten(2).square().sum(dim=2)
-                energy = energy + (error + self.beta * self.prior(codes, drawn)) / draws
-                mean = mean + made / draws
+                energy = energy + (error + self.beta * self.prior(codes, sampled)) / samples
+                mean = mean + made / samples
             miss = (images[:, None] - mean).flatten(2).norm(dim=2)
         return energy.gather(1, own), miss.gather(1, own)
 
@@ -258,13 +258,13 @@ class AnalysisBySynthesis(Classifier):
         def error(codes: Tensor) -> Tensor:
             return (images[:, None] - decode(codes[:, :, 0])).flatten(2).square().sum(dim=2)
 
-        self._confine(codes)
+        self._clip_codes(codes)
         walk = CodeAdam(codes, self.rate)
         with torch.no_grad():
             least = error(codes)
         for _ in range(THOROUGH * self.steps):
             least = torch.minimum(least, walk.step(error))
-            self._confine(walk.codes)
+            self._clip_codes(walk.codes)
         with torch.no_grad():
             return torch.minimum(least, error(walk.codes))
 
@@ -313,8 +313,8 @@ class AnalysisBySynthesis(Classifier):
         self, warm: WarmCodes, images: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         codes = warm.codes(images, generator)
-        drawn = self.reconstructions(codes).detach()
-        error = (images[:, None] - drawn).flatten(2).square().sum(dim=2)
+        sampled = self.reconstructions(codes).detach()
+        error = (images[:, None] - sampled).flatten(2).square().sum(dim=2)
         with torch.no_grad():
             prior = self.prior(codes, codes[:, :, 0])
         return -self.scale * (error + self.beta * prior)
@@ -339,8 +339,8 @@ class AnalysisBySynthesis(Classifier):
             codes = codes.requires_grad_()
             for _ in range(self.unrolled_steps):
                 energy = self.energy(images, codes, generator)
-                (slope,) = torch.autograd.grad(energy.sum(), codes, create_graph=differentiable)
-                codes = codes - self.rate * _normalised(slope)
+                (gradient,) = torch.autograd.grad(energy.sum(), codes, create_graph=differentiable)
+                codes = codes - self.rate * _normalised(gradient)
             energy = self._final_energy(images, codes, generator)
         return -self.scale * energy
 
@@ -362,30 +362,30 @@ class AnalysisBySynthesis(Classifier):
         """
         decode = decode or self.decoders
         if codes.shape[2] == 1:
-            drawn = codes[:, :, 0]
+            sampled = codes[:, :, 0]
         else:
-            drawn = sample((codes[:, :, 0], codes[:, :, 1]), 1, generator)[0]
-        error = (images[:, None] - decode(drawn)).flatten(2).square().sum(dim=2)
-        return error + self.beta * self.prior(codes, drawn)
+            sampled = sample((codes[:, :, 0], codes[:, :, 1]), 1, generator)[0]
+        error = (images[:, None] - decode(sampled)).flatten(2).square().sum(dim=2)
+        return error + self.beta * self.prior(codes, sampled)
 
-    def prior(self, codes: Tensor, drawn: Tensor) -> Tensor:
+    def prior(self, codes: Tensor, sampled: Tensor) -> Tensor:
         """The prior's share of the energy before its weight beta, (B, K).
 
         Args:
             codes: (B, K, 1 or 2, D).
-            drawn: (B, K, D), the codes, or samples of their Gaussians.
+            sampled: (B, K, D), the codes, or samples of their Gaussians.
         """
         if self.discriminators is not None:
-            return -log_prior(self.discriminators(drawn))
+            return -log_prior(self.discriminators(sampled))
         if codes.shape[2] == 1:
-            return 0.5 * drawn.square().sum(dim=2)
+            return 0.5 * sampled.square().sum(dim=2)
         return kl_to_standard((codes[:, :, 0], codes[:, :, 1]))
 
     def _final_energy(
         self, images: Tensor, codes: Tensor, generator: torch.Generator | None
     ) -> Tensor:
-        draws = self.final_samples if self.variational else 1
-        return sum(self.energy(images, codes, generator) for _ in range(draws)) / draws
+        samples = self.final_samples if self.variational else 1
+        return sum(self.energy(images, codes, generator) for _ in range(samples)) / samples
 
     def encoded(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Means and log-variances of the encoders, (B, 1 or K, D)."""
@@ -459,7 +459,7 @@ class AnalysisBySynthesis(Classifier):
         for step in range(steps):
             energy = partial(self.energy, images[live], generator=generator, decode=decode)
             recent.append(walk.step(energy))
-            self._confine(walk.codes)
+            self._clip_codes(walk.codes)
             left = steps - step - 1
             if not stop_early or len(recent) < LOOK_EVERY or not left:
                 continue
@@ -478,7 +478,7 @@ class AnalysisBySynthesis(Classifier):
             energy = self._final_energy(images, codes, generator)
         return Latents(codes.detach(), energy, taken)
 
-    def _confine(self, codes: Tensor) -> None:
+    def _clip_codes(self, codes: Tensor) -> None:
         if self.radius is not None:
             length = codes[:, :, :1].norm(dim=3, keepdim=True)
             codes[:, :, :1] *= (self.radius / length.clamp_min(1e-12)).clamp_max(1.0)
@@ -518,8 +518,8 @@ class AnalysisBySynthesis(Classifier):
     ) -> dict[str, Tensor]:
         gaussian = self.encoded(images)
         codes = sample(gaussian, 1, generator)[0]
-        drawn = self.decoders(codes.expand(-1, self.classes, -1))
-        error = (images[:, None] - drawn).flatten(2).square().sum(dim=2)
+        sampled = self.decoders(codes.expand(-1, self.classes, -1))
+        error = (images[:, None] - sampled).flatten(2).square().sum(dim=2)
         parts = {
             "reconstruction": error.gather(1, labels[:, None]).squeeze(1),
             "discrimination": functional.cross_entropy(-error, labels, reduction="none"),
@@ -585,13 +585,13 @@ class AnalysisBySynthesis(Classifier):
             return {"prior": kl_to_standard(gaussian)}
         fixed = {name: item.detach() for name, item in self.discriminators.named_parameters()}
         fooled = torch.func.functional_call(self.discriminators, fixed, (codes,))
-        drawn = torch.randn(codes.shape, generator=generator, device=codes.device)
+        sampled = torch.randn(codes.shape, generator=generator, device=codes.device)
         made = functional.softplus(self.discriminators(codes.detach()))
         if len(others):
             made = (made + functional.softplus(self.discriminators(others.detach()))) / 2
         return {
             "prior": -log_prior(fooled),
-            "discriminator": made - log_prior(self.discriminators(drawn)),
+            "discriminator": made - log_prior(self.discriminators(sampled)),
         }
 
 
@@ -624,6 +624,6 @@ def images_of_other_classes(
     return place[first[chosen] + (lots[1] * counts[chosen]).long()]
 
 
-def _normalised(slope: Tensor) -> Tensor:
+def _normalised(gradient: Tensor) -> Tensor:
     """The direction of Adam's first step, smooth where the slope (.., D) vanishes."""
-    return slope / (slope.square().mean(dim=(2, 3), keepdim=True) + 1e-12).sqrt()
+    return gradient / (gradient.square().mean(dim=(2, 3), keepdim=True) + 1e-12).sqrt()

@@ -32,7 +32,7 @@ from assay.plan.forecast import (
 from assay.plan.plan import check_machine, make_plan
 from assay.plan.working_folder import make_folder, run
 
-_DEAREST = 12
+_MOST_EXPENSIVE = 12
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,7 +59,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--parallel", type=int, default=1, help="number of jobs at a time (GPUs or cores)"
     )
     plan.add_argument(
-        "--dearest", type=int, default=_DEAREST, help="number of most expensive jobs to list"
+        "--most-expensive",
+        type=int,
+        default=_MOST_EXPENSIVE,
+        help="number of most expensive jobs to list",
     )
     plan.add_argument(
         "--record",
@@ -131,10 +134,10 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
 
 def _render(chosen: argparse.Namespace) -> str:
     # Statistics and drawing take seconds to import, and `assay plan` needs none of it.
-    from assay.plan.render import render, told
+    from assay.plan.render import message, render
 
     result = render(chosen.scale, chosen.study, kept=chosen.kept, out=chosen.out)
-    return "\n".join(told(result)) + "\n"
+    return "\n".join(message(result)) + "\n"
 
 
 def _plan(chosen: argparse.Namespace) -> str:
@@ -156,10 +159,13 @@ def _plan(chosen: argparse.Namespace) -> str:
     ]
     found = forecast(plan, records)
     heading = f"Scale {plan.scale}, studies {', '.join(plan.studies)}"
-    return "\n".join([heading, "", *_told(found, chosen.parallel, chosen.dearest), *checked]) + "\n"
+    return (
+        "\n".join([heading, "", *_summary(found, chosen.parallel, chosen.most_expensive), *checked])
+        + "\n"
+    )
 
 
-def _told(found: Forecast, parallel: int, dearest: int) -> Iterable[str]:
+def _summary(found: Forecast, parallel: int, most_expensive: int) -> Iterable[str]:
     rows = [(rule, total, done) for rule, (total, done) in found.jobs.items()]
     rows.append(("all", *(sum(row[place] for row in rows) for place in (1, 2))))
     yield tabulate(rows, headers=["rule", "jobs", "finished"])
@@ -174,7 +180,7 @@ def _told(found: Forecast, parallel: int, dearest: int) -> Iterable[str]:
         yield f"Number of images not known, 10,000 assumed: {', '.join(found.assumed)}"
     disk = ", ".join(f"{what} {_size(size)}" for what, size in found.bytes.items())
     yield f"Disk: {_size(sum(found.bytes.values()))} ({disk})"
-    if dearest:
+    if most_expensive:
         rows = [
             (
                 _clock(job.seconds),
@@ -184,7 +190,7 @@ def _told(found: Forecast, parallel: int, dearest: int) -> Iterable[str]:
                 job.split,
                 job.basis,
             )
-            for job in found.costs[:dearest]
+            for job in found.costs[:most_expensive]
         ]
         yield ""
         yield "The most expensive jobs"

@@ -38,11 +38,12 @@ from assay.foundation.radius import Radius
 from assay.foundation.resources import ROOT as ROOT
 from assay.foundation.sources import Keys, Source, changes, laid_over, place
 from assay.plan.expand import Expanded, Library, expanded
+from assay.plan.former_keys import meant
 from assay.plan.keys import schema as schema_of_file
 from assay.plan.layers import Layers
 
 CATALOGUES = ("datasets", "splits", "models", "attacks", "suites")
-Tree = dict[str, Any]
+Nested = dict[str, Any]
 # Values in one file, and how deep they may lie in each other; the largest catalogue has thousands.
 _MOST, _DEEPEST = 100_000, 50
 # Types of JSON in the words of YAML's users.
@@ -65,27 +66,27 @@ class Configuration:
         scale: the chosen scale's file; its name is ``settings["scale"]``.
         catalogue: for each of :data:`CATALOGUES`, entry by id.
         unscaled: the same without the scale's overrides.
-        studies: study files by id, names as written (stand-ins not yet applied).
+        studies: study files by id, names as written (substitutes not yet applied).
         sources: for each of :data:`CATALOGUES`, by id what each file says about the entry, the
             last on top; the scale's overrides are among them.
         layers: the folders that the files come from.
         written_as: study files by id, as their authors wrote them.
     """
 
-    settings: Tree
-    scale: Tree
-    catalogue: dict[str, dict[str, Tree]]
-    unscaled: dict[str, dict[str, Tree]]
-    studies: dict[str, Tree]
+    settings: Nested
+    scale: Nested
+    catalogue: dict[str, dict[str, Nested]]
+    unscaled: dict[str, dict[str, Nested]]
+    studies: dict[str, Nested]
     sources: dict[str, dict[str, list[Source]]]
     layers: Layers
     written_as: dict[str, Expanded]
     # What :meth:`entry_on` has given: a plan asks for the same entries at each of its cells.
-    _on_datasets: dict[tuple[str, str, str], Tree] = field(
+    _on_datasets: dict[tuple[str, str, str], Nested] = field(
         default_factory=dict, repr=False, compare=False
     )
 
-    def entry_on(self, kind: str, name: str, dataset: str) -> Tree:
+    def entry_on(self, kind: str, name: str, dataset: str) -> Nested:
         """A catalogue entry as it is on one data set: its ``for_datasets`` put in.
 
         What a file says for a data set lies on what that file says for all; the files lie over
@@ -123,7 +124,7 @@ class Configuration:
         part = Source("", (), laid_over(sources)).below(*path, "norm")
         return part.tree if part else self.catalogue[kind][name].get("norm")
 
-    def entry(self, kind: str, name: str, where: str) -> Tree:
+    def entry(self, kind: str, name: str, where: str) -> Nested:
         """One catalogue entry.
 
         Raises:
@@ -154,7 +155,7 @@ class Configuration:
 
     def file(self, name: str) -> str:
         """A configuration file as the user knows it, ``config/...`` in the working folder."""
-        return self.layers.told(self.layers.find(name) or name)
+        return self.layers.shown_path(self.layers.find(name) or name)
 
 
 def read_configuration(
@@ -218,7 +219,7 @@ def read_configuration(
     library = Library(
         members_of(catalogue["attacks"]),
         partial(_norm, catalogue=catalogue),
-        _threats(catalogue["datasets"], scale["stand_ins"]["datasets"]),
+        _threats(catalogue["datasets"], scale["substitutes"]["datasets"]),
     )
     studies, written_as = {}, {}
     for name in settings["studies"]:
@@ -233,15 +234,15 @@ def read_configuration(
     return replace(configuration, studies=studies, written_as=written_as)
 
 
-def _threats(datasets: Mapping[str, Tree], stand_ins: Mapping[str, str]) -> dict[str, Tree]:
+def _threats(datasets: Mapping[str, Nested], substitutes: Mapping[str, str]) -> dict[str, Nested]:
     """The radii of each data set, or of what a scale puts in its place if that has some."""
     return {
-        name: datasets.get(stand_ins.get(name, name), entry)["threats"] or entry["threats"]
+        name: datasets.get(substitutes.get(name, name), entry)["threats"] or entry["threats"]
         for name, entry in datasets.items()
     }
 
 
-def _norm(attack: AttackSet, catalogue: Mapping[str, Mapping[str, Tree]]) -> str | None:
+def _norm(attack: AttackSet, catalogue: Mapping[str, Mapping[str, Nested]]) -> str | None:
     """The norm of an attack, or of the worst case over some; None if none is known."""
     if attack.worst_case == NORM:
         return attack.name
@@ -296,14 +297,14 @@ def _sources(
     return found
 
 
-def _catalogue(kind: str, sources: Mapping[str, list[Source]]) -> dict[str, Tree]:
+def _catalogue(kind: str, sources: Mapping[str, list[Source]]) -> dict[str, Nested]:
     """The checked entries of a catalogue by id."""
     entries = _completed_entries(kind, sources)
     _check(entries, kind, partial(_place_in, sources))
     return entries
 
 
-def _completed_entries(kind: str, sources: Mapping[str, list[Source]]) -> dict[str, Tree]:
+def _completed_entries(kind: str, sources: Mapping[str, list[Source]]) -> dict[str, Nested]:
     """The entries of a catalogue with defaults, and numbers where their classes expect them."""
     where = partial(_place_in, sources)
     entries = {name: laid_over(parts) for name, parts in sources.items()}
@@ -351,7 +352,7 @@ def _place_in(
     return place(sources[name], *keys, by=by)
 
 
-def _read_numbers(entry: Tree, where: Callable[..., str]) -> None:
+def _read_numbers(entry: Nested, where: Callable[..., str]) -> None:
     """Makes numbers of the texts among an entry's settings, where its class expects numbers."""
     settings = entry.get("settings")
     try:
@@ -413,7 +414,7 @@ def _together(own: Any, radii: Source) -> list[Any]:
     return [found[size] for size in sorted(found)]
 
 
-def _nested(tree: Tree, path: Keys) -> Tree:
+def _nested(tree: Nested, path: Keys) -> Nested:
     for step in reversed(path):
         tree = {step: tree}
     return tree
@@ -433,8 +434,8 @@ def _check_by_dataset(configuration: Configuration) -> None:
 def unknown(kind: str, name: object, known: Iterable[str], where: str, place: str) -> ConfigError:
     """The error for a name that is in no catalogue, with the nearest known name."""
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1)
-    remedy = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known) or 'none'}"
+    near = meant(name, known)
+    remedy = f"did you mean '{near}'?" if near else f"known are {', '.join(known) or 'none'}"
     return ConfigError(
         f"there is no {kind} '{name}'", where=where, remedy=f"{remedy} (see {place})"
     )
@@ -442,7 +443,7 @@ def unknown(kind: str, name: object, known: Iterable[str], where: str, place: st
 
 def _read(path: Path, layers: Layers) -> Source:
     """What a YAML file says; an empty one says nothing."""
-    shown = layers.told(path)
+    shown = layers.shown_path(path)
     try:
         content = path.read_bytes()
         # Bytes, because YAML itself says how it is encoded: UTF-8 or UTF-16, with a mark or not.
@@ -533,7 +534,7 @@ def _check_name(name: Any, where: str) -> None:
         )
 
 
-def _checked(value: Tree, schema_name: str, where: Callable[..., str]) -> Tree:
+def _checked(value: Nested, schema_name: str, where: Callable[..., str]) -> Nested:
     """`value` with the schema's defaults, or the first complaint about it.
 
     Args:
@@ -546,7 +547,7 @@ def _checked(value: Tree, schema_name: str, where: Callable[..., str]) -> Tree:
     return value
 
 
-def _completed(value: Tree, schema_name: str, where: Callable[..., str]) -> Tree:
+def _completed(value: Nested, schema_name: str, where: Callable[..., str]) -> Nested:
     """`value` with the schema's defaults, and with numbers where the schema expects them."""
     value = copy.deepcopy(value)
     schema = schema_of_file(schema_name)
@@ -554,7 +555,7 @@ def _completed(value: Tree, schema_name: str, where: Callable[..., str]) -> Tree
     return _with_numbers(value, schema, schema, where)
 
 
-def _check(value: Tree, schema_name: str, where: Callable[..., str]) -> None:
+def _check(value: Nested, schema_name: str, where: Callable[..., str]) -> None:
     schema = schema_of_file(schema_name)
     errors = sorted(
         jsonschema.Draft202012Validator(schema).iter_errors(value),
@@ -564,7 +565,7 @@ def _check(value: Tree, schema_name: str, where: Callable[..., str]) -> None:
         raise _complaint(error, where, schema)
 
 
-def _fill(value: Any, schema: Tree, root: Tree) -> None:
+def _fill(value: Any, schema: Nested, root: Nested) -> None:
     """Sets the schema's defaults in place; follows properties, items and local references."""
     schema = _referred(schema, root)
     if isinstance(value, dict):
@@ -582,7 +583,7 @@ def _fill(value: Any, schema: Tree, root: Tree) -> None:
             _fill(item, schema["items"], root)
 
 
-def _with_numbers(value: Any, schema: Tree, root: Tree, where: Callable[..., str]) -> Any:
+def _with_numbers(value: Any, schema: Nested, root: Nested, where: Callable[..., str]) -> Any:
     """`value` with texts such as ``8/255`` read where the schema has numbers alone."""
     schema = _referred(schema, root)
     if isinstance(value, dict):
@@ -609,7 +610,7 @@ def _with_numbers(value: Any, schema: Tree, root: Tree, where: Callable[..., str
     return value  # of what should be a whole number the schema's complaint says more
 
 
-def _referred(schema: Tree, root: Tree) -> Tree:
+def _referred(schema: Nested, root: Nested) -> Nested:
     """`schema`, or what it refers to."""
     while "$ref" in schema:
         schema = root["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
@@ -617,15 +618,15 @@ def _referred(schema: Tree, root: Tree) -> Tree:
 
 
 def _complaint(
-    error: jsonschema.ValidationError, where: Callable[..., str], schema: Tree
+    error: jsonschema.ValidationError, where: Callable[..., str], schema: Nested
 ) -> ConfigError:
     path = tuple(error.absolute_path)
     place = where(*path)
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
         extra = sorted(set(error.instance) - set(known), key=str)[0]
-        near = difflib.get_close_matches(str(extra), known, n=1)
-        remedy = f"did you mean '{near[0]}'?" if near else f"known keys are {', '.join(known)}"
+        near = meant(extra, known)
+        remedy = f"did you mean '{near}'?" if near else f"known keys are {', '.join(known)}"
         return ConfigError(f"unknown key '{extra}'", where=where(*path, by=(extra,)), remedy=remedy)
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in error.instance)
@@ -658,7 +659,7 @@ def _conditional(error: jsonschema.ValidationError) -> bool:
     return "then" in error.absolute_schema_path and "kind" in error.instance
 
 
-def _described(error: jsonschema.ValidationError, schema: Tree, key: str) -> str | None:
+def _described(error: jsonschema.ValidationError, schema: Nested, key: str) -> str | None:
     """What the innermost part of the schema that describes a key says about it."""
     text, part = None, schema
     for step in error.absolute_schema_path:  # references are not among its steps

@@ -18,7 +18,7 @@ from assay.foundation.errors import ConfigError
 from assay.foundation.sources import Keys, Source, laid_over, place
 from assay.plan.keys import schema
 
-Tree = dict[str, Any]
+Nested = dict[str, Any]
 PARTS = ("tables", "figures")
 THREAT = "threat"
 _PLACEHOLDER = re.compile(r"\{(\w+)(?:\.(\w+))?\}")
@@ -47,7 +47,7 @@ class Expanded(NamedTuple):
         rest: what says all else.
     """
 
-    tree: Tree
+    tree: Nested
     sources: dict[tuple[str, str], list[Source]]
     rest: Source
 
@@ -73,7 +73,7 @@ def expanded(source: Source, library: Library) -> Expanded:
     for part in PARTS:
         if not isinstance(tree.get(part), Mapping):
             continue
-        items: Tree = {}
+        items: Nested = {}
         for written in tree[part]:
             for name, item in _each(source.below(part, written), written):
                 if name in items:
@@ -241,7 +241,7 @@ class _Radii:
 
     def __init__(self, library: Library, datasets: Sequence[str], saliency: Any):
         self._library, self._datasets = library, datasets
-        self._mapped = saliency.get("attack") if isinstance(saliency, Mapping) else None
+        self._saliency_attack = saliency.get("attack") if isinstance(saliency, Mapping) else None
 
     def of_cell(self, cell: Mapping[str, Any], where: str) -> list[float]:
         """Those of all data sets that are shown, in the norm of the cell's attack."""
@@ -249,7 +249,7 @@ class _Radii:
 
     def of_figure(self, where: str) -> float:
         """The one of a figure of saliency maps."""
-        found = self._of(AttackSet.of(str(self._mapped)), where)
+        found = self._of(AttackSet.of(str(self._saliency_attack)), where)
         if len(found) > 1:
             raise ConfigError(
                 f"the data sets shown have several radii ({', '.join(map(str, found))})",

@@ -23,14 +23,14 @@ from assay.foundation.files import read_json
 from assay.foundation.outline import outline
 from assay.foundation.provenance import read_provenance
 from assay.plan import paths
-from assay.plan.configuration import Tree, read_configuration
+from assay.plan.configuration import Nested, read_configuration
 from assay.plan.layers import Layers
 from assay.plan.plan import Cell, Plan, Training, make_plan
 
 COSTS = "config/costs.csv"
 # Settings of attacks whose product is the number of passes, up to a factor.
 _EFFORT = (
-    "steps", "restarts", "draws", "queries", "binary_steps", "population", "generations",
+    "steps", "restarts", "eot_samples", "queries", "binary_steps", "population", "generations",
     "deviations", "directions",
 )  # fmt: skip
 # Images of a data set that neither a file nor the catalogue counts.
@@ -160,20 +160,20 @@ class Sizes:
             return self._of_training(dataset, split, model)
         return self._of_suite(dataset, split, model, suite)
 
-    def evaluated(self, dataset: str, split: str, attack: Tree) -> int:
+    def evaluated(self, dataset: str, split: str, attack: Nested) -> int:
         """How many images an attack is tried on."""
         caps = (self._plan.configuration.scale["evaluation"]["samples"], attack["samples"])
         there = self.images(dataset) * share_of(self._plan.scheme(split)[0], "test")
         return max(1, round(min(there, *(cap or math.inf for cap in caps))))
 
     def _of_training(self, dataset: str, split: str, model: str) -> float:
-        recipe = self._plan.model(dataset, model)["training"]
-        if recipe is None:
+        training = self._plan.model(dataset, model)["training"]
+        if training is None:
             return 1.0
         there = self.images(dataset) * share_of(self._plan.scheme(split)[0], "train")
-        images = min(there, recipe["samples"] or math.inf)
-        adversary = recipe.get("adversary")
-        return images * recipe["epochs"] * (1 + (adversary["steps"] if adversary else 0))
+        images = min(there, training["samples"] or math.inf)
+        adversary = training.get("adversary")
+        return images * training["epochs"] * (1 + (adversary["steps"] if adversary else 0))
 
     def _of_suite(self, dataset: str, split: str, model: str, suite: str) -> float:
         passes = 0.0
@@ -182,11 +182,11 @@ class Sizes:
             efforts = [known.get(name) for name in _EFFORT]
             efforts = [value for value in efforts if isinstance(value, int) and value > 0]
             effort = sum(efforts) if known.get("adds_up") else math.prod(efforts)
-            radii = 1 if known.get("reads_off") else len(attack["epsilons"])
+            radii = 1 if known.get("is_minimum_norm") else len(attack["epsilons"])
             passes += self.evaluated(dataset, split, attack) * radii * (1 + effort)
         return passes
 
-    def _entry(self, dataset: str) -> Tree:
+    def _entry(self, dataset: str) -> Nested:
         return self._plan.configuration.catalogue["datasets"][dataset]
 
     def _count(self, dataset: str) -> int:
@@ -359,8 +359,10 @@ def write_costs(records: Iterable[Record], path: Path) -> int:
 
 def _jobs(plan: Plan, root: Path) -> dict[str, tuple[int, int]]:
     """Jobs by rule, and of how many the files are there."""
-    explained = {Training(*item[:3]) for study in plan.studies.values() for item in study.explained}
-    mapped = {item for study in plan.studies.values() for item in study.mapped}
+    reconstructions = {
+        Training(*item[:3]) for study in plan.studies.values() for item in study.reconstructions
+    }
+    saliency_targets = {item for study in plan.studies.values() for item in study.saliency_targets}
     importance = {item for study in plan.studies.values() for item in study.importance}
     splits = dict.fromkeys((cell.dataset, cell.split) for cell in plan.cells)
     files = {
@@ -379,8 +381,8 @@ def _jobs(plan: Plan, root: Path) -> dict[str, tuple[int, int]]:
                 ("train_model", paths.MODEL_FACTS, plan.trainings),
                 ("run_suite", paths.OUTCOMES, plan.cells),
                 ("extract_features", paths.FEATURES, plan.features),
-                ("explain_model", paths.EXPLAINED, explained),
-                ("map_saliency", paths.SALIENCY, mapped),
+                ("reconstruct_examples", paths.RECONSTRUCTIONS, reconstructions),
+                ("map_saliency", paths.SALIENCY, saliency_targets),
                 ("examine_importance", paths.IMPORTANCE, importance),
             )
         },

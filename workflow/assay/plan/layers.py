@@ -53,7 +53,7 @@ class Layers:
         found = {path for place in self.files(folder) for path in place.glob(f"*{ending}")}
         return sorted({path.name.removesuffix(ending) for path in found})
 
-    def told(self, path: Path | str) -> str:
+    def shown_path(self, path: Path | str) -> str:
         """A path as the user knows it: below the working folder relative to it, else absolute."""
         path = self.user / path
         return str(path.relative_to(self.user) if path.is_relative_to(self.user) else path)

@@ -34,7 +34,7 @@ MODEL_FACTS = f"{_MODEL}/model.json"
 OUTCOMES = f"{RESULTS}/outcomes/{SUITE_ID}.parquet"
 EXAMPLES = f"{RESULTS}/outcomes/{SUITE_ID}.examples.npz"
 FEATURES = f"{RESULTS}/features/{NETWORK_ID}.npz"
-EXPLAINED = f"{RESULTS}/explained/{NETWORK_ID}.npz"
+RECONSTRUCTIONS = f"{RESULTS}/reconstructions/{NETWORK_ID}.npz"
 IMPORTANCE = f"{RESULTS}/importance/{NETWORK_ID}.npz"
 SALIENCY = f"{RESULTS}/saliency/{NETWORK_ID}.npz"
 # What one job leaves that evaluates a network with all its suites and measurements.

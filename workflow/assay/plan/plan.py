@@ -20,12 +20,12 @@ from assay.foundation.radius import labels_in, plain
 from assay.foundation.reported import read_reported
 from assay.foundation.split import Split
 from assay.plan import paths
-from assay.plan.configuration import Configuration, Tree, unknown
-from assay.plan.left_out import names_in, sets_in, without_left_out
+from assay.plan.configuration import Configuration, Nested, unknown
+from assay.plan.exclusions import names_in, sets_in, without_excluded
 
 # What a catalogue entry says to readers and to the plan; changing it must not make anything run
 # again.
-PROSE = frozenset(
+NON_FUNCTIONAL_KEYS = frozenset(
     {
         "title",
         "family",
@@ -71,19 +71,19 @@ class Cell(NamedTuple):
     suite: str
 
 
-class Explained(NamedTuple):
+class Reconstructed(NamedTuple):
     """One trained network whose reconstructions are stored, and (suite, attack) of the images."""
 
     dataset: str
     split: str
     model: str
-    shown: tuple[tuple[str, str], ...]
+    example_attacks: tuple[tuple[str, str], ...]
 
 
-class Mapped(NamedTuple):
+class SaliencyTarget(NamedTuple):
     """One trained network whose saliency maps are stored: its attack's entry and the radii."""
 
-    attack: Tree
+    attack: Nested
     epsilons: list[float]
 
 
@@ -93,20 +93,20 @@ class StudyPlan:
 
     Attributes:
         name: the study's id.
-        study: the study file with stand-ins put in.
+        study: the study file with substitutes put in.
         cells: its attack jobs.
         features: models whose latent features are stored, per split.
-        explained: models whose reconstructions are stored, per split.
-        mapped: models whose saliency maps are stored, on the first split of each scheme.
+        reconstructions: models whose reconstructions are stored, per split.
+        saliency_targets: models whose saliency maps are stored, on the first split of each scheme.
         importance: models whose importance sampling is examined, per split.
     """
 
     name: str
-    study: Tree
+    study: Nested
     cells: tuple[Cell, ...]
     features: tuple[Training, ...]
-    explained: tuple[Explained, ...] = ()
-    mapped: tuple[Training, ...] = ()
+    reconstructions: tuple[Reconstructed, ...] = ()
+    saliency_targets: tuple[Training, ...] = ()
     importance: tuple[Training, ...] = ()
 
     @property
@@ -187,10 +187,11 @@ class Plan:
         return _unique(item for study in self.studies.values() for item in study.features)
 
     def weights_owner(self, model: str) -> str:
-        """The model whose training makes `model`'s weights (itself, unless ``weights_from``)."""
-        return self.configuration.catalogue["models"][model].get("weights_from") or model
+        """The model whose training makes `model`'s weights (itself, unless
+        ``shares_weights_with``)."""
+        return self.configuration.catalogue["models"][model].get("shares_weights_with") or model
 
-    def entry(self, kind: str, name: str, dataset: str | None = None) -> Tree:
+    def entry(self, kind: str, name: str, dataset: str | None = None) -> Nested:
         """A catalogue entry without the prose that only readers need: fit for a rule's params.
 
         Args:
@@ -202,9 +203,9 @@ class Plan:
             entry = self.configuration.catalogue[kind][name]
         else:
             entry = self.configuration.entry_on(kind, name, dataset)
-        return plain({key: value for key, value in entry.items() if key not in PROSE})
+        return plain({key: value for key, value in entry.items() if key not in NON_FUNCTIONAL_KEYS})
 
-    def model(self, dataset: str, name: str) -> Tree:
+    def model(self, dataset: str, name: str) -> Nested:
         """A model's entry on a data set."""
         return self.entry("models", name, dataset)
 
@@ -228,12 +229,12 @@ class Plan:
             found.append(folder / settings["patients"])
         return [place.as_posix() for place in found]
 
-    def scheme(self, split: str) -> tuple[Tree, int]:
+    def scheme(self, split: str) -> tuple[Nested, int]:
         """A split id's scheme and index: ``kfold_3`` is index 3 of scheme ``kfold``."""
         name, index = Split.of(split)
         return self.entry("splits", name), index
 
-    def suite(self, suite: str, dataset: str, model: str) -> list[Tree]:
+    def suite(self, suite: str, dataset: str, model: str) -> list[Nested]:
         """A suite's attacks on a data set in order, each with its name and its code's digest.
 
         Attacks that look at a class's reconstructions are for generative models.
@@ -251,11 +252,11 @@ class Plan:
         """Whether any attack of a suite asks the model: others are over in seconds."""
         catalogue = self.configuration.catalogue
         return any(
-            _access(catalogue["attacks"][name]) != "nothing"
+            _access(catalogue["attacks"][name]) != "none"
             for name in catalogue["suites"][suite]["attacks"]
         )
 
-    def manifest(self, study: str) -> Tree:
+    def manifest(self, study: str) -> Nested:
         """Paths of everything that the analysis of a study reads (JSON-like)."""
         plan = self.studies[study]
         return {
@@ -288,8 +289,8 @@ class Plan:
                 ]
                 for kind, template, networks in (
                     ("features", paths.FEATURES, plan.features),
-                    ("explained", paths.EXPLAINED, plan.explained),
-                    ("saliency", paths.SALIENCY, plan.mapped),
+                    ("reconstructions", paths.RECONSTRUCTIONS, plan.reconstructions),
+                    ("saliency", paths.SALIENCY, plan.saliency_targets),
                     ("importance", paths.IMPORTANCE, plan.importance),
                 )
             },
@@ -326,7 +327,7 @@ class Plan:
                 item["path"]
                 for kind in (
                     "features",
-                    "explained",
+                    "reconstructions",
                     "saliency",
                     "importance",
                     "leakage",
@@ -350,43 +351,47 @@ class Plan:
             return self._at(paths.benchmark("evaluate_model", paths.NETWORK_ID), cell)
         return self._at(paths.benchmark("run_suite", paths.SUITE_ID), cell)
 
-    def shown(self, dataset: str, split: str, model: str) -> tuple[tuple[str, str], ...]:
+    def example_attacks(self, dataset: str, split: str, model: str) -> tuple[tuple[str, str], ...]:
         """Suite and attack of the images whose reconstructions are stored, over all studies."""
         return _unique(
             pair
             for study in self.studies.values()
-            for item in study.explained
+            for item in study.reconstructions
             if item[:3] == (dataset, split, model)
-            for pair in item.shown
+            for pair in item.example_attacks
         )
 
-    def shown_files(self, dataset: str, split: str, model: str) -> list[str]:
-        """The files of example images that :meth:`shown` is read from."""
+    def example_files(self, dataset: str, split: str, model: str) -> list[str]:
+        """The files of example images that :meth:`example_attacks` is read from."""
         return [
             self._at(paths.EXAMPLES, Cell(dataset, split, model, suite))
-            for suite in dict.fromkeys(suite for suite, _ in self.shown(dataset, split, model))
+            for suite in dict.fromkeys(
+                suite for suite, _ in self.example_attacks(dataset, split, model)
+            )
         ]
 
-    def evaluation(self, dataset: str, split: str, model: str) -> Tree:
+    def evaluation(self, dataset: str, split: str, model: str) -> Nested:
         """How a trained model is attacked; example images are kept where figures may show them."""
         evaluation = self.configuration.scale["evaluation"]
-        if Split.of(split).is_first or self.shown(dataset, split, model):
+        if Split.of(split).is_first or self.example_attacks(dataset, split, model):
             return evaluation
         return {**evaluation, "examples": 0}
 
-    def mapped(self, dataset: str, split: str, model: str) -> Mapped:
+    def saliency_targets(self, dataset: str, split: str, model: str) -> SaliencyTarget:
         """What perturbs the images of a network's saliency maps; the first study decides."""
         item = Training(dataset, split, model)
         wanted = next(
-            study.study["saliency"] for study in self.studies.values() if item in study.mapped
+            study.study["saliency"]
+            for study in self.studies.values()
+            if item in study.saliency_targets
         )
         entry = self.entry("attacks", wanted["attack"], dataset)
         shared = sorted(set(entry["epsilons"]).intersection(wanted["epsilons"]))
-        return Mapped({"name": wanted["attack"], **entry}, plain(shared))
+        return SaliencyTarget({"name": wanted["attack"], **entry}, plain(shared))
 
     def start(self, dataset: str, split: str, model: str) -> list[str]:
         """The file of another model's weights that a model's training starts from, if any."""
-        first = self.configuration.catalogue["models"][model]["starts_from"]
+        first = self.configuration.catalogue["models"][model]["init_from"]
         return [self.weights(dataset, split, first)] if first else []
 
     def pretrained(self, model: str) -> list[str]:
@@ -394,7 +399,7 @@ class Plan:
         wanted = self.configuration.catalogue["models"][model]["settings"].get("pretrained")
         return [paths.at(paths.PRETRAINED, scale=self.scale, model=model)] if wanted else []
 
-    def brief(self, study: str) -> Tree:
+    def brief(self, study: str) -> Nested:
         """The study as the analysis sees it: names resolved, titles and entries beside it."""
         plan = self.studies[study]
         catalogue = self.configuration.catalogue
@@ -420,13 +425,13 @@ class Plan:
             "scale_facts": {
                 key: value
                 for key, value in self.configuration.scale.items()
-                if key not in ("overrides", "stand_ins", "kept_megabytes", "job_per")
+                if key not in ("overrides", "substitutes", "kept_megabytes", "job_per")
             },
             "titles": {
                 kind: {
                     name: catalogue[kind][name]["title"]
                     # What a scale replaces is still spoken of.
-                    for name in [*names[kind], *plan.study["stand_ins"].get(kind, ())]
+                    for name in [*names[kind], *plan.study["substitutes"].get(kind, ())]
                 }
                 for kind in names
             },
@@ -451,7 +456,7 @@ class Plan:
         ]
         return {**plain(brief), "radii": labels_in([plan.study, attacks])}
 
-    def _sweeps(self, study: Tree) -> dict[str, dict[str, str]]:
+    def _sweeps(self, study: Nested) -> dict[str, dict[str, str]]:
         """For each setting that a printed table varies, the attack of each of its levels."""
         attacks = self.configuration.catalogue["attacks"]
         sweeps = study["reported"].get("sweeps", {})
@@ -480,11 +485,11 @@ class Plan:
         return paths.at(template, scale=self.scale, **item._asdict())
 
 
-def trained_for(models: Mapping[str, Tree], model: str) -> list[str]:
+def trained_for(models: Mapping[str, Nested], model: str) -> list[str]:
     """The models that are trained so that `model` can decide, in the order of their training."""
-    chain = [models[model].get("weights_from") or model]
-    while first := models[chain[0]]["starts_from"]:
-        chain.insert(0, models[first].get("weights_from") or first)
+    chain = [models[model].get("shares_weights_with") or model]
+    while first := models[chain[0]]["init_from"]:
+        chain.insert(0, models[first].get("shares_weights_with") or first)
     return chain
 
 
@@ -501,23 +506,23 @@ def make_plan(configuration: Configuration) -> Plan:
     return Plan(configuration, studies, packed=configuration.scale["job_per"] == "model")
 
 
-def _plan_study(name: str, written: Tree, configuration: Configuration) -> StudyPlan:
+def _plan_study(name: str, written: Nested, configuration: Configuration) -> StudyPlan:
     where = configuration.study_file(name)
     _check_names(written, configuration, where)
-    stand_ins = configuration.scale["stand_ins"]
+    substitutes = configuration.scale["substitutes"]
     for kind in ("datasets", "models", "splits"):
-        for original, substitute in stand_ins[kind].items():
-            place = f"{configuration.scale_file()}: stand_ins.{kind}"
+        for original, substitute in substitutes[kind].items():
+            place = f"{configuration.scale_file()}: substitutes.{kind}"
             configuration.entry(kind, original, place)
             configuration.entry(kind, substitute, place)
-    study = without_left_out(written, configuration)
+    study = without_excluded(written, configuration)
     named = {name for block in study["grid"] for name in names_in(block)}
-    stand_ins = {
+    substitutes = {
         kind: {name: other for name, other in pairs.items() if name in named}
-        for kind, pairs in stand_ins.items()
+        for kind, pairs in substitutes.items()
     }
-    study = _put_in(study, dict(pair for pairs in stand_ins.values() for pair in pairs.items()))
-    study["stand_ins"] = stand_ins
+    study = _put_in(study, dict(pair for pairs in substitutes.values() for pair in pairs.items()))
+    study["substitutes"] = substitutes
     cells = []
     for block in study["grid"]:
         for dataset in block["datasets"]:
@@ -539,22 +544,24 @@ def _plan_study(name: str, written: Tree, configuration: Configuration) -> Study
         _unique(Training(*cell[:3]) for cell in cells if cell.model in set(study[part]) & models)
         for part in ("features", "importance")
     )
-    explained = tuple(_explained(study, cells, configuration))
-    mapped = _unique(
+    reconstructions = tuple(_reconstructed(study, cells, configuration))
+    saliency_targets = _unique(
         Training(*cell[:3])
         for cell in cells
         if cell.model in (study["saliency"] or {"models": ()})["models"]
         and Split.of(cell.split).is_first
     )
-    return StudyPlan(name, study, cells, features, explained, mapped, importance)
+    return StudyPlan(name, study, cells, features, reconstructions, saliency_targets, importance)
 
 
-def _explained(
-    study: Tree, cells: Iterable[Cell], configuration: Configuration
-) -> Iterable[Explained]:
+def _reconstructed(
+    study: Nested, cells: Iterable[Cell], configuration: Configuration
+) -> Iterable[Reconstructed]:
     """Networks whose reconstructions are stored, each with the attacks that figures show."""
     suites = configuration.catalogue["suites"]
-    for item in _unique(Training(*cell[:3]) for cell in cells if cell.model in study["explained"]):
+    for item in _unique(
+        Training(*cell[:3]) for cell in cells if cell.model in study["reconstructions"]
+    ):
         wanted = _unique(
             figure["attack"]
             for figure in study["figures"].values()
@@ -567,7 +574,7 @@ def _explained(
             for attack in suites[cell.suite]["attacks"]
             if attack in wanted
         )
-        yield Explained(*item, shown)
+        yield Reconstructed(*item, shown)
 
 
 def _splits(scheme_name: str, dataset: str, configuration: Configuration, where: str) -> list[str]:
@@ -592,13 +599,13 @@ def _splits(scheme_name: str, dataset: str, configuration: Configuration, where:
     return [str(Split(scheme_name, index)) for index in range(min(count, limit or count))]
 
 
-def _has_official_parts(entry: Tree) -> bool:
+def _has_official_parts(entry: Nested) -> bool:
     return entry["kind"] in ("torchvision", "medmnist") or "(?P<split>" in str(
         entry["settings"].get("pattern")
     )
 
 
-def _check_names(study: Tree, configuration: Configuration, where: str) -> None:
+def _check_names(study: Nested, configuration: Configuration, where: str) -> None:
     for number, block in enumerate(study["grid"]):
         for kind in ("datasets", "models", "suites"):
             for name in block[kind]:
@@ -611,10 +618,10 @@ def _check_names(study: Tree, configuration: Configuration, where: str) -> None:
         for attack in entry["attacks"]:
             configuration.entry("attacks", attack, configuration.where("suites", suite, "attacks"))
     for model, entry in configuration.catalogue["models"].items():
-        owner = entry.get("weights_from")
+        owner = entry.get("shares_weights_with")
         if owner:
-            place = configuration.where("models", model, "weights_from")
-            if configuration.entry("models", owner, place).get("weights_from"):
+            place = configuration.where("models", model, "shares_weights_with")
+            if configuration.entry("models", owner, place).get("shares_weights_with"):
                 raise ConfigError(
                     f"'{owner}' itself uses the weights of another model",
                     where=place,
@@ -643,14 +650,14 @@ def _check_start(model: str, configuration: Configuration) -> None:
     """What a training starts from must be another network of the same code, and end somewhere."""
     models = configuration.catalogue["models"]
     seen = [model]
-    while first := models[seen[-1]]["starts_from"]:
-        place = configuration.where("models", seen[-1], "starts_from")
+    while first := models[seen[-1]]["init_from"]:
+        place = configuration.where("models", seen[-1], "init_from")
         entry = configuration.entry("models", first, place)
         if first in seen:
             raise ConfigError(
                 f"{' starts from '.join([*seen, first])}",
                 where=place,
-                remedy="give one of them random initial weights (starts_from: null)",
+                remedy="give one of them random initial weights (init_from: null)",
             )
         if entry["implementation"] != models[seen[-1]]["implementation"]:
             raise ConfigError(
@@ -699,9 +706,9 @@ def _check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
             )
 
 
-def _check_unit(attack: Tree, found: Outline, where: Callable[..., str]) -> None:
+def _check_unit(attack: Nested, found: Outline, where: Callable[..., str]) -> None:
     """An L-infinity radius above 1 is meant for 8-bit images; searches for distances take any."""
-    if attack["norm"] != "linf" or found.values.get("reads_off"):
+    if attack["norm"] != "linf" or found.values.get("is_minimum_norm"):
         return
     for number, epsilon in enumerate(attack["epsilons"]):
         if epsilon > 1:
@@ -712,22 +719,19 @@ def _check_unit(attack: Tree, found: Outline, where: Callable[..., str]) -> None
             )
 
 
-def _without_places(dataset: Tree) -> Tree:
+def _without_places(dataset: Nested) -> Nested:
     """A data set's entry without the paths of this machine, which no report publishes."""
     hidden = ("folder", "patients")
     settings = {key: v for key, v in dataset["settings"].items() if key not in hidden}
     return {**dataset, "settings": settings}
 
 
-def _access(attack: Tree) -> str:
-    """What an attack needs of its victim: nothing, ``decisions``, ``scores`` or ``gradients``."""
-    known = outline(attack["implementation"]).values  # :func:`_check_code` found it
-    if not known["uses_views"]:
-        return "nothing"
-    return "gradients" if known["uses_gradient"] else known["looks_at"]
+def _access(attack: Nested) -> str:
+    """The access that an attack needs, see :class:`assay.attacks.base.Attack`."""
+    return outline(attack["implementation"]).values["access"]  # :func:`_check_code` found it
 
 
-def _outline(entry: Tree, where: Callable[..., str]) -> Outline:
+def _outline(entry: Nested, where: Callable[..., str]) -> Outline:
     try:
         return outline(entry["implementation"])
     except AssayError as error:
@@ -772,7 +776,7 @@ def _check_fit(cells: Iterable[Cell], configuration: Configuration, where: str) 
                 )
 
 
-def _shape(dataset: Tree) -> list[int] | None:
+def _shape(dataset: Nested) -> list[int] | None:
     """[channels, height, width] of a data set's images, where its entry tells it."""
     settings = dataset["settings"]
     if dataset["shape"] or dataset["kind"] != "image_folder" or not settings.get("size"):
@@ -781,7 +785,7 @@ def _shape(dataset: Tree) -> list[int] | None:
     return [settings.get("channels", 1), *(size if isinstance(size, list) else [size, size])]
 
 
-def _misfit(shape: list[int], wanted: Tree) -> str | None:
+def _misfit(shape: list[int], wanted: Nested) -> str | None:
     if min(shape[1:]) < wanted.get("smallest", 1):
         return f"it needs at least {wanted['smallest']} pixels in height and width"
     if shape not in wanted.get("shapes", [shape]):
@@ -820,7 +824,7 @@ def check_machine(plan: Plan) -> None:
 
 
 def _check_settings(
-    entry: Tree, found: Outline, where: Callable[..., str], given: Iterable[str] = ()
+    entry: Nested, found: Outline, where: Callable[..., str], given: Iterable[str] = ()
 ) -> None:
     known = [name for name in found.arguments if name not in given]
     for setting in entry["settings"]:
@@ -831,7 +835,9 @@ def _check_settings(
             raise unknown(f"setting of {found.name}", setting, known, owner, place)
 
 
-def _check_sweeps(reported: Tree, configuration: Configuration, where: Callable[..., str]) -> None:
+def _check_sweeps(
+    reported: Nested, configuration: Configuration, where: Callable[..., str]
+) -> None:
     """A sweep of printed numbers is one of a setting that a file has, with an entry per level."""
     files = [configuration.layers.find(f"config/reported/{file}") for file in reported["files"]]
     rows = read_reported(files)
@@ -854,14 +860,14 @@ def _check_sweeps(reported: Tree, configuration: Configuration, where: Callable[
             )
 
 
-def _levels(sweep: str, attacks: Mapping[str, Tree]) -> dict[str, str]:
+def _levels(sweep: str, attacks: Mapping[str, Nested]) -> dict[str, str]:
     """The entries of a sweep by the value of the setting that it varies, as a text."""
     members = {name: entry for name, entry in attacks.items() if entry.get("sweep_of") == sweep}
     return {str(entry["level"]): name for name, entry in members.items()}
 
 
 def _check_references(
-    study: Tree, cells: Iterable[Cell], configuration: Configuration, where: Callable[..., str]
+    study: Nested, cells: Iterable[Cell], configuration: Configuration, where: Callable[..., str]
 ) -> None:
     """Tables, figures and the ledger may only speak of what the grid runs and papers print."""
     datasets = {cell.dataset for cell in cells}
@@ -876,7 +882,7 @@ def _check_references(
             raise unknown("file of printed numbers", file, known, place, "config/reported/")
     _check_sweeps(study["reported"], configuration, where)
     for key, value in _walk(
-        {k: v for k, v in study.items() if k not in ("grid", "stand_ins", "excluded")}
+        {k: v for k, v in study.items() if k not in ("grid", "substitutes", "excluded")}
     ):
         name = key[-1]
         place = where(*key)
@@ -884,7 +890,7 @@ def _check_references(
             key[0] == "reported" and len(key) > 2
         ):
             continue  # a name that the study gives, or a word of the paper
-        if name in ("models", "model", "features", "explained", "importance", "within"):
+        if name in ("models", "model", "features", "reconstructions", "importance", "within"):
             for model in names_in(value):
                 if model not in models:
                     raise unknown("model in the grid called", model, models, place, "the grid")
@@ -931,7 +937,7 @@ def _check_references(
             for wanted in value if isinstance(value, list) else [value]:
                 if wanted not in known:
                     raise ConfigError(
-                        f"{_said(found)} is not run at epsilon {wanted}",
+                        f"{_found(found)} is not run at epsilon {wanted}",
                         where=place,
                         remedy=f"its epsilons are {', '.join(map(str, sorted(known)))} "
                         f"(see {catalogue} and the scale's overrides)",
@@ -984,7 +990,7 @@ def _old_name(attacks: AttackSet) -> str:
     return f"{'all' if attacks.worst_case == SUITE else 'worst case'} {attacks.name}"
 
 
-def _said(attacks: AttackSet) -> str:
+def _found(attacks: AttackSet) -> str:
     """An attack set in an error's words."""
     if not attacks.worst_case:
         return f"attack '{attacks.name}'"
@@ -1016,7 +1022,7 @@ def _budgets(
 
 
 def _check_figures(
-    study: Tree, cells: Iterable[Cell], configuration: Configuration, where: Callable[..., str]
+    study: Nested, cells: Iterable[Cell], configuration: Configuration, where: Callable[..., str]
 ) -> None:
     """Figures of stored images and features need these to be stored."""
     suites = configuration.catalogue["suites"]
@@ -1034,20 +1040,22 @@ def _check_figures(
                 where=place("model"),
                 remedy=f"add it to the study's key features (now: {study['features']})",
             )
-        if figure["kind"] == "reconstructions" and figure["model"] not in study["explained"]:
+        if figure["kind"] == "reconstructions" and figure["model"] not in study["reconstructions"]:
             raise ConfigError(
                 f"no reconstructions of '{figure['model']}' are stored",
                 where=place("model"),
-                remedy=f"add it to the study's key explained (now: {study['explained']})",
+                remedy="add it to the study's key reconstructions "
+                f"(now: {study['reconstructions']})",
             )
         if figure["kind"] in ("saliency", "decision_regions"):
-            mapped = (study["saliency"] or {"models": []})["models"]
+            saliency_targets = (study["saliency"] or {"models": []})["models"]
             for model in figure["models"]:
-                if model not in mapped:
+                if model not in saliency_targets:
                     raise ConfigError(
                         f"no saliency maps of '{model}' are stored",
                         where=place("models"),
-                        remedy=f"add it to the study's key saliency.models (now: {mapped})",
+                        remedy="add it to the study's key saliency.models "
+                        f"(now: {saliency_targets})",
                     )
         if figure["kind"] not in ("examples", "compared_examples", "reconstructions"):
             continue
@@ -1099,7 +1107,7 @@ def _differences(here: Any, whole: Any, path: str = "") -> dict[str, list]:
 
 
 def _put_in(value: Any, substitutes: Mapping[str, str]) -> Any:
-    """`value` with stand-ins in place of the names they stand for; lists keep no repeats."""
+    """`value` with substitutes in place of the names they stand for; lists keep no repeats."""
     if isinstance(value, Mapping):
         return {key: _put_in(part, substitutes) for key, part in value.items()}
     if isinstance(value, list):

@@ -19,7 +19,7 @@ from assay.analysis.report import write_analyses, write_drawings
 from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError, ConfigError
 from assay.plan import paths
-from assay.plan.configuration import ROOT, Tree, read_configuration
+from assay.plan.configuration import ROOT, Nested, read_configuration
 from assay.plan.layers import Layers
 from assay.plan.plan import Plan, make_plan
 
@@ -33,13 +33,13 @@ class Rendered:
     Attributes:
         page: path of the page.
         studies: ids of the studies that were rendered.
-        left_out: a line for each table and figure that the kept files do not allow.
+        skipped: a line for each table and figure that the kept files do not allow.
         earlier: how many rows of accuracies come from earlier code, by study.
     """
 
     page: Path
     studies: list[str]
-    left_out: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
     earlier: dict[str, int] = field(default_factory=dict)
 
 
@@ -83,8 +83,8 @@ def render(
     result = Rendered(out / "index.html", chosen)
     briefs = {name: as_it_ran(plan.brief(name), read_records(kept / name)) for name in shown}
     jobs = [(plan, briefs[name], kept / name, out / name) for name in chosen]
-    for name, (left_out, earlier) in zip(chosen, _side_by_side(jobs), strict=True):
-        result.left_out += left_out
+    for name, (skipped, earlier) in zip(chosen, _side_by_side(jobs), strict=True):
+        result.skipped += skipped
         result.earlier[name] = earlier
     briefs = [_with_what_is_there(brief, out / name) for name, brief in briefs.items()]
     render_page(scale, briefs, result.page)
@@ -102,9 +102,9 @@ def _side_by_side(jobs: Sequence[tuple]) -> Iterable[tuple[list[str], int]]:
         yield from pool.map(_render_study, *zip(*jobs, strict=True))
 
 
-def _render_study(plan: Plan, study: Tree, kept: Path, out: Path) -> tuple[list[str], int]:
+def _render_study(plan: Plan, study: Nested, kept: Path, out: Path) -> tuple[list[str], int]:
     """Writes a study's files; returns what was left out and how many rows are of earlier code."""
-    name, left_out = study["name"], []
+    name, skipped = study["name"], []
     user = plan.configuration.layers.user
     with kept_run(kept, plan.manifest(name)) as manifest:
         manifest |= {
@@ -123,11 +123,11 @@ def _render_study(plan: Plan, study: Tree, kept: Path, out: Path) -> tuple[list[
             # What was not run cannot be shown.
             if not isinstance(error, ConfigError):
                 raise error
-            left_out.append(f"{name}/{place}: {error}")
-    return left_out, earlier
+            skipped.append(f"{name}/{place}: {error}")
+    return skipped, earlier
 
 
-def earlier_code(plan: Plan, manifest: Tree) -> list[tuple[str, ...]]:
+def earlier_code(plan: Plan, manifest: Nested) -> list[tuple[str, ...]]:
     """Attacks on networks whose code is not today's, by the digests that the kept files carry.
 
     Code is that of the attack, that of the evaluation with the network, and that which trained it:
@@ -169,7 +169,7 @@ def earlier_code(plan: Plan, manifest: Tree) -> list[tuple[str, ...]]:
     return found
 
 
-def _with_what_is_there(study: Tree, folder: Path) -> Tree:
+def _with_what_is_there(study: Nested, folder: Path) -> Nested:
     """The study with those of its tables and figures that are written."""
     return {
         **study,
@@ -210,9 +210,9 @@ def _check_kept(folder: Path, study: str, scale: str) -> None:
             )
 
 
-def told(result: Rendered) -> Iterable[str]:
+def message(result: Rendered) -> Iterable[str]:
     """What the command says at its end, line by line."""
-    for line in result.left_out:
+    for line in result.skipped:
         yield f"skipped   {line}"
     for study, count in result.earlier.items():
         if count:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from assay.plan import paths
-from assay.plan.configuration import Tree
+from assay.plan.configuration import Nested
 from assay.plan.plan import Plan, Training
 
 
-def tasks(plan: Plan, network: Training, digest: Callable[..., str]) -> list[Tree]:
+def tasks(plan: Plan, network: Training, digest: Callable[..., str]) -> list[Nested]:
     """The tasks of one network, in an order in which each finds what it reads.
 
     Args:
@@ -31,32 +31,35 @@ def tasks(plan: Plan, network: Training, digest: Callable[..., str]) -> list[Tre
     code = plan.entry("models", network.model)["implementation"]
     common = {"entry": plan.model(network.dataset, network.model), "seed": plan.seed}
 
-    def task(script: str, output: Tree | list[str], params: Tree, *more: str, **rest) -> Tree:
+    def task(script: str, output: Nested | list[str], params: Nested, *more: str, **rest) -> Nested:
         params = {**common, "code": digest(script, code, *more), **params}
         return {"script": script, "wildcards": ids, "examples": [], "output": output,
                 "params": params, **rest}  # fmt: skip
 
-    def measured() -> Iterator[Tree]:
+    def measured() -> Iterator[Nested]:
         evaluation = {"evaluation": plan.configuration.scale["evaluation"]}
         studies = plan.studies.values()
         if network in plan.features:
             yield task("extract_features", ["features.npz"], evaluation)
         if any(network in study.importance for study in studies):
             yield task("examine_importance", ["importance.npz"], evaluation)
-        if any(network in study.mapped for study in studies):
-            mapped = plan.mapped(*network)
-            attack = {"attack": mapped.attack, "epsilons": mapped.epsilons}
-            implementation = mapped.attack["implementation"]
+        if any(network in study.saliency_targets for study in studies):
+            target = plan.saliency_targets(*network)
+            attack = {"attack": target.attack, "epsilons": target.epsilons}
+            implementation = target.attack["implementation"]
             yield task("map_saliency", ["saliency.npz"], evaluation | attack, implementation)
-        if any(network == item[:3] for study in studies for item in study.explained):
-            shown = plan.shown(*network)
+        if any(network == item[:3] for study in studies for item in study.reconstructions):
+            example_attacks = plan.example_attacks(*network)
             examples = [
-                f"suites/{suite}.examples.npz" for suite in dict.fromkeys(s for s, _ in shown)
+                f"suites/{suite}.examples.npz"
+                for suite in dict.fromkeys(s for s, _ in example_attacks)
             ]
             yield task(
-                "explain_model", ["explained.npz"], {**evaluation, "shown": shown},
+                "reconstruct_examples",
+                ["reconstructions.npz"],
+                {**evaluation, "example_attacks": example_attacks},
                 examples=examples,
-            )  # fmt: skip
+            )
 
     suites = [
         task(

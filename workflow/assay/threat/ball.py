@@ -18,7 +18,9 @@ TOLERANCE = 1e-6
 NORM_NAMES = {"linf": "L-infinity", "l2": "L2", "l0": "L0"}
 
 
-def confine(proposal: Tensor, origin: Tensor, epsilon: float, norm: str) -> tuple[Tensor, Tensor]:
+def project_and_clip(
+    proposal: Tensor, origin: Tensor, epsilon: float, norm: str
+) -> tuple[Tensor, Tensor]:
     """Moves proposals into [0, 1] and into the ball around their origin.
 
     Args:
@@ -77,12 +79,12 @@ def random_point(origin: Tensor, epsilon: float, norm: str, generator: torch.Gen
     succeeded on 3 of 128 images fewer on a robust MNIST network.
     """
     if norm == "linf":
-        drawn = torch.rand(origin.shape, generator=generator, device=origin.device)
-        change = (2 * drawn - 1) * epsilon
+        sampled = torch.rand(origin.shape, generator=generator, device=origin.device)
+        change = (2 * sampled - 1) * epsilon
     else:
         change = unit(torch.randn(origin.shape, generator=generator, device=origin.device))
-        drawn = torch.rand(len(origin), generator=generator, device=origin.device)
-        change = change * (epsilon * drawn)[:, None, None, None]
+        sampled = torch.rand(len(origin), generator=generator, device=origin.device)
+        change = change * (epsilon * sampled)[:, None, None, None]
     return (origin + change).clamp_(0.0, 1.0)
 
 
@@ -115,14 +117,14 @@ def usable_radius(
 
     A larger radius than the cube's own holds every image: somebody meant another unit.
     """
-    channels, height, width = shape
+    channels, best_value, width = shape
     widest, what = {
         "linf": (1.0, "the range of a pixel"),
         "l2": (
-            math.sqrt(channels * height * width),
-            f"the diagonal of {channels}x{height}x{width}",
+            math.sqrt(channels * best_value * width),
+            f"the diagonal of {channels}x{best_value}x{width}",
         ),
-        "l0": (height * width, f"the number of pixels of {height}x{width}"),
+        "l0": (best_value * width, f"the number of pixels of {best_value}x{width}"),
     }.get(norm, (math.inf, ""))
     for epsilon in epsilons:
         if epsilon > widest:

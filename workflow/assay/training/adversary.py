@@ -76,8 +76,8 @@ class Adversary:
                 loss = functional.cross_entropy(
                     model.logits(leaf, generator), labels, reduction="sum"
                 )
-                (slope,) = torch.autograd.grad(loss, leaf)
-            slope = slope.sign_() if self.norm == "linf" else unit(slope)
-            found = step_inside(found, slope, length, images, self.epsilon, self.norm)
+                (gradient,) = torch.autograd.grad(loss, leaf)
+            gradient = gradient.sign_() if self.norm == "linf" else unit(gradient)
+            found = step_inside(found, gradient, length, images, self.epsilon, self.norm)
         model.train(training)
         return found

@@ -39,10 +39,10 @@ log = logging.getLogger(__name__)
 
 # What the parts of a batch's loss are joined to before the backward pass. The sum is what the
 # published code of GBZ minimises; with Adam the two differ by weight decay only.
-RECIPES = {"standard": Tensor.mean, "elbo": Tensor.sum}
+OBJECTIVES = {"standard": Tensor.mean, "elbo": Tensor.sum}
 
 DEFAULTS: Mapping[str, Any] = {
-    "recipe": "standard",
+    "objective": "standard",
     "epochs": 15,
     "patience": None,
     "batch_size": 64,
@@ -223,7 +223,7 @@ class _Training:
         self.checkpoints, self.checkpoint_every_s = checkpoints, checkpoint_every_s
         self.augment = augmentations(settings["augment"])
         self.adversary = Adversary.of(settings["adversary"])
-        self.join = RECIPES[settings["recipe"]]
+        self.join = OBJECTIVES[settings["objective"]]
         trained = [item for item in model.parameters() if item.requires_grad]
         if not trained:
             raise TrainingError(
@@ -249,7 +249,7 @@ class _Training:
         )
         saved = time.monotonic()
         with bar:
-            while self.at.epoch < epochs and not self._waited_in_vain():
+            while self.at.epoch < epochs and not self._patience_exhausted():
                 for start, stop, parts in self._epoch():
                     bar.update(stop - start)
                     if request.signal or time.monotonic() - saved > self.checkpoint_every_s:
@@ -264,7 +264,7 @@ class _Training:
         self._checkpoint(0, {}, last=True)
         return self._result()
 
-    def _waited_in_vain(self) -> bool:
+    def _patience_exhausted(self) -> bool:
         """Whether `patience` epochs have passed without a better validation accuracy."""
         patience = self.settings["patience"]
         return patience is not None and self.at.epoch - self.at.best_epoch > patience
@@ -370,8 +370,8 @@ class _Training:
             pixels, labels = self.val_images.batch(slice(start, stop))
             clean = {}
             if self.adversary:
-                said = self.model.validation_loss(pixels, labels, self.generator)
-                clean = {"clean_accuracy": said["accuracy"]}
+                predicted = self.model.validation_loss(pixels, labels, self.generator)
+                clean = {"clean_accuracy": predicted["accuracy"]}
                 pixels = self.adversary(self.model, pixels, labels, self.generator)
             parts = {**self.model.validation_loss(pixels, labels, self.generator), **clean}
             for name, value in parts.items():
@@ -433,7 +433,7 @@ class _Training:
     @property
     def _unit(self) -> int:
         """Images that the reported loss is a sum over."""
-        return self.settings["batch_size"] if self.settings["recipe"] == "elbo" else 1
+        return self.settings["batch_size"] if self.settings["objective"] == "elbo" else 1
 
     def _result(self) -> TrainingResult:
         at = self.at
@@ -487,11 +487,11 @@ def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
                 remedy=f"known keys are {', '.join(DEFAULTS)}",
             )
     full = {**DEFAULTS, **settings}
-    if full["recipe"] not in RECIPES:
+    if full["objective"] not in OBJECTIVES:
         raise TrainingError(
-            f"'{full['recipe']}' is not allowed",
+            f"'{full['objective']}' is not allowed",
             where="training.recipe",
-            remedy=f"use one of {', '.join(RECIPES)}",
+            remedy=f"use one of {', '.join(OBJECTIVES)}",
         )
     for key in ("epochs", "batch_size", "learning_rate", "patience"):
         if full[key] is not None and not full[key] > 0:

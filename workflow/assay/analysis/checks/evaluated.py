@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis.accuracy import BALLS
-from assay.analysis.rows import numbered
+from assay.analysis.rows import group_index
 from assay.foundation.radius import Labels
 
 HEADLINE, SWEEP, AS_PUBLISHED, CONTROL = "headline", "sweep", "as_published", "control"
@@ -20,7 +20,7 @@ NOISE = "assay.attacks.random_search:"
 
 SEVERITY, CLEAN = "severity", "none"
 # The norms of a verdict, by those of outcomes.
-VERDICT_NORMS = {**{norm: norm for norm in BALLS}, SEVERITY: "natural", CLEAN: "clean"}
+VERDICT_NORMS = {**{norm: norm for norm in BALLS}, SEVERITY: "corruptions", CLEAN: "clean"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Evaluated:
         missing: share of the evaluations that other models had of the same attacks, by norm.
         classes: how many the data set has.
         limits: the thresholds.
-        twins: pairs of a published attack and its correction.
+        corrections: pairs of a published attack and its correction.
         attacks: what is known of each attack.
         labels: how the study writes radii.
         cells: frame of the columns of the matrices: suite, attack, norm, epsilon, steps (most
@@ -96,7 +96,8 @@ class Evaluated:
             follows a gradient), role, cut, noise, single (whether it is another attack's one-step
             form, or took one step), title.
         images: (I,) the image of each row of the matrices; several splits may test one.
-        broken: (I, C) 1.0 where the attack succeeded, 0.0 where not, NaN where it was not run.
+        misclassified: (I, C) 1.0 where the attack succeeded, 0.0 where not, NaN where it was not
+            run.
         clean: (I,) 1.0 where the unperturbed image is misclassified, 0.0, or NaN.
     """
 
@@ -106,16 +107,21 @@ class Evaluated:
         missing: Mapping[str, float],
         classes: int,
         limits: Mapping[str, float],
-        twins: Sequence[Mapping[str, str]],
+        corrections: Sequence[Mapping[str, str]],
         attacks: Mapping[str, Attack],
         labels: Labels,
     ):
         self.rows, self.missing, self.classes = rows, missing, classes
-        self.limits, self.twins, self.attacks, self.labels = limits, twins, attacks, labels
+        self.limits, self.corrections, self.attacks, self.labels = (
+            limits,
+            corrections,
+            attacks,
+            labels,
+        )
         keys = [rows.suite, rows.attack, rows.norm, rows.epsilon]
         groups = rows.backwards.groupby(keys, observed=True)
         cells = groups.max().reset_index().astype({"norm": object, "attack": object})
-        image, first = numbered(rows["split"], rows["sample"])
+        image, first = group_index(rows["split"], rows["sample"])
         self.images = rows["sample"].to_numpy()[first]
         self._place = image, groups.ngroup().to_numpy()
         self._shape = len(first), len(cells)
@@ -124,7 +130,7 @@ class Evaluated:
         self._balls: dict[str, pd.DataFrame] = {}
         self._fooled: dict[tuple[str, float], np.ndarray] = {}
         self._nothing: dict[tuple[str, float], bool] = {}
-        self.broken = self.matrix("broken")
+        self.misclassified = self.matrix("misclassified")
         known = [attacks[name] for name in cells.attack]
         for name in ("role", "cut", "noise", "title"):
             cells[name] = [getattr(attack, name) for attack in known]
@@ -134,7 +140,7 @@ class Evaluated:
         one_step = {attack.single_step for attack in attacks.values() if attack.single_step}
         cells["single"] = cells.attack.isin(one_step) | (cells.steps == 1)
         self.cells = cells
-        clean = _any(self.broken[:, (cells.norm == CLEAN).to_numpy()])
+        clean = _any(self.misclassified[:, (cells.norm == CLEAN).to_numpy()])
         wrong = np.empty(len(first))
         wrong[image] = rows.clean_prediction.to_numpy() != rows.label.to_numpy()
         self.clean = np.where(np.isnan(clean), wrong, clean)
@@ -171,13 +177,13 @@ class Evaluated:
     def fooled(self, cells: pd.DataFrame | pd.Series | Sequence[int]) -> np.ndarray:
         """(I,) 1.0 where any of these cells' attacks succeeded, NaN where none was run."""
         columns = cells.index if isinstance(cells, pd.DataFrame) else cells
-        return _any(self.broken[:, np.asarray(columns)])
+        return _any(self.misclassified[:, np.asarray(columns)])
 
     def worst_case(self, cells: pd.DataFrame) -> np.ndarray:
         """(I,) :meth:`fooled` on the images of the attack that saw most; NaN on all others."""
         if cells.empty:
             return np.full(len(self.images), np.nan)
-        seen = ~np.isnan(self.broken[:, cells.index])
+        seen = ~np.isnan(self.misclassified[:, cells.index])
         widest = seen[:, seen.sum(axis=0).argmax()]
         return np.where(widest, self.fooled(cells), np.nan)
 
@@ -205,8 +211,10 @@ class Evaluated:
             yield attack, pd.Series(cells.index, index=cells.epsilon).sort_index()
 
 
-def _any(broken: np.ndarray) -> np.ndarray:
+def _any(misclassified: np.ndarray) -> np.ndarray:
     """(I,) whether any column knows the image as fooled; NaN where no column knows it."""
     return np.where(
-        np.isnan(broken).all(axis=1), np.nan, np.nan_to_num(broken).max(axis=1, initial=0)
+        np.isnan(misclassified).all(axis=1),
+        np.nan,
+        np.nan_to_num(misclassified).max(axis=1, initial=0),
     )

@@ -7,7 +7,7 @@ import numpy as np
 from assay.analysis.accuracy import BALLS
 from assay.analysis.checks.evaluated import HEADLINE, Evaluated
 from assay.analysis.checks.findings import FAIL, FLAG, PASS, Finding, paired, percent, points
-from assay.analysis.rows import numbered
+from assay.analysis.rows import group_index
 
 EVALUATION = ["dataset", "split", "suite", "attack", "epsilon", "sample"]
 
@@ -61,7 +61,7 @@ def zero_gradients(run: Evaluated, norm: str) -> Finding | None:
     return Finding(share, status, sentence)
 
 
-def replays(run: Evaluated, norm: str) -> Finding | None:
+def repeats(run: Evaluated, norm: str) -> Finding | None:
     """D27: how often a right prediction flips by the model's own randomness.
 
     It speaks of repeated evaluations alone: a deterministic model, of which none were made (a clean
@@ -71,11 +71,11 @@ def replays(run: Evaluated, norm: str) -> Finding | None:
     if len(unperturbed) and unperturbed.forwards.max() <= 2:
         return None
     rows = run.of(norm)
-    right = rows[~rows.broken.to_numpy(bool)]
+    right = rows[~rows.misclassified.to_numpy(bool)]
     if right.empty:
         return None
-    share = float(right.replay_share.mean())
-    status = FLAG if share > run.limits["replay_flips"] else PASS
+    share = float(right.misclassified_share.mean())
+    status = FLAG if share > run.limits["prediction_flips"] else PASS
     which = "unperturbed" if norm == "clean" else "corrupted"
     sentence = (
         f"Right predictions on {which} images change in {percent(share)} of repeated evaluations."
@@ -86,7 +86,7 @@ def replays(run: Evaluated, norm: str) -> Finding | None:
 def lint(run: Evaluated, norm: str) -> Finding:
     """D41: the rows contradict neither themselves nor each other."""
     rows, faults = run.of(norm), []
-    _, first = numbered(*(rows[name] for name in EVALUATION))
+    _, first = group_index(*(rows[name] for name in EVALUATION))
     twice = len(rows) - len(first)
     if twice:
         faults.append(f"{twice} {'row appears' if twice == 1 else 'rows appear'} twice")
@@ -111,12 +111,12 @@ def _impossible(run: Evaluated, norm: str) -> list[str]:
     """Attacked accuracy above the clean one of the same images, in whatever way."""
     rows, faults = run.of(norm), []
     wrong = rows.clean_prediction.to_numpy() != rows.label.to_numpy()
-    kept = int((wrong & ~rows.broken.to_numpy(bool)).sum())
+    kept = int((wrong & ~rows.misclassified.to_numpy(bool)).sum())
     if kept:
         faults.append(f"{kept} images are misclassified without perturbation but count as robust")
     for _, columns in run.sweeps(norm):
         for epsilon, column in columns.items():
-            gain, _ = paired(run.clean, run.broken[:, column], run.images)
+            gain, _ = paired(run.clean, run.misclassified[:, column], run.images)
             if gain > run.limits["tolerance"]:
                 title = run.cells.title[column]
                 faults.append(

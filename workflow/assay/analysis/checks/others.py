@@ -43,14 +43,14 @@ def _missed(run: Evaluated, norm: str, others: pd.Series, what: str) -> Finding 
     if balls.empty or not others.any():
         return None
     others = others.to_numpy()
-    size, broken, found = run.matrix(norm)[:, others], run.broken[:, others], []
-    ran, right = ~np.isnan(broken), (run.clean == 0)[:, None]
+    size, misclassified, found = run.matrix(norm)[:, others], run.misclassified[:, others], []
+    ran, right = ~np.isnan(misclassified), (run.clean == 0)[:, None]
     for epsilon, cells in balls.groupby("epsilon"):
         inside = ran & (size <= epsilon + run.limits["norm_slack"])
         if not (inside & right).any():
             continue
         # What is found beyond this radius is not found within it.
-        theirs = np.where(ran.any(axis=1), (inside & (broken == 1)).any(axis=1), np.nan)
+        theirs = np.where(ran.any(axis=1), (inside & (misclassified == 1)).any(axis=1), np.nan)
         known = run.fooled(cells)
         both = ~(np.isnan(theirs) | np.isnan(known))
         if both.any():
@@ -82,22 +82,22 @@ def _suspicions(
     )
     return [
         Suspicion(gap, p, more, cut),
-        Suspicion(share, exceeds(missed, images, run.limits["union_gap"]), others, cut),
+        Suspicion(share, exceeds(missed, images, run.limits["worst_case_gap"]), others, cut),
     ]
 
 
-def published_twins(run: Evaluated, norm: str) -> Finding | None:
+def published_and_corrected(run: Evaluated, norm: str) -> Finding | None:
     """D42: a corrected attack fools at least as many images as the published one."""
     cells, found, compared = run.ball(norm), [], False
-    for twin in run.twins:
-        published = cells[cells.attack == twin["published"]]
+    for pair in run.corrections:
+        published = cells[cells.attack == pair["published"]]
         # A correction that prices one defect stands for no robust accuracy.
-        corrected = cells[(cells.role == HEADLINE) & (cells.attack == twin["corrected"])]
+        corrected = cells[(cells.role == HEADLINE) & (cells.attack == pair["corrected"])]
         columns = dict(zip(corrected.epsilon, corrected.index, strict=True))
         for epsilon, before in zip(published.epsilon, published.index, strict=True):
             if epsilon not in columns:
                 continue
-            old, new = run.broken[:, before], run.broken[:, columns[epsilon]]
+            old, new = run.misclassified[:, before], run.misclassified[:, columns[epsilon]]
             if not (np.isfinite(old) & np.isfinite(new)).any():
                 continue
             compared = True
@@ -114,4 +114,4 @@ def published_twins(run: Evaluated, norm: str) -> Finding | None:
     if not compared:
         return None
     passed = "No published attack fools significantly more images than its correction."
-    return decide(found, run.limits, passed, FLAG, level="twin_significance")
+    return decide(found, run.limits, passed, FLAG, level="correction_significance")

@@ -13,16 +13,33 @@ from assay.analysis.checks import lint, others, strength
 from assay.analysis.checks.evaluated import VERDICT_NORMS, Attack, Evaluated
 from assay.analysis.checks.findings import FAIL, FLAG, PASS, WEAK, Finding
 from assay.analysis.checks.importance import importance_check
-from assay.analysis.rows import ATTACKED, PLACE, keyed, numbered
+from assay.analysis.rows import ATTACKED, PLACE, group_index, with_scheme
 from assay.foundation.radius import Labels
 
 COLUMNS = ("dataset", "scheme", "model", "norm", "check", "figure", "status", "sentence")
 # The columns of outcomes that are looked at here.
 NEEDED = (
-    "dataset", "split", "model", "suite", "attack", "norm", "epsilon", "sample", "label",
-    "clean_prediction", "broken", "replay_share", "linf", "l2", "l0", "forwards", "backwards",
-    "zero_gradients", "non_finite", "scores",
-)  # fmt: skip
+    "dataset",
+    "split",
+    "model",
+    "suite",
+    "attack",
+    "norm",
+    "epsilon",
+    "sample",
+    "label",
+    "clean_prediction",
+    "misclassified",
+    "misclassified_share",
+    "linf",
+    "l2",
+    "l0",
+    "forwards",
+    "backwards",
+    "zero_gradients",
+    "non_finite",
+    "scores",
+)
 THRESHOLDS = {
     # Absolute slack of a radius, for the rounding of float32 pixels.
     "norm_slack": 1e-6,
@@ -34,10 +51,10 @@ THRESHOLDS = {
     "nothing_left": 0.05,
     "zero_gradient_flag": 0.01,
     "zero_gradient_fail": 0.5,
-    "union_gap": 0.03,
-    "replay_flips": 0.05,
+    "worst_case_gap": 0.03,
+    "prediction_flips": 0.05,
     # A published twin that fools more than its correction flags below this corrected p-value.
-    "twin_significance": 0.05,
+    "correction_significance": 0.05,
     # Median effective sample size of importance sampling, as a share of the samples.
     "importance_share": 0.1,
 }
@@ -46,17 +63,17 @@ WORDS = ((FAIL, "broken"), (FLAG, "suspect"), (WEAK, "under-powered"), (PASS, "s
 Check = Callable[[Evaluated, str], Finding | None]
 # Each check and the norms of verdicts that it speaks of.
 CHECKS: dict[str, dict[str, Check]] = {
-    "D02 radii": dict.fromkeys((*BALLS, "natural", "clean"), lint.radii),
+    "D02 radii": dict.fromkeys((*BALLS, "corruptions", "clean"), lint.radii),
     "D08 zero gradients": dict.fromkeys(BALLS, lint.zero_gradients),
     "D16 more steps": dict.fromkeys(BALLS, strength.more_steps),
-    "D17 monotone": {**dict.fromkeys(BALLS, strength.monotone), "natural": strength.severity},
+    "D17 monotone": {**dict.fromkeys(BALLS, strength.monotone), "corruptions": strength.severity},
     "D18 reaches chance": dict.fromkeys(BALLS, strength.reaches_chance),
-    "D20 union gap": dict.fromkeys(BALLS, strength.union_gap),
+    "D20 worst-case gap": dict.fromkeys(BALLS, strength.worst_case_gap),
     "D21 gradient-free": dict.fromkeys(BALLS, others.gradient_free),
     "D24 noise": dict.fromkeys(BALLS, others.noise),
-    "D27 replays": dict.fromkeys(("natural", "clean"), lint.replays),
-    "D41 lint": dict.fromkeys((*BALLS, "natural", "clean"), lint.lint),
-    "D42 published twins": dict.fromkeys(BALLS, others.published_twins),
+    "D27 repeats": dict.fromkeys(("corruptions", "clean"), lint.repeats),
+    "D41 lint": dict.fromkeys((*BALLS, "corruptions", "clean"), lint.lint),
+    "D42 published and corrected": dict.fromkeys(BALLS, others.published_and_corrected),
 }
 IMPORTANCE = "D34 importance samples"
 
@@ -64,9 +81,9 @@ IMPORTANCE = "D34 importance samples"
 def checks(
     outcomes: pd.DataFrame,
     thresholds: Mapping[str, float] | None = None,
-    twins: Sequence[Mapping[str, str]] = (),
+    corrections: Sequence[Mapping[str, str]] = (),
     expected: Mapping[tuple[str, str, str, str], int] | None = None,
-    exempt: Mapping[str, Collection[str]] | None = None,
+    skipped: Mapping[str, Collection[str]] | None = None,
     attacks: Mapping[str, Mapping[str, Any]] | None = None,
     importance: pd.DataFrame | None = None,
     labels: Labels | None = None,
@@ -77,12 +94,12 @@ def checks(
         outcomes: rows of the outcome schema.
         thresholds: values that replace those of :data:`THRESHOLDS`
             (config/config.yaml, ``checks``).
-        twins: mappings with ``published`` and ``corrected`` (attack ids): the pairs of the study's
-            tables of defects.
+        corrections: mappings with ``published`` and ``corrected`` (attack ids): the pairs of the
+            study's tables of defects.
         expected: evaluations (split, image, budget) of each attack that the models of a data set
             and split scheme have together, as :func:`evaluations` gives them; counted in `outcomes`
             where they are not given.
-        exempt: attacks of their suites that do not run on a model, by model.
+        skipped: attacks of their suites that do not run on a model, by model.
         attacks: catalogue entries by id: title, implementation, settings, norm, role, single_step,
             and maybe ``scaled``, what the scale changed (dotted key to [value here, value in the
             catalogue]). An attack without an entry has the role ``headline``.
@@ -96,10 +113,10 @@ def checks(
         flag | fail), sentence.
     """
     limits = {**THRESHOLDS, **(thresholds or {})}
-    _, first = numbered(outcomes.dataset)
+    _, first = group_index(outcomes.dataset)
     names = outcomes.dataset.iloc[first]
     classes = dict(zip(names, map(len, outcomes.scores.iloc[first]), strict=True))
-    outcomes = keyed(outcomes.drop(columns="scores"))
+    outcomes = with_scheme(outcomes.drop(columns="scores"))
     expected = evaluations(outcomes) if expected is None else expected
     norms, labels = _norms(outcomes, attacks or {}), labels or Labels()
     rows = []
@@ -108,8 +125,8 @@ def checks(
             name: Attack.of(name, (attacks or {}).get(name), place[0])
             for name in {*mine.attack, *(attacks or {})}
         }
-        missing = _missing(mine, place, expected, (exempt or {}).get(model, ()), norms)
-        run = Evaluated(mine, missing, classes[place[0]], limits, twins, entries, labels)
+        missing = _missing(mine, place, expected, (skipped or {}).get(model, ()), norms)
+        run = Evaluated(mine, missing, classes[place[0]], limits, corrections, entries, labels)
         rows += [
             (*place, model, norm, check, *finding)
             for norm in run.norms
@@ -130,7 +147,7 @@ def _importance(frame: pd.DataFrame | None, limits: Mapping[str, float]) -> list
     if frame is None:
         return []
     rows = []
-    for ids, mine in keyed(frame.assign(epsilon=0.0)).groupby(
+    for ids, mine in with_scheme(frame.assign(epsilon=0.0)).groupby(
         [*PLACE, "model"], observed=True, sort=False
     ):
         finding = importance_check(mine, limits["importance_share"])
@@ -143,7 +160,7 @@ def _norms(
     outcomes: pd.DataFrame, attacks: Mapping[str, Mapping[str, Any]]
 ) -> dict[tuple[str, str], str]:
     """The norm of each (suite, attack) that ran or whose entry is known."""
-    _, first = numbered(outcomes.suite, outcomes.attack)
+    _, first = group_index(outcomes.suite, outcomes.attack)
     ran = outcomes.iloc[first]
     names = zip(ran.suite, ran.attack, strict=True)
     found = dict(zip(names, ran.norm, strict=True))
@@ -161,7 +178,7 @@ def _missing(
     mine: pd.DataFrame,
     place: Sequence[str],
     expected: Mapping[tuple[str, str, str, str], int],
-    exempt: Collection[str],
+    skipped: Collection[str],
     norms: Mapping[tuple[str, str], str],
 ) -> dict[str, float]:
     """By norm of verdicts, the share of evaluations that other models had of the same attacks.
@@ -174,7 +191,7 @@ def _missing(
         suites.setdefault(suite, []).append(norm)
     wanted: Counter[str] = Counter()
     for (*where, suite, attack), count in expected.items():
-        if where == list(place) and suite in suites and attack not in exempt:
+        if where == list(place) and suite in suites and attack not in skipped:
             # An attack that nothing is known of belongs where its suite does.
             for norm in [norms[suite, attack]] if (suite, attack) in norms else suites[suite]:
                 wanted[norm] += count
@@ -211,6 +228,6 @@ def verdict(frame: pd.DataFrame) -> pd.DataFrame:
 
 def evaluations(outcomes: pd.DataFrame) -> Counter[tuple[str, str, str, str]]:
     """How many evaluations (split, image, budget) any model had, by :data:`ATTACKED`."""
-    rows = keyed(outcomes)
-    _, first = numbered(*(rows[name] for name in lint.EVALUATION))
+    rows = with_scheme(outcomes)
+    _, first = group_index(*(rows[name] for name in lint.EVALUATION))
     return Counter(rows[ATTACKED].iloc[first].groupby(ATTACKED, observed=True).size().to_dict())

@@ -47,7 +47,7 @@ def more_steps(run: Evaluated, norm: str) -> Finding | None:
             compared = True
             if not doubtful:
                 continue
-            gap, p = paired(run.broken[:, fewer], run.broken[:, more], run.images)
+            gap, p = paired(run.misclassified[:, fewer], run.misclassified[:, more], run.images)
             sentence = (
                 f"{cells.title[more]} fools {points(gap)} fewer images than {cells.title[fewer]} "
                 f"at {run.at(epsilon)}, although it takes more steps of the same kind"
@@ -99,7 +99,7 @@ def _rise(
     """Whether an attack misses images at a radius that it fools at the next smaller one."""
     (smaller, before), (epsilon, after) = small, large
     cell = run.cells.loc[after]
-    less, more = run.broken[:, before], run.broken[:, after].copy()
+    less, more = run.misclassified[:, before], run.misclassified[:, after].copy()
     # What another attack fools at the larger radius is not missing from the worst case there.
     more[(less == 1) & (more == 0) & (run.fooled_at(norm, epsilon) == 1)] = 1
     gap, p = paired(less, more, run.images)
@@ -112,7 +112,7 @@ def _rise(
 
 def _not_clean(run: Evaluated, column: int) -> list[Suspicion]:
     """Whether radius 0 differs from the clean image, in either direction."""
-    zero, title = run.broken[:, column], run.cells.title[column]
+    zero, title = run.misclassified[:, column], run.cells.title[column]
     pairs = ((run.clean, zero), (zero, run.clean))
     tests = [paired(*pair, run.images) for pair in pairs]
     return [
@@ -136,7 +136,7 @@ def severity(run: Evaluated, norm: str) -> Finding | None:
         mild, severe = columns.iloc[0], columns.iloc[-1]
         if mild == severe or np.nanmean(size[:, mild]) >= np.nanmean(size[:, severe]):
             continue
-        gap, p = paired(run.broken[:, mild], run.broken[:, severe], run.images)
+        gap, p = paired(run.misclassified[:, mild], run.misclassified[:, severe], run.images)
         sentence = (
             f"Under {run.cells.title[severe]}, accuracy at severity {columns.index[-1]:g} is "
             f"{points(gap)} higher than at severity {columns.index[0]:g}"
@@ -190,16 +190,16 @@ def reaches_chance(run: Evaluated, norm: str) -> Finding | None:
     return Finding(share, WEAK, f"{above} {cut or 'No larger radius was run.'}")
 
 
-def union_gap(run: Evaluated, norm: str) -> Finding | None:
+def worst_case_gap(run: Evaluated, norm: str) -> Finding | None:
     """D20: if the worst case is far below the best attack, no attack is strong by itself."""
     found, compared = [], False
     for epsilon, cells in run.ball(norm, (HEADLINE,)).groupby("epsilon"):
         doubtful = not run.nothing_left(norm, epsilon)
-        known = ~np.isnan(run.broken[:, cells.index])
+        known = ~np.isnan(run.misclassified[:, cells.index])
         # Attacks on fewer images are compared on these; all others on theirs.
         for count in sorted(set(known.sum(axis=0))):
             members = cells[known.sum(axis=0) >= count]
-            rows = (~np.isnan(run.broken[:, members.index])).all(axis=1)
+            rows = (~np.isnan(run.misclassified[:, members.index])).all(axis=1)
             if len(members) < 2 or not rows.any():
                 continue
             compared = True
@@ -212,10 +212,10 @@ def union_gap(run: Evaluated, norm: str) -> Finding | None:
 
 
 def _gap(run: Evaluated, members: pd.DataFrame, rows: np.ndarray, epsilon: float) -> Suspicion:
-    fooled = run.broken[np.ix_(rows, members.index)]
+    fooled = run.misclassified[np.ix_(rows, members.index)]
     gap = float(fooled.max(axis=1).mean() - fooled.mean(axis=0).max())
     best = members.iloc[fooled.mean(axis=0).argmax()]
-    p = exceeds(round(gap * len(fooled)), run.images[rows], run.limits["union_gap"])
+    p = exceeds(round(gap * len(fooled)), run.images[rows], run.limits["worst_case_gap"])
     sentence = (
         f"The worst case over {len(members)} attacks at {run.at(epsilon)} fools {points(gap)} more "
         f"images than the best of them, {best.title}"

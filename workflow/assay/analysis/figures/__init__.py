@@ -85,12 +85,12 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
 
     Substitutes are named where the figure shows them. All counts are those of what is drawn.
     """
-    said = kind_of(spec).describe(spec, study, inputs)
+    described = kind_of(spec).describe(spec, study, inputs)
     parts = [
         spec.get("caption", ""),
-        said.text,
-        *substitutes_in_words(study, said.datasets, said.models),
-        f"Scale {inputs.scale}; {said.counts}; seed {inputs.seed}.",
+        described.text,
+        *substitutes_in_words(study, described.datasets, described.models),
+        f"Scale {inputs.scale}; {described.counts}; seed {inputs.seed}.",
     ]
     return " ".join(part for part in parts if part)
 

@@ -20,7 +20,7 @@ from assay.analysis.figures.parts import (
     at_places,
     compared_places,
     drawn_radii,
-    left_out_in_words,
+    excluded_in_words,
     models_to_draw,
     names_of,
     nothing_to_draw,
@@ -38,10 +38,10 @@ from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.style import (
     FAINT,
     GREY,
-    Look,
+    SeriesStyle,
     attack_title,
     labels_of,
-    looks,
+    series_styles,
     title_of,
 )
 
@@ -67,7 +67,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     figure = Figure((width, 0.55 + (3.0 if columns < 3 else 2.6) * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     models = models_to_draw(spec, study, inputs)
-    styles = looks([*study.get("headline", {}).get("models", []), *models])
+    styles = series_styles([*study.get("headline", {}).get("models", []), *models])
     shown = [model for model in models if any(model in set(p.rows["model"]) for p in panels)]
     where = places_in_words({(p.dataset, p.scheme) for p in panels}, study)
     for axes, panel in zip(grid, panels, strict=False):
@@ -96,17 +96,17 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     return figure
 
 
-def _curve(axes: Axes, rows: pd.DataFrame, look: Look) -> None:
+def _curve(axes: Axes, rows: pd.DataFrame, series_style: SeriesStyle) -> None:
     band = rows[["low", "high"]].to_numpy(dtype=float).T
-    axes.fill_between(rows["epsilon"], *band, color=look.colour, alpha=0.16, lw=0)
+    axes.fill_between(rows["epsilon"], *band, color=series_style.colour, alpha=0.16, lw=0)
     axes.plot(
-        rows["epsilon"], rows["pooled"], color=look.colour, marker=look.marker,
+        rows["epsilon"], rows["pooled"], color=series_style.colour, marker=series_style.marker,
         markeredgecolor="white",
     )  # fmt: skip
 
 
 def _handles(
-    models: list[str], styles: dict[str, Look], panels: list[_Panel], study: Study
+    models: list[str], styles: dict[str, SeriesStyle], panels: list[_Panel], study: Study
 ) -> list[Line2D]:
     handles = [
         Line2D(
@@ -162,7 +162,7 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     gone = [name for name in spec.get("models", ()) if name not in shown]
     if gone:
         text += f" Without an evaluation under these attacks: {names_of(study, 'models', gone)}."
-    return Caption(text + left_out_in_words(spec), _counts(panels, study), datasets, shown)
+    return Caption(text + excluded_in_words(spec), _counts(panels, study), datasets, shown)
 
 
 def _counts(panels: list[_Panel], study: Study) -> str:

@@ -20,7 +20,7 @@ from assay.analysis.figures.parts import (
     Study,
     compared_places,
     drawn_radii,
-    left_out_in_words,
+    excluded_in_words,
     names_of,
     nothing_to_draw,
     places_in_words,
@@ -30,7 +30,7 @@ from assay.analysis.figures.parts import (
     undrawn_in_words,
 )
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.style import Look, attack_title, looks, title_of
+from assay.analysis.style import SeriesStyle, attack_title, series_styles, title_of
 from assay.foundation.errors import AssayError
 from assay.foundation.split import Split
 
@@ -53,7 +53,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
         (WIDTH if columns > 1 else WIDTH * 0.86, 0.65 + 3.0 * rows), layout="constrained"
     )
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
-    styles = looks([*study.get("headline", {}).get("models", []), *spec["models"]])
+    styles = series_styles([*study.get("headline", {}).get("models", []), *spec["models"]])
     where = places_in_words(set(panels), study)
     for axes, (place, models) in zip(grid, panels.items(), strict=False):
         for model, curve in models.items():
@@ -80,15 +80,15 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     return figure
 
 
-def _draw_curve(axes: Axes, curve: _Curve, look: Look) -> None:
+def _draw_curve(axes: Axes, curve: _Curve, series_style: SeriesStyle) -> None:
     radius = np.concatenate([[0.0], np.sort(curve.radii)])
     certified = 1 - np.arange(len(radius)) / len(curve.radii)
     # A radius of 0 certifies nothing: it is that of an image whose own decision is wrong.
     certified = np.minimum(certified, (curve.radii > 0).mean())
-    axes.step(radius, certified, where="post", color=look.colour, ls="--")
+    axes.step(radius, certified, where="post", color=series_style.colour, ls="--")
     axes.plot(
-        curve.attacked["epsilon"], curve.attacked["pooled"], color=look.colour,
-        marker=look.marker, markeredgecolor="white",
+        curve.attacked["epsilon"], curve.attacked["pooled"], color=series_style.colour,
+        marker=series_style.marker, markeredgecolor="white",
     )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     run = inputs.accuracy[
         (inputs.accuracy["attack"] == spec["attack"]) & inputs.accuracy["model"].isin(models)
     ]
-    text += undrawn_in_words(run["epsilon"], rows["epsilon"], study) + left_out_in_words(spec)
+    text += undrawn_in_words(run["epsilon"], rows["epsilon"], study) + excluded_in_words(spec)
     return Caption(text, f"n = {span(counts)} certified images, {tested(rows)}", datasets, models)
 
 
@@ -131,7 +131,7 @@ def _panels(
 ) -> dict[tuple[str, str], dict[str, _Curve]]:
     """By data set and scheme, by model: what is drawn."""
     found: dict = {}
-    for (dataset, split, model), path in sorted(inputs.explained.items()):
+    for (dataset, split, model), path in sorted(inputs.reconstructions.items()):
         if model in spec["models"] and dataset in spec.get("datasets", [dataset]):
             place = dataset, Split.of(split).scheme
             with np.load(path) as stored:

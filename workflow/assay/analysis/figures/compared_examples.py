@@ -13,11 +13,11 @@ from assay.analysis.figures.parts import (
     Study,
     classes_of,
     drawn_radii,
+    excluded_in_words,
     for_matplotlib,
     grid_figure,
     image_counts,
     images_in_words,
-    left_out_in_words,
     listed,
     names_of,
     nothing_to_draw,
@@ -95,7 +95,7 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
             f" Not shown: {names_of(study, 'models', missing)} (no pictures of these images are "
             "stored)."
         )
-    return Caption(text + left_out_in_words(spec), image_counts(columns), [dataset], grid.models)
+    return Caption(text + excluded_in_words(spec), image_counts(columns), [dataset], grid.models)
 
 
 class _Grid:
@@ -117,7 +117,7 @@ class _Grid:
         chosen = seen[one_of_each(first["labels"][seen], spec.get("rows", 6))]
         samples, self.labels = first["samples"][chosen], first["labels"][chosen]
         clean = first["clean/images"][chosen].astype(np.float32)
-        images, said, radii = [clean], [first["clean/predictions"][0, chosen]], set()
+        images, predicted, radii = [clean], [first["clean/predictions"][0, chosen]], set()
         for _, stored in found.values():
             mine = pd.Index(stored["samples"]).get_indexer(samples)
             places = radii_shown(stored, spec)
@@ -125,7 +125,7 @@ class _Grid:
                 raise nothing_to_draw(spec, f"no stored image of {attack} at these radii")
             at = closest(stored, spec, places)[mine]
             images.append(stored[f"{attack}/images"][at, mine].astype(np.float32))
-            said.append(stored[f"{attack}/predictions"][at, mine])
+            predicted.append(stored[f"{attack}/predictions"][at, mine])
             radii |= set(stored[f"{attack}/epsilons"][places])
         images = np.stack(images)
         change = (images - clean).reshape(*images.shape[:2], -1)
@@ -135,7 +135,7 @@ class _Grid:
         self.unit = "L∞" if infinite else "L2"
         self.lengths = np.abs(change).max(-1) if infinite else np.linalg.norm(change, axis=-1)
         self.images = for_matplotlib(images)
-        self.predictions = np.stack(said).astype(int)
+        self.predictions = np.stack(predicted).astype(int)
         self.wrong = self.predictions != self.labels
         self.classes = classes_of(study, inputs, key, first["labels"])
 

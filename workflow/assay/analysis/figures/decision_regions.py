@@ -7,7 +7,6 @@ from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from assay.analysis.figures.mapped import Mapped, mapped, missing_in_words, radius_in_words
 from assay.analysis.figures.parts import (
     WIDTH,
     Caption,
@@ -19,6 +18,12 @@ from assay.analysis.figures.parts import (
     split_words,
     styled,
     wrapped,
+)
+from assay.analysis.figures.saliency_maps import (
+    SaliencyMaps,
+    missing_in_words,
+    radius_in_words,
+    saliency_maps,
 )
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.style import COLOURS, title_of
@@ -33,7 +38,7 @@ PROJECTED = 300
 @styled
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """Panels are models: projected features, and the prediction for the nearest of them."""
-    found = mapped(spec, study, inputs)
+    found = saliency_maps(spec, study, inputs)
     columns = min(3, len(found))
     rows = -(-len(found) // columns)
     figure = Figure((WIDTH, 0.5 + rows * WIDTH / columns * 0.95), layout="constrained")
@@ -86,7 +91,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
 
 
 def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
-    found = mapped(spec, study, inputs)
+    found = saliency_maps(spec, study, inputs)
     dataset, split, _ = found[0].key
     stored = found[0].stored
     count = min(len(stored["labels"]), PROJECTED)
@@ -118,14 +123,14 @@ class _Projection:
         regions: (GRID, GRID) classes.
     """
 
-    def __init__(self, one: Mapped, seed: int):
+    def __init__(self, one: SaliencyMaps, seed: int):
         from sklearn.manifold import TSNE
         from sklearn.neighbors import KNeighborsClassifier
 
         stored, both = one.stored, (0, one.version)
         count = min(PROJECTED, len(stored["labels"]))
         features = np.concatenate([stored["features"][v, :count] for v in both]).astype(float)
-        said = np.concatenate([stored["predictions"][v, :count] for v in both])
+        predicted = np.concatenate([stored["predictions"][v, :count] for v in both])
         self.version = np.repeat([0, 1], count)
         self.labels = np.tile(stored["labels"][:count], 2)
         perplexity = min(30.0, (len(features) - 1) / 3)
@@ -134,7 +139,9 @@ class _Projection:
         ).fit_transform(features)
         margin = 0.04 * np.ptp(self.places, axis=0)
         self.corners = self.places.min(axis=0) - margin, self.places.max(axis=0) + margin
-        neighbours = KNeighborsClassifier(min(NEIGHBOURS, len(said))).fit(self.places, said)
+        neighbours = KNeighborsClassifier(min(NEIGHBOURS, len(predicted))).fit(
+            self.places, predicted
+        )
         sides = [np.linspace(*pair, GRID) for pair in zip(*self.corners, strict=True)]
         points = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, 2)
         self.regions = neighbours.predict(points).reshape(GRID, GRID)

@@ -18,7 +18,7 @@ from assay.analysis.figures.parts import (
     styled,
 )
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.style import looks, title_of
+from assay.analysis.style import series_styles, title_of
 
 POINTS_SHOWN = 3000  # in a scatter plot; more only hide each other
 
@@ -37,12 +37,12 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     classes = classes_of(study, inputs, key, labels)
     figure = Figure((WIDTH * 0.82, WIDTH * 0.52), layout="constrained")
     axes = figure.subplots()
-    for index, look in enumerate(looks(classes).values()):
+    for index, series_style in enumerate(series_styles(classes).values()):
         here = places[shown[labels[shown] == index]]
         axes.plot(
             *here.T,
-            look.marker,
-            color=look.colour,
+            series_style.marker,
+            color=series_style.colour,
             markersize=3,
             markeredgewidth=0,
             alpha=0.6,
@@ -53,8 +53,16 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     axes.set_ylabel(f"second principal component ({second:.0%} of the variance)")
     axes.grid(True, axis="both")
     handles = [
-        Line2D([], [], ls="", marker=look.marker, color=look.colour, label=name, markersize=5)
-        for name, look in looks(classes).items()
+        Line2D(
+            [],
+            [],
+            ls="",
+            marker=series_style.marker,
+            color=series_style.colour,
+            label=name,
+            markersize=5,
+        )
+        for name, series_style in series_styles(classes).items()
     ]
     figure.legend(handles=handles, loc="outside right upper")
     return figure

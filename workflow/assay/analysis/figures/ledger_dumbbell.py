@@ -55,7 +55,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     handles = [
         Line2D([], [], ls="", marker="o", color=GREY, markerfacecolor="white", label="printed")
     ]
-    verdicts = {verdict: _look(verdict) for verdict in [*COMPARED, *rows["verdict"]]}
+    verdicts = {verdict: _colour_and_marker(verdict) for verdict in [*COMPARED, *rows["verdict"]]}
     handles += [
         Line2D([], [], ls="-", lw=2.6, color=colour, marker=marker, label=f"this run: {verdict}")
         for verdict, (colour, marker) in verdicts.items()
@@ -65,12 +65,12 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     return figure
 
 
-def _look(verdict: str) -> tuple[str, str]:
+def _colour_and_marker(verdict: str) -> tuple[str, str]:
     return COMPARED.get(verdict, PALE)
 
 
 def _dumbbell(axes: Axes, place: float, row: Any) -> None:
-    colour, marker = _look(row.verdict)
+    colour, marker = _colour_and_marker(row.verdict)
     compared = row.verdict in COMPARED
     axes.plot([row.reported, row.reproduced], [place] * 2, color=FAINT, lw=1.2, zorder=1)
     if not (pd.isna(row.low) or pd.isna(row.high)):

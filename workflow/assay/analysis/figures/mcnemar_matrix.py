@@ -19,7 +19,7 @@ from assay.analysis.figures.parts import (
     Study,
     at_places,
     compared_places,
-    left_out_in_words,
+    excluded_in_words,
     listed,
     models_to_draw,
     names_of,
@@ -135,7 +135,7 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         where += ", the first of its scheme"
     counts = f"n = {span(table['n'].astype(int))} images; {where}"
     shown = [m for m in models if m in {*table["model_a"], *table["model_b"]}]
-    return Caption(text + left_out_in_words(spec), counts, datasets, shown)
+    return Caption(text + excluded_in_words(spec), counts, datasets, shown)
 
 
 def _tests(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[pd.DataFrame, int]:

@@ -242,9 +242,9 @@ def other_splits_in_words(
     )
 
 
-def left_out_in_words(spec: Spec) -> str:
+def excluded_in_words(spec: Spec) -> str:
     """A sentence on the models of the entry that the scale leaves out; empty if there are none."""
-    titles = spec.get("left_out", ())
+    titles = spec.get("excluded_models", ())
     return f" Excluded at this scale: {listed(titles)}." if titles else ""
 
 

@@ -55,9 +55,9 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
 
 def _row(axes: Axes, grid: _Grid, place: int, side: int, top: float) -> None:
     picture(axes, grid.images[side, place], 0, top)
-    said = grid.predictions[side, place]
-    right = said == grid.labels[place]
-    text = f"{'✓' if right else '✗'} {short_name(grid.classes[said])}"
+    predicted = grid.predictions[side, place]
+    right = predicted == grid.labels[place]
+    text = f"{'✓' if right else '✗'} {short_name(grid.classes[predicted])}"
     prediction_below(axes, 0.5, top + 1 + LINE / 2 - 0.04, text, right)
     best = grid.likely[side, place].argmax()
     for k in range(grid.made.shape[2]):
@@ -116,9 +116,9 @@ class _Grid:
 
 
 def _explained(spec: Spec, inputs: AnalysisInputs) -> tuple[tuple, dict[str, np.ndarray]]:
-    for key in sorted(inputs.explained):
+    for key in sorted(inputs.reconstructions):
         if key[2] == spec["model"] and key[0] in spec.get("datasets", key[:1]):
-            with np.load(inputs.explained[key]) as stored:
+            with np.load(inputs.reconstructions[key]) as stored:
                 if f"{spec['attack']}/images" in stored:
                     return key, dict(stored)
     raise nothing_to_draw(

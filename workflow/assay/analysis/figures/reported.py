@@ -62,10 +62,10 @@ def substituted(study: Study, kind: str, ours: str) -> list[str]:
     """The paper's words (or titles) of what an id here substitutes for; empty if for nothing."""
     words = study.get("reported", {}).get(kind, {})
     found = []
-    for theirs, substitute in study.get("stand_ins", {}).get(kind, {}).items():
+    for theirs, substitute in study.get("substitutes", {}).get(kind, {}).items():
         if substitute == ours:
-            said = [word for word, name in words.items() if name == theirs]
-            found += said or [title_of(study, kind, theirs)]
+            printed = [word for word, name in words.items() if name == theirs]
+            found += printed or [title_of(study, kind, theirs)]
     return list(dict.fromkeys(found))
 
 

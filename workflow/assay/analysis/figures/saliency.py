@@ -5,12 +5,6 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from assay.analysis.figures.mapped import (
-    Mapped,
-    mapped,
-    missing_in_words,
-    radius_in_words,
-)
 from assay.analysis.figures.parts import (
     Caption,
     FigureKind,
@@ -30,6 +24,12 @@ from assay.analysis.figures.parts import (
     styled,
     wrapped,
 )
+from assay.analysis.figures.saliency_maps import (
+    SaliencyMaps,
+    missing_in_words,
+    radius_in_words,
+    saliency_maps,
+)
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.pointing import METHODS
 from assay.analysis.style import radius_text, title_of
@@ -41,7 +41,7 @@ HALF = 1 + len(METHODS)
 @styled
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """Rows are models and images; columns an image and its maps, unperturbed and attacked."""
-    found = mapped(spec, study, inputs)
+    found = saliency_maps(spec, study, inputs)
     rows = _rows(spec, found)
     height = 0.36 + len(found) * rows * (1 + LINE) + (len(found) - 1) * BETWEEN
     figure, axes = grid_figure(2 * HALF + GAP + LEFT, height)
@@ -66,15 +66,15 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     return figure
 
 
-def _row(axes: Axes, one: Mapped, k: int, top: float, names: list[str]) -> None:
+def _row(axes: Axes, one: SaliencyMaps, k: int, top: float, names: list[str]) -> None:
     label = one.stored["labels"][k]
     for side, version in enumerate((0, one.version)):
         place = side * (HALF + GAP)
         image = for_matplotlib(one.stored["images"][version, k].astype(float))
         picture(axes, image, place, top)
-        said = one.stored["predictions"][version, k]
-        text = f"{'✓' if said == label else '✗'} {short_name(names[said], 16)}"
-        prediction_below(axes, place + 0.5, top + 1 + LINE / 2 - 0.05, text, said == label)
+        predicted = one.stored["predictions"][version, k]
+        text = f"{'✓' if predicted == label else '✗'} {short_name(names[predicted], 16)}"
+        prediction_below(axes, place + 0.5, top + 1 + LINE / 2 - 0.05, text, predicted == label)
         for column, method in enumerate(METHODS):
             values = one.stored[f"maps/{method}"][version, k].astype(float)
             values = values / max(values.max(), 1e-12)
@@ -82,12 +82,12 @@ def _row(axes: Axes, one: Mapped, k: int, top: float, names: list[str]) -> None:
             axes.imshow(values, cmap="inferno", vmin=0, vmax=1, extent=box)
 
 
-def _rows(spec: Spec, found: list[Mapped]) -> int:
+def _rows(spec: Spec, found: list[SaliencyMaps]) -> int:
     return min(spec.get("rows", 2), *(one.shown for one in found))
 
 
 def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
-    found = mapped(spec, study, inputs)
+    found = saliency_maps(spec, study, inputs)
     count = _rows(spec, found)
     dataset, split, _ = found[0].key
     labels = found[0].stored["labels"]

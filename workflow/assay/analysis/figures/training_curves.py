@@ -17,7 +17,7 @@ from assay.analysis.figures.parts import (
     FigureKind,
     Spec,
     Study,
-    left_out_in_words,
+    excluded_in_words,
     names_of,
     nothing_to_draw,
     places_in_words,
@@ -28,7 +28,7 @@ from assay.analysis.figures.parts import (
 from assay.analysis.figures.reported import compared, in_file
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.printed import id_of
-from assay.analysis.style import GREY, Look, title_of
+from assay.analysis.style import GREY, SeriesStyle, title_of
 from assay.foundation.split import Split
 
 PART_TITLES = {
@@ -42,8 +42,8 @@ PART_TITLES = {
 PANEL, TITLE, LEGEND = 1.95, 0.3, 0.35
 COLUMNS = 3
 SIDES = {
-    "train": (Look("#0072b2", "o"), "-", "training"),
-    "val": (Look("#d55e00", "s"), "--", "validation"),
+    "train": (SeriesStyle("#0072b2", "o"), "-", "training"),
+    "val": (SeriesStyle("#d55e00", "s"), "--", "validation"),
 }
 
 
@@ -83,16 +83,16 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
         }
         printed |= _block(block, histories, known)
     handles = [
-        Line2D([], [], ls=line, color=look.colour, lw=1.8, label=name)
-        for look, line, name in SIDES.values()
+        Line2D([], [], ls=line, color=series_style.colour, lw=1.8, label=name)
+        for series_style, line, name in SIDES.values()
     ]
     if printed:
         handles += [
             Line2D(
-                [], [], ls=":", color=GREY, marker=look.marker, markersize=3.5, lw=1.1,
+                [], [], ls=":", color=GREY, marker=series_style.marker, markersize=3.5, lw=1.1,
                 markerfacecolor="white", label=f"{name}, as printed",
             )
-            for look, _, name in SIDES.values()
+            for series_style, _, name in SIDES.values()
         ]  # fmt: skip
     figure.legend(handles=handles, loc="outside upper left", ncols=len(handles))
     return figure
@@ -123,17 +123,25 @@ def _block(block: SubFigure, histories: list[pd.DataFrame], known: dict[str, pd.
 def _curves(
     axes: Axes, side: str, column: str, histories: list[pd.DataFrame], known: pd.Series | None
 ) -> None:
-    look, line, _ = SIDES[side]
+    series_style, line, _ = SIDES[side]
     curves = pd.concat([h.set_index("epoch")[column] for h in histories if column in h], axis=1)
-    axes.plot(curves.index, curves, line, color=look.colour, lw=0.6, alpha=0.45)
+    axes.plot(curves.index, curves, line, color=series_style.colour, lw=0.6, alpha=0.45)
     # A single epoch is a point, which a line alone would not show.
-    mark = look.marker if len(curves) == 1 else ""
-    axes.plot(curves.index, curves.mean(axis=1), line, color=look.colour, lw=1.8, marker=mark)
+    mark = series_style.marker if len(curves) == 1 else ""
+    axes.plot(
+        curves.index, curves.mean(axis=1), line, color=series_style.colour, lw=1.8, marker=mark
+    )
     if known is not None:
         axes.plot(
-            known.index + curves.index.min(), known, ":", color=GREY, lw=1.1, marker=look.marker,
-            markersize=3.5, markerfacecolor="white",
-        )  # fmt: skip
+            known.index + curves.index.min(),
+            known,
+            ":",
+            color=GREY,
+            lw=1.1,
+            marker=series_style.marker,
+            markersize=3.5,
+            markerfacecolor="white",
+        )
 
 
 def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
@@ -158,7 +166,7 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     splits = pd.Series([len(histories) for histories in trainings.values()])
     return Caption(
         f"{text} The curves describe the training, not the robustness of the model."
-        f"{left_out_in_words(spec)}",
+        f"{excluded_in_words(spec)}",
         "; ".join([*sizes, plural(span(splits), "split")]),
         list(dict.fromkeys(dataset for dataset, *_ in trainings)),
         models,

@@ -14,31 +14,31 @@ What a number is stands in the columns of its row (:mod:`assay.foundation.report
 ``metric`` chooses the comparison; ``results`` and ``settings`` hold them.
 """
 
-from assay.analysis.ledger.judgement import (
+from assay.analysis.ledger.agreement import (
+    COMPARED_VERDICTS,
     COUNT,
     CUT,
     DURATION,
-    JUDGED,
     RESULT,
     RULE,
     SETTING,
     VERDICTS,
 )
 from assay.analysis.ledger.table import COLUMNS, ledger
-from assay.analysis.ledger.words import counts_in_words, reached_with_less, rule_in_words
+from assay.analysis.ledger.words import at_reduced_budget, counts_in_words, rule_in_words
 
 __all__ = [
     "COLUMNS",
+    "COMPARED_VERDICTS",
     "COUNT",
     "CUT",
     "DURATION",
-    "JUDGED",
     "RESULT",
     "RULE",
     "SETTING",
     "VERDICTS",
+    "at_reduced_budget",
     "counts_in_words",
     "ledger",
-    "reached_with_less",
     "rule_in_words",
 ]

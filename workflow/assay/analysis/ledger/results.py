@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis.attack_set import AttackSet
-from assay.analysis.ledger.judgement import Judgement, compared, cut, unjudged
+from assay.analysis.ledger.agreement import Agreement, compared, cut, not_comparable
 from assay.analysis.ledger.run import Row, Run, scheme_of
 from assay.analysis.style import attack_title, radius_text
 from assay.foundation.radius import Radius
@@ -16,7 +16,7 @@ from assay.foundation.radius import Radius
 BY_CHANCE = ("validation_samples",)
 
 
-def accuracy(run: Run, row: Row) -> Judgement:
+def accuracy(run: Run, row: Row) -> Agreement:
     """An accuracy, or an error rate, against the outcomes."""
     dataset, model = run.name("datasets", row.dataset), run.name("models", row.model)
     attack = run.attack(row)
@@ -34,17 +34,17 @@ def accuracy(run: Run, row: Row) -> Judgement:
             if run.planned(dataset, model, attack)
             else "this study does not run"
         )
-        reason = f"{lacks} {run.said(dataset, model, attack)}"
-        return Judgement("not run", reason, compared_with=ids)
+        reason = f"{lacks} {run.in_words(dataset, model, attack)}"
+        return Agreement("not run", reason, compared_with=ids)
     undecided = run.undecided(cells.scheme)
     if undecided:
-        return Judgement("not comparable", undecided, compared_with=ids)
+        return Agreement("not comparable", undecided, compared_with=ids)
     radius = radius_of(row)
     cell = cells[cells.epsilon == radius]
     if cell.empty:
         known = ", ".join(radius_text(value, run.study) for value in cells.epsilon)
         reason = f"{attack_title(run.study, attack)} was not run at ε = {radius}, but at {known}"
-        return Judgement("not run", reason, compared_with=ids)
+        return Agreement("not run", reason, compared_with=ids)
     cell = cell.iloc[0]
     value, low, high = cell.pooled, cell.low, cell.high
     if row.metric == "error_rate":
@@ -56,17 +56,17 @@ def accuracy(run: Run, row: Row) -> Judgement:
     if better:
         found = found._replace(reason=f"{found.reason}; {better}")
     if row.attacked == "unknown":
-        return unjudged(found, "the source does not say whether these images were attacked")
+        return not_comparable(found, "the source does not say whether these images were attacked")
     substitute = run.substitute(dataset, model)
     if substitute:
-        return unjudged(found, substitute)
+        return not_comparable(found, substitute)
     if cell.samples < run.rule["minimum_n"]:
-        return unjudged(found, f"only {int(cell.samples)} images were tested")
+        return not_comparable(found, f"only {int(cell.samples)} images were tested")
     cuts = [*run.training_cuts(dataset, model, BY_CHANCE), *run.attack_cuts(attack)]
     if cuts:
         return cut(found, cuts)
     if found.verdict == "reproduced" and high - low > run.rule["widest_interval"]:
-        return unjudged(
+        return not_comparable(
             found, f"the interval is {high - low:.2f} wide: too few images for a verdict"
         )
     return found
@@ -96,7 +96,7 @@ def radius_of(row: Row) -> Radius:
     return Radius(row.radius or "0")
 
 
-def gain(run: Run, row: Row) -> Judgement:
+def gain(run: Run, row: Row) -> Agreement:
     """A gain of accuracy by adversarial training, printed as a least one over networks."""
     dataset, attack = run.name("datasets", row.dataset), run.attack(row)
     if dataset is None:
@@ -108,16 +108,16 @@ def gain(run: Run, row: Row) -> Judgement:
     cells = cells[same & (cells.epsilon == radius_of(row))]
     pooled = cells.set_index("model").pooled
     gains = {
-        model: pooled[model] - pooled[entry["starts_from"]]
+        model: pooled[model] - pooled[entry["init_from"]]
         for model, entry in run.study.get("models", {}).items()
-        if entry.get("starts_from") in pooled.index and model in pooled.index
+        if entry.get("init_from") in pooled.index and model in pooled.index
     }
     if not gains:
-        return Judgement("not run", "no network was run with and without adversarial training")
+        return Agreement("not run", "no network was run with and without adversarial training")
     values = np.array(list(gains.values()))
     agrees = float(values.min() >= row.reported - run.rule["tolerance"])
     named = " and ".join(run.title("models", model) for model in gains)
-    found = Judgement(
+    found = Agreement(
         "reproduced" if agrees else "differs",
         f"the smallest gain over {named}",
         *(float(values.min()), float(values.min()), float(values.max())),
@@ -128,23 +128,23 @@ def gain(run: Run, row: Row) -> Judgement:
     )
     substitute = run.substitute(dataset, None)
     if substitute:
-        return unjudged(found, substitute)
+        return not_comparable(found, substitute)
     cuts = [words for model in gains for words in run.training_cuts(dataset, model, BY_CHANCE)]
     return cut(found, list(dict.fromkeys(cuts))) if cuts else found
 
 
-def loss_curve(run: Run, row: Row) -> Judgement:
+def loss_curve(run: Run, row: Row) -> Agreement:
     """A point of a curve of the loss, within a part of the printed value."""
     margin = run.rule["relative_tolerance"] * abs(row.reported)
     return _curve(run, row, 1 if pd.isna(row.batch) else row.batch, margin)
 
 
-def accuracy_curve(run: Run, row: Row) -> Judgement:
+def accuracy_curve(run: Run, row: Row) -> Agreement:
     """A point of a curve of the accuracy in training."""
     return _curve(run, row, 1, run.rule["tolerance"])
 
 
-def _curve(run: Run, row: Row, images: int, margin: float) -> Judgement:
+def _curve(run: Run, row: Row, images: int, margin: float) -> Agreement:
     """A point of a training curve against the mean over splits at the same epoch.
 
     Args:
@@ -157,10 +157,10 @@ def _curve(run: Run, row: Row, images: int, margin: float) -> Judgement:
     mine = [key for key in run.history if run.ours(key, dataset, model)]
     histories = [run.history[key] for key in mine]
     if not histories:
-        return Judgement("not run", f"this run has no training history of '{row.model}'")
+        return Agreement("not run", f"this run has no training history of '{row.model}'")
     undecided = run.undecided(map(scheme_of, mine))
     if undecided:
-        return Judgement("not comparable", undecided)
+        return Agreement("not comparable", undecided)
     values = [
         float(history[row.metric].iloc[row.epoch])
         for history in histories
@@ -169,30 +169,30 @@ def _curve(run: Run, row: Row, images: int, margin: float) -> Judgement:
     ids = f"{dataset}, {model}, {row.metric}"
     if not values:
         longest = max(map(len, histories))
-        return Judgement("not run", f"trained for {longest} epochs only", compared_with=ids)
+        return Agreement("not run", f"trained for {longest} epochs only", compared_with=ids)
     values = float(images) * np.asarray(values)
     found = compared(row.reported, values.mean(), values.min(), values.max(), margin)
     splits = f"range over {len(values)} split{'s' if len(values) > 1 else ''}"
     found = found._replace(reason=f"{found.reason} ({splits})", compared_with=ids)
     substitute = run.substitute(dataset, model)
     if substitute:
-        return unjudged(found, substitute)
+        return not_comparable(found, substitute)
     # An epoch is the same one whatever comes after it.
     cuts = run.training_cuts(dataset, model, ("epochs", *BY_CHANCE))
     return cut(found, cuts) if cuts else found
 
 
-def mean_distance(run: Run, row: Row) -> Judgement:
+def mean_distance(run: Run, row: Row) -> Agreement:
     """The mean distance of the closest misclassified images."""
     return _distance(run, row, "mean")
 
 
-def median_distance(run: Run, row: Row) -> Judgement:
+def median_distance(run: Run, row: Row) -> Agreement:
     """The median distance of the closest misclassified images."""
     return _distance(run, row, "median")
 
 
-def _distance(run: Run, row: Row, statistic: str) -> Judgement:
+def _distance(run: Run, row: Row, statistic: str) -> Agreement:
     """A distance of the closest misclassified images, which the print has by PGD."""
     dataset, model = run.name("datasets", row.dataset), run.name("models", row.model)
     mine = run.distances
@@ -207,12 +207,12 @@ def _distance(run: Run, row: Row, statistic: str) -> Judgement:
         ):
             if name is None:
                 return run.lacking(kind, word, what)
-        return Judgement(
+        return Agreement(
             "not run", f"this run has no distances of '{row.model}' on '{row.dataset}'"
         )
     found = mine.iloc[0]
     attacks = " and ".join(run.title("attacks", name) for name in found.attacks.split(", "))
-    return Judgement(
+    return Agreement(
         "not comparable",
         "the paper does not describe its search for the radius; here it is the distance to the "
         f"closest misclassified image under {attacks}",

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from assay.analysis.attack_set import AttackSet
-from assay.analysis.ledger.judgement import Judgement, changes
+from assay.analysis.ledger.agreement import Agreement, changes
 from assay.analysis.printed import attack_of, id_of
 from assay.analysis.style import attack_title
 from assay.foundation.split import Split
@@ -32,16 +32,16 @@ class Run:
     rule: Mapping[str, float]
     history: Mapping[Key, pd.DataFrame]
     facts: Mapping[Key, Mapping[str, Any]]
-    parts: Mapping[Key, int]
+    subsets: Mapping[Key, int]
     distances: pd.DataFrame
 
-    def lacking(self, kind: str, word: str, what: str) -> Judgement:
+    def lacking(self, kind: str, word: str, what: str) -> Agreement:
         """Why the study has nothing for a word of the paper: the study, or the scale."""
         if word in self.study.get("excluded", {}).get(kind, {}):
-            return Judgement(
+            return Agreement(
                 "not run", f"scale {self.study.get('scale', '')} excludes the {what} '{word}'"
             )
-        return Judgement("not run", f"this study has no {what} for '{word}'")
+        return Agreement("not run", f"this study has no {what} for '{word}'")
 
     def planned(self, dataset: str, model: str, attack: AttackSet) -> bool:
         """Whether the study as written runs an attack on a model and a data set, at any scale."""
@@ -60,7 +60,7 @@ class Run:
         """What readers call an entry."""
         return self.study.get("titles", {}).get(kind, {}).get(name, name or "")
 
-    def said(self, dataset: str, model: str, attack: AttackSet) -> str:
+    def in_words(self, dataset: str, model: str, attack: AttackSet) -> str:
         """Data set, model and attack, by their titles."""
         titles = self.title("datasets", dataset), self.title("models", model)
         return ", ".join((*titles, attack_title(self.study, attack)))
@@ -123,15 +123,15 @@ class Run:
         ]
 
     def fewer(
-        self, caps: Sequence | None, dataset: str | None, model: str | None, part: str
+        self, caps: Sequence | None, dataset: str | None, model: str | None, subset: str
     ) -> str:
         """How many images of a part were used instead of how many; empty if no fewer were."""
         if caps is None:
             return ""
         here, whole = caps
         keys = [key for key in self.facts if self.ours(key, dataset, model)]
-        used = max((self.facts[key].get(f"{part}_n", here) for key in keys), default=here)
-        there = max((self.parts.get((*key[:2], part), 0) for key in keys), default=0)
+        used = max((self.facts[key].get(f"{subset}_n", here) for key in keys), default=here)
+        there = max((self.subsets.get((*key[:2], subset), 0) for key in keys), default=0)
         # The catalogue's own cap, or all that the split has.
         whole = min(filter(None, (whole, there)), default=None)
         if whole is None:
@@ -144,20 +144,20 @@ class Run:
 
     def substitute(self, dataset: str | None, model: str | None) -> str:
         """Which entries are substitutes for what the paper used, as a clause; empty if none is."""
-        parts = []
+        subsets = []
         used = self.study.get("datasets", {}).get(dataset, {}).get("substitute_for")
         if used:
-            parts.append(f"{self.title('datasets', dataset)} is a substitute for {used}")
+            subsets.append(f"{self.title('datasets', dataset)} is a substitute for {used}")
         for kind, name in (("datasets", dataset), ("models", model)):
             originals = [
                 original
-                for original, stand_in in self.study.get("stand_ins", {}).get(kind, {}).items()
+                for original, stand_in in self.study.get("substitutes", {}).get(kind, {}).items()
                 if stand_in == name
             ]
             if originals:
                 named = " and ".join(self.title(kind, original) for original in originals)
-                parts.append(f"{self.title(kind, name)} is a substitute for {named}")
-        return "; ".join(parts)
+                subsets.append(f"{self.title(kind, name)} is a substitute for {named}")
+        return "; ".join(subsets)
 
 
 def scheme_of(key: Key) -> str:

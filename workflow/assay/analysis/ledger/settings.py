@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.analysis.ledger.judgement import Judgement, brief, compared_setting, cut
+from assay.analysis.ledger.agreement import Agreement, brief, compared_setting, cut
 from assay.analysis.ledger.run import Row, Run
 from assay.foundation.split import Split
 
@@ -25,7 +25,7 @@ SHAPE = {"image_channels": 0, "image_height": 1, "image_width": 2}
 SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
 
 
-def hyper_parameter(run: Run, row: Row) -> Judgement:
+def hyper_parameter(run: Run, row: Row) -> Agreement:
     """A printed hyper-parameter against the catalogue entry that this run used."""
     model = run.name("models", row.model) or _table_model(run, row.file)
     entry = run.study.get("models", {}).get(model)
@@ -41,7 +41,7 @@ def hyper_parameter(run: Run, row: Row) -> Judgement:
         value = _kernel(run, row, model)
     if value is None:
         reason = "a setting; this run has no such setting"
-        return Judgement("not comparable", reason, compared_with=model)
+        return Agreement("not comparable", reason, compared_with=model)
     here, whole = run.scaled("models", model).get(path, (None, None))
     if here is not None and whole is not None:
         found = compared_setting(row.reported, float(whole), model)
@@ -50,16 +50,16 @@ def hyper_parameter(run: Run, row: Row) -> Judgement:
     return compared_setting(row.reported, float(value), model)
 
 
-def _share(run: Run, row: Row, part: str) -> float | None:
+def _share(run: Run, row: Row, subset: str) -> float | None:
     """The share of the test images (or of all others) of the data set, by the split files."""
     dataset = run.name("datasets", row.dataset)
-    for name, split, _ in run.parts:
+    for name, split, _ in run.subsets:
         if name == dataset and run.scheme in (None, Split.of(split).scheme):
             counts = {
-                kind: run.parts.get((name, split, kind), 0) for kind in ("train", "val", "test")
+                kind: run.subsets.get((name, split, kind), 0) for kind in ("train", "val", "test")
             }
             test = counts["test"] / sum(counts.values())
-            return round(test if part == "test" else 1 - test, 3)
+            return round(test if subset == "test" else 1 - test, 3)
     return None
 
 
@@ -90,16 +90,16 @@ def _table_model(run: Run, file: str) -> str | None:
     return None
 
 
-def architecture(run: Run, row: Row) -> Judgement:
+def architecture(run: Run, row: Row) -> Agreement:
     """A printed size of a network against that of the network that was trained."""
     dataset, model = run.name("datasets", row.dataset), run.name("models", row.model)
     for key, facts in run.facts.items():
         if run.ours(key, dataset, model) and row.key in facts.get("architecture", {}):
             return compared_setting(row.reported, float(facts["architecture"][row.key]), model)
-    return Judgement("not run", f"this run has no network '{row.model}' trained on '{row.dataset}'")
+    return Agreement("not run", f"this run has no network '{row.model}' trained on '{row.dataset}'")
 
 
-def fact(run: Run, row: Row) -> Judgement:
+def fact(run: Run, row: Row) -> Agreement:
     """A number of the paper's text (images, classes, folds, epochs) against this run's."""
     dataset = run.name("datasets", row.dataset)
     clean = run.of_scheme()
@@ -108,10 +108,10 @@ def fact(run: Run, row: Row) -> Judgement:
         return run.lacking("datasets", row.dataset, "data set")
     undecided = run.undecided(clean.scheme)
     if undecided:
-        return Judgement("not comparable", undecided, compared_with=dataset)
+        return Agreement("not comparable", undecided, compared_with=dataset)
     substitute = run.substitute(dataset, None)
     if substitute:
-        return Judgement("not comparable", substitute, compared_with=dataset)
+        return Agreement("not comparable", substitute, compared_with=dataset)
     models = [run.name("models", word) for word in run.study["reported"].get("models", {})]
     values = {
         "n_test": lambda: {dataset: (clean.n / clean.splits).max()},
@@ -128,12 +128,12 @@ def fact(run: Run, row: Row) -> Judgement:
     }[row.metric]()
     values = {owner: float(value) for owner, value in values.items() if value is not None}
     if not values:
-        return Judgement("not comparable", "a count that this run does not record")
+        return Agreement("not comparable", "a count that this run does not record")
     if len(set(values.values())) > 1:
         each = ", ".join(
             f"{run.title('models', owner)}: {value:g}" for owner, value in values.items()
         )
-        return Judgement("not comparable", f"a setting; the models differ: {each}")
+        return Agreement("not comparable", f"a setting; the models differ: {each}")
     owner, value = next(iter(values.items()))
     if row.metric == "epochs":
         here, whole = run.scaled("models", owner).get("training.epochs", (None, None))
@@ -142,7 +142,8 @@ def fact(run: Run, row: Row) -> Judgement:
             return cut(found._replace(reproduced=value), [f"{here} of {whole} epochs"])
     if row.metric == "n_test":
         there = max(
-            (count for (*_, part), count in run.parts.items() if part == "test"), default=value
+            (count for (*_, subset), count in run.subsets.items() if subset == "test"),
+            default=value,
         )
         found = compared_setting(row.reported, float(there), owner)
         return cut(found, [f"evaluated on {value:,.0f} test images"]) if value < there else found
@@ -152,32 +153,32 @@ def fact(run: Run, row: Row) -> Judgement:
 def _images(run: Run, dataset: str) -> float | None:
     """How many images the data set has, by its split files."""
     totals: dict[str, int] = {}
-    for (name, split, _), count in run.parts.items():
+    for (name, split, _), count in run.subsets.items():
         if name == dataset:
             totals[split] = totals.get(split, 0) + count
     return float(max(totals.values())) if totals else None
 
 
-def count(run: Run, row: Row) -> Judgement:
+def count(run: Run, row: Row) -> Agreement:
     """A cell of a confusion matrix: its class order is unknown, so it is never judged."""
-    return Judgement(
+    return Agreement(
         "not comparable",
         f"a count of images with true class {row.true} and predicted class {row.predicted}, of "
         "other test images; the order of the classes depended on the authors' machine",
     )
 
 
-def duration(run: Run, row: Row) -> Judgement:
+def duration(run: Run, row: Row) -> Agreement:
     """A duration on the authors' hardware; training time of this run beside it."""
     reason = "a duration on other hardware"
     if row.key != "training":
-        return Judgement("not comparable", reason)
+        return Agreement("not comparable", reason)
     seconds = [
         frame.seconds.sum() for key, frame in run.history.items()
         if key[0] == run.name("datasets", row.dataset) and "seconds" in frame
     ]  # fmt: skip
     found = float(np.mean(seconds)) / SECONDS[row.unit] if seconds else np.nan
-    return Judgement("not comparable", reason, reproduced=found)
+    return Agreement("not comparable", reason, reproduced=found)
 
 
 def _get(entry: Any, path: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from assay.analysis.ledger import results, settings
-from assay.analysis.ledger.judgement import COUNT, DURATION, RESULT, RULE, SETTING, Judgement
+from assay.analysis.ledger.agreement import COUNT, DURATION, RESULT, RULE, SETTING, Agreement
 from assay.analysis.ledger.run import Key, Row, Run
 
 COLUMNS = (
@@ -24,7 +24,7 @@ REMARKS = {
     "suspect": "the printed cell is suspect",
     "misprint": "the printed cell is a misprint",
 }
-Comparison = Callable[[Run, Row], Judgement]
+Comparison = Callable[[Run, Row], Agreement]
 # What each metric is, and how it is compared. Nothing measures any other metric.
 METRICS: dict[str, tuple[str, Comparison]] = {
     "accuracy": (RESULT, results.accuracy),
@@ -57,7 +57,7 @@ def ledger(
     *,
     history: Mapping[Key, pd.DataFrame] | None = None,
     facts: Mapping[Key, Mapping[str, Any]] | None = None,
-    parts: Mapping[Key, int] | None = None,
+    subsets: Mapping[Key, int] | None = None,
     distances: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Judges every printed number.
@@ -70,7 +70,7 @@ def ledger(
         rule: values that replace those of ``RULE`` (config/config.yaml, ``ledger``).
         history: training histories by (data set, split, model).
         facts: contents of ``model.json`` by (data set, split, model).
-        parts: images of the splits by (data set, split, part).
+        subsets: images of the splits by (data set, split, part).
         distances: the frame of :func:`assay.analysis.distances.distances`.
 
     Returns:
@@ -82,22 +82,22 @@ def ledger(
         that of a substitute.
     """
     run = Run(
-        accuracy, study, {**RULE, **(rule or {})}, history or {}, facts or {}, parts or {},
+        accuracy, study, {**RULE, **(rule or {})}, history or {}, facts or {}, subsets or {},
         pd.DataFrame() if distances is None else distances,
     )  # fmt: skip
     rows = []
     for row in reported.rename(columns={"value": "reported"}).to_dict("records"):
-        found = _judge(run, Row(**row))
+        found = _agreement(run, Row(**row))
         if row["remark"]:
             found = found._replace(reason=f"{found.reason}; {REMARKS[row['remark']]}, see note")
         rows.append({**row, **found._asdict()})
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(COUNTS, "Int64"))
 
 
-def _judge(run: Run, row: Row) -> Judgement:
+def _agreement(run: Run, row: Row) -> Agreement:
     if row.metric not in METRICS:
-        return Judgement("not run", f"this study does not measure '{row.metric}'")
+        return Agreement("not run", f"this study does not measure '{row.metric}'")
     kind, compare = METRICS[row.metric]
     if pd.isna(row.reported):
-        return Judgement("not run", "nothing is printed in this cell", kind=kind)
+        return Agreement("not run", "nothing is printed in this cell", kind=kind)
     return compare(run, row)._replace(kind=kind)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from assay.analysis.ledger.judgement import CUT, RESULT, RULE, SETTING, VERDICTS
+from assay.analysis.ledger.agreement import CUT, RESULT, RULE, SETTING, VERDICTS
 
 
-def reached_with_less(table: pd.DataFrame) -> pd.Series:
+def at_reduced_budget(table: pd.DataFrame) -> pd.Series:
     """Which rows of a ledger have no verdict only because the scale cut training or attack."""
     return (
         (table.kind == RESULT)
@@ -23,7 +23,7 @@ def counts_in_words(table: pd.DataFrame) -> str:
     """How many printed results, settings and other numbers a ledger has and what became of them."""
     results = table[table.kind == RESULT]
     sentences = [_counted(results, "printed result")]
-    less = results[reached_with_less(results)]
+    less = results[at_reduced_budget(results)]
     if len(less):
         sentences.append(
             f"{len(less)} of the results that are not comparable were run with less training or a "

@@ -4,7 +4,7 @@ Settings:
     pattern: regular expression for the entries to read, matched against the end of an entry's path
         (archives differ in their outer folder). Named groups: `class` is required; `split` names
         the official part; any other group may be used by the entry's ``patient.id``.
-    parts: official parts by what `split` says, where it does not say train, val or test.
+    subsets: official parts by what `split` says, where it does not say train, val or test.
     size: [H, W] to resize to; without it every image must have the entry's shape.
     smallest: images with a side below so many pixels are left out, and counted in `dataset.json`;
         null: none.
@@ -33,13 +33,13 @@ from assay.data.clutter import is_clutter
 from assay.data.collected import REQUIRED, Collected, Request, new_images
 from assay.data.decode import Decoding, decode_into
 from assay.data.fetch import content_digest, fetch
-from assay.data.left_out import LeftOut
 from assay.data.patients import patient_id
 from assay.data.picture import picture_size
+from assay.data.skipped import Skipped
 from assay.foundation.errors import ConfigError, DataError
 
 SETTINGS = {
-    "pattern": REQUIRED, "parts": {}, "size": None, "smallest": None, "window": None,
+    "pattern": REQUIRED, "subsets": {}, "size": None, "smallest": None, "window": None,
     "background": None,
 }  # fmt: skip
 
@@ -70,8 +70,8 @@ def read(request: Request) -> Collected:
         content=lambda path: _content(path, pattern),
     )
     with open_archive(fetched.path) as archive:
-        left_out = LeftOut()
-        samples = _list(archive, pattern, request, left_out)
+        skipped = Skipped()
+        samples = _list(archive, pattern, request, skipped)
         if fetched.images is not None and len(samples) != fetched.images:
             raise DataError(
                 f"holds {len(samples)} images, {fetched.images} are expected", where=fetched.path
@@ -102,7 +102,7 @@ def read(request: Request) -> Collected:
         )
     images.flush()
     samples["stored"] = decoded.stored
-    facts |= {**decoded.facts, "left_out": left_out.record()}
+    facts |= {**decoded.facts, "skipped": skipped.record()}
     return Collected(
         samples.drop(columns="name"), list(entry["classes"]), [fetched.record()], facts=facts
     )
@@ -143,14 +143,14 @@ def _matches(archive: Archive, pattern: re.Pattern) -> Iterator[tuple[str, re.Ma
 
 
 def _list(
-    archive: Archive, pattern: re.Pattern, request: Request, left_out: LeftOut
+    archive: Archive, pattern: re.Pattern, request: Request, skipped: Skipped
 ) -> pd.DataFrame:
     """One row per image: name in the archive, file, label, patient, official part."""
     label_of = {
         unicodedata.normalize("NFC", name): label
         for label, name in enumerate(request.entry["classes"])
     }
-    parts = request.settings["parts"]
+    subsets = request.settings["subsets"]
     template, safe = request.patient_template, request.safe_template
     rows = []
     for name, found in _matches(archive, pattern):
@@ -168,7 +168,7 @@ def _list(
                 "label": label_of[groups["class"]],
                 "patient": _patient(template, groups, name, request),
                 "patient_safe": _patient(safe, groups, name, request),
-                "official": parts.get(groups.get("split"), groups.get("split")),
+                "official": subsets.get(groups.get("split"), groups.get("split")),
             }
         )
     if not rows:
@@ -181,8 +181,8 @@ def _list(
     for name in archive.sizes:
         if name not in read:
             hidden = is_clutter(name)
-            left_out.add("hidden or of the system" if hidden else "not of the pattern", name)
-    left_out.tell(archive.path)
+            skipped.add("hidden or of the system" if hidden else "not of the pattern", name)
+    skipped.tell(archive.path)
     return pd.DataFrame(rows).sort_values("file", kind="stable", ignore_index=True)
 
 

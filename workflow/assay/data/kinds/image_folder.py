@@ -35,9 +35,9 @@ from assay.data import dicom
 from assay.data.clutter import is_clutter
 from assay.data.collected import Collected, Request, new_images
 from assay.data.decode import Decoding, all_at_once, decode, decode_into, unreadable
-from assay.data.left_out import LeftOut
-from assay.data.patients import file_key, numbered, read_table
+from assay.data.patients import file_key, group_index, read_table
 from assay.data.picture import is_picture, refuse_format, unread_format
+from assay.data.skipped import Skipped
 from assay.foundation.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ NOT_READ = {
     ".ndpi": "a whole-slide image", ".svs": "a whole-slide image",
 }  # fmt: skip
 
-_PARTS = {"dev", "test", "testing", "train", "training", "val", "valid", "validation"}
+_SUBSETS = {"dev", "test", "testing", "train", "training", "val", "valid", "validation"}
 
 
 def read(request: Request) -> Collected:
@@ -93,13 +93,13 @@ def read(request: Request) -> Collected:
     samples["stored"] = decoded.stored
     patients = decoded.patients if decoding.patient_tag else patients
     if patients:
-        samples["patient"] = numbered(patients, files)
+        samples["patient"] = group_index(patients, files)
     if decoded.dicom:
         # The paths of an export carry names and numbers of patients.
         number = samples.groupby("label").cumcount().map("{:06d}".format)
         samples["file"] = samples["label"].map(dict(enumerate(classes))) + "/" + number
-    left_out = walk.left_out.record(examples=not decoded.dicom)
-    return Collected(samples, list(classes), facts={**decoded.facts, "left_out": left_out})
+    skipped = walk.skipped.record(examples=not decoded.dicom)
+    return Collected(samples, list(classes), facts={**decoded.facts, "skipped": skipped})
 
 
 def _folder(request: Request) -> Path:
@@ -138,7 +138,7 @@ class _Walk:
     """A user's folder, with what is wrong and what is left out in it."""
 
     folder: Path
-    left_out: LeftOut = field(default_factory=LeftOut)
+    skipped: Skipped = field(default_factory=Skipped)
     bad: list[DataError] = field(default_factory=list)
     linked: list[str] = field(default_factory=list)
     by_content: list[str] = field(default_factory=list)
@@ -156,7 +156,7 @@ class _Walk:
             return
         for path in paths:
             if is_clutter(path.name):
-                self.left_out.add("hidden or of the system", self.name(path))
+                self.skipped.add("hidden or of the system", self.name(path))
             elif not path.exists():
                 self.refuse(path, "is a link to nothing", "replace or remove it")
             elif _printable(path.name) != path.name:
@@ -170,7 +170,7 @@ class _Walk:
         for path in self.entries(folder):
             if path.is_dir():
                 if path.resolve() in seen:
-                    self.left_out.add("links to folders that are read already", self.name(path))
+                    self.skipped.add("links to folders that are read already", self.name(path))
                     continue
                 if path.is_symlink():
                     self.linked.append(self.name(path))
@@ -204,7 +204,7 @@ class _Walk:
                 return True
             unread = unread_format(head)
         if unread is None:
-            self.left_out.add("no image", self.name(path))
+            self.skipped.add("no image", self.name(path))
         else:
             self.bad.append(refuse_format(unread, str(path)))
         return False
@@ -222,7 +222,7 @@ def _classes(request: Request, walk: _Walk, table: Path | None) -> dict[str, Pat
         if path.is_dir():
             folders[path] = unicodedata.normalize("NFC", path.name)
         elif path != table:
-            walk.left_out.add("in no class folder", walk.name(path))
+            walk.skipped.add("in no class folder", walk.name(path))
     _refuse_alike(walk.folder, list(folders.values()))
     named = request.entry.get("classes")
     wanted = [unicodedata.normalize("NFC", name) for name in named or sorted(folders.values())]
@@ -232,7 +232,7 @@ def _classes(request: Request, walk: _Walk, table: Path | None) -> dict[str, Pat
             where=walk.folder,
             remedy="make one sub-folder of images per class, at least two",
         )
-    if not named and _PARTS.issuperset(name.lower() for name in wanted):
+    if not named and _SUBSETS.issuperset(name.lower() for name in wanted):
         raise DataError(
             f"has the sub-folders {', '.join(wanted)}, which are no classes",
             where=walk.folder,
@@ -250,7 +250,7 @@ def _classes(request: Request, walk: _Walk, table: Path | None) -> dict[str, Pat
     for path, name in folders.items():
         if name not in wanted:
             count = sum(found.is_file() for found in path.rglob("*"))
-            walk.left_out.add("in folders that 'classes' does not name", walk.name(path), count)
+            walk.skipped.add("in folders that 'classes' does not name", walk.name(path), count)
     return {name: place[name] for name in wanted}
 
 
@@ -295,7 +295,7 @@ def _list(walk: _Walk, classes: Mapping[str, Path]) -> pd.DataFrame:
             where=walk.folder / twice.iloc[0],
             remedy="rename one of them",
         )
-    walk.left_out.tell(walk.folder)
+    walk.skipped.tell(walk.folder)
     for what, names in (
         ("linked folders are followed", walk.linked),
         ("files of another suffix, or none, are images by their content", walk.by_content),

@@ -24,7 +24,7 @@ from assay.data.fetch import fetch
 from assay.foundation.errors import DataError
 
 SETTINGS = {"labels": "single", "against": None}
-PARTS = ("train", "val", "test")
+SUBSETS = ("train", "val", "test")
 # Images that are unpacked at once.
 PIECE = 1024
 
@@ -38,8 +38,8 @@ def read(request: Request) -> Collected:
     kept, tables, dropped = {}, [], 0
     try:
         with np.load(fetched.path, allow_pickle=False) as stored:
-            for part in PARTS:
-                labels = stored[f"{part}_labels"]
+            for subset in SUBSETS:
+                labels = stored[f"{subset}_labels"]
                 row = np.flatnonzero(labels.sum(1) <= 1) if several else np.arange(len(labels))
                 dropped += len(labels) - len(row)
                 if several:
@@ -48,15 +48,15 @@ def read(request: Request) -> Collected:
                     label = labels.reshape(-1)
                 if settings["against"] is not None:
                     label = (label == settings["against"]).astype(label.dtype)
-                names = [f"{part}/{number:06d}" for number in row]
-                kept[part] = row
-                tables.append(pd.DataFrame({"file": names, "label": label, "official": part}))
+                names = [f"{subset}/{number:06d}" for number in row]
+                kept[subset] = row
+                tables.append(pd.DataFrame({"file": names, "label": label, "official": subset}))
         samples = pd.concat(tables, ignore_index=True)
         images = new_images(request.folder, len(samples), request.entry["shape"])
         start = 0
         with zipfile.ZipFile(fetched.path) as archive:
-            for part, row in kept.items():
-                start = _copy_images(archive, part, row, images, start)
+            for subset, row in kept.items():
+                start = _copy_images(archive, subset, row, images, start)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise _damaged(fetched.path, error) from error
     images.flush()
@@ -65,27 +65,27 @@ def read(request: Request) -> Collected:
 
 
 def _copy_images(
-    archive: zipfile.ZipFile, part: str, row: np.ndarray, images: np.ndarray, start: int
+    archive: zipfile.ZipFile, subset: str, row: np.ndarray, images: np.ndarray, start: int
 ) -> int:
     """Writes the rows of a part from `start` on, piece by piece: a part may exceed the memory.
 
     Returns:
         Where the next part starts.
     """
-    with archive.open(f"{part}_images.npy") as file:
+    with archive.open(f"{subset}_images.npy") as file:
         headers = {
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
         }
         shape, in_columns, dtype = headers[np.lib.format.read_magic(file)](file)
         if dtype != np.uint8 or in_columns or len(shape) not in (3, 4):
-            raise ValueError(f"{part}_images are {dtype} of shape {shape}, not uint8 images")
+            raise ValueError(f"{subset}_images are {dtype} of shape {shape}, not uint8 images")
         side = int(np.prod(shape[1:]))
         for first in range(0, shape[0], PIECE):
             number = min(PIECE, shape[0] - first)
             data = file.read(number * side)
             if len(data) < number * side:
-                raise ValueError(f"{part}_images end after {first} of {shape[0]} images")
+                raise ValueError(f"{subset}_images end after {first} of {shape[0]} images")
             pixels = np.frombuffer(data, np.uint8).reshape(number, *shape[1:])
             wanted = row[(row >= first) & (row < first + number)] - first
             colour = pixels[wanted, ..., None] if len(shape) == 3 else pixels[wanted]

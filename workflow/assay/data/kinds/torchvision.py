@@ -5,7 +5,7 @@ expects, and read by its class without download.
 
 Settings:
     dataset: name in `torchvision.datasets`.
-    parts: for each official part the arguments of that class, such as ``{train: {train: true}}``.
+    subsets: for each official part the arguments of that class, such as ``{train: {train: true}}``.
     layout: folder below torchvision's root in which it searches the files.
 """
 
@@ -25,11 +25,11 @@ from assay.data.collected import REQUIRED, Collected, Request, new_images
 from assay.data.fetch import Fetched, fetch
 from assay.foundation.errors import DataError
 
-SETTINGS = {"dataset": REQUIRED, "parts": REQUIRED, "layout": REQUIRED}
+SETTINGS = {"dataset": REQUIRED, "subsets": REQUIRED, "layout": REQUIRED}
 
 
 def read(request: Request) -> Collected:
-    """Joins the official parts, in the order of the setting `parts`."""
+    """Joins the official parts, in the order of the setting `subsets`."""
     fetched = [
         fetch(file, mirror=request.mirror, cache=request.cache) for file in request.entry["files"]
     ]
@@ -39,17 +39,17 @@ def read(request: Request) -> Collected:
     with tempfile.TemporaryDirectory() as root:
         for file in fetched:
             _place(file, Path(root) / settings["layout"])
-        for part, arguments in settings["parts"].items():
+        for subset, arguments in settings["subsets"].items():
             try:
                 data = build(root, download=False, **arguments)
             except (OSError, RuntimeError, ValueError, AssertionError) as error:
                 raise DataError(
                     f"torchvision cannot read it ({error})", where=f"data set '{request.name}'"
                 ) from error
-            names = [f"{part}/{row:06d}" for row in range(len(data))]
+            names = [f"{subset}/{row:06d}" for row in range(len(data))]
             arrays.append(_channels_first(np.asarray(data.data), request.entry["shape"][0]))
             labels = np.asarray(getattr(data, "targets", getattr(data, "labels", None)), np.int64)
-            tables.append(pd.DataFrame({"file": names, "label": labels, "official": part}))
+            tables.append(pd.DataFrame({"file": names, "label": labels, "official": subset}))
     samples = pd.concat(tables, ignore_index=True)
     shape = tuple(request.entry["shape"])
     images = new_images(request.folder, len(samples), shape)

@@ -28,9 +28,9 @@ class Attack:
     sweep: Annotated[
         dict,
         key(
-            "a setting and its values, such as {draws: [1, 5]}: one entry for each value, with the "
-            "id <id>_<value>; {draws} in a text is the value. The id without a value means all of "
-            "them, in suites, studies and overrides"
+            "a setting and its values, such as {eot_samples: [1, 5]}: one entry for each value, "
+            "with the id <id>_<value>; {eot_samples} in a text is the value. The id without a "
+            "value means all of them, in suites, studies and overrides"
         ),
     ] = ABSENT
     sweep_of: Annotated[str, key("filled in: the sweep that an entry belongs to")] = ABSENT

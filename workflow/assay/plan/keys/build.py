@@ -241,8 +241,8 @@ def key_table(schema: Schema) -> str:
     """The keys of a schema as a Markdown table."""
     lines = ["| key | what it does | default |", "| --- | --- | --- |"]
     for name, text, default in rows(schema):
-        told = text.replace("|", "\\|")
-        lines.append(f"| `{name}` | {told} | {default} |")
+        message = text.replace("|", "\\|")
+        lines.append(f"| `{name}` | {message} | {default} |")
     return "\n".join(lines) + "\n"
 
 

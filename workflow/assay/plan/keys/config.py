@@ -80,7 +80,7 @@ class Checks:
     zero_gradient_fail: Annotated[
         float, key("share of zero gradients above which the check fails", ge=0)
     ] = 0.5
-    union_gap: Annotated[
+    worst_case_gap: Annotated[
         float,
         key(
             "share of images on which the best attack fails and another attack succeeds, above "
@@ -88,7 +88,7 @@ class Checks:
             ge=0,
         ),
     ] = 0.03
-    replay_flips: Annotated[
+    prediction_flips: Annotated[
         float,
         key(
             "share of right predictions that change in repeated evaluations of the unperturbed "
@@ -96,7 +96,7 @@ class Checks:
             ge=0,
         ),
     ] = 0.05
-    twin_significance: Annotated[
+    correction_significance: Annotated[
         float,
         key(
             "p-value below which the check flags a published attack that fools more images than "

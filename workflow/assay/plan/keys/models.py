@@ -80,7 +80,7 @@ class Adversary:
 class Training:
     """How a network is trained."""
 
-    recipe: Annotated[
+    objective: Annotated[
         Literal["standard", "elbo"],
         key("objective; standard: mean of the losses of a batch; elbo: their sum"),
     ] = "standard"
@@ -172,13 +172,13 @@ class Model:
             "null: not known"
         ),
     ] = None
-    weights_from: Annotated[
+    shares_weights_with: Annotated[
         str | None, key("another entry whose trained weights this one shares")
     ] = None
     weights: Annotated[
         Weights | None, key("published weights that replace training; null: train")
     ] = None
-    starts_from: Annotated[
+    init_from: Annotated[
         str | None,
         key("another entry with the same network, whose trained weights initialise the training"),
     ] = None

@@ -59,7 +59,7 @@ class Evaluation:
         int | None,
         key("test images per split, in a fixed class-balanced order; null: all", ge=1),
     ] = None
-    replays: Annotated[
+    repeats: Annotated[
         int,
         key(
             "independent repeated evaluations of a randomised model; an attack succeeds if a "
@@ -97,11 +97,11 @@ class Scale:
 
     title: Annotated[str, key("one line for the banner of the report")]
     description: Annotated[str, key("limits of the numbers of this scale, for readers")]
-    stand_ins: Annotated[
+    substitutes: Annotated[
         StandIns,
         key("substitutes at this scale; the report names them in the banner and in captions"),
     ] = field(default_factory=StandIns)
-    leave_out: Annotated[
+    exclude: Annotated[
         LeaveOut,
         key(
             "parts of a study's grid that this scale excludes; tables and figures that show only "

@@ -521,7 +521,7 @@ class Study:
     features: Annotated[list[str], key("models whose latent features are stored for figures")] = (
         field(default_factory=list)
     )
-    explained: Annotated[
+    reconstructions: Annotated[
         list[str],
         key(
             "models with one generator per class; their reconstructions and certified radii are "

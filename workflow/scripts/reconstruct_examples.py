@@ -8,7 +8,7 @@ from assay.foundation.scripts import script_log
 def main(snakemake) -> None:
     import numpy as np
 
-    from assay.evaluation.explain import certify, explain
+    from assay.evaluation.reconstructions import certify, explain
     from assay.evaluation.trained import TrainedJob
     from assay.foundation.provenance import write_arrays
 
@@ -20,7 +20,11 @@ def main(snakemake) -> None:
         "radii": certify(job.model, job.data.images, job.data.labels, job.indices, **known),
         "labels": job.data.labels[job.indices],
         "samples": job.indices,
-        **explain(job.model, [(attack, stored[suite]) for suite, attack in params.shown], **known),
+        **explain(
+            job.model,
+            [(attack, stored[suite]) for suite, attack in params.example_attacks],
+            **known,
+        ),
     }
     made = job.made({"model": params.entry, "evaluation": params.evaluation})
     write_arrays(arrays, snakemake.output[0], made)

@@ -4,9 +4,9 @@ import pytest
 import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
-from assay.attacks.base import Probe
-from assay.attacks.estimated import EstimatedPGD
+from assay.attacks.base import Queries
 from assay.attacks.losses import margin
+from assay.attacks.score_based import ScoreBasedPGD
 from assay.attacks.victim import Victim
 from assay.foundation.errors import AttackError
 
@@ -17,9 +17,9 @@ BOTH = pytest.mark.parametrize(
 )
 
 
-def probe_of(module, images, labels):
+def queries_of(module, images, labels):
     victim = victim_of(module)
-    return Probe(
+    return Queries(
         victim,
         victim.views["model"],
         images,
@@ -27,7 +27,7 @@ def probe_of(module, images, labels):
         generator(),
         log_scores=torch.zeros(len(images), 2),
         targets=None,
-        replays=1,
+        repeats=1,
     )
 
 
@@ -38,11 +38,11 @@ def test_many_queries_estimate_the_gradient_also_on_the_edge_of_the_bounds(setti
     images, labels = images_for(module, n=6)
     if at is not None:
         images.fill_(at)
-    probe = probe_of(module, images, labels)
+    queries = queries_of(module, images, labels)
     rows = torch.arange(6)
-    slope = EstimatedPGD(queries=4000, **settings).estimated_gradient(probe, images, rows)
-    _, _, exact = probe.gradient(images, rows, margin)
-    cosine = torch.cosine_similarity(slope.flatten(1), exact.flatten(1))
+    gradient = ScoreBasedPGD(queries=4000, **settings).estimated_gradient(queries, images, rows)
+    _, _, exact = queries.gradient(images, rows, margin)
+    cosine = torch.cosine_similarity(gradient.flatten(1), exact.flatten(1))
     assert cosine.min() > 0.97
 
 
@@ -53,24 +53,24 @@ def test_it_breaks_a_linear_model_little_beyond_its_distance_and_never_before(se
     with torch.no_grad():
         distance = module.margin(images).abs() / module.weight.norm()
     near = distance < distance.median()  # so that the bounds [0, 1] do not interfere
-    attack = EstimatedPGD(norm="l2", steps=20, queries=100, **settings)
+    attack = ScoreBasedPGD(norm="l2", steps=20, queries=100, **settings)
     for image, label, exact in zip(
         images[near][:8], labels[near][:8], distance[near].tolist()[:8], strict=True
     ):
         result = attack(
             victim_of(module), image[None], label[None], [0.99 * exact, 1.1 * exact], generator()
         )
-        assert result.broken[:, 0].tolist() == [False, True]
+        assert result.misclassified[:, 0].tolist() == [False, True]
 
 
 def test_queries_count_and_a_broken_image_costs_none_any_more():
     module = Linear().eval()
     images, labels = images_for(module)
-    attack = EstimatedPGD(steps=5, queries=10)
+    attack = ScoreBasedPGD(steps=5, queries=10)
     result = attack(victim_of(module), images, labels, [0.05], generator())
-    robust = ~result.broken[0]
+    robust = ~result.misclassified[0]
     assert robust.any()
-    assert result.broken[0].any()
+    assert result.misclassified[0].any()
     # Five estimates and six looks, the clean decision and the verdict.
     assert (result.forwards[0, robust] == 5 * 10 + 6 + 2).all()
     assert ((result.forwards[0, ~robust] - 3) % 11 == 0).all()
@@ -81,13 +81,13 @@ def test_queries_count_and_a_broken_image_costs_none_any_more():
 def test_more_queries_make_a_stronger_attack():
     module = Linear().eval()
     images, labels = images_for(module, n=200)
-    broken = [
-        EstimatedPGD(steps=10, queries=queries)(
+    misclassified = [
+        ScoreBasedPGD(steps=10, queries=queries)(
             victim_of(module), images, labels, [0.05], generator()
-        ).broken.sum()
+        ).misclassified.sum()
         for queries in (2, 100)
     ]
-    assert broken[1] > broken[0] + 10
+    assert misclassified[1] > misclassified[0] + 10
 
 
 def test_where_the_loss_is_flat_it_wanders_instead_of_standing_still():
@@ -98,8 +98,8 @@ def test_where_the_loss_is_flat_it_wanders_instead_of_standing_still():
 
     images = torch.full((5, *SHAPE), 0.5)
     labels = torch.zeros(5, dtype=torch.long)
-    attack = EstimatedPGD(norm="l2", steps=30, step=0.1, queries=4)
-    assert attack(victim_of(Cliff()), images, labels, [0.4], generator()).broken.all()
+    attack = ScoreBasedPGD(norm="l2", steps=30, step=0.1, queries=4)
+    assert attack(victim_of(Cliff()), images, labels, [0.4], generator()).misclassified.all()
 
 
 def test_a_target_is_met_where_any_wrong_class_would_be_nearer():
@@ -112,7 +112,7 @@ def test_a_target_is_met_where_any_wrong_class_would_be_nearer():
     images[:, :, 0, 0] += 0.01
     labels = torch.zeros(10, dtype=torch.long)
     victim = Victim.from_module(Three().eval(), classes=3, shape=SHAPE)
-    attack = EstimatedPGD(steps=20, queries=20, target="least_likely")
+    attack = ScoreBasedPGD(steps=20, queries=20, target="least_likely")
     result = attack(victim, images, labels, [0.1], generator())
     assert (result.prediction[0] == 2).all()
 
@@ -134,4 +134,4 @@ def test_a_target_is_met_where_any_wrong_class_would_be_nearer():
 )
 def test_an_impossible_setting_is_named(settings, named):
     with pytest.raises(AttackError, match=f"attack setting '{named}'"):
-        EstimatedPGD(**settings)
+        ScoreBasedPGD(**settings)

@@ -7,7 +7,7 @@ import pytest
 from factory import MADE, MODELS, write_run
 
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.origins import origins, together
+from assay.analysis.run_provenance import provenance_summary, together
 from assay.foundation.errors import AssayError
 from assay.foundation.files import read_json, write_json
 
@@ -25,7 +25,7 @@ def run(written):
 
 
 def test_every_file_of_the_study_is_counted_and_its_time_summed(run):
-    made = origins(run, code="ab")
+    made = provenance_summary(run, code="ab")
     counts = {kind: len(run.manifest[kind]) for kind in ("outcomes", "models", "features")}
     assert {kind: made[kind]["files"] for kind in counts} == counts
     assert made["outcomes"]["seconds"] == 12.5 * counts["outcomes"]
@@ -39,13 +39,13 @@ def test_every_file_of_the_study_is_counted_and_its_time_summed(run):
 
 def test_what_differs_between_files_is_told_and_nothing_twice():
     facts = [
-        {**MADE, "suite": "natural"},
-        {**MADE, "suite": "natural", "code": "0ther", "device": "cuda", "threads": 12},
+        {**MADE, "suite": "corruptions"},
+        {**MADE, "suite": "corruptions", "code": "0ther", "device": "cuda", "threads": 12},
         {**MADE, "suite": "linf", "written": "2024-01-01T00:00:00Z", "threads": 2},
         {"suite": "linf", "code": None},
     ]
     made = together(facts, {"code": "suite"})
-    assert made["code"] == {"linf": ["c0de"], "natural": ["0ther", "c0de"]}
+    assert made["code"] == {"linf": ["c0de"], "corruptions": ["0ther", "c0de"]}
     assert (made["device"], made["threads"]) == (["cpu", "cuda"], [1, 2, 12])
     assert made["written"] == ["2024-01-01T00:00:00Z", MADE["written"]]
     assert (made["files"], made["seconds"]) == (4, 37.5)
@@ -57,7 +57,7 @@ def test_what_was_measured_of_each_model_stands_beside_its_name(run):
     audit = {"verdict": "broken", "findings": [finding], "stochastic": False, "gradients": {}}
     place, facts = next(iter(run.made.items()))
     run.made[place] = {**facts, "audit": audit}
-    made = origins(run, code="ab")
+    made = provenance_summary(run, code="ab")
     name = "/".join(facts[part] for part in ("dataset", "split", "model"))
     assert made["inspections"] == {name: {"verdict": "broken", "findings": ["gradient: none"]}}
     assert "audit" not in made["outcomes"]
@@ -66,11 +66,13 @@ def test_what_was_measured_of_each_model_stands_beside_its_name(run):
 def test_models_that_borrow_weights_share_one_file(run):
     owner, borrower = run.manifest["models"][:2]
     borrower["facts"] = owner["facts"]
-    assert origins(run, code="ab")["models"]["files"] == len(run.manifest["models"]) - 1
+    assert provenance_summary(run, code="ab")["models"]["files"] == len(run.manifest["models"]) - 1
 
 
 def test_the_same_files_give_the_same_text(run):
-    assert json.dumps(origins(run, code="ab")) == json.dumps(origins(run, code="ab"))
+    assert json.dumps(provenance_summary(run, code="ab")) == json.dumps(
+        provenance_summary(run, code="ab")
+    )
 
 
 def test_a_file_that_does_not_say_what_made_it_is_named(run, tmp_path):
@@ -80,4 +82,4 @@ def test_a_file_that_does_not_say_what_made_it_is_named(run, tmp_path):
     item["facts"] = str(tmp_path / "model.json")
     write_json(item["facts"], facts)
     with pytest.raises(AssayError, match=r"model\.json: has no provenance"):
-        origins(run, code="ab")
+        provenance_summary(run, code="ab")

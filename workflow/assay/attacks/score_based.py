@@ -11,27 +11,27 @@ from torch import Tensor
 
 from assay.attacks.base import (
     Attack,
-    Probe,
+    Queries,
     ascent,
     bad_setting,
-    broken_by,
     check_norm,
     check_target,
+    reaches_goal,
 )
 from assay.attacks.losses import LOSSES, TARGETED, check_loss
 from assay.threat.ball import project
 
 # Directions: NES samples N(0, I), SPSA random signs.
 ESTIMATORS: dict[str, Callable[..., Tensor]] = {
-    "nes": lambda probe, *shape: probe.normal(*shape),
-    "spsa": lambda probe, *shape: (probe.uniform(*shape) < 0.5).float().mul_(2).sub_(1),
+    "nes": lambda queries, *shape: queries.normal(*shape),
+    "spsa": lambda queries, *shape: (queries.uniform(*shape) < 0.5).float().mul_(2).sub_(1),
 }
 # Query points that lie in memory at once. Not the victim's batch: it may change no result.
 _POINTS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class EstimatedPGD(Attack):
+class ScoreBasedPGD(Attack):
     """PGD from the image itself along the mean of (L(x + h v) - L(x - h v)) v / 2h over random v.
 
     The queries of all images at one step share batches. An image leaves at its first misclassified
@@ -51,7 +51,7 @@ class EstimatedPGD(Attack):
         target: see `Attack`.
 
     Example:
-        >>> EstimatedPGD(estimator="spsa", smoothing=0.01).queries
+        >>> ScoreBasedPGD(estimator="spsa", smoothing=0.01).queries
         200
     """
 
@@ -77,7 +77,7 @@ class EstimatedPGD(Attack):
 
     def __post_init__(self) -> None:
         check_target(self.target)
-        check_norm(self.norm, "EstimatedPGD")
+        check_norm(self.norm, "ScoreBasedPGD")
         check_loss(self.loss, targeted=self.target != "none")
         if LOSSES[self.loss] is None:
             raise bad_setting("loss", "the training loss needs a gradient", "use another")
@@ -98,41 +98,41 @@ class EstimatedPGD(Attack):
         if not 0 < self.smoothing < 0.5:
             raise bad_setting("smoothing", f"{self.smoothing} is not a distance", "use (0, 0.5)")
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         length = self.relative_step * epsilon / self.steps if self.step is None else self.step
-        live = torch.arange(len(probe.images), device=probe.images.device)
-        x, found = probe.images.clone(), probe.images.clone()
-        height = torch.full((len(x),), -torch.inf, device=x.device)
+        live = torch.arange(len(queries.images), device=queries.images.device)
+        x, found = queries.images.clone(), queries.images.clone()
+        best_value = torch.full((len(x),), -torch.inf, device=x.device)
         for step in range(self.steps + 1):
-            logits = probe.logits(x, live)
-            value = self._value(probe, logits, live)
-            hits = broken_by(probe, x, live, logits)
-            better = (value > height[live]) | hits
-            found[live[better]], height[live[better]] = x[better], value[better]
+            logits = queries.logits(x, live)
+            value = self._value(queries, logits, live)
+            hits = reaches_goal(queries, x, live, logits)
+            better = (value > best_value[live]) | hits
+            found[live[better]], best_value[live[better]] = x[better], value[better]
             live, x = live[~hits], x[~hits]
             if not len(live) or step == self.steps:
                 break
-            direction = ascent(probe, self.estimated_gradient(probe, x, live), self.norm)
-            x = project(x + length * direction, probe.images[live], epsilon, self.norm)
+            direction = ascent(queries, self.estimated_gradient(queries, x, live), self.norm)
+            x = project(x + length * direction, queries.images[live], epsilon, self.norm)
             x.clamp_(0.0, 1.0)
         return found
 
-    def estimated_gradient(self, probe: Probe, x: Tensor, rows: Tensor) -> Tensor:
+    def estimated_gradient(self, queries: Queries, x: Tensor, rows: Tensor) -> Tensor:
         """The gradient of the loss at x (m, C, H, W), up to a positive factor."""
         centre = x.clamp(self.smoothing, 1 - self.smoothing)
-        slope = torch.zeros_like(x)
+        gradient = torch.zeros_like(x)
         pairs = torch.arange(self.queries // 2).split(max(1, _POINTS // (2 * len(x))))
         for several in pairs:
-            aside = ESTIMATORS[self.estimator](probe, len(several), *x.shape)
+            aside = ESTIMATORS[self.estimator](queries, len(several), *x.shape)
             points = torch.stack([centre + self.smoothing * aside, centre - self.smoothing * aside])
             points = points.clamp_(0.0, 1.0).flatten(0, 2)
             repeated = rows.repeat(2 * len(several))
-            value = self._value(probe, probe.logits(points, repeated), repeated)
+            value = self._value(queries, queries.logits(points, repeated), repeated)
             up, down = value.view(2, len(several), len(x))
-            slope += torch.einsum("pm,pmchw->mchw", up - down, aside)
-        return slope
+            gradient += torch.einsum("pm,pmchw->mchw", up - down, aside)
+        return gradient
 
-    def _value(self, probe: Probe, logits: Tensor, rows: Tensor) -> Tensor:
-        if probe.targets is None:
-            return LOSSES[self.loss](logits, probe.labels[rows])
-        return TARGETED[self.loss](logits, probe.labels[rows], probe.targets[rows])
+    def _value(self, queries: Queries, logits: Tensor, rows: Tensor) -> Tensor:
+        if queries.targets is None:
+            return LOSSES[self.loss](logits, queries.labels[rows])
+        return TARGETED[self.loss](logits, queries.labels[rows], queries.targets[rows])

@@ -9,7 +9,7 @@ import numpy as np
 from assay.analysis.figures.parts import (
     Spec,
     Study,
-    left_out_in_words,
+    excluded_in_words,
     listed,
     nothing_to_draw,
 )
@@ -20,12 +20,12 @@ from assay.foundation.split import Split
 Key = tuple[str, str, str]
 
 
-class Mapped(NamedTuple):
+class SaliencyMaps(NamedTuple):
     """What is stored of one model.
 
     Attributes:
         key: data set, split and model.
-        stored: the arrays of :func:`assay.evaluation.saliency.look`.
+        stored: the arrays of :func:`assay.evaluation.saliency.series_style`.
         version: the place of the attacked images that are shown among the stored versions.
     """
 
@@ -44,7 +44,7 @@ class Mapped(NamedTuple):
         return self.stored["images"].shape[1]
 
 
-def mapped(spec: Spec, study: Study, inputs: AnalysisInputs) -> list[Mapped]:
+def saliency_maps(spec: Spec, study: Study, inputs: AnalysisInputs) -> list[SaliencyMaps]:
     """The stored maps of the entry's models, all of one data set and split.
 
     Of several data sets and splits the one is taken on which most of the models exist; among equals
@@ -68,7 +68,7 @@ def mapped(spec: Spec, study: Study, inputs: AnalysisInputs) -> list[Mapped]:
     for key in places[place]:
         with np.load(inputs.saliency[key]) as file:
             stored = dict(file)
-        found.append(Mapped(key, stored, _version(stored["epsilons"], spec.get("epsilon"))))
+        found.append(SaliencyMaps(key, stored, _version(stored["epsilons"], spec.get("epsilon"))))
     return found
 
 
@@ -79,7 +79,7 @@ def _version(epsilons: np.ndarray, wanted: float | None) -> int:
     return int(attacked[np.abs(np.log(epsilons[attacked] / wanted)).argmin()])
 
 
-def radius_in_words(found: list[Mapped], spec: Spec, study: Study) -> str:
+def radius_in_words(found: list[SaliencyMaps], spec: Spec, study: Study) -> str:
     """The radius that is shown; and that it is not the wanted one, where that is not stored."""
     epsilon, wanted = found[0].epsilon, spec.get("epsilon", found[0].epsilon)
     text = f"ε = {radius_text(epsilon, study)}"
@@ -88,10 +88,12 @@ def radius_in_words(found: list[Mapped], spec: Spec, study: Study) -> str:
     return text
 
 
-def missing_in_words(found: list[Mapped], spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
+def missing_in_words(
+    found: list[SaliencyMaps], spec: Spec, study: Study, inputs: AnalysisInputs
+) -> str:
     """A sentence on the entry's models that are not shown, with the reasons; empty if all are."""
     dataset, split, _ = found[0].key
-    there = {mapped.key[2] for mapped in found}
+    there = {one.key[2] for one in found}
     table = inputs.accuracy[inputs.accuracy["dataset"] == dataset]
     here = set(table["model"][table["scheme"] == Split.of(split).scheme])
     elsewhere = set(table["model"])
@@ -105,4 +107,4 @@ def missing_in_words(found: list[Mapped], spec: Spec, study: Study, inputs: Anal
             )  # fmt: skip
             reasons.setdefault(reason, []).append(title_of(study, "models", model))
     text = "; ".join(f"{listed(names)} ({reason})" for reason, names in reasons.items())
-    return (f" Not shown: {text}." if text else "") + left_out_in_words(spec)
+    return (f" Not shown: {text}." if text else "") + excluded_in_words(spec)

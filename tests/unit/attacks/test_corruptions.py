@@ -14,7 +14,7 @@ from skimage.color import hsv2rgb, rgb2hsv
 from sklearn.datasets import load_sample_image
 from toys import generator
 
-from assay.attacks.natural import (
+from assay.attacks.corruptions import (
     JPEG,
     Brightness,
     BrightnessStandard,
@@ -164,8 +164,8 @@ def test_damage_grows_with_severity_on_photographs_of_any_shape(attack, shape, c
 
 def test_a_perturbation_that_does_nothing_does_no_growing_damage():
     class Nothing(Graded):
-        def _search(self, probe, epsilon, shared):
-            return probe.images
+        def _search(self, queries, epsilon, shared):
+            return queries.images
 
     with pytest.raises(AssertionError):
         assert_damage_grows(Nothing(levels=(0.1,) * 5), photographs(28, 28))

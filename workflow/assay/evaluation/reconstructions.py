@@ -78,12 +78,14 @@ def explain(
     found = {}
     for attack, stored in examples:
         labels, epsilons = stored["labels"], stored[f"{attack}/epsilons"]
-        said = stored[f"{attack}/predictions"]
+        predicted = stored[f"{attack}/predictions"]
         order = np.argsort(epsilons)
-        broken = (said != labels)[order]
-        which = order[np.where(broken.any(axis=0), broken.argmax(axis=0), len(order) - 1)]
+        misclassified = (predicted != labels)[order]
+        which = order[
+            np.where(misclassified.any(axis=0), misclassified.argmax(axis=0), len(order) - 1)
+        ]
         # A cap keeps an attack from some of its suite's images.
-        rows = np.flatnonzero(said[which, np.arange(len(labels))] >= 0)
+        rows = np.flatnonzero(predicted[which, np.arange(len(labels))] >= 0)
         which = which[rows]
         pairs = np.stack([stored["clean/images"][rows], stored[f"{attack}/images"][which, rows]])
         generator = torch.Generator(device).manual_seed(seed_for("explain", attack, seed))
@@ -93,7 +95,7 @@ def explain(
             f"{attack}/reconstructions": torch.stack([one for one, _ in made]).half().cpu().numpy(),
             f"{attack}/log_likelihoods": torch.stack([one for _, one in made]).cpu().numpy(),
             f"{attack}/predictions": np.stack(
-                [stored["clean/predictions"][0, rows], said[which, rows]]
+                [stored["clean/predictions"][0, rows], predicted[which, rows]]
             ),
             f"{attack}/labels": labels[rows],
             f"{attack}/epsilons": epsilons[which],

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from assay.attacks.base import Attack, Probe, bad_setting
+from assay.attacks.base import Attack, Queries, bad_setting
 from assay.foundation.errors import AttackError
 
 BENCHMARK_SIZE = 32
@@ -28,42 +28,42 @@ BENCHMARK_SIZE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Natural(Attack):
+class Corruption(Attack):
     """A corruption given by a formula; severities are independent of each other."""
 
     norm: ClassVar[str] = "severity"
-    uses_views: ClassVar[bool] = False
+    access: ClassVar[str] = "none"
     nested: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class Brightness(Natural):
+class Brightness(Corruption):
     """clip(f * x, 0, 1); epsilon is the factor f, and 1 changes nothing."""
 
     source: ClassVar[str] = "Millner, Picard, Gravier 2024, the definition of its public code"
     differences: ClassVar[tuple[str, ...]] = (
         "the published function lacks its return statement; this one returns the image",
     )
-    neutral: ClassVar[float] = 1.0
+    identity_epsilon: ClassVar[float] = 1.0
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
-        return (probe.images * epsilon).clamp(0.0, 1.0)
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
+        return (queries.images * epsilon).clamp(0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contrast(Natural):
+class Contrast(Corruption):
     """clip(f * (x - m) + m, 0, 1), m the mean over all values of the image; epsilon is f."""
 
     source: ClassVar[str] = "Millner, Picard, Gravier 2024, the definition of its public code"
-    neutral: ClassVar[float] = 1.0
+    identity_epsilon: ClassVar[float] = 1.0
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
-        mean = probe.images.mean(dim=(1, 2, 3), keepdim=True)
-        return ((probe.images - mean) * epsilon + mean).clamp(0.0, 1.0)
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
+        mean = queries.images.mean(dim=(1, 2, 3), keepdim=True)
+        return ((queries.images - mean) * epsilon + mean).clamp(0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Graded(Natural):
+class Graded(Corruption):
     """A perturbation in grades; epsilon is the severity, 1 to 5, or 0 for none.
 
     Those whose source is CIFAR-10-C keep its five levels; the others state that no benchmark fixes
@@ -135,10 +135,10 @@ class BrightnessStandard(Graded):
 
     levels: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.3)
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
-        value = probe.images.amax(dim=1, keepdim=True)
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
+        value = queries.images.amax(dim=1, keepdim=True)
         brighter = (value + self.level(epsilon)).clamp_max(1.0)
-        hue = torch.where(value > 0, probe.images / value.clamp_min(1e-12), 1.0)
+        hue = torch.where(value > 0, queries.images / value.clamp_min(1e-12), 1.0)
         return (hue * brighter).clamp(0.0, 1.0)
 
 
@@ -148,13 +148,13 @@ class ContrastStandard(Graded):
 
     levels: tuple[float, ...] = (0.75, 0.5, 0.4, 0.3, 0.15)
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
-        mean = probe.images.mean(dim=(2, 3), keepdim=True)
-        return ((probe.images - mean) * self.level(epsilon) + mean).clamp(0.0, 1.0)
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
+        mean = queries.images.mean(dim=(2, 3), keepdim=True)
+        return ((queries.images - mean) * self.level(epsilon) + mean).clamp(0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class GaussianNoise(Natural):
+class GaussianNoise(Corruption):
     """clip(x + s * n, 0, 1) with n ~ N(0, I) per value; epsilon is the standard deviation s.
 
     One sample per image serves all deviations, so that the accuracies along them are comparable.
@@ -165,11 +165,11 @@ class GaussianNoise(Natural):
         "epsilon is the standard deviation itself; CIFAR-10-C's severities are .04 .06 .08 .09 .10",
     )
 
-    def _prepare(self, probe: Probe) -> Tensor:
-        return probe.normal(*probe.images.shape)
+    def _prepare(self, queries: Queries) -> Tensor:
+        return queries.normal(*queries.images.shape)
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor) -> Tensor:
-        return (probe.images + epsilon * shared).clamp(0.0, 1.0)
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor) -> Tensor:
+        return (queries.images + epsilon * shared).clamp(0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,11 +183,11 @@ class GaussianNoiseStandard(Graded):
 
     levels: tuple[float, ...] = (0.04, 0.06, 0.08, 0.09, 0.1)
 
-    def _prepare(self, probe: Probe) -> Tensor:
-        return probe.normal(*probe.images.shape)
+    def _prepare(self, queries: Queries) -> Tensor:
+        return queries.normal(*queries.images.shape)
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor) -> Tensor:
-        return probe.images + self.level(epsilon) * shared
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor) -> Tensor:
+        return queries.images + self.level(epsilon) * shared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,11 +202,11 @@ class ShotNoise(Graded):
 
     levels: tuple[float, ...] = (500.0, 250.0, 100.0, 75.0, 50.0)
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         photons = self.level(epsilon)
-        mean = (probe.images * photons).to(probe.generator.device)
-        caught = torch.poisson(mean, generator=probe.generator)
-        return caught.to(probe.images.device) / photons
+        mean = (queries.images * photons).to(queries.generator.device)
+        caught = torch.poisson(mean, generator=queries.generator)
+        return caught.to(queries.images.device) / photons
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,12 +219,12 @@ class ImpulseNoise(Graded):
 
     levels: tuple[float, ...] = (0.01, 0.02, 0.03, 0.05, 0.07)
 
-    def _prepare(self, probe: Probe) -> Tensor:
-        return probe.uniform(*probe.images.shape)
+    def _prepare(self, queries: Queries) -> Tensor:
+        return queries.uniform(*queries.images.shape)
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor) -> Tensor:
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor) -> Tensor:
         half = self.level(epsilon) / 2
-        return probe.images.masked_fill(shared < half, 0.0).masked_fill(shared >= 1 - half, 1.0)
+        return queries.images.masked_fill(shared < half, 0.0).masked_fill(shared >= 1 - half, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,16 +253,16 @@ class DefocusBlur(Graded):
         (1.5, 0.1),
     )
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         radius, deviation = self.level(epsilon)
-        scale = _scale(probe.images)
+        scale = _scale(queries.images)
         kernel = _disk(
             radius * scale if radius >= 1 else 0.0, deviation * scale, reach=math.ceil(scale)
-        ).to(probe.images)
+        ).to(queries.images)
         edge = len(kernel) // 2
-        mode = "reflect" if edge < min(probe.images.shape[-2:]) else "replicate"
-        planes = F.pad(probe.images, (edge,) * 4, mode=mode).flatten(0, 1)[:, None]
-        return F.conv2d(planes, kernel[None, None]).view_as(probe.images)
+        mode = "reflect" if edge < min(queries.images.shape[-2:]) else "replicate"
+        planes = F.pad(queries.images, (edge,) * 4, mode=mode).flatten(0, 1)[:, None]
+        return F.conv2d(planes, kernel[None, None]).view_as(queries.images)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -286,16 +286,16 @@ class MotionBlur(Graded):
 
     levels: tuple[float, ...] = (1.0, 1.5, 2.0, 2.0, 2.5)
 
-    def _prepare(self, probe: Probe) -> Tensor:
-        return (probe.uniform(len(probe.images)) - 0.5) * (math.pi / 2)
+    def _prepare(self, queries: Queries) -> Tensor:
+        return (queries.uniform(len(queries.images)) - 0.5) * (math.pi / 2)
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor) -> Tensor:
-        deviation = self.level(epsilon) * _scale(probe.images)
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor) -> Tensor:
+        deviation = self.level(epsilon) * _scale(queries.images)
         steps = range(math.ceil(4 * deviation) + 1)
         weights = [math.exp(-(i**2) / (2 * deviation**2)) for i in steps]
-        blurred = torch.zeros_like(probe.images)
+        blurred = torch.zeros_like(queries.images)
         for i, weight in zip(steps, weights, strict=True):
-            seen = _from(probe.images, _nearest(i * shared.sin()), _nearest(i * shared.cos()))
+            seen = _from(queries.images, _nearest(i * shared.sin()), _nearest(i * shared.cos()))
             blurred.add_(seen, alpha=weight / sum(weights))
         return blurred
 
@@ -313,8 +313,8 @@ class Gamma(Graded):
 
     levels: tuple[float, ...] = (1.25, 1.5, 2.0, 2.5, 3.0)
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
-        return probe.images ** self.level(epsilon)
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
+        return queries.images ** self.level(epsilon)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,15 +331,15 @@ class JPEG(Graded):
 
     levels: tuple[int, ...] = (80, 65, 58, 50, 40)
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         # Importing torchvision takes seconds, which jobs without this perturbation need not spend.
         from torchvision.transforms.v2.functional import jpeg
 
-        coded = (probe.images * 255).round().to("cpu", torch.uint8)
+        coded = (queries.images * 255).round().to("cpu", torch.uint8)
         if coded.shape[1] not in (1, 3):
             coded = coded.flatten(0, 1)[:, None]
         decoded = jpeg(coded, quality=int(self.level(epsilon)))
-        return decoded.to(probe.images).view_as(probe.images) / 255
+        return decoded.to(queries.images).view_as(queries.images) / 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,10 +353,12 @@ class Pixelate(Graded):
 
     levels: tuple[float, ...] = (0.95, 0.9, 0.85, 0.75, 0.65)
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor | None) -> Tensor:
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         share = self.level(epsilon)
-        down, across = (_blocks(size, share).to(probe.images) for size in probe.images.shape[-2:])
-        return down @ probe.images @ across.T
+        down, across = (
+            _blocks(size, share).to(queries.images) for size in queries.images.shape[-2:]
+        )
+        return down @ queries.images @ across.T
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -376,19 +378,20 @@ class Rotation(Graded):
 
     levels: tuple[float, ...] = (5.0, 10.0, 15.0, 20.0, 30.0)
 
-    def _prepare(self, probe: Probe) -> Tensor:
-        return (probe.uniform(len(probe.images)) - 0.5).sign()
+    def _prepare(self, queries: Queries) -> Tensor:
+        return (queries.uniform(len(queries.images)) - 0.5).sign()
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor) -> Tensor:
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor) -> Tensor:
         angle = shared * math.radians(self.level(epsilon))
-        height, width = probe.images.shape[-2:]
+        best_value, width = queries.images.shape[-2:]
         sine, cosine, zero = angle.sin(), angle.cos(), torch.zeros_like(angle)
         # affine_grid measures in half widths and half heights, which differ unless H = W.
         turn = torch.stack(
-            [cosine, -sine * height / width, zero, sine * width / height, cosine, zero], dim=1
+            [cosine, -sine * best_value / width, zero, sine * width / best_value, cosine, zero],
+            dim=1,
         ).view(-1, 2, 3)
-        grid = F.affine_grid(turn, list(probe.images.shape), align_corners=False)
-        return F.grid_sample(probe.images, grid, mode="bilinear", align_corners=False)
+        grid = F.affine_grid(turn, list(queries.images.shape), align_corners=False)
+        return F.grid_sample(queries.images, grid, mode="bilinear", align_corners=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -408,12 +411,12 @@ class Translation(Graded):
 
     levels: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0, 6.0)
 
-    def _prepare(self, probe: Probe) -> Tensor:
-        return probe.uniform(len(probe.images)) * (2 * math.pi)
+    def _prepare(self, queries: Queries) -> Tensor:
+        return queries.uniform(len(queries.images)) * (2 * math.pi)
 
-    def _search(self, probe: Probe, epsilon: float, shared: Tensor) -> Tensor:
-        distance = self.level(epsilon) * _scale(probe.images)
-        framed = F.pad(probe.images, (1, 1, 1, 1))
+    def _search(self, queries: Queries, epsilon: float, shared: Tensor) -> Tensor:
+        distance = self.level(epsilon) * _scale(queries.images)
+        framed = F.pad(queries.images, (1, 1, 1, 1))
         down, right = _nearest(-distance * shared.sin()), _nearest(-distance * shared.cos())
         return _from(framed, down, right)[..., 1:-1, 1:-1]
 
@@ -435,8 +438,8 @@ def _from(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
         images: (n, C, H, W).
         down, right: (n,) int64, an offset per image.
     """
-    height, width = images.shape[-2:]
-    rows = (torch.arange(height, device=images.device) + down[:, None]).clamp(0, height - 1)
+    best_value, width = images.shape[-2:]
+    rows = (torch.arange(best_value, device=images.device) + down[:, None]).clamp(0, best_value - 1)
     columns = (torch.arange(width, device=images.device) + right[:, None]).clamp(0, width - 1)
     places = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
     planes = images.flatten(2)

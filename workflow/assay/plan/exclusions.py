@@ -7,10 +7,10 @@ from typing import Any
 
 from assay.analysis.attack_set import KEYS, SUITE, AttackSet
 from assay.foundation.errors import ConfigError
-from assay.plan.configuration import Configuration, Tree
+from assay.plan.configuration import Configuration, Nested
 
 
-def without_left_out(study: Tree, configuration: Configuration) -> Tree:
+def without_excluded(study: Nested, configuration: Configuration) -> Nested:
     """The study, less the left-out data sets, models, suites and parts, wherever it names them.
 
     Tables, figures and columns that show nothing else go with them; so do the paper's words for
@@ -20,8 +20,8 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
     Raises:
         ConfigError: a name is not in the catalogue, or nothing is left.
     """
-    place = f"{configuration.scale_file()}: leave_out"
-    gone = {**configuration.scale["leave_out"]}
+    place = f"{configuration.scale_file()}: exclude"
+    gone = {**configuration.scale["exclude"]}
     parts = [*gone.pop("parts"), *({kind: names} for kind, names in gone.items())]
     for part in parts:
         for kind, names in part.items():
@@ -60,7 +60,10 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
         # A figure says whom it does not show.
         absent = [m for m in study["figures"][name].get("models", ()) if m in lost["models"]]
         if absent:
-            shown["figures"][name] = {**spec, "left_out": [models[m]["title"] for m in absent]}
+            shown["figures"][name] = {
+                **spec,
+                "excluded_models": [models[m]["title"] for m in absent],
+            }
     words = {
         kind: {
             word: named
@@ -71,7 +74,7 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
     }
     listed = {
         part: [model for model in study[part] if model not in lost["models"]]
-        for part in ("features", "explained", "importance")
+        for part in ("features", "reconstructions", "importance")
     }
     listed["saliency"] = study["saliency"] and _rest(study["saliency"], lost)
     headline = {**study["headline"], **_lists(study["headline"], lost)}
@@ -96,7 +99,7 @@ def without_left_out(study: Tree, configuration: Configuration) -> Tree:
     }  # fmt: skip
 
 
-def _without(block: Tree, part: Mapping[str, list[str]]) -> list[Tree]:
+def _without(block: Nested, part: Mapping[str, list[str]]) -> list[Nested]:
     """The block less its cells that are in all of the part's lists, as blocks again."""
     if block["splits"] not in part.get("splits", [block["splits"]]):
         return [block]
@@ -111,7 +114,7 @@ def _without(block: Tree, part: Mapping[str, list[str]]) -> list[Tree]:
     return rest
 
 
-def _pairs(grid: Iterable[Tree], suites: Mapping[str, Tree]) -> set[tuple[str, str]]:
+def _pairs(grid: Iterable[Nested], suites: Mapping[str, Nested]) -> set[tuple[str, str]]:
     """The models of a grid with the attacks that run on them."""
     return {
         (model, attack)
@@ -122,7 +125,7 @@ def _pairs(grid: Iterable[Tree], suites: Mapping[str, Tree]) -> set[tuple[str, s
     }
 
 
-def _without_unseen(figure: Tree, unseen: set[tuple[str, str]]) -> Tree | None:
+def _without_unseen(figure: Nested, unseen: set[tuple[str, str]]) -> Nested | None:
     """A figure of one attack without the models that it does not run on; None if none is left."""
     attack = figure.get("attack")
     if (figure.get("model"), attack) in unseen:
@@ -133,11 +136,11 @@ def _without_unseen(figure: Tree, unseen: set[tuple[str, str]]) -> Tree | None:
     return {**figure, "models": models} if models else None
 
 
-def _named(grid: list[Tree], kind: str) -> set[str]:
+def _named(grid: list[Nested], kind: str) -> set[str]:
     return {name for block in grid for name in block[kind]}
 
 
-def _rest(spec: Tree, lost: Mapping[str, set]) -> Tree | None:
+def _rest(spec: Nested, lost: Mapping[str, set]) -> Nested | None:
     """What is left of a table or figure; None where one of its lists has lost everything."""
     lists = _lists(spec, lost)
     alone = {"dataset": "datasets", "model": "models"}
@@ -156,7 +159,7 @@ def _rest(spec: Tree, lost: Mapping[str, set]) -> Tree | None:
     return rest
 
 
-def _lists(spec: Tree, lost: Mapping[str, set]) -> Tree:
+def _lists(spec: Nested, lost: Mapping[str, set]) -> Nested:
     """The lists of names and cells in a specification, shortened."""
     lists = {
         kind: [name for name in spec[kind] if name not in lost[kind]]
@@ -169,7 +172,7 @@ def _lists(spec: Tree, lost: Mapping[str, set]) -> Tree:
     return lists
 
 
-def attacks_of(suite: str, suites: Mapping[str, Tree]) -> list[AttackSet]:
+def attacks_of(suite: str, suites: Mapping[str, Nested]) -> list[AttackSet]:
     """A suite's attacks one by one, and its worst case over them."""
     return [*map(AttackSet.of, suites[suite]["attacks"]), AttackSet(SUITE, suite)]
 

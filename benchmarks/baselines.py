@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import libraries
-from adapters import Contender
+from adapters import Baseline
 from torch import nn
 
 from assay.attacks.apgd import APGD
@@ -51,7 +51,7 @@ class Row:
     norm: str
     epsilon: float | None = None
     attack: Attack
-    rivals: Callable[[nn.Module], dict[str, Contender]]
+    rivals: Callable[[nn.Module], dict[str, Baseline]]
     images: int
     rounds: int = 5
     bar: float
@@ -62,11 +62,11 @@ class Row:
         return EVERYWHERE[self.norm] if self.epsilon is None else self.epsilon
 
 
-def _single(name: str, build: Callable[[nn.Module], Contender]):
+def _single(name: str, build: Callable[[nn.Module], Baseline]):
     return lambda model: {name: build(model)}
 
 
-def _without(name: str, build: Callable[[nn.Module], dict[str, Contender]]):
+def _without(name: str, build: Callable[[nn.Module], dict[str, Baseline]]):
     """All libraries except one that would run for hours."""
     return lambda model: {key: run for key, run in build(model).items() if key != name}
 

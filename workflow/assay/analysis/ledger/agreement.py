@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-JUDGED = ("reproduced", "differs")
-VERDICTS = (*JUDGED, "not run", "not comparable")
+COMPARED_VERDICTS = ("reproduced", "differs")
+VERDICTS = (*COMPARED_VERDICTS, "not run", "not comparable")
 # What a printed number is: only results tell whether a paper's claims hold.
 RESULT, SETTING, COUNT, DURATION = "result", "setting", "count", "duration"
 RULE = {
@@ -21,7 +21,7 @@ RULE = {
 CUT = "cut by the scale: "
 
 
-class Judgement(NamedTuple):
+class Agreement(NamedTuple):
     """The columns of the ledger that this run fills."""
 
     verdict: str
@@ -36,43 +36,43 @@ class Judgement(NamedTuple):
     agrees: float = np.nan
 
 
-def compared(printed: float, value: float, low: float, high: float, margin: float) -> Judgement:
+def compared(printed: float, value: float, low: float, high: float, margin: float) -> Agreement:
     """A printed number against an interval of this run, widened by `margin` on both sides."""
     agrees = low - margin <= printed <= high + margin
     where = "within" if agrees else "outside"
     low_text, high_text, margin_text = map(brief, (low, high, margin))
     reason = f"the printed value is {where} [{low_text}, {high_text}] ± {margin_text}"
-    return Judgement(
+    return Agreement(
         "reproduced" if agrees else "differs", reason, value, low, high, value - printed,
         agrees=float(agrees),
     )  # fmt: skip
 
 
-def compared_setting(printed: float, value: float, owner: str) -> Judgement:
+def compared_setting(printed: float, value: float, owner: str) -> Agreement:
     """A printed setting against the one that `owner` has here."""
     same = bool(np.isclose(printed, value, rtol=1e-6))
     reason = "a setting; as printed" if same else f"a setting; this run has {value:,g}"
-    return Judgement(
+    return Agreement(
         "reproduced" if same else "differs", reason, value, delta=value - printed,
         compared_with=owner, agrees=float(same),
     )  # fmt: skip
 
 
-def unjudged(judgement: Judgement, reason: str) -> Judgement:
+def not_comparable(agreement: Agreement, reason: str) -> Agreement:
     """The same numbers without a verdict on them, for a reason that stands first."""
-    tail = judgement.reason.partition("; ")[2]
-    return judgement._replace(
+    tail = agreement.reason.partition("; ")[2]
+    return agreement._replace(
         verdict="not comparable", delta=np.nan, agrees=np.nan,
         reason=f"{reason}; {tail}" if tail else reason,
     )  # fmt: skip
 
 
-def cut(judgement: Judgement, cuts: Sequence[str]) -> Judgement:
+def cut(agreement: Agreement, cuts: Sequence[str]) -> Agreement:
     """The same numbers without a verdict, for what the scale cut; whether they agree stays."""
-    return judgement._replace(
+    return agreement._replace(
         verdict="not comparable",
         delta=np.nan,
-        reason=f"{CUT}{', '.join(cuts)}; {judgement.reason}",
+        reason=f"{CUT}{', '.join(cuts)}; {agreement.reason}",
     )
 
 

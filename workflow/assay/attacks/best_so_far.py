@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Probe, broken_by
+from assay.attacks.base import Queries, reaches_goal
 from assay.attacks.losses import margin
 
 # The wrong class must have this share of the true class's unperturbed margin: far more than the
 # rounding of a logit, which depends on its batch and must not change the prediction.
-SPARE = 1e-3
+SLACK = 1e-3
 
 
-class Nearest:
+class BestSoFar:
     """The closest misclassified iterate of every image; while there is none, the latest iterate.
 
     Attributes:
@@ -21,10 +21,10 @@ class Nearest:
         distance: (n,) Euclidean, infinite while no iterate is misclassified.
     """
 
-    def __init__(self, probe: Probe):
-        self.images = probe.images.clone()
+    def __init__(self, queries: Queries):
+        self.images = queries.images.clone()
         self.distance = torch.full_like(self.images[:, 0, 0, 0], torch.inf)
-        self._probe = probe
+        self._queries = queries
 
     def note(self, x: Tensor, rows: Tensor, logits: Tensor) -> Tensor:
         """Evaluates one iterate of each of some images.
@@ -34,24 +34,28 @@ class Nearest:
 
         Args:
             x: (m, C, H, W) in [0, 1].
-            rows: (m,) the images of the probe that they are variants of, none of them twice.
+            rows: (m,) the images of `queries` that they are variants of, none of them twice.
             logits: (m, K) logits of the view for them.
 
         Returns:
             (m,) bool, which of them are misclassified.
         """
-        said, targets = logits.argmax(dim=1), self._probe.targets
-        broken = said != self._probe.labels[rows] if targets is None else said == targets[rows]
-        distance = (x - self._probe.images[rows]).flatten(1).norm(dim=1)
-        closest = broken & (distance < self.distance[rows])
-        if closest.any():
-            confirmed = self._probe.confirm(x[closest], rows[closest])
-            broken[closest] = confirmed
-            closest[closest.clone()] = confirmed
-        kept = closest | self.distance[rows].isinf()
+        predicted, targets = logits.argmax(dim=1), self._queries.targets
+        misclassified = (
+            predicted != self._queries.labels[rows]
+            if targets is None
+            else predicted == targets[rows]
+        )
+        distance = (x - self._queries.images[rows]).flatten(1).norm(dim=1)
+        better = misclassified & (distance < self.distance[rows])
+        if better.any():
+            confirmed = self._queries.confirm(x[better], rows[better])
+            misclassified[better] = confirmed
+            better[better.clone()] = confirmed
+        kept = better | self.distance[rows].isinf()
         self.images[rows[kept]] = x[kept]
-        self.distance[rows[closest]] = distance[closest]
-        return broken
+        self.distance[rows[better]] = distance[better]
+        return misclassified
 
 
 class Bisection:
@@ -67,43 +71,45 @@ class Bisection:
         self._lower = torch.zeros_like(self.weight)
         self._upper = torch.full_like(self.weight, torch.inf)
 
-    def note(self, broke: Tensor) -> None:
+    def note(self, succeeded: Tensor) -> None:
         """Updates the weights, given the images (n,) on which the attack succeeded."""
-        self._upper = torch.where(broke, self.weight, self._upper)
-        self._lower = torch.where(broke, self._lower, self.weight)
+        self._upper = torch.where(succeeded, self.weight, self._upper)
+        self._lower = torch.where(succeeded, self._lower, self.weight)
         middle = (self._lower + self._upper) / 2
         self.weight = torch.where(self._upper.isinf(), 10 * self.weight, middle)
 
 
-def sharpened(probe: Probe, found: Tensor, rows: Tensor, lead: Tensor, *, steps: int) -> Tensor:
+def sharpened(
+    queries: Queries, found: Tensor, rows: Tensor, margins: Tensor, *, steps: int
+) -> Tensor:
     """Misclassified images, moved along the lines from their originals to just beyond the edge.
 
     Secant steps on the margin. Usually they lead back; an image on the edge itself moves forward.
 
     Args:
-        probe: whose images they are variants of.
+        queries: whose images they are variants of.
         found: (m, C, H, W) misclassified images.
-        rows: (m,) the images of the probe that they are variants of, none of them twice.
-        lead: (m,) margin of the likeliest wrong class there, by the view.
+        rows: (m,) the images of `queries` that they are variants of, none of them twice.
+        margins: (m,) margin of the likeliest wrong class there, by the view.
         steps: forward passes per image.
 
     Returns:
         (m, C, H, W), the last misclassified one of each line.
     """
-    origin, closest = probe.images[rows], found.clone()
-    low, high = torch.zeros_like(lead), torch.ones_like(lead)
-    behind, ahead = margin(probe.log_scores[rows], probe.labels[rows]), lead
-    spare = SPARE * behind.abs()
+    origin, better = queries.images[rows], found.clone()
+    low, high = torch.zeros_like(margins), torch.ones_like(margins)
+    behind, ahead = margin(queries.log_scores[rows], queries.labels[rows]), margins
+    slack = SLACK * behind.abs()
     for _ in range(steps if len(rows) else 0):
-        share = (spare - behind) / (ahead - behind).clamp_min(1e-12)
+        share = (slack - behind) / (ahead - behind).clamp_min(1e-12)
         # The original lies on the edge itself: by halves, since the secant has length zero.
         share = torch.where(share > 0, share, 0.5)
-        place = low + (high - low) * share.clamp(0.0, 1.0 + 2 * SPARE)
+        place = low + (high - low) * share.clamp(0.0, 1.0 + 2 * SLACK)
         x = origin.lerp(found, place[:, None, None, None]).clamp_(0.0, 1.0)
-        logits = probe.logits(x, rows)
-        gap = margin(logits, probe.labels[rows])
-        beyond = broken_by(probe, x, rows, logits) & (gap >= spare / 2)
-        closest[beyond] = x[beyond]
+        logits = queries.logits(x, rows)
+        gap = margin(logits, queries.labels[rows])
+        beyond = reaches_goal(queries, x, rows, logits) & (gap >= slack / 2)
+        better[beyond] = x[beyond]
         low, behind = torch.where(beyond, low, place), torch.where(beyond, behind, gap)
         high, ahead = torch.where(beyond, place, high), torch.where(beyond, gap, ahead)
-    return closest
+    return better

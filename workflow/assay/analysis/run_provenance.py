@@ -18,13 +18,13 @@ GROUPS = {
     "outcomes": {"code": "suite", "config": "suite", "data": "dataset"},
     "models": {"code": "model", "config": "model", "data": "dataset"},
     "features": {"code": "model", "config": "model", "data": "dataset"},
-    "explained": {"code": "model", "config": "model", "data": "dataset"},
+    "reconstructions": {"code": "model", "config": "model", "data": "dataset"},
     "saliency": {"code": "model", "config": "model", "data": "dataset"},
     "importance": {"code": "model", "config": "model", "data": "dataset"},
 }
 
 
-def origins(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
+def provenance_summary(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
     """The provenance of a study, fit for JSON.
 
     Args:
@@ -48,7 +48,7 @@ def origins(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
     places = {
         "models": [item["facts"] for item in manifest["models"]],
         "features": [item["path"] for item in manifest["features"]],
-        "explained": [item["path"] for item in manifest.get("explained", ())],
+        "reconstructions": [item["path"] for item in manifest.get("reconstructions", ())],
         "saliency": [item["path"] for item in manifest.get("saliency", ())],
         "importance": [item["path"] for item in manifest.get("importance", ())],
     }

@@ -8,11 +8,11 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 
-class LeftOut:
+class Skipped:
     """Counts of what is not read.
 
     Example:
-        >>> left = LeftOut()
+        >>> left = Skipped()
         >>> left.add("no image", "ill/notes.txt")
         >>> left.record()
         [{'why': 'no image', 'number': 1, 'example': 'ill/notes.txt'}]
