@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from assay.attacks.base import Attack, Perturbed
 from assay.attacks.victim import Victim
-from assay.plan.configuration import ROOT
+from assay.foundation.resources import ROOT
 
 # The networks, their training and the libraries' adapters are the benchmarks' own.
 sys.path.insert(0, str(ROOT / "benchmarks"))

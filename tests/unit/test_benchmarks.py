@@ -9,7 +9,7 @@ from torch import nn
 
 from assay.attacks.fgsm import FGSM
 from assay.attacks.victim import Victim
-from assay.plan.configuration import ROOT
+from assay.foundation.resources import ROOT
 
 IMAGES = 6
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from assay.plan.configuration import ROOT
+from assay.foundation.resources import ROOT
 
 PACKAGES = {
     "slurmctld": "slurmctld",

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from assay.plan.configuration import ROOT
+from assay.foundation.resources import ROOT
 
 free_locks = runpy.run_path(str(ROOT / "workflow/scripts/free_locks.py"))["main"]
 

@@ -2,7 +2,7 @@
 
 import ast
 
-from assay.plan.configuration import ROOT
+from assay.foundation.resources import ROOT
 
 FILES = sorted((ROOT / "tests").rglob("*.py"))
 CLOCKS = {"perf_counter", "process_time", "monotonic", "time", "getrusage", "times"}

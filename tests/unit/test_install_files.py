@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 from pathspec import PathSpec
 
 from assay import __version__
-from assay.plan.configuration import ROOT
+from assay.foundation.resources import ROOT
 
 CUDA = re.compile(r"(nvidia|cuda|triton)(-|$)")
 

@@ -4,7 +4,7 @@ import runpy
 
 import pytest
 
-from assay.plan.configuration import ROOT
+from assay.foundation.resources import ROOT
 
 
 @pytest.fixture

@@ -19,9 +19,10 @@ from assay.data.dataset import load
 from assay.data.prepare import prepare
 from assay.foundation.files import digest_file, read_json
 from assay.foundation.provenance import read_provenance, write_parquet
+from assay.foundation.resources import ROOT
 from assay.models.base import build, load_weights, save_weights
 from assay.models.resnet import ResNet18
-from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.configuration import read_configuration
 from assay.plan.paths import ANALYSES
 from assay.plan.plan import make_plan
 
@@ -468,12 +469,17 @@ def test_the_readme_shows_the_committed_report():
 
 
 def test_the_headline_is_printed_with_the_places_to_look(tmp_path):
+    folder = shutil.copytree(
+        ROOT / "report/workstation/millner2024", tmp_path / "workstation/millner2024"
+    ).parent
+    (folder / "index.html").write_text("a page")
     page = subprocess.run(
-        [sys.executable, "workflow/scripts/show_headline.py", "report/workstation"],
+        [sys.executable, "workflow/scripts/show_headline.py", folder],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     ).stdout
     assert "millner2024 (scale workstation)" in page
-    assert "report/workstation/index.html" in page
+    assert (folder / "index.html").as_uri() in page
+    assert "report.html" not in page

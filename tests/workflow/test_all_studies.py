@@ -2,7 +2,8 @@
 
 import pytest
 
-from assay.plan.configuration import ROOT, read_configuration
+from assay.foundation.resources import ROOT
+from assay.plan.configuration import read_configuration
 from assay.plan.plan import make_plan
 from assay.plan.targets import make_targets
 

@@ -16,7 +16,7 @@ from installed import Installed, install
 from assay import __version__
 from assay.foundation.outcomes import read_outcomes
 from assay.foundation.provenance import read_provenance
-from assay.plan.configuration import ROOT
+from assay.foundation.resources import ROOT
 
 # One process: what they share is a run, which another process would only wait for.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("installed")]

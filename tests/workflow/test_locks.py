@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from assay.plan.configuration import ROOT
+from assay.foundation.resources import ROOT
 
 pytestmark = pytest.mark.slow
 

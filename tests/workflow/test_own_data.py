@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from assay.plan.configuration import ROOT
+from assay.foundation.resources import ROOT
 
 # One process: what they share is a run.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own_data")]

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from assay.foundation.outcomes import read_outcomes
-from assay.plan.configuration import ROOT, read_configuration
+from assay.foundation.resources import ROOT
+from assay.plan.configuration import read_configuration
 from assay.plan.paths import ANALYSES
 from assay.plan.plan import make_plan
 

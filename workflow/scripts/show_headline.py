@@ -41,9 +41,12 @@ def main(folder: Path) -> str:
             headline_text(pd.read_csv(headline), {"titles": titles}),
             "",
         ]
-    lines += [f"report            {(folder / 'index.html').resolve().as_uri()}"]
-    if (folder / "report.html").is_file():
-        lines += [f"snakemake report  {(folder / 'report.html').resolve().as_uri()}"]
+    pages = {"report": "index.html", "snakemake report": "report.html"}
+    lines += [
+        f"{what:16}  {(folder / name).resolve().as_uri()}"
+        for what, name in pages.items()
+        if (folder / name).is_file()
+    ]
     return "\n".join(lines)
 
 

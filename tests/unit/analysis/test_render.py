@@ -12,8 +12,9 @@ import pytest
 from assay.analysis.attack_set import AttackSet, attack_sets
 from assay.analysis.kept import FILES, keep_study
 from assay.foundation.kept import IDS, KeptOutcomes
+from assay.foundation.resources import ROOT
 from assay.plan.command import main
-from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.configuration import read_configuration
 from assay.plan.paths import ANALYSES
 from assay.plan.plan import make_plan
 from assay.plan.render import earlier_code, render

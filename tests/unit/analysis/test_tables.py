@@ -9,7 +9,7 @@ from factory import MODELS, study, write_run
 from assay.analysis.attack_set import AttackSet, attack_sets
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.page_cells import read_markdown_table
-from assay.analysis.table_files import LONG_TABLE, to_latex, write_table
+from assay.analysis.table_files import LONG_TABLE, MOST_ROWS, to_latex, write_table
 from assay.analysis.table_parts import Table, met_at_places, p_text
 from assay.analysis.tables import ANALYSES, TABLES, analysis_table, build_table
 from assay.foundation.errors import ConfigError, OutcomeError
@@ -97,6 +97,19 @@ def test_the_smallest_studies_have_all_tables(models, folds, tmp_path):
         )
         assert markdown.read_text().strip()
         assert r"\toprule" in latex.read_text()
+
+
+def test_only_the_csv_of_a_very_long_table_has_all_rows(tmp_path):
+    rows = pd.DataFrame({"Row": [f"row{i}" for i in range(MOST_ROWS + 1)]})
+    table = Table(rows, rows, "Seed 0.", bold=rows == "row0")
+    csv, markdown, latex = (path.read_text() for path in write_table(table, tmp_path / "t"))
+    assert csv.count("row") == MOST_ROWS + 1
+    for text in (markdown, latex):
+        assert f"row{MOST_ROWS - 1}" in text
+        assert f"row{MOST_ROWS}" not in text
+    assert f"The first {MOST_ROWS} of {MOST_ROWS + 1} rows; t.csv has all. Seed 0." in markdown
+    whole = Table(rows.head(MOST_ROWS), rows, "Seed 0.")
+    assert "has all" not in write_table(whole, tmp_path / "u")[1].read_text()
 
 
 def test_the_longest_table_holds_every_test_of_the_study(inputs, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from assay.foundation import digest
 from assay.foundation.errors import AssayError
-from assay.plan.configuration import ROOT
+from assay.foundation.resources import ROOT
 
 
 @pytest.fixture

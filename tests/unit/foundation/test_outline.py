@@ -10,7 +10,7 @@ from assay.foundation import digest
 from assay.foundation.errors import AssayError
 from assay.foundation.outline import outline
 from assay.foundation.registry import load
-from assay.plan.configuration import ROOT
+from assay.foundation.resources import ROOT
 
 
 def implementations(kind):

@@ -9,8 +9,9 @@ from assay.analysis.figures import FIGURES
 from assay.analysis.tables import TABLES
 from assay.foundation.errors import ConfigError
 from assay.foundation.places import mirror_of
+from assay.foundation.resources import ROOT
 from assay.foundation.sources import merged
-from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.configuration import read_configuration
 from assay.plan.layers import Layers
 from assay.plan.plan import make_plan
 

@@ -8,8 +8,9 @@ import pytest
 
 from assay.foundation.errors import ConfigError
 from assay.foundation.provenance import provenance, write_parquet
+from assay.foundation.resources import ROOT
 from assay.plan import command
-from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.configuration import read_configuration
 from assay.plan.forecast import (
     Record,
     Sizes,

@@ -7,7 +7,8 @@ import pytest
 from assay.foundation.numbers import number
 from assay.foundation.radius import Radius
 from assay.foundation.reported import COLUMNS, read_reported
-from assay.plan.configuration import ROOT, read_configuration
+from assay.foundation.resources import ROOT
+from assay.plan.configuration import read_configuration
 
 FILES = sorted((ROOT / "config/reported").glob("*.csv"))
 # What a number is, rather than how the paper qualifies it.

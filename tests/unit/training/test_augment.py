@@ -10,8 +10,9 @@ from torch import nn
 from torch.nn import functional
 
 from assay.foundation.errors import ConfigError, TrainingError
+from assay.foundation.resources import ROOT
 from assay.models.base import Classifier
-from assay.plan.configuration import ROOT, read_configuration
+from assay.plan.configuration import read_configuration
 from assay.plan.plan import make_plan
 from assay.training.augment import AUGMENTATIONS, augmentations
 from assay.training.loop import train

@@ -34,8 +34,8 @@ def distances(
 
     Returns:
         One row per data set, split scheme, model and norm (and attack): the attacks that were run,
-        n (rows of all splits), broken (on how many of them an attack succeeded), mean and median
-        over all n, clean (share of them that is classified correctly unperturbed).
+        n (rows of all splits), misclassified (on how many of them an attack succeeded), mean and
+        median over all n, clean (share of them that is classified correctly unperturbed).
     """
     rows = with_scheme(outcomes[outcomes.attack.isin(attacks) & outcomes.norm.isin(BALLS)])
     if rows.empty:

@@ -204,7 +204,7 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
 
 
 def holm_levels(p: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
-    """The level at which Holm's procedure judged each test of one family; NaN stays NaN.
+    """The level at which Holm's procedure tests each hypothesis of one family; NaN stays NaN.
 
     It goes from the smallest p-value up and compares each with `alpha` divided by the number of
     tests that are not yet rejected. Where it stops, that level is the one of all tests that are

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -41,16 +40,15 @@ class Glossary:
     def terms(self) -> list[Term]:
         return [term for _, terms in self.groups for term in terms]
 
-    def linked(self, text: str, but: Iterable[str] = ()) -> Markup:
+    def linked(self, text: str) -> Markup:
         """`text` as HTML in which the first use of each term links to its entry.
 
         Args:
             text: plain text.
-            but: words that stay without a link.
         """
         ids = {name: term.id for term in self.terms for name in term.names}
         ids = {_uncapitalised(name): entry for name, entry in ids.items()} | ids
-        for name in {*_PLAIN, *but} & ids.keys():
+        for name in _PLAIN & ids.keys():
             del ids[name]
         found: set[str] = set()
         parts, end = [], 0

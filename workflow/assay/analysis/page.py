@@ -1,7 +1,7 @@
 """The page that people open first: one self-contained HTML file made from written results.
 
-Everything on it is read from the files of ``report/{scale}/{study}/``; nothing is computed anew, so
-the page can never say something else than the tables and figures that it links to.
+Everything on it is read from the files of ``report/{scale}/{study}/``; no number is computed here,
+so the page can never say something else than the tables and figures that it links to.
 """
 
 from __future__ import annotations

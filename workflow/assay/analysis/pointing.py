@@ -32,8 +32,8 @@ _BLOCK = [*PLACE, "epsilon", "method"]
 def pointing_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """How often maps peak in the lesion and how much of them lies there, against chance.
 
-    Each network is compared with its twin of ordinary training, where the table has it, else with
-    the table's first network, on the same images (McNemar).
+    Each network is compared with itself after ordinary training, where the table has that, else
+    with the table's first network, on the same images (McNemar).
     """
     models = models_of(spec, inputs)
     tidy, hits = _measured(spec, models, inputs)
@@ -138,7 +138,7 @@ def _measured(
 def _compared(
     row: Any, tidy: pd.DataFrame, hits: Mapping[tuple, pd.Series], study: Study
 ) -> dict[str, Any]:
-    """The comparison of a row's network with its twin, or with the first network of the table."""
+    """A row's network against itself after ordinary training, or against the table's first one."""
     place = tuple(getattr(row, name) for name in _BLOCK)
     there = [model for model in dict.fromkeys(tidy.model) if (*place, model) in hits]
     other = counterpart_of(row.model, there, study) or there[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,14 @@ from assay.foundation.files import atomic_path, write_text
 
 # Rows that no page holds, and letters that no column of one line holds.
 LONG_TABLE, LONG_CELL = 40, 40
+# Rows that a reader goes through; Markdown and LaTeX of a longer table have its first rows.
+MOST_ROWS = 500
 
 
 def write_table(table: Table, stem: Path | str) -> list[Path]:
     """Writes `stem`.csv (tidy, full precision), `stem`.md and `stem`.tex (booktabs).
+
+    Only the CSV file has more than :data:`MOST_ROWS` rows; the others say so.
 
     Returns:
         The three paths.
@@ -23,9 +28,28 @@ def write_table(table: Table, stem: Path | str) -> list[Path]:
     stem = Path(stem)
     csv, markdown, latex = (stem.with_name(f"{stem.name}.{end}") for end in ("csv", "md", "tex"))
     write_csv(table.tidy, csv)
-    write_text(markdown, to_markdown(table))
-    write_text(latex, to_latex(table, label=f"tab:{stem.name}"))
+    short = shortened(table, csv.name)
+    write_text(markdown, to_markdown(short))
+    write_text(latex, to_latex(short, label=f"tab:{stem.name}"))
     return [csv, markdown, latex]
+
+
+def shortened(table: Table, csv: str) -> Table:
+    """The first :data:`MOST_ROWS` rows of a table, and where all of them are.
+
+    Args:
+        table: any table; one that is short enough stays as it is.
+        csv: the name of the file with all rows.
+    """
+    rows = len(table.display)
+    if rows <= MOST_ROWS:
+        return table
+    return dataclasses.replace(
+        table,
+        display=table.display.head(MOST_ROWS),
+        bold=None if table.bold is None else table.bold.head(MOST_ROWS),
+        caption=f"The first {MOST_ROWS} of {rows:,} rows; {csv} has all. {table.caption}",
+    )
 
 
 def write_csv(frame: pd.DataFrame, path: Path | str) -> None:

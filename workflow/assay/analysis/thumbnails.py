@@ -26,7 +26,8 @@ def shown(kind: str, item: Nested, stored: Mapping[str, np.ndarray], study: Nest
     """The arrays of one file that figures of the study may draw; empty if they draw none of it.
 
     Args:
-        kind: of the manifest: outcomes (whose examples these are), features, explained, saliency.
+        kind: of the manifest: outcomes (whose examples these are), features, reconstructions,
+            saliency.
         item: the manifest's entry.
         stored: the file's arrays.
         study: the study, as the plan gives it to the analysis.

@@ -76,7 +76,7 @@ class Boundary(MinimalNorm):
                 "use more than 1",
             )
         if self.directions < 0:
-            raise bad_setting("directions", f"{self.directions} draws", "use 0 or more")
+            raise bad_setting("directions", f"{self.directions} directions", "use 0 or more")
 
     def _minimal_norm(self, queries: Queries) -> Tensor:
         best = BestSoFar(queries)
@@ -142,11 +142,11 @@ class Boundary(MinimalNorm):
 def step_closer(
     origin: Tensor, best: Tensor, distance: Tensor, noise: Tensor, step: Tensor
 ) -> Tensor:
-    """One candidate (m, C, H, W) in [0, 1] per image, closer than its closest broken image.
+    """One candidate (m, C, H, W) in [0, 1] per image, closer than its closest misclassified image.
 
     Args:
         origin: (m, C, H, W) the images.
-        best: (m, C, H, W) the closest broken image of each.
+        best: (m, C, H, W) the closest misclassified image of each.
         distance: (m,) between them, L2.
         noise: (m, C, H, W) from N(0, 1): the direction sideways.
         step: (m,) in (0, 1): the share of the distance that a candidate is closer.

@@ -28,7 +28,7 @@ class View:
             gives log p(x, y) or log p(y | x), whose argmax decides.
         training_loss: ``(images, labels (B,), generator) -> (B,)``, the loss that the model was
             trained with, per image, or None. Only attacks that copy a publication use it.
-        passes: network passes that one evaluation costs, e.g. the draws of an expectation that
+        passes: network passes that one evaluation costs, e.g. the samples of an expectation that
             repeats the whole network. It scales the counters, nothing else.
         eot_samples: independent evaluations per query. The loss and its gradient are means over
             them, the logits the log of the mean softmax (Athalye et al. 2018, arXiv:1707.07397).
@@ -315,7 +315,7 @@ class Victim:
         return max(1, math.ceil(n / math.ceil(n / most))) if n else 1
 
     def _evaluate(self, view: View, images: Tensor, generator: torch.Generator) -> Tensor:
-        """(draws * B, K) float32 logits, draw by draw, of a copy that the model may write to."""
+        """(samples * B, K) float32 logits, sample by sample; the model may write to its input."""
         images = (
             images.clone() if view.eot_samples == 1 else images.repeat(view.eot_samples, 1, 1, 1)
         )
@@ -341,7 +341,7 @@ def suitable_batch(device: torch.device) -> int:
 
 
 def _mean_over_samples(logits: Tensor, eot_samples: int) -> Tensor:
-    """(draws * B, K) logits to the log of their mean softmax, (B, K)."""
+    """(samples * B, K) logits to the log of their mean softmax, (B, K)."""
     if eot_samples == 1:
         return logits
     log_scores = logits.log_softmax(dim=1).unflatten(0, (eot_samples, -1))

@@ -316,7 +316,7 @@ class _Inspector:
                 repeated = victim.repeated_logits(few, 4, generator)
             if all(self.equal(repeated[0], other) for other in repeated[1:]):
                 raise AttackError(
-                    "all draws of an image are equal, although its evaluations differ",
+                    "all samples of an image are equal, although its evaluations differ",
                     where="victim 'repeated_logits'",
                     remedy="draw each decision independently",
                 )

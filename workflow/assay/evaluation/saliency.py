@@ -110,7 +110,7 @@ def saliency_maps(model: Classifier, images: Tensor, classes: Tensor, method: st
     Args:
         model: frozen, in evaluation mode.
         images: (B, C, H, W) in [0, 1].
-        classes: (B,) whose logits are explained.
+        classes: (B,) whose logits are differentiated.
         method: ``gradient`` (Simonyan et al. 2014) or ``integrated_gradients`` (Sundararajan et al.
             2017, from a black image).
 

@@ -24,7 +24,7 @@ PACKAGE = "assay"
 NEUTRAL = frozenset(
     f"assay/foundation/{name}.py"
     for name in ("entries", "errors", "lease", "places", "progress", "provenance", "resources",
-                 "scripts", "sources")
+                 "scripts", "sources", "suggestions")
 )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ its default settings) need not be written. ``threat`` gives the radii on data se
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.outline import outline
 from assay.foundation.sources import Source, laid_over, merged
+from assay.foundation.suggestions import did_you_mean
 
 ATTACK = "assay.attacks.base:Attack"
 # An entry's own: a variant would say it of itself too.
@@ -56,7 +56,7 @@ def written_entries(files: Sequence[Source]) -> dict[str, Written]:
         ConfigError: an entry extends what is not there, or itself; a sweep is not one.
 
     Example:
-        >>> tree = {"a": {"title": "{eot_samples} draws", "sweep": {"eot_samples": [1, 5]}}}
+        >>> tree = {"a": {"title": "{eot_samples} samples", "sweep": {"eot_samples": [1, 5]}}}
         >>> list(written_entries([Source("attacks.yaml", (), tree)]))
         ['a_1', 'a_5']
     """
@@ -118,11 +118,10 @@ def _parts(
                 remedy="name another entry",
             )
         if other not in raw or raw[other][0][0] > number:
-            near = difflib.get_close_matches(str(other), raw, n=1)
             raise ConfigError(
                 f"there is no entry '{other}' to extend",
                 where=source.at("extends"),
-                remedy=f"did you mean '{near[0]}'?" if near else "name an entry of the same file",
+                remedy=did_you_mean(other, raw, "name an entry of the same file"),
             )
         for layer, part in _parts(other, raw, number + 1, (*seen, name)):
             found.append((layer, _without(part, _OWN)))
@@ -170,7 +169,7 @@ def _swept(name: str, source: Source) -> Iterable[tuple[Any, Source]]:
         raise ConfigError(
             "is not a sweep",
             where=source.at("sweep"),
-            remedy="write one setting with a list of its values, such as {draws: [1, 5]}",
+            remedy="write one setting with a list of its values, such as {eot_samples: [1, 5]}",
         )
     (setting,) = sweep
     for number, value in enumerate(values):
@@ -215,7 +214,7 @@ def with_class(entry: Mapping[str, Any]) -> dict[str, Any]:
         common = outline(ATTACK).arguments
         settings = {**(entry.get("settings") or {})}
     except (AssayError, KeyError, AttributeError, TypeError, ValueError):
-        return dict(entry)  # what is wrong with it is told where it is used
+        return dict(entry)  # what is wrong with it is reported where it is used
     found = dict(entry)
     if "norm" in known.arguments and "norm" in entry:
         settings.setdefault("norm", entry["norm"])

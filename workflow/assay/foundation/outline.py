@@ -7,7 +7,6 @@ load what the class needs (torch). So its source is parsed, like that of its bas
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 from assay.foundation import digest
 from assay.foundation.digest import PACKAGE, module_file, parsed
 from assay.foundation.errors import AssayError
+from assay.foundation.suggestions import nearest
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ def outline(specification: str) -> Outline:
         raise AssayError(f"there is no module '{module}'", remedy=_nearest_module(module))
     found = _find(file, name)
     if found is None:
-        near = difflib.get_close_matches(name, _Names.of(file).defined, n=1)
-        remedy = f"did you mean '{near[0]}'?" if near else None
+        near = nearest(name, _Names.of(file).defined)
+        remedy = f"did you mean '{near}'?" if near else None
         raise AssayError(f"module '{module}' has no '{name}'", remedy=remedy)
     if isinstance(found[1], ast.FunctionDef):
         arguments = _parameters(found[1])
@@ -193,5 +193,5 @@ def _nearest_module(module: str) -> str:
     if init is None or init.name != "__init__.py":
         return f"write a module of this project, for example '{PACKAGE}.attacks.pgd'"
     there = sorted(path.stem for path in init.parent.glob("*.py") if path.stem != "__init__")
-    near = difflib.get_close_matches(name, there, n=1)
-    return f"did you mean '{package}.{near[0]}'?" if near else f"there are {', '.join(there)}"
+    near = nearest(name, there)
+    return f"did you mean '{package}.{near}'?" if near else f"there are {', '.join(there)}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from difflib import get_close_matches
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +15,7 @@ import pandas as pd
 from assay.foundation.errors import ConfigError
 from assay.foundation.numbers import number
 from assay.foundation.radius import Radius
+from assay.foundation.suggestions import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -134,8 +134,7 @@ def _check_columns(texts: pd.DataFrame, path: Path) -> None:
         raise ConfigError(f"columns missing: {missing}", where=path, remedy=remedy)
     for name in texts:
         if name not in COLUMNS:
-            near = get_close_matches(name, COLUMNS, 1)
-            remedy = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(COLUMNS)}"
+            remedy = did_you_mean(name, COLUMNS, f"known are {', '.join(COLUMNS)}")
             raise ConfigError(f"there is no column '{name}'", where=path, remedy=remedy)
 
 
@@ -166,9 +165,8 @@ def _check_cell(text: str, column: Column, where: str) -> None:
         if column.filled:
             raise ConfigError("the cell is empty", where=where, remedy=f"give {column.meaning}")
     elif column.choices and text not in column.choices:
-        near = get_close_matches(text, column.choices, 1)
         known = f"write {' or '.join(column.choices)}, or leave the cell empty"
-        remedy = f"did you mean '{near[0]}'?" if near else known
+        remedy = did_you_mean(text, column.choices, known)
         raise ConfigError(f"'{text}' is not known", where=where, remedy=remedy)
     elif column.form == "count" and not (text.isascii() and text.isdigit()):
         remedy = "write one such as 3, or leave the cell empty"

@@ -81,7 +81,7 @@ def place(sources: Iterable[Source], *keys: Any, by: Keys = ()) -> str:
     Args:
         sources: the last on top.
         keys: to the place; of keys that no file has, the file with the most of them is named.
-        by: further keys that decide on the file and are not told.
+        by: further keys that decide on the file and are not named.
     """
     sources, wanted = list(sources), (*keys, *by)
     for length in range(len(wanted), -1, -1):

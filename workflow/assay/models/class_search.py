@@ -30,7 +30,7 @@ class SearchLimits:
 
     Attributes:
         cache_bytes: reconstructions of candidates that are kept, at most; beyond, they are made
-            anew for each batch.
+            again for each batch.
         codes_at_once: codes that a CPU searches at once: their feature maps stay in its cache. Of
             a thousand, each takes up to twice as long.
         near: closer than this (L2, of images in [0, 1]), an image starts where another one of the
@@ -142,7 +142,7 @@ class CandidatePool:
         else:
             log.warning(
                 "%d candidates of %d classes need %.1f GB, more than the %.1f GB that are kept: "
-                "they are made anew for each batch; fewer candidates run faster",
+                "they are made again for each batch; fewer candidates run faster",
                 len(codes), model.classes, size / 2**30, cache_bytes / 2**30,
             )  # fmt: skip
 

@@ -26,12 +26,12 @@ from assay.models.latent import (
 class DBX(Classifier):
     """Discriminative counterpart of GBZ: the same encoder and class head, but no decoder.
 
-    The decision is log p(y|x) = log mean_k p(y|z_k) with `samples` draws z_k ~ p(z|x).
+    The decision is log p(y|x) = log mean_k p(y|z_k) with `samples` codes z_k ~ p(z|x).
 
     Args:
         classes: number of classes K.
         shape: (C, H, W) of the images.
-        samples: draws per decision, in training as in use.
+        samples: codes per decision, in training as in use.
         beta: weight of the KL divergence of p(z|x) from N(0, I); 0 leaves the noise free to vanish.
         latent_dim: length of z.
         input_size: side to which images are resized; ``None`` keeps their size.

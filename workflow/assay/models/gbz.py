@@ -48,7 +48,7 @@ class GBZ(Classifier):
             the others are summed, so an image's share is one over the batch size.
         encoder_sees_class: use q(z|x, y), as Li et al. do; needs ``inference: bayes``.
         latent_dim: length of z.
-        eot_samples: draws over which the view ``expectation`` averages when one draw decides.
+        eot_samples: samples that the view ``expectation`` averages over if one sample decides.
         input_size: side to which images are resized; ``None`` keeps their size.
 
     Raises:
@@ -357,7 +357,7 @@ class GBZ(Classifier):
         return log_weight - common + log_class, common
 
     def draws_at_once(self, codes: Tensor) -> int:
-        """How many draws of codes (n, ..., D) are decoded at once; at least 1."""
+        """How many samples of codes (n, ..., D) are decoded at once; at least 1."""
         if codes.device.type == "cpu":
             return max(1, self.codes_at_once // max(1, codes[0, ..., 0].numel()))
         return max(1, len(codes))

@@ -86,7 +86,7 @@ def map_size(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def sample(posterior: Gaussian, n: int, generator: torch.Generator | None) -> Tensor:
-    """`n` reparameterised draws, (n, ..., D), differentiable in both parameters."""
+    """`n` reparameterised samples, (n, ..., D), differentiable in both parameters."""
     mean, log_variance = posterior
     noise = torch.randn((n, *mean.shape), generator=generator, device=mean.device, dtype=mean.dtype)
     return mean + (0.5 * log_variance).exp() * noise

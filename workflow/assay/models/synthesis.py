@@ -68,7 +68,7 @@ class AnalysisBySynthesis(Classifier):
         steps: of Adam.
         rate: of Adam.
         radius: codes are kept within it (None: they may go anywhere).
-        final_samples: draws that the energy of a Gaussian is averaged over in the end.
+        final_samples: samples that the energy of a Gaussian is averaged over in the end.
         stop_early: images leave as soon as no class can catch up with the best one even at its
             present pace: a search whose energies fall ever more slowly decides the same.
         scale: of the logits.

@@ -9,7 +9,6 @@ are checked against the catalogues. Every complaint names the file, the key and 
 from __future__ import annotations
 
 import copy
-import difflib
 import math
 import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -35,10 +34,9 @@ from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.numbers import number
 from assay.foundation.outline import outline
 from assay.foundation.radius import Radius
-from assay.foundation.resources import ROOT as ROOT
 from assay.foundation.sources import Keys, Source, changes, laid_over, place
+from assay.foundation.suggestions import did_you_mean
 from assay.plan.expand import Expanded, Library, expanded
-from assay.plan.former_keys import meant
 from assay.plan.keys import schema as schema_of_file
 from assay.plan.layers import Layers
 
@@ -358,7 +356,7 @@ def _read_numbers(entry: Nested, where: Callable[..., str]) -> None:
     try:
         whole = outline(entry["implementation"]).numbers
     except (AssayError, KeyError, AttributeError, TypeError):
-        return  # what is wrong with it is told by the schema, or when a study uses the entry
+        return  # what is wrong with it is reported by the schema, or when a study uses the entry
     for key in whole.keys() & (settings.keys() if isinstance(settings, dict) else ()):
         settings[key] = _as_number(settings[key], partial(where, key), whole=whole[key])
 
@@ -434,8 +432,7 @@ def _check_by_dataset(configuration: Configuration) -> None:
 def unknown(kind: str, name: object, known: Iterable[str], where: str, place: str) -> ConfigError:
     """The error for a name that is in no catalogue, with the nearest known name."""
     known = sorted(known)
-    near = meant(name, known)
-    remedy = f"did you mean '{near}'?" if near else f"known are {', '.join(known) or 'none'}"
+    remedy = did_you_mean(name, known, f"known are {', '.join(known) or 'none'}")
     return ConfigError(
         f"there is no {kind} '{name}'", where=where, remedy=f"{remedy} (see {place})"
     )
@@ -625,8 +622,7 @@ def _complaint(
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
         extra = sorted(set(error.instance) - set(known), key=str)[0]
-        near = meant(extra, known)
-        remedy = f"did you mean '{near}'?" if near else f"known keys are {', '.join(known)}"
+        remedy = did_you_mean(extra, known, f"known keys are {', '.join(known)}")
         return ConfigError(f"unknown key '{extra}'", where=where(*path, by=(extra,)), remedy=remedy)
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in error.instance)
@@ -639,8 +635,7 @@ def _complaint(
         )
     if error.validator == "enum":
         options = ", ".join(str(option) for option in error.validator_value)
-        near = difflib.get_close_matches(str(error.instance), map(str, error.validator_value), n=1)
-        remedy = f"did you mean '{near[0]}'?" if near else f"use one of {options}"
+        remedy = did_you_mean(error.instance, error.validator_value, f"use one of {options}")
         return ConfigError(f"'{error.instance}' is not allowed", where=place, remedy=remedy)
     if error.validator == "pattern" and "examples" in error.schema:
         options = ", ".join(error.schema["examples"])

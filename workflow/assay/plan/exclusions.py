@@ -1,4 +1,4 @@
-"""A study without what its scale leaves out, and without what would show nothing else."""
+"""A study without what its scale excludes, and without what would show nothing else."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ the radius of the data sets shown.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 from assay.analysis.attack_set import AttackSet
 from assay.foundation.errors import ConfigError
 from assay.foundation.sources import Keys, Source, laid_over, place
+from assay.foundation.suggestions import did_you_mean
 from assay.plan.keys import schema
 
 Nested = dict[str, Any]
@@ -153,8 +153,7 @@ def _mapping(source: Source | None) -> Mapping[str, Any]:
 
 
 def _unknown(what: str, name: Any, known: Sequence[str], where: str) -> ConfigError:
-    near = difflib.get_close_matches(str(name), list(known), n=1)
-    remedy = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
+    remedy = did_you_mean(name, known, f"known are {', '.join(known)}")
     return ConfigError(f"there is no {what} '{name}'", where=where, remedy=remedy)
 
 

@@ -1,4 +1,4 @@
-"""What a run will cost, told before anything runs: jobs, hours, disk, the dearest cells.
+"""What a run will cost, estimated in advance: jobs, hours, disk, the most expensive cells.
 
 Hours come from jobs that ran before, of any scale: from the benchmark files that Snakemake wrote
 below ``results/``, and from the records that came with the project (`config/costs.csv`). What a

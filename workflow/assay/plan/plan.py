@@ -537,9 +537,9 @@ def _plan_study(name: str, written: Nested, configuration: Configuration) -> Stu
     _check_code(cells, configuration)
     _check_fit(cells, configuration, where)
     _check_single_steps(configuration)
-    told = partial(configuration.in_study, name)
-    _check_references(study, cells, configuration, told)
-    _check_figures(study, cells, configuration, told)
+    at = partial(configuration.in_study, name)
+    _check_references(study, cells, configuration, at)
+    _check_figures(study, cells, configuration, at)
     features, importance = (
         _unique(Training(*cell[:3]) for cell in cells if cell.model in set(study[part]) & models)
         for part in ("features", "importance")
@@ -756,9 +756,9 @@ def _check_fit(cells: Iterable[Cell], configuration: Configuration, where: str) 
         shape = _shape(configuration.catalogue["datasets"][dataset])
         for name in trained_for(models, model):
             wanted = configuration.entry_on("models", name, dataset)["images"] or {}
-            if shape and (told := _misfit(shape, wanted)):
+            if shape and (misfit := _misfit(shape, wanted)):
                 raise ConfigError(
-                    f"'{name}' cannot take the images of '{dataset}', which are {shape}: {told}",
+                    f"'{name}' cannot take the images of '{dataset}', which are {shape}: {misfit}",
                     where=f"{where}: grid",
                     remedy="take the model out for this data set, or prepare its images in another "
                     "size (settings.size)",

@@ -18,8 +18,9 @@ from assay.analysis.page import render_page
 from assay.analysis.report import write_analyses, write_drawings
 from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError, ConfigError
+from assay.foundation.resources import ROOT
 from assay.plan import paths
-from assay.plan.configuration import ROOT, Nested, read_configuration
+from assay.plan.configuration import Nested, read_configuration
 from assay.plan.layers import Layers
 from assay.plan.plan import Plan, make_plan
 

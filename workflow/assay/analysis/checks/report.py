@@ -53,7 +53,7 @@ THRESHOLDS = {
     "zero_gradient_fail": 0.5,
     "worst_case_gap": 0.03,
     "prediction_flips": 0.05,
-    # A published twin that fools more than its correction flags below this corrected p-value.
+    # A published attack that fools more than its correction flags below this corrected p-value.
     "correction_significance": 0.05,
     # Median effective sample size of importance sampling, as a share of the samples.
     "importance_share": 0.1,

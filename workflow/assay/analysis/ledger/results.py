@@ -73,7 +73,7 @@ def accuracy(run: Run, row: Row) -> Agreement:
 
 
 def corrected(run: Run, row: Row, dataset: str, model: str, attack: AttackSet) -> str:
-    """What the corrected twin of a published attack gives, as a clause; empty if none."""
+    """What the correction of a published attack gives, as a clause; empty if none."""
     for spec in run.study.get("tables", {}).values():
         for pair in spec.get("pairs", ()):
             if AttackSet.of(pair["published"]) != attack:

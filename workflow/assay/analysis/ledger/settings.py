@@ -160,7 +160,7 @@ def _images(run: Run, dataset: str) -> float | None:
 
 
 def count(run: Run, row: Row) -> Agreement:
-    """A cell of a confusion matrix: its class order is unknown, so it is never judged."""
+    """A cell of a confusion matrix: its class order is unknown, so it has no verdict."""
     return Agreement(
         "not comparable",
         f"a count of images with true class {row.true} and predicted class {row.predicted}, of "

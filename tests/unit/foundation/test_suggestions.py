@@ -3,14 +3,14 @@
 import pytest
 
 from assay.foundation.errors import ConfigError
+from assay.foundation.suggestions import FORMER, nearest
 from assay.plan.configuration import read_configuration
-from assay.plan.former_keys import FORMER, meant
 
 
 @pytest.mark.parametrize(("former", "today"), FORMER.items())
 def test_the_new_name_of_a_key_is_suggested_where_it_is_allowed(former, today):
-    assert meant(former, ["samples", today, "epochs"]) == today
-    assert meant(former, ["chunks"]) is None
+    assert nearest(former, ["samples", today, "epochs"]) == today
+    assert nearest(former, ["chunks"]) is None
 
 
 @pytest.mark.parametrize(
