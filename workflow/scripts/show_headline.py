@@ -41,7 +41,7 @@ def main(folder: Path) -> str:
             headline_text(pd.read_csv(headline), {"titles": titles}),
             "",
         ]
-    pages = {"report": "index.html", "snakemake report": "report.html"}
+    pages = {"this report": "index.html", "snakemake report": "report.html"}
     lines += [
         f"{what:16}  {(folder / name).resolve().as_uri()}"
         for what, name in pages.items()

@@ -244,7 +244,7 @@ def test_a_declaration_that_the_measurement_contradicts_is_an_error():
         return noisy(images, generator)[None].expand(n, -1, -1)
 
     with pytest.raises(
-        AttackError, match="victim 'repeated_logits': all draws of an image are equal"
+        AttackError, match="victim 'repeated_logits': all samples of an image are equal"
     ):
         rows_of(victim(logits=noisy, stochastic=True, repeated_logits=repeated_logits))
     assert rows_of(victim(logits=noisy, stochastic=True)).attrs["audit"]["stochastic"]

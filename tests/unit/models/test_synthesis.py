@@ -113,7 +113,7 @@ def test_candidates_that_do_not_fit_are_made_anew_with_the_same_result(images, c
     small = model()
     small.limits = SearchLimits(cache_bytes=1000)
     assert torch.equal(small.initial_codes(images), kept)
-    assert "made anew for each batch" in caplog.text
+    assert "made again for each batch" in caplog.text
 
 
 def test_candidates_are_made_anew_when_the_weights_have_changed(images):
