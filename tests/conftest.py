@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from howto import Followed, follower
 
 ROOT = Path(__file__).resolve().parents[1]
 # Files of unit tests that take long although their tests are few.
@@ -147,6 +148,12 @@ def copy_project() -> Callable[[Path], Project]:
 def project(tmp_path, copy_project) -> Project:
     """A fresh copy of the project for one test."""
     return copy_project(tmp_path / "project")
+
+
+@pytest.fixture
+def follow(tmp_path, copy_project) -> Callable[[str], Followed]:
+    """Follows a page on adding something in a copy of the project: see tests/howto.py."""
+    return follower(ROOT, copy_project, tmp_path / "followed")
 
 
 @pytest.fixture(scope="session")
