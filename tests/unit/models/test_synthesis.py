@@ -11,7 +11,8 @@ from assay.attacks.pgd import PGD
 from assay.foundation.errors import ModelError
 from assay.models.class_search import SearchLimits, no_class_catches_up
 from assay.models.latent import kl_to_standard
-from assay.models.synthesis import AnalysisBySynthesis, images_of_other_classes
+from assay.models.synthesis import AnalysisBySynthesis
+from assay.models.synthesis_loss import images_of_other_classes
 
 SHAPE, CLASSES, N = (1, 28, 28), 3, 6
 LETTERS = list(itertools.product([False, True], repeat=3))

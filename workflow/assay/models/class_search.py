@@ -1,26 +1,25 @@
 """A search at test time for the code with which each class imitates an image best.
 
-Where it begins (:class:`CandidatePool`, :class:`WarmCodes`), how it steps (:class:`CodeAdam`) and
-when an image may leave it (:func:`no_class_catches_up`). The energy is the model's.
+:class:`ClassSearch` descends with the steps of :class:`CodeAdam` or :class:`SignSteps`, and images
+may leave it early (:func:`no_class_catches_up`). Where it begins is in
+:mod:`assay.models.search_starts`. The energy is a function that the caller gives. So any defence
+that optimises at test time can use the search: a code may be a latent code of a generator, or a
+changed image.
 """
 
 from __future__ import annotations
 
-import logging
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from assay.models.grouped import versions
-
-log = logging.getLogger(__name__)
-
-# Candidates that are decoded, and compared with images, at once.
-CHUNK = 250
+# Every so many steps an image may leave the search.
+LOOK_EVERY = 5
 _DECAYS = (0.9, 0.999)
 
 
@@ -69,11 +68,31 @@ class Latents:
     steps: Tensor
 
 
+Energy = Callable[[Tensor, Tensor], Tensor]
+"""Images (b, C, H, W) and codes (b, K, ...) of any shape to energies (b, K)."""
+
+
+class Steps(Protocol):
+    """Steps on the codes of many images, of which some may leave.
+
+    Attributes:
+        codes: (B, K, ...).
+    """
+
+    codes: Tensor
+
+    def step(self, energy: Callable[[Tensor], Tensor]) -> Tensor:
+        """One step down `energy`, codes to (B, K); returns it, from before the step."""
+
+    def narrow(self, stay: Tensor) -> None:
+        """Keeps the images where `stay` (B,) is true."""
+
+
 class CodeAdam:
     """Adam on the codes of many images, of which some may leave.
 
     Attributes:
-        codes: (B, K, 1 or 2, D).
+        codes: (B, K, ...).
     """
 
     def __init__(self, codes: Tensor, rate: float):
@@ -82,150 +101,215 @@ class CodeAdam:
 
     def step(self, energy: Callable[[Tensor], Tensor]) -> Tensor:
         """One step down `energy`, codes to (B, K); returns it, from before the step."""
-        leaf = self.codes.detach().requires_grad_()
-        value = energy(leaf)
-        (gradient,) = torch.autograd.grad(value.sum(), leaf)
+        value, gradient = _slope(self.codes, energy)
         self._count += 1
         first, second = _DECAYS
         self._mean.lerp_(gradient, 1 - first)
         self._square.lerp_(gradient.square(), 1 - second)
         size = (self._square / (1 - second**self._count)).sqrt_().add_(1e-8)
-        self.codes = leaf.detach() - self._rate / (1 - first**self._count) * self._mean / size
-        return value.detach()
+        self.codes = self.codes - self._rate / (1 - first**self._count) * self._mean / size
+        return value
 
     def narrow(self, stay: Tensor) -> None:
+        """Keeps the images where `stay` (B,) is true."""
         self.codes, self._mean = self.codes[stay], self._mean[stay]
         self._square = self._square[stay]
 
 
-class Searchable(Protocol):
-    """What :class:`CandidatePool` asks of a model."""
-
-    classes: int
-    shape: tuple[int, int, int]
-
-    def candidate_parts(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes (m, D) to flat reconstructions (K, m, P) and their share of the energy (K, m)."""
-
-
-def random_codes(count: int, dimensions: int) -> Tensor:
-    """Codes (count, D) from N(0, I), always the same, without the tenth that is farthest from 0.
-
-    Example:
-        >>> random_codes(9, 2).shape
-        torch.Size([9, 2])
-    """
-    sampled = torch.randn(int(count / 0.9), dimensions, generator=torch.Generator().manual_seed(0))
-    return sampled[sampled.norm(dim=1).argsort()[:count].sort().values]
-
-
-class CandidatePool:
-    """Codes, the same for all classes and images, and what each class makes of them.
-
-    Args:
-        model: decodes the codes; it is not kept alive.
-        codes: (M, D) on the device of the model.
-        cache_bytes: reconstructions are kept where they need no more than this.
+class SignSteps:
+    """Steps of one length along the signs of the gradient, as inference in image space takes them.
 
     Attributes:
-        codes: (M, D).
+        codes: (B, K, ...).
     """
 
-    def __init__(self, model: Searchable, codes: Tensor, *, cache_bytes: int):
-        self._model = weakref.ref(model)
-        self._versions = versions(model)
-        self.codes = codes
-        size = model.classes * len(codes) * 4 * torch.Size(model.shape).numel()
-        self._kept: list[tuple[Tensor, Tensor]] | None = None
-        if size <= cache_bytes:
-            self._kept = [model.candidate_parts(piece) for piece in codes.split(CHUNK)]
-        else:
-            log.warning(
-                "%d candidates of %d classes need %.1f GB, more than the %.1f GB that are kept: "
-                "they are made again for each batch; fewer candidates run faster",
-                len(codes), model.classes, size / 2**30, cache_bytes / 2**30,
-            )  # fmt: skip
+    def __init__(self, codes: Tensor, rate: float):
+        self.codes, self._rate = codes, rate
 
-    def is_of(self, model: Searchable) -> bool:
-        """Whether the reconstructions are those of the model with its present weights."""
-        return self._model() is model and self._versions == versions(model)
+    def step(self, energy: Callable[[Tensor], Tensor]) -> Tensor:
+        """One step down `energy`, codes to (B, K); returns it, from before the step."""
+        value, gradient = _slope(self.codes, energy)
+        self.codes = self.codes - self._rate * gradient.sign_()
+        return value
 
-    def closest(
-        self, images: Tensor, energy: Tensor, *, prior: bool = True
-    ) -> tuple[Tensor, Tensor]:
-        """The best candidate of each image and class where it is better than `energy` (B, K).
-
-        Without `prior` candidates are compared by their squared errors alone.
-
-        Returns:
-            Codes (B, K, D) and where they are better, (B, K) bool.
-        """
-        pixels = images.flatten(1)
-        base = pixels.square().sum(dim=1)[:, None]
-        best, place = energy.clone(), torch.full_like(energy, -1, dtype=torch.int64)
-        for number, codes in enumerate(self.codes.split(CHUNK)):
-            made, share = self._kept[number] if self._kept else self._model().candidate_parts(codes)
-            if not prior:
-                share = made.square().sum(dim=2)
-            # ||x - g||^2 = ||x||^2 - 2 x g + ||g||^2: one matrix product for all.
-            scores = torch.addmm(share.flatten(), pixels, made.flatten(0, 1).T, alpha=-2.0)
-            value, which = scores.view(len(images), *share.shape).min(dim=2)
-            value = value + base
-            better = value < best
-            best = torch.where(better, value, best)
-            place = torch.where(better, which + number * CHUNK, place)
-        return self.codes[place.clamp_min(0)], place >= 0
+    def narrow(self, stay: Tensor) -> None:
+        """Keeps the images where `stay` (B,) is true."""
+        self.codes = self.codes[stay]
 
 
-class WarmCodes:
-    """Codes that are remembered from call to call.
+def _slope(codes: Tensor, energy: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    leaf = codes.detach().requires_grad_()
+    value = energy(leaf)
+    (gradient,) = torch.autograd.grad(value.sum(), leaf)
+    return value.detach(), gradient
 
-    An attack's next iterate is close to the last one. A search that goes on from there needs few
-    steps. What is remembered belongs to one generator: each attack on each chunk of images has its
-    own, so results do not depend on what ran before.
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """A block that differentiates wherever it is called from: attacks ask for decisions in
+    inference mode, where nothing can be differentiated.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassSearch:
+    """Descends the energies of all classes of all images at once.
 
     Args:
-        search: images (B, C, H, W) and a generator, with keywords `start` and `steps`, to Latents.
-        steps: of a search that goes on from remembered codes.
-        near: see :class:`SearchLimits`.
-        remembered: see :class:`SearchLimits`.
+        rate: length of a step.
+        limits: how much is worked on at once; no decision depends on it.
+        rule: the steps: :class:`CodeAdam` or :class:`SignSteps`, or another class like these.
+        project: changes codes (b, K, ...) in place after each step, for example to keep them in a
+            ball; None: they may go anywhere.
+
+    Example:
+        The code of least squared distance to an image of one pixel, for two classes:
+
+        >>> energy = lambda images, codes: (images.flatten(1) - codes[:, :, 0]).square()
+        >>> found = ClassSearch(rate=0.1).descend(
+        ...     torch.full((1, 1, 1, 1), 0.5), torch.zeros(1, 2, 1), energy, steps=200)
+        >>> found.codes.flatten().round(decimals=2)
+        tensor([0.5000, 0.5000])
     """
 
-    def __init__(self, search: Callable[..., Latents], *, steps: int, near: float, remembered: int):
-        self._search, self._steps = search, steps
-        self._near, self._remembered = near, remembered
-        # Kept alive, so that no other generator takes its place in memory.
-        self._owner: torch.Generator | None = None
-        self._pixels = self._codes = None
+    rate: float
+    limits: SearchLimits = SearchLimits()
+    rule: Callable[[Tensor, float], Steps] = CodeAdam
+    project: Callable[[Tensor], None] | None = None
 
-    def codes(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The codes of (B, C, H, W) images, (B, K, 1 or 2, D), without a graph."""
-        with torch.inference_mode(False), torch.no_grad():
+    def descend(
+        self,
+        images: Tensor,
+        start: Tensor,
+        energy: Energy,
+        *,
+        steps: int,
+        final: Energy | None = None,
+        stop_early: bool = False,
+    ) -> Latents:
+        """The codes after `steps` steps from a start.
+
+        Args:
+            images: (B, C, H, W).
+            start: (B, K, ...); it is not changed.
+            energy: what is descended.
+            steps: for each image, at most.
+            final: the energy of the codes in the end; None: `energy`.
+            stop_early: images leave as soon as no class can catch up with the best one even at
+                its present pace: a search whose energies fall ever more slowly decides the same.
+        """
+        with differentiable():
             images = images.detach().clone()
-            pixels = images.flatten(1)
-            far, which = torch.ones(len(images), dtype=torch.bool, device=images.device), None
-            if generator is not None and self._owner is generator:
-                distance, which = torch.cdist(pixels, self._pixels).min(dim=1)
-                far = distance > self._near
-            pieces = []
-            if far.any():
-                pieces.append((far, self._search(images[far], generator).codes))
-            if not far.all():
-                start = self._codes[which[~far]]
-                warm = self._search(images[~far], generator, start=start, steps=self._steps)
-                pieces.append((~far, warm.codes))
-            first = pieces[0][1]
-            found = first.new_empty(len(images), *first.shape[1:])
-            for rows, codes in pieces:
-                found[rows] = codes
-            self._remember(pixels, found, generator)
-        return found
+            found = [
+                self._descend_piece(piece, codes, energy, steps, final or energy, stop_early)
+                for piece, codes in self._pieces(images, start)
+            ]
+            return Latents(
+                torch.cat([part.codes for part in found]),
+                torch.cat([part.energy for part in found]),
+                torch.cat([part.steps for part in found]),
+            )
 
-    def _remember(self, pixels: Tensor, codes: Tensor, generator: torch.Generator | None) -> None:
-        if self._owner is generator and self._pixels is not None:
-            pixels = torch.cat([pixels, self._pixels])[: self._remembered]
-            codes = torch.cat([codes, self._codes])[: self._remembered]
-        self._owner, self._pixels, self._codes = generator, pixels, codes
+    def least(self, images: Tensor, start: Tensor, energy: Energy, *, steps: int) -> Tensor:
+        """The least energy (B, K) on the way from a start, its two ends included.
+
+        Arguments are those of :meth:`descend`; the start is projected first.
+        """
+        with differentiable():
+            images = images.detach().clone()
+            return torch.cat(
+                [
+                    self._least_of_piece(piece, codes, energy, steps)
+                    for piece, codes in self._pieces(images, start.detach())
+                ]
+            )
+
+    def _pieces(self, images: Tensor, start: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        count = self.limits.images_at_once(images, start.shape[1])
+        return zip(images.split(count), start.split(count), strict=True)
+
+    def _step(self, walk: Steps, energy: Callable[[Tensor], Tensor]) -> Tensor:
+        value = walk.step(energy)
+        if self.project is not None:
+            self.project(walk.codes)
+        return value
+
+    def _descend_piece(
+        self,
+        images: Tensor,
+        start: Tensor,
+        energy: Energy,
+        steps: int,
+        final: Energy,
+        stop_early: bool,
+    ) -> Latents:
+        walk = self.rule(start.clone(), self.rate)
+        codes = walk.codes.clone()
+        taken = torch.full((len(codes),), steps, device=codes.device)
+        live = torch.arange(len(codes), device=codes.device)
+        recent: list[Tensor] = []
+        before = None
+        for step in range(steps):
+            recent.append(self._step(walk, partial(energy, images[live])))
+            left = steps - step - 1
+            if not stop_early or len(recent) < LOOK_EVERY or not left:
+                continue
+            now, recent = torch.stack(recent).mean(dim=0), []
+            if before is not None:
+                decided = no_class_catches_up(now, (before - now) * left / LOOK_EVERY)
+                if decided.any():
+                    codes[live[decided]], taken[live[decided]] = walk.codes[decided], step + 1
+                    live, now = live[~decided], now[~decided]
+                    walk.narrow(~decided)
+                    if not len(live):
+                        break
+            before = now
+        codes[live] = walk.codes
+        with torch.no_grad():
+            return Latents(codes.detach(), final(images, codes), taken)
+
+    def _least_of_piece(self, images: Tensor, start: Tensor, energy: Energy, steps: int) -> Tensor:
+        walk = self.rule(start.clone(), self.rate)
+        if self.project is not None:
+            self.project(walk.codes)
+        energy = partial(energy, images)
+        with torch.no_grad():
+            least = energy(walk.codes)
+        for _ in range(steps):
+            least = torch.minimum(least, self._step(walk, energy))
+        with torch.no_grad():
+            return torch.minimum(least, energy(walk.codes))
+
+
+def unrolled(
+    images: Tensor, codes: Tensor, energy: Energy, *, steps: int, rate: float, final: Energy
+) -> Tensor:
+    """Energies (B, K) after steps of normalised length that a view can differentiate through.
+
+    Args:
+        images: (B, C, H, W); the graph reaches them where they require a gradient.
+        codes: (B, K, 1 or 2, D), where to begin.
+        energy: what is descended.
+        steps: how many.
+        rate: of Adam, whose first step is as long.
+        final: the energy of the codes in the end.
+    """
+    wanted = images.requires_grad and not torch.is_inference_mode_enabled()
+    with differentiable():
+        images = images if wanted else images.clone()
+        codes = codes.requires_grad_()
+        for _ in range(steps):
+            value = energy(images, codes)
+            (gradient,) = torch.autograd.grad(value.sum(), codes, create_graph=wanted)
+            codes = codes - rate * _normalised(gradient)
+        return final(images, codes)
+
+
+def _normalised(gradient: Tensor) -> Tensor:
+    """The direction of Adam's first step, smooth where the gradient (.., D) vanishes."""
+    return gradient / (gradient.square().mean(dim=(2, 3), keepdim=True) + 1e-12).sqrt()
 
 
 def no_class_catches_up(energy: Tensor, further: Tensor) -> Tensor:

@@ -12,19 +12,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from assay.attacks.victim import View
 from assay.foundation.errors import ModelError
 from assay.models.base import Classifier, correct
 from assay.models.class_search import (
-    CandidatePool,
-    CodeAdam,
+    ClassSearch,
     Latents,
     SearchLimits,
-    WarmCodes,
-    no_class_catches_up,
-    random_codes,
+    differentiable,
+    unrolled,
 )
 from assay.models.grouped import (
     DROPOUT,
@@ -35,9 +32,9 @@ from assay.models.grouped import (
     log_prior,
 )
 from assay.models.latent import kl_to_standard, sample
+from assay.models.search_starts import CandidatePool, WarmCodes, random_codes
+from assay.models.synthesis_loss import classwise_loss, shared_loss
 
-# Every so many steps an image may leave the search.
-LOOK_EVERY = 5
 # -log D of the codes in nats, mean over an epoch: beyond, the discriminator is certain.
 LOST = 30.0
 # How many times more steps the search takes for a certificate.
@@ -166,25 +163,19 @@ class AnalysisBySynthesis(Classifier):
             steps: None: the model's own.
             stop_early: None: as the model does.
         """
-        # Attacks ask for decisions in inference mode, where nothing can be differentiated.
-        with torch.inference_mode(False), torch.enable_grad():
+        with differentiable():
             images = images.detach().clone()
-            if start is None:
-                start = self.initial_codes(images)
-            steps = self.steps if steps is None else steps
-            stop_early = self.stop_early if stop_early is None else stop_early
-            count = self.limits.images_at_once(images, self.classes)
-            found = [
-                self._descend(
-                    CodeAdam(codes.clone(), self.rate), piece, generator, steps, stop_early
-                )
-                for piece, codes in zip(images.split(count), start.split(count), strict=True)
-            ]
-            return Latents(
-                torch.cat([part.codes for part in found]),
-                torch.cat([part.energy for part in found]),
-                torch.cat([part.steps for part in found]),
+            return self._class_search().descend(
+                images,
+                self.initial_codes(images) if start is None else start,
+                partial(self.energy, generator=generator, decode=self.decoders.decoding()),
+                steps=self.steps if steps is None else steps,
+                final=partial(self._final_energy, generator=generator),
+                stop_early=self.stop_early if stop_early is None else stop_early,
             )
+
+    def _class_search(self) -> ClassSearch:
+        return ClassSearch(rate=self.rate, limits=self.limits, project=self._clip_codes)
 
     def reconstructions(self, codes: Tensor) -> Tensor:
         """(B, K, 1 or 2, D) to what each class makes of its code (or its mean), (B, K, C, H, W)."""
@@ -239,34 +230,12 @@ class AnalysisBySynthesis(Classifier):
         One goes on from `codes` (B, K, 1, D), the other from the closest candidates. The least
         distance of all their steps counts.
         """
-        with torch.inference_mode(False), torch.enable_grad():
-            images, codes = images.detach().clone(), codes.detach().clone()
-            starts = codes, self.initial_codes(images, prior=False)[:, :, :1].clone()
-            count = self.limits.images_at_once(images, self.classes)
-            pieces = zip(images.split(count), *(each.split(count) for each in starts), strict=True)
-            return torch.cat(
-                [
-                    torch.minimum(*(self._least_error(piece, codes) for codes in each))
-                    for piece, *each in pieces
-                ]
-            ).sqrt()
-
-    def _least_error(self, images: Tensor, codes: Tensor) -> Tensor:
-        """The least squared error on the way from `codes` (B, K, 1, D) down it, (B, K)."""
-        decode = self.decoders.decoding()
-
-        def error(codes: Tensor) -> Tensor:
-            return (images[:, None] - decode(codes[:, :, 0])).flatten(2).square().sum(dim=2)
-
-        self._clip_codes(codes)
-        walk = CodeAdam(codes, self.rate)
-        with torch.no_grad():
-            least = error(codes)
-        for _ in range(THOROUGH * self.steps):
-            least = torch.minimum(least, walk.step(error))
-            self._clip_codes(walk.codes)
-        with torch.no_grad():
-            return torch.minimum(least, error(walk.codes))
+        with differentiable():
+            search, steps = self._class_search(), THOROUGH * self.steps
+            error = partial(self._error_of, self.decoders.decoding())
+            starts = codes, self.initial_codes(images, prior=False)[:, :, :1]
+            found = (search.least(images, start, error, steps=steps) for start in starts)
+            return torch.minimum(*found).sqrt()
 
     def facts(self) -> dict[str, Any]:
         return {**super().facts(), "architecture": self._layout.sizes()}
@@ -333,16 +302,10 @@ class AnalysisBySynthesis(Classifier):
         self, warm: WarmCodes, images: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         codes = warm.codes(images, generator)
-        differentiable = images.requires_grad and not torch.is_inference_mode_enabled()
-        with torch.inference_mode(False), torch.enable_grad():
-            images = images if differentiable else images.clone()
-            codes = codes.requires_grad_()
-            for _ in range(self.unrolled_steps):
-                energy = self.energy(images, codes, generator)
-                (gradient,) = torch.autograd.grad(energy.sum(), codes, create_graph=differentiable)
-                codes = codes - self.rate * _normalised(gradient)
-            energy = self._final_energy(images, codes, generator)
-        return -self.scale * energy
+        energy = partial(self.energy, generator=generator)
+        final = partial(self._final_energy, generator=generator)
+        steps, rate = self.unrolled_steps, self.rate
+        return -self.scale * unrolled(images, codes, energy, steps=steps, rate=rate, final=final)
 
     def _at_encoder(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return -self.scale * self.encoder_energy(images)[0]
@@ -367,6 +330,11 @@ class AnalysisBySynthesis(Classifier):
             sampled = sample((codes[:, :, 0], codes[:, :, 1]), 1, generator)[0]
         error = (images[:, None] - decode(sampled)).flatten(2).square().sum(dim=2)
         return error + self.beta * self.prior(codes, sampled)
+
+    @staticmethod
+    def _error_of(decode: Callable[[Tensor], Tensor], images: Tensor, codes: Tensor) -> Tensor:
+        """Squared errors (B, K) of codes (B, K, 1, D)."""
+        return (images[:, None] - decode(codes[:, :, 0])).flatten(2).square().sum(dim=2)
 
     def prior(self, codes: Tensor, sampled: Tensor) -> Tensor:
         """The prior's share of the energy before its weight beta, (B, K).
@@ -443,41 +411,6 @@ class AnalysisBySynthesis(Classifier):
         codes[:, :, 0][better] = found[better]
         return codes
 
-    def _descend(
-        self,
-        walk: CodeAdam,
-        images: Tensor,
-        generator: torch.Generator | None,
-        steps: int,
-        stop_early: bool,
-    ) -> Latents:
-        codes, decode = walk.codes.clone(), self.decoders.decoding()
-        taken = torch.full((len(codes),), steps, device=codes.device)
-        live = torch.arange(len(codes), device=codes.device)
-        recent: list[Tensor] = []
-        before = None
-        for step in range(steps):
-            energy = partial(self.energy, images[live], generator=generator, decode=decode)
-            recent.append(walk.step(energy))
-            self._clip_codes(walk.codes)
-            left = steps - step - 1
-            if not stop_early or len(recent) < LOOK_EVERY or not left:
-                continue
-            now, recent = torch.stack(recent).mean(dim=0), []
-            if before is not None:
-                decided = no_class_catches_up(now, (before - now) * left / LOOK_EVERY)
-                if decided.any():
-                    codes[live[decided]], taken[live[decided]] = walk.codes[decided], step + 1
-                    live, now = live[~decided], now[~decided]
-                    walk.narrow(~decided)
-                    if not len(live):
-                        break
-            before = now
-        codes[live] = walk.codes
-        with torch.no_grad():
-            energy = self._final_energy(images, codes, generator)
-        return Latents(codes.detach(), energy, taken)
-
     def _clip_codes(self, codes: Tensor) -> None:
         if self.radius is not None:
             length = codes[:, :, :1].norm(dim=3, keepdim=True)
@@ -494,8 +427,8 @@ class AnalysisBySynthesis(Classifier):
         that one step on the sum is a step of each.
         """
         if self.discriminative:
-            return self._shared_loss(images, labels, generator)
-        return self._classwise_loss(images, labels, generator)
+            return shared_loss(self, images, labels, generator)
+        return classwise_loss(self, images, labels, generator)
 
     def validation_loss(
         self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
@@ -512,118 +445,3 @@ class AnalysisBySynthesis(Classifier):
                 "so the encoder no longer learns from it,"
             )
         return None
-
-    def _shared_loss(
-        self, images: Tensor, labels: Tensor, generator: torch.Generator | None
-    ) -> dict[str, Tensor]:
-        gaussian = self.encoded(images)
-        codes = sample(gaussian, 1, generator)[0]
-        sampled = self.decoders(codes.expand(-1, self.classes, -1))
-        error = (images[:, None] - sampled).flatten(2).square().sum(dim=2)
-        parts = {
-            "reconstruction": error.gather(1, labels[:, None]).squeeze(1),
-            "discrimination": functional.cross_entropy(-error, labels, reduction="none"),
-            **self._prior_loss(gaussian, codes, codes[:0], generator),
-        }
-        parts = {name: part.squeeze(1) if part.ndim == 2 else part for name, part in parts.items()}
-        weights = {"discrimination": self.gamma, "prior": self.beta, "discriminator": self.beta}
-        total = sum(weights.get(name, 1.0) * part for name, part in parts.items())
-        return {"total": total, **parts, "accuracy": correct(-error, labels)}
-
-    def _classwise_loss(
-        self, images: Tensor, labels: Tensor, generator: torch.Generator | None
-    ) -> dict[str, Tensor]:
-        """Each class's network sees its own images; short columns are filled by repetition.
-
-        Its discriminator also sees, for each of them, one of a random other class.
-        """
-        counts = labels.bincount(minlength=self.classes)
-        order = labels.argsort(stable=True)
-        first = counts.cumsum(0) - counts
-        rows = torch.arange(int(counts.max()), device=labels.device)[:, None]
-        # A class without an image in this batch borrows any, at no weight.
-        place = (first + rows % counts.clamp_min(1)).clamp_max(len(labels) - 1)
-        which = order[place]
-        repeats = torch.zeros_like(labels).index_add_(
-            0, which.flatten(), (counts > 0).expand_as(which).flatten().long()
-        )
-        weight = (labels[which] == torch.arange(self.classes, device=labels.device)).float()
-        weight = weight / repeats[which].clamp_min(1)
-        own = images[which]
-        gaussian = self.encoders(own)
-        codes = sample(gaussian, 1, generator)[0]
-        error = (own - self.decoders(codes)).flatten(2).square().sum(dim=2)
-        others = codes[:0]
-        if self.discriminators is not None:
-            others = self.encoders(images[images_of_other_classes(labels, which, generator)])[0]
-        parts = {"reconstruction": error, **self._prior_loss(gaussian, codes, others, generator)}
-        weights = {"prior": self.beta, "discriminator": self.beta}
-        parts["total"] = sum(weights.get(name, 1.0) * part for name, part in parts.items())
-        return {
-            name: torch.zeros_like(images[:, 0, 0, 0]).index_add(
-                0, which.flatten(), (weight * part).flatten()
-            )
-            for name, part in parts.items()
-        }
-
-    def _prior_loss(
-        self,
-        gaussian: tuple[Tensor, Tensor],
-        codes: Tensor,
-        others: Tensor,
-        generator: torch.Generator | None,
-    ) -> dict[str, Tensor]:
-        """``prior`` and, with a discriminator, its own loss ``discriminator``; (B, 1 or K) each.
-
-        Args:
-            gaussian: of the encoders, two tensors (B, G, D).
-            codes: draws from it, (B, G, D).
-            others: codes of images of other classes, which are not the prior's either, or none.
-            generator: draws from the prior.
-        """
-        if self.discriminators is None:
-            return {"prior": kl_to_standard(gaussian)}
-        fixed = {name: item.detach() for name, item in self.discriminators.named_parameters()}
-        fooled = torch.func.functional_call(self.discriminators, fixed, (codes,))
-        sampled = torch.randn(codes.shape, generator=generator, device=codes.device)
-        made = functional.softplus(self.discriminators(codes.detach()))
-        if len(others):
-            made = (made + functional.softplus(self.discriminators(others.detach()))) / 2
-        return {
-            "prior": -log_prior(fooled),
-            "discriminator": made - log_prior(self.discriminators(sampled)),
-        }
-
-
-def images_of_other_classes(
-    labels: Tensor, like: Tensor, generator: torch.Generator | None
-) -> Tensor:
-    """For each place of columns of K classes an image of a uniformly random other class.
-
-    Args:
-        labels: (B,) of the batch.
-        like: (R, K) any indices; gives the shape.
-        generator: draws, for each place by itself, the class and then one of its images.
-
-    Returns:
-        (R, K) indices into the batch. Only classes that it holds are drawn; where it holds no other
-        one, an own image stands in, which is nothing new to the discriminator.
-    """
-    classes = like.shape[1]
-    counts = labels.bincount(minlength=classes)
-    own = torch.eye(classes, dtype=torch.bool, device=labels.device)
-    open_to = (counts > 0) & ~own
-    open_to |= ~open_to.any(dim=1, keepdim=True) & (counts > 0)
-    # The open classes of each column first, then one of them at random.
-    listed = open_to.long().argsort(dim=1, descending=True, stable=True)
-    lots = torch.rand((2, *like.shape), generator=generator, device=labels.device)
-    column = torch.arange(classes, device=labels.device).expand_as(like)
-    chosen = listed[column, (lots[0] * open_to.sum(dim=1)).long()]
-    place = labels.argsort(stable=True)
-    first = counts.cumsum(0) - counts
-    return place[first[chosen] + (lots[1] * counts[chosen]).long()]
-
-
-def _normalised(gradient: Tensor) -> Tensor:
-    """The direction of Adam's first step, smooth where the slope (.., D) vanishes."""
-    return gradient / (gradient.square().mean(dim=(2, 3), keepdim=True) + 1e-12).sqrt()
