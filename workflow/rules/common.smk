@@ -29,7 +29,9 @@ from assay.foundation.errors import AssayError
 from assay.foundation.resources import from_here, resource, share_package
 from assay.plan import paths
 from assay.plan.configuration import read_configuration
-from assay.plan.plan import Training, check_machine, make_plan
+from assay.plan.cells import Training
+from assay.plan.machine import check_machine
+from assay.plan.plan import make_plan
 from assay.plan.targets import make_targets
 from assay.plan.tasks import tasks
 

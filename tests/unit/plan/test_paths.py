@@ -10,8 +10,9 @@ import pytest
 from assay.foundation.digest import code_digest
 from assay.foundation.resources import ROOT
 from assay.plan import paths
+from assay.plan.cells import Training
 from assay.plan.configuration import read_configuration
-from assay.plan.plan import Training, make_plan
+from assay.plan.plan import make_plan
 from assay.plan.targets import make_targets
 from assay.plan.tasks import tasks
 

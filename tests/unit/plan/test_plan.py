@@ -12,7 +12,8 @@ from assay.foundation import digest
 from assay.foundation.errors import ConfigError
 from assay.plan.configuration import read_configuration
 from assay.plan.layers import Layers
-from assay.plan.plan import check_machine, make_plan
+from assay.plan.machine import check_machine
+from assay.plan.plan import make_plan
 from assay.plan.targets import make_targets
 
 SCALES = Path(__file__).resolve().parents[3] / "config/scales"

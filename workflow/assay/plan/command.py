@@ -29,7 +29,8 @@ from assay.plan.forecast import (
     recorded,
     write_costs,
 )
-from assay.plan.plan import check_machine, make_plan
+from assay.plan.machine import check_machine
+from assay.plan.plan import make_plan
 from assay.plan.working_folder import make_folder, run
 
 _MOST_EXPENSIVE = 12

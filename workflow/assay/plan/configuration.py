@@ -8,17 +8,11 @@ are checked against the catalogues. Every complaint names the file, the key and 
 
 from __future__ import annotations
 
-import copy
-import math
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
-
-import jsonschema
-import yaml
 
 from assay.analysis.attack_set import NORM, SUITE, AttackSet
 from assay.foundation.entries import (
@@ -33,26 +27,13 @@ from assay.foundation.entries import (
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.numbers import number
 from assay.foundation.outline import outline
-from assay.foundation.radius import Radius
 from assay.foundation.sources import Keys, Source, changes, laid_over, place
-from assay.foundation.suggestions import did_you_mean
 from assay.plan.expand import Expanded, Library, expanded
-from assay.plan.keys import schema as schema_of_file
 from assay.plan.layers import Layers
+from assay.plan.validation import Nested, as_number, check, checked, completed, unknown
+from assay.plan.yaml_files import read
 
 CATALOGUES = ("datasets", "splits", "models", "attacks", "suites")
-Nested = dict[str, Any]
-# Values in one file, and how deep they may lie in each other; the largest catalogue has thousands.
-_MOST, _DEEPEST = 100_000, 50
-# Types of JSON in the words of YAML's users.
-_KINDS = {
-    "object": "keys with values",
-    "array": "a list",
-    "string": "a text",
-    "number": "a number",
-    "integer": "a whole number",
-    "boolean": "true or false",
-}
 
 
 @dataclass(frozen=True)
@@ -183,7 +164,7 @@ def read_configuration(
         'smoke'
     """
     layers = layers or Layers.here()
-    written = [_read(path, layers) for path in layers.files("config/config.yaml")]
+    written = [read(path, layers) for path in layers.files("config/config.yaml")]
     if of_module:
         written = [written[0], *(s for s in written[1:] if not changes(s.tree, overrides or {}))]
     given = changes(overrides or {}, laid_over(written))
@@ -191,13 +172,13 @@ def read_configuration(
     settings = laid_over(written)
     if isinstance(settings.get("studies"), str):
         settings["studies"] = [name.strip() for name in settings["studies"].split(",")]
-    settings = _checked(settings, "config", partial(place, written))
+    settings = checked(settings, "config", partial(place, written))
     scale_name = settings["scale"]
     scales = _stems(layers, "config/scales")
     if scale_name not in scales:
         raise unknown("scale", scale_name, scales, place(written, "scale"), "config/scales/")
-    scale_source = _read(layers.find(f"config/scales/{scale_name}.yaml"), layers)
-    scale = _checked(scale_source.tree, "scale", partial(place, [scale_source]))
+    scale_source = read(layers.find(f"config/scales/{scale_name}.yaml"), layers)
+    scale = checked(scale_source.tree, "scale", partial(place, [scale_source]))
     catalogue, unscaled, sources = {}, {}, {}
     for kind in CATALOGUES:
         sources[kind] = _sources(kind, layers, written, scale_source)
@@ -223,9 +204,9 @@ def read_configuration(
     for name in settings["studies"]:
         if name not in known:
             raise unknown("study", name, known, place(written, "studies"), "config/studies/")
-        source = _read(layers.find(f"config/studies/{name}.yaml"), layers)
+        source = read(layers.find(f"config/studies/{name}.yaml"), layers)
         written_as[name] = expanded(source, library)
-        studies[name] = _checked(written_as[name].tree, "study", written_as[name].at)
+        studies[name] = checked(written_as[name].tree, "study", written_as[name].at)
         for part in ("tables", "figures"):
             for item in studies[name][part]:
                 _check_name(item, source.at(part))
@@ -263,7 +244,7 @@ def _sources(
     copy of a catalogue repeats is no change.
     """
     files = layers.files(f"config/catalogue/{kind}.yaml")
-    first, *others = (_read(path, layers) for path in files)
+    first, *others = (read(path, layers) for path in files)
     others = [source._replace(tree=changes(source.tree, first.tree)) for source in others]
     own = (source.below("catalogue", kind) for source in written)
     others += [source for source in own if source and isinstance(source.tree, Mapping)]
@@ -298,7 +279,7 @@ def _sources(
 def _catalogue(kind: str, sources: Mapping[str, list[Source]]) -> dict[str, Nested]:
     """The checked entries of a catalogue by id."""
     entries = _completed_entries(kind, sources)
-    _check(entries, kind, partial(_place_in, sources))
+    check(entries, kind, partial(_place_in, sources))
     return entries
 
 
@@ -312,7 +293,7 @@ def _completed_entries(kind: str, sources: Mapping[str, list[Source]]) -> dict[s
         }
     if kind == "models":
         entries = {name: _without_threat(entry) for name, entry in entries.items()}
-    entries = _completed(entries, kind, where)
+    entries = completed(entries, kind, where)
     for name, entry in entries.items():
         if kind in ("models", "attacks") and isinstance(entry, dict):
             _read_numbers(entry, partial(where, name, "settings"))
@@ -358,26 +339,7 @@ def _read_numbers(entry: Nested, where: Callable[..., str]) -> None:
     except (AssayError, KeyError, AttributeError, TypeError):
         return  # what is wrong with it is reported by the schema, or when a study uses the entry
     for key in whole.keys() & (settings.keys() if isinstance(settings, dict) else ()):
-        settings[key] = _as_number(settings[key], partial(where, key), whole=whole[key])
-
-
-def _as_number(value: Any, where: Callable[..., str], *, whole: bool) -> Any:
-    """`value` as a number if it is a text such as ``8/255``; the same within a list.
-
-    Raises:
-        ConfigError: the text is no number.
-    """
-    if isinstance(value, list):
-        return [_as_number(part, partial(where, k), whole=whole) for k, part in enumerate(value)]
-    odd = isinstance(value, float) and (whole or not math.isfinite(value))
-    if not (isinstance(value, str) or odd):
-        return value
-    found = number(value, where())
-    if not whole:
-        return found
-    if found != int(found):
-        raise ConfigError(f"{value!r} is not a whole number", where=where(), remedy="round it")
-    return int(value if isinstance(value, str) and value.strip().isdigit() else found)
+        settings[key] = as_number(settings[key], partial(where, key), whole=whole[key])
 
 
 def _on(sources: Iterable[Source], dataset: str) -> Iterable[Source]:
@@ -429,90 +391,6 @@ def _check_by_dataset(configuration: Configuration) -> None:
                 _catalogue(kind, {name: sources})
 
 
-def unknown(kind: str, name: object, known: Iterable[str], where: str, place: str) -> ConfigError:
-    """The error for a name that is in no catalogue, with the nearest known name."""
-    known = sorted(known)
-    remedy = did_you_mean(name, known, f"known are {', '.join(known) or 'none'}")
-    return ConfigError(
-        f"there is no {kind} '{name}'", where=where, remedy=f"{remedy} (see {place})"
-    )
-
-
-def _read(path: Path, layers: Layers) -> Source:
-    """What a YAML file says; an empty one says nothing."""
-    shown = layers.shown_path(path)
-    try:
-        content = path.read_bytes()
-        # Bytes, because YAML itself says how it is encoded: UTF-8 or UTF-16, with a mark or not.
-        value = yaml.load(content, Loader=_Loader)
-    except OSError as error:
-        raise ConfigError(
-            f"the file cannot be read ({error.strerror})",
-            where=shown,
-            remedy="put a readable file there, or take it away",
-        ) from error
-    except yaml.reader.ReaderError as error:
-        raise ConfigError(
-            f"is not a text file ({error.reason})", where=shown, remedy="save it as UTF-8"
-        ) from error
-    except yaml.MarkedYAMLError as error:
-        number = error.problem_mark.line
-        line = content.splitlines()[number : number + 1]
-        raise ConfigError(
-            f"is not valid YAML, line {number + 1} ({error.problem})",
-            where=shown,
-            remedy="indent with spaces, not with tabs" if b"\t" in b"".join(line) else None,
-        ) from error
-    except (ValueError, RecursionError) as error:  # a date of month 99; thousands of brackets
-        raise ConfigError(f"is not valid YAML ({error})", where=shown) from error
-    if not _is_bounded(value):
-        raise ConfigError(
-            f"holds more than {_MOST:,} values, or lists in lists {_DEEPEST} deep",
-            where=shown,
-            remedy="an alias (*name) must not multiply what it stands for, or stand for itself",
-        )
-    if value is None:
-        value = {}
-    if not isinstance(value, dict):
-        raise ConfigError(
-            "must hold a mapping of keys to values", where=shown, remedy="write lines 'key: value'"
-        )
-    return Source(shown, (), value)
-
-
-def _is_bounded(value: Any) -> bool:
-    """Whether a file's values can be gone through; aliases make endless ones of a few lines."""
-    waiting, found = [(value, 0)], 0
-    while waiting:
-        part, depth = waiting.pop()
-        found += 1
-        if found > _MOST or depth > _DEEPEST:
-            return False
-        inner = part.values() if isinstance(part, dict) else part
-        if isinstance(part, dict | list):
-            waiting += [(item, depth + 1) for item in inner]
-    return True
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """A safe loader that refuses a key written twice instead of dropping the first."""
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "a key must be a single word", key_node.start_mark
-                )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' appears twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def _stems(layers: Layers, folder: str) -> list[str]:
     """Names of the files of a folder, which name scales and studies."""
     stems = layers.names(folder)
@@ -529,137 +407,3 @@ def _check_name(name: Any, where: str) -> None:
             where=where,
             remedy="use lower-case letters, digits and underscores",
         )
-
-
-def _checked(value: Nested, schema_name: str, where: Callable[..., str]) -> Nested:
-    """`value` with the schema's defaults, or the first complaint about it.
-
-    Args:
-        value: what the files say.
-        schema_name: of the schema that it follows.
-        where: gives the file and place of the value at some keys.
-    """
-    value = _completed(value, schema_name, where)
-    _check(value, schema_name, where)
-    return value
-
-
-def _completed(value: Nested, schema_name: str, where: Callable[..., str]) -> Nested:
-    """`value` with the schema's defaults, and with numbers where the schema expects them."""
-    value = copy.deepcopy(value)
-    schema = schema_of_file(schema_name)
-    _fill(value, schema, schema)
-    return _with_numbers(value, schema, schema, where)
-
-
-def _check(value: Nested, schema_name: str, where: Callable[..., str]) -> None:
-    schema = schema_of_file(schema_name)
-    errors = sorted(
-        jsonschema.Draft202012Validator(schema).iter_errors(value),
-        key=lambda error: -len(error.path),
-    )
-    for error in errors:
-        raise _complaint(error, where, schema)
-
-
-def _fill(value: Any, schema: Nested, root: Nested) -> None:
-    """Sets the schema's defaults in place; follows properties, items and local references."""
-    schema = _referred(schema, root)
-    if isinstance(value, dict):
-        for key, part in schema.get("properties", {}).items():
-            if key not in value and "default" in part:
-                value[key] = copy.deepcopy(part["default"])
-            if key in value:
-                _fill(value[key], part, root)
-        extra = schema.get("additionalProperties")
-        if isinstance(extra, dict):
-            for key in value.keys() - schema.get("properties", {}).keys():
-                _fill(value[key], extra, root)
-    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
-        for item in value:
-            _fill(item, schema["items"], root)
-
-
-def _with_numbers(value: Any, schema: Nested, root: Nested, where: Callable[..., str]) -> Any:
-    """`value` with texts such as ``8/255`` read where the schema has numbers alone."""
-    schema = _referred(schema, root)
-    if isinstance(value, dict):
-        known, extra = schema.get("properties", {}), schema.get("additionalProperties")
-        extra = extra if isinstance(extra, dict) else {}
-        return {
-            key: _with_numbers(part, known.get(key, extra), root, partial(where, key))
-            for key, part in value.items()
-        }
-    if isinstance(value, list):
-        items = schema.get("items", {})
-        return [_with_numbers(part, items, root, partial(where, k)) for k, part in enumerate(value)]
-    if schema.get("format") == "radius" and isinstance(value, str | int | float):
-        return value if isinstance(value, bool) else Radius(value, where())
-    kinds = schema.get("type", ())
-    kinds = {kinds} if isinstance(kinds, str) else set(kinds)
-    if kinds & {"number", "integer"} and "string" not in kinds:
-        whole = "number" not in kinds
-        try:
-            return _as_number(value, where, whole=whole)
-        except ConfigError:
-            if not whole:
-                raise
-    return value  # of what should be a whole number the schema's complaint says more
-
-
-def _referred(schema: Nested, root: Nested) -> Nested:
-    """`schema`, or what it refers to."""
-    while "$ref" in schema:
-        schema = root["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
-    return schema
-
-
-def _complaint(
-    error: jsonschema.ValidationError, where: Callable[..., str], schema: Nested
-) -> ConfigError:
-    path = tuple(error.absolute_path)
-    place = where(*path)
-    if error.validator == "additionalProperties":
-        known = list(error.schema.get("properties", {}))
-        extra = sorted(set(error.instance) - set(known), key=str)[0]
-        remedy = did_you_mean(extra, known, f"known keys are {', '.join(known)}")
-        return ConfigError(f"unknown key '{extra}'", where=where(*path, by=(extra,)), remedy=remedy)
-    if error.validator == "required":
-        missing = next(key for key in error.validator_value if key not in error.instance)
-        # A key that only some kinds need stands in a branch of the schema, behind `then`.
-        reason = f" (kind: {error.instance['kind']})" if _conditional(error) else ""
-        return ConfigError(
-            f"the key '{missing}' is missing{reason}",
-            where=place,
-            remedy=_described(error, schema, missing),
-        )
-    if error.validator == "enum":
-        options = ", ".join(str(option) for option in error.validator_value)
-        remedy = did_you_mean(error.instance, error.validator_value, f"use one of {options}")
-        return ConfigError(f"'{error.instance}' is not allowed", where=place, remedy=remedy)
-    if error.validator == "pattern" and "examples" in error.schema:
-        options = ", ".join(error.schema["examples"])
-        return ConfigError(
-            f"'{error.instance}' is not allowed", where=place, remedy=f"write for example {options}"
-        )
-    remedy = error.schema.get("description") if isinstance(error.schema, dict) else None
-    if error.validator == "type" and error.instance is None:
-        kinds = error.validator_value
-        remedy = remedy or _KINDS[kinds if isinstance(kinds, str) else kinds[0]]
-        return ConfigError("is empty", where=place, remedy=f"expected: {remedy}")
-    return ConfigError(error.message, where=place, remedy=f"expected: {remedy}" if remedy else None)
-
-
-def _conditional(error: jsonschema.ValidationError) -> bool:
-    return "then" in error.absolute_schema_path and "kind" in error.instance
-
-
-def _described(error: jsonschema.ValidationError, schema: Nested, key: str) -> str | None:
-    """What the innermost part of the schema that describes a key says about it."""
-    text, part = None, schema
-    for step in error.absolute_schema_path:  # references are not among its steps
-        if isinstance(part, dict):
-            part = _referred(part, schema)
-            text = part.get("properties", {}).get(key, {}).get("description", text)
-        part = part[step]
-    return f"it says: {text}" if text else None

@@ -7,7 +7,8 @@ from typing import Any
 
 from assay.analysis.attack_set import KEYS, SUITE, AttackSet
 from assay.foundation.errors import ConfigError
-from assay.plan.configuration import Configuration, Nested
+from assay.plan.configuration import Configuration
+from assay.plan.validation import Nested
 
 
 def without_excluded(study: Nested, configuration: Configuration) -> Nested:

@@ -23,9 +23,11 @@ from assay.foundation.files import read_json
 from assay.foundation.outline import outline
 from assay.foundation.provenance import read_provenance
 from assay.plan import paths
-from assay.plan.configuration import Nested, read_configuration
+from assay.plan.cells import Cell, Training
+from assay.plan.configuration import read_configuration
 from assay.plan.layers import Layers
-from assay.plan.plan import Cell, Plan, Training, make_plan
+from assay.plan.plan import Plan, make_plan
+from assay.plan.validation import Nested
 
 COSTS = "config/costs.csv"
 # Settings of attacks whose product is the number of passes, up to a factor.

@@ -20,9 +20,10 @@ from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.resources import ROOT
 from assay.plan import paths
-from assay.plan.configuration import Nested, read_configuration
+from assay.plan.configuration import read_configuration
 from assay.plan.layers import Layers
 from assay.plan.plan import Plan, make_plan
+from assay.plan.validation import Nested
 
 SCRIPTS = ROOT / "workflow" / "scripts"
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from assay.plan import paths
-from assay.plan.configuration import Nested
-from assay.plan.plan import Plan, Training
+from assay.plan.cells import Training
+from assay.plan.plan import Plan
+from assay.plan.validation import Nested
 
 
 def tasks(plan: Plan, network: Training, digest: Callable[..., str]) -> list[Nested]:

@@ -1,0 +1,170 @@
+"""What the analysis of a study is given: the files of its run, and the study with its entries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from assay.foundation.radius import labels_in, plain
+from assay.foundation.split import Split
+from assay.plan import paths
+from assay.plan.cells import Training
+from assay.plan.check_entries import access
+from assay.plan.check_study import level_entries
+from assay.plan.validation import Nested
+
+if TYPE_CHECKING:
+    from assay.plan.plan import Plan
+
+
+def manifest(plan: Plan, study: str) -> Nested:
+    """Paths of everything that the analysis of a study reads (JSON-like)."""
+    found = plan.studies[study]
+    return {
+        "scale": plan.scale,
+        "seed": plan.seed,
+        "outcomes": [
+            {
+                **cell._asdict(),
+                "path": plan.at(paths.OUTCOMES, cell),
+                "examples": plan.at(paths.EXAMPLES, cell),
+                "benchmark": plan.suite_benchmark(cell),
+            }
+            for cell in found.cells
+        ],
+        "models": [
+            {
+                **item._asdict(),
+                "history": plan.at(paths.HISTORY, plan.trained(item)),
+                "facts": plan.at(paths.MODEL_FACTS, plan.trained(item)),
+                "benchmark": plan.at(
+                    paths.benchmark("train_model", paths.NETWORK_ID), plan.trained(item)
+                ),
+            }
+            for item in found.models
+        ],
+        **{
+            kind: [
+                {**item._asdict(), "path": plan.at(template, item)}
+                for item in (Training(*network[:3]) for network in networks)
+            ]
+            for kind, template, networks in (
+                ("features", paths.FEATURES, found.features),
+                ("reconstructions", paths.RECONSTRUCTIONS, found.reconstructions),
+                ("saliency", paths.SALIENCY, found.saliency_targets),
+                ("importance", paths.IMPORTANCE, found.importance),
+            )
+        },
+        **{
+            kind: [
+                {
+                    "dataset": dataset,
+                    "split": split,
+                    "path": paths.at(template, scale=plan.scale, dataset=dataset, split=split),
+                }
+                for dataset, split in found.splits
+            ]
+            for kind, template in (("leakage", paths.LEAKAGE), ("leaks", paths.LEAKS))
+        },
+        "reported": [
+            plan.configuration.file(f"config/reported/{file}")
+            for file in found.study["reported"]["files"]
+        ],
+    }
+
+
+def brief(plan: Plan, study: str) -> Nested:
+    """The study as the analysis sees it: names resolved, titles and entries beside it."""
+    found = plan.studies[study]
+    catalogue = plan.configuration.catalogue
+    names = {
+        "datasets": sorted({cell.dataset for cell in found.cells}),
+        "models": list(dict.fromkeys(cell.model for cell in found.cells)),
+        "attacks": list(
+            dict.fromkeys(
+                attack
+                for cell in found.cells
+                for attack in catalogue["suites"][cell.suite]["attacks"]
+            )
+        ),
+        "suites": list(dict.fromkeys(cell.suite for cell in found.cells)),
+        "splits": list(dict.fromkeys(Split.of(cell.split).scheme for cell in found.cells)),
+    }
+    brief = {
+        **found.study,
+        "reported": {**found.study["reported"], "sweeps": _sweeps(plan, found.study)},
+        "name": study,
+        "scale": plan.scale,
+        "seed": plan.seed,
+        "scale_facts": {
+            key: value
+            for key, value in plan.configuration.scale.items()
+            if key not in ("overrides", "substitutes", "kept_megabytes", "job_per")
+        },
+        "titles": {
+            kind: {
+                name: catalogue[kind][name]["title"]
+                # What a scale replaces is still spoken of.
+                for name in [*names[kind], *found.study["substitutes"].get(kind, ())]
+            }
+            for kind in names
+        },
+        **{kind: {name: catalogue[kind][name] for name in names[kind]} for kind in names},
+        "datasets": {
+            name: without_places(catalogue["datasets"][name]) for name in names["datasets"]
+        },
+        "access": {name: access(catalogue["attacks"][name]) for name in names["attacks"]},
+        "scaled": {
+            kind: {name: _scaled(plan, kind, name) for name in names[kind]}
+            for kind in ("models", "attacks")
+        },
+        "rules": {key: plan.configuration.settings[key] for key in ("ledger", "checks", "marks")},
+    }
+    # The study's own words for a radius count before those of the catalogue.
+    attacks = [
+        plan.configuration.entry_on("attacks", name, dataset)["epsilons"]
+        for name in names["attacks"]
+        for dataset in names["datasets"]
+    ]
+    return {**plain(brief), "radii": labels_in([found.study, attacks])}
+
+
+def _sweeps(plan: Plan, study: Nested) -> dict[str, dict[str, str]]:
+    """For each setting that a printed table varies, the attack of each of its levels."""
+    attacks = plan.configuration.catalogue["attacks"]
+    sweeps = study["reported"].get("sweeps", {})
+    return {setting: level_entries(sweep, attacks) for setting, sweep in sweeps.items()}
+
+
+def _scaled(plan: Plan, kind: str, name: str) -> dict[str, list]:
+    """What the scale changed in an entry's settings and training: [here, in the catalogue]."""
+    configuration = plan.configuration
+    owners = {"training": plan.weights_owner(name)} if kind == "models" else {}
+    return {
+        path: values
+        for part in ("settings", "training")
+        for path, values in differences(
+            *(
+                {part: catalogue[kind][owners.get(part, name)].get(part)}
+                for catalogue in (configuration.catalogue, configuration.unscaled)
+            )
+        ).items()
+    }
+
+
+def without_places(dataset: Nested) -> Nested:
+    """A data set's entry without the paths of this machine, which no report publishes."""
+    hidden = ("folder", "patients")
+    settings = {key: v for key, v in dataset["settings"].items() if key not in hidden}
+    return {**dataset, "settings": settings}
+
+
+def differences(here: Any, whole: Any, path: str = "") -> dict[str, list]:
+    """Where two trees differ: dotted path to [value here, value there]."""
+    if isinstance(here, Mapping) and isinstance(whole, Mapping):
+        found = {}
+        for key in dict.fromkeys([*here, *whole]):
+            place = f"{path}.{key}" if path else str(key)
+            found |= differences(here.get(key), whole.get(key), place)
+        return found
+    return {} if here == whole else {path: [here, whole]}

@@ -1,0 +1,207 @@
+"""Checks of the catalogue entries that a study names: they exist, fit each other and their code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from assay.data.kinds import reader_of
+from assay.foundation.errors import AssayError, ConfigError
+from assay.foundation.outline import Outline, constant_keys, outline
+from assay.plan.cells import Cell, trained_for, unique
+from assay.plan.configuration import Configuration
+from assay.plan.validation import Nested, unknown
+
+# What a model is built with beside its settings (see assay.models.base.build).
+GIVEN = ("classes", "shape", "pretrained_weights")
+# What the class that an entry names must be.
+BASES = {"models": "assay.models.base:Classifier", "attacks": "assay.attacks.base:Attack"}
+
+
+def check_names(study: Nested, configuration: Configuration, where: str) -> None:
+    for number, block in enumerate(study["grid"]):
+        for kind in ("datasets", "models", "suites"):
+            for name in block[kind]:
+                configuration.entry(kind, name, f"{where}: grid.{number}.{kind}")
+    for suite, entry in configuration.catalogue["suites"].items():
+        for attack in entry["attacks"]:
+            configuration.entry("attacks", attack, configuration.where("suites", suite, "attacks"))
+    for model, entry in configuration.catalogue["models"].items():
+        owner = entry.get("shares_weights_with")
+        if owner:
+            place = configuration.where("models", model, "shares_weights_with")
+            if configuration.entry("models", owner, place).get("shares_weights_with"):
+                raise ConfigError(
+                    f"'{owner}' itself uses the weights of another model",
+                    where=place,
+                    remedy="name the model that is trained",
+                )
+        _check_start(model, configuration)
+
+
+def check_single_steps(configuration: Configuration) -> None:
+    """The one-step form of an attack is another attack in the same norm."""
+    for attack, entry in configuration.catalogue["attacks"].items():
+        single = entry["single_step"]
+        if not single:
+            continue
+        place = configuration.where("attacks", attack, "single_step")
+        other = configuration.entry("attacks", single, place)
+        if single == attack or other["norm"] != entry["norm"]:
+            raise ConfigError(
+                f"'{single}' is not the one-step form of '{attack}'",
+                where=place,
+                remedy=f"name another attack in norm {entry['norm']}, or leave it out",
+            )
+
+
+def _check_start(model: str, configuration: Configuration) -> None:
+    """What a training starts from must be another network of the same code, and end somewhere."""
+    models = configuration.catalogue["models"]
+    seen = [model]
+    while first := models[seen[-1]]["init_from"]:
+        place = configuration.where("models", seen[-1], "init_from")
+        entry = configuration.entry("models", first, place)
+        if first in seen:
+            raise ConfigError(
+                f"{' starts from '.join([*seen, first])}",
+                where=place,
+                remedy="give one of them random initial weights (init_from: null)",
+            )
+        if entry["implementation"] != models[seen[-1]]["implementation"]:
+            raise ConfigError(
+                f"'{first}' has another implementation ({entry['implementation']})",
+                where=place,
+                remedy="name an entry of the same implementation",
+            )
+        seen.append(first)
+
+
+def check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
+    """Models and attacks of the grid must exist, with the settings and the norm of their entries.
+
+    Their classes say the same when they are built, but only after hours of training. So does the
+    reader of a data set whose setting is misspelt, after another one's download.
+    """
+    for dataset in unique(cell.dataset for cell in cells):
+        entry = configuration.catalogue["datasets"][dataset]
+        module = reader_of(entry["kind"], dataset).partition(":")[0]
+        known = constant_keys(module, "SETTINGS")
+        for setting in entry["settings"].keys() - set(known):
+            where = configuration.where("datasets", dataset, "settings", by=(setting,))
+            place = f"workflow/{module.replace('.', '/')}.py"
+            raise unknown(f"setting of {entry['kind']}", setting, known, where, place)
+    suites = configuration.catalogue["suites"]
+    models = configuration.catalogue["models"]
+    for name in unique(cell.model for cell in cells):
+        for model in unique((name, *trained_for(models, name))):
+            where = partial(configuration.where, "models", model)
+            found = _outline(models[model], where)
+            _check_base("models", found, where)
+            _check_settings(models[model], found, where, GIVEN)
+    for attack in unique(name for cell in cells for name in suites[cell.suite]["attacks"]):
+        entry = configuration.catalogue["attacks"][attack]
+        where = partial(configuration.where, "attacks", attack)
+        found = _outline(entry, where)
+        _check_base("attacks", found, where)
+        _check_settings(entry, found, where)
+        _check_unit(entry, found, where)
+        norm = {**found.values, **entry["settings"]}.get("norm", entry["norm"])
+        if entry["norm"] != norm:
+            raise ConfigError(
+                f"norm is '{entry['norm']}', but that of {found.name} is '{norm}'",
+                where=where("norm"),
+                remedy=f"write norm: {norm}",
+            )
+
+
+def _check_unit(attack: Nested, found: Outline, where: Callable[..., str]) -> None:
+    """An L-infinity radius above 1 is meant for 8-bit images; searches for distances take any."""
+    if attack["norm"] != "linf" or found.values.get("is_minimum_norm"):
+        return
+    for number, epsilon in enumerate(attack["epsilons"]):
+        if epsilon > 1:
+            raise ConfigError(
+                f"{epsilon:g} is no L-infinity radius of images in [0, 1]",
+                where=where("epsilons", number),
+                remedy=f"write {epsilon:g}/255" if epsilon <= 255 else "use a radius up to 1",
+            )
+
+
+def _check_settings(
+    entry: Nested, found: Outline, where: Callable[..., str], given: Iterable[str] = ()
+) -> None:
+    known = [name for name in found.arguments if name not in given]
+    for setting in entry["settings"]:
+        if setting not in known:
+            module = entry["implementation"].partition(":")[0].replace(".", "/")
+            place = f"workflow/{module}.py"
+            owner = where("settings", by=(setting,))
+            raise unknown(f"setting of {found.name}", setting, known, owner, place)
+
+
+def access(attack: Nested) -> str:
+    """The access that an attack needs, see :class:`assay.attacks.base.Attack`."""
+    return outline(attack["implementation"]).values["access"]  # :func:`check_code` found it
+
+
+def _outline(entry: Nested, where: Callable[..., str]) -> Outline:
+    try:
+        return outline(entry["implementation"])
+    except AssayError as error:
+        place = where("implementation")
+        raise ConfigError(error.what, where=place, remedy=error.remedy) from error
+
+
+def _check_base(kind: str, found: Outline, where: Callable[..., str]) -> None:
+    base = BASES[kind]
+    if base not in found.lineage:
+        raise ConfigError(
+            f"{found.name} does not inherit from {base.rpartition(':')[2]}",
+            where=where("implementation"),
+            remedy=f"name a class that does (see {base})",
+        )
+
+
+def check_fit(cells: Iterable[Cell], configuration: Configuration, where: str) -> None:
+    """Networks take the images of their data sets, and attacks find in them what they need."""
+    models, suites = (configuration.catalogue[kind] for kind in ("models", "suites"))
+    for dataset, model in unique((cell.dataset, cell.model) for cell in cells):
+        shape = _shape(configuration.catalogue["datasets"][dataset])
+        for name in trained_for(models, model):
+            wanted = configuration.entry_on("models", name, dataset)["images"] or {}
+            if shape and (misfit := _misfit(shape, wanted)):
+                raise ConfigError(
+                    f"'{name}' cannot take the images of '{dataset}', which are {shape}: {misfit}",
+                    where=f"{where}: grid",
+                    remedy="take the model out for this data set, or prepare its images in another "
+                    "size (settings.size)",
+                )
+    for model, suite in unique((cell.model, cell.suite) for cell in cells):
+        if models[model]["family"] != "generative" or models[model]["reconstructions"] is not False:
+            continue
+        for attack in suites[suite]["attacks"]:
+            if access(configuration.catalogue["attacks"][attack]) == "reconstructions":
+                raise ConfigError(
+                    f"attack '{attack}' of '{suite}' needs a reconstruction for each class, which "
+                    f"'{model}' does not make",
+                    where=f"{where}: grid",
+                    remedy="take the suite out for this model",
+                )
+
+
+def _shape(dataset: Nested) -> list[int] | None:
+    """[channels, height, width] of a data set's images, where its entry tells it."""
+    settings = dataset["settings"]
+    if dataset["shape"] or dataset["kind"] != "image_folder" or not settings.get("size"):
+        return dataset["shape"]
+    size = settings["size"]
+    return [settings.get("channels", 1), *(size if isinstance(size, list) else [size, size])]
+
+
+def _misfit(shape: list[int], wanted: Nested) -> str | None:
+    if min(shape[1:]) < wanted.get("smallest", 1):
+        return f"it needs at least {wanted['smallest']} pixels in height and width"
+    if shape not in wanted.get("shapes", [shape]):
+        return f"it takes {' or '.join(map(str, wanted['shapes']))}"
+    return None
