@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from assay.analysis.ledger import COLUMNS as LEDGER
-from assay.analysis.page import render_page
 from assay.foundation.files import write_json, write_text
+from assay.report.page import render_page
 
 pytestmark = pytest.mark.slow
 # A radiograph: air is dark, what absorbs is light. The figure's frame is white as figures are.

@@ -8,7 +8,7 @@ from assay.foundation.scripts import script_log
 def main(snakemake) -> None:
     from assay.analysis.inputs import AnalysisInputs
     from assay.analysis.kept import kept_run
-    from assay.analysis.report import write_analyses
+    from assay.report.write import write_analyses
 
     params, folder = snakemake.params, Path(snakemake.input.kept[0]).parent
     with kept_run(folder, params.manifest) as manifest:

@@ -9,9 +9,9 @@ from assay.foundation.scripts import script_log
 def main(snakemake) -> None:
     from assay.analysis.inputs import AnalysisInputs
     from assay.analysis.kept import kept_run
-    from assay.analysis.report import write_drawings
     from assay.foundation.errors import AssayError
     from assay.foundation.files import write_text
+    from assay.report.write import write_drawings
 
     params, folder = snakemake.params, Path(snakemake.input.kept[0]).parent
     sampled = Path(snakemake.output[0])

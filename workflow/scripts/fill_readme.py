@@ -30,9 +30,9 @@ def headline(folder: Path, figure: str, study: dict) -> str:
         figure: id of the figure that is shown.
         study: the study, as :func:`study_of` gives it.
     """
-    from assay.analysis.page_study import StudyFiles
-    from assay.analysis.page_words import brief, earlier_code, facts, short_name
     from assay.plan import paths
+    from assay.report.page_study import StudyFiles
+    from assay.report.page_words import brief, earlier_code, facts, short_name
 
     files = StudyFiles(study, folder.parent)
     place = paths.at(paths.STUDY, scale=folder.parent.name, study=folder.name)
@@ -70,8 +70,8 @@ def first_screen(text: str, study: dict) -> str:
     """
     import pandas as pd
 
-    from assay.analysis.page_cells import read_markdown_table
-    from assay.analysis.table_files import cell_markdown
+    from assay.report.page_cells import read_markdown_table
+    from assay.report.tables.files import cell_markdown
 
     names, rows, words = read_markdown_table(text)
     table = pd.DataFrame(rows, columns=names)

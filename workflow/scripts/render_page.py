@@ -4,7 +4,7 @@ from assay.foundation.scripts import script_log
 
 
 def main(snakemake) -> None:
-    from assay.analysis.page import render_page
+    from assay.report.page import render_page
 
     render_page(snakemake.wildcards.scale, snakemake.params.studies, snakemake.output[0])
 

@@ -19,7 +19,7 @@ def main(folder: Path) -> str:
     import pandas as pd
     import yaml
 
-    from assay.analysis.page import headline_text
+    from assay.report.page import headline_text
 
     def read(path: Path) -> dict:
         return yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -12,11 +12,11 @@ from report_factory import make_inputs, make_study
 from assay.analysis.accuracy import accuracy, auroc
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.kept import FILES, as_it_ran, keep_study, kept_run, read_records, run_facts
-from assay.analysis.tables import ANALYSES, analysis_table, build_table
 from assay.foundation.errors import AssayError
 from assay.foundation.kept import KeptOutcomes, score_order, write_kept
 from assay.foundation.outcomes import OUTCOME_COLUMNS, read_outcomes, write_outcomes
 from assay.foundation.provenance import read_provenance
+from assay.report.tables.build import ANALYSES, analysis_table, build_table
 
 EXACT = [name for name in OUTCOME_COLUMNS if name not in ("scores", "l0", "log_px")]
 

@@ -5,8 +5,6 @@ import shutil
 import pytest
 import yaml
 
-from assay.analysis.figures import FIGURES
-from assay.analysis.tables import TABLES
 from assay.foundation.errors import ConfigError
 from assay.foundation.places import mirror_of
 from assay.foundation.resources import ROOT
@@ -14,6 +12,8 @@ from assay.foundation.sources import merged
 from assay.plan.configuration import read_configuration
 from assay.plan.layers import Layers
 from assay.plan.plan import make_plan
+from assay.report.figures.draw import FIGURES
+from assay.report.tables.build import TABLES
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis.rows import PLACE
-from assay.analysis.style import title_of
+from assay.analysis.titles import title_of
 from assay.foundation.split import Split
 
 # Measures of a training: what readers see, how a value is written, and what two values of one

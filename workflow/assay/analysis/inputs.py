@@ -21,7 +21,7 @@ from assay.analysis.effort import effort
 from assay.analysis.ledger import ledger
 from assay.analysis.rows import with_scheme
 from assay.analysis.statistics import Families, Paired
-from assay.analysis.style import labels_of
+from assay.analysis.titles import labels_of
 from assay.analysis.trend import size_trend
 from assay.foundation.files import read_json
 from assay.foundation.kept import IDS

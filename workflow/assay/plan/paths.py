@@ -50,7 +50,7 @@ KEPT_RECORDS = f"{STUDY}/records.json"
 KEPT_MEASUREMENTS = f"{STUDY}/measurements.npz"
 KEPT = (KEPT_OUTCOMES, KEPT_RECORDS, KEPT_MEASUREMENTS)
 PROVENANCE = f"{STUDY}/provenance.json"
-# The tables that every study has, by their places in its folder (`assay.analysis.tables.ANALYSES`).
+# The tables that every study has, by their places in its folder (`assay.report.tables.build`).
 ANALYSES = (
     "statistics/accuracy",
     "statistics/mcnemar",

@@ -14,8 +14,6 @@ from typing import Any
 from assay.analysis.code_age import EARLIER
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.kept import FILES, as_it_ran, kept_run, read_records
-from assay.analysis.page import render_page
-from assay.analysis.report import write_analyses, write_drawings
 from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.resources import ROOT
@@ -24,6 +22,8 @@ from assay.plan.configuration import read_configuration
 from assay.plan.layers import Layers
 from assay.plan.plan import Plan, make_plan
 from assay.plan.validation import Nested
+from assay.report.page import render_page
+from assay.report.write import write_analyses, write_drawings
 
 SCRIPTS = ROOT / "workflow" / "scripts"
 

@@ -67,5 +67,5 @@ def make_targets(plan: Plan) -> Targets:
         figures=list(chain.from_iterable(figures.values())),
         statistics=list(chain.from_iterable(statistics.values())),
         by_study={name: tables[name] + figures[name] + statistics[name] for name in plan.studies},
-        templates=sorted(from_here(path) for path in (PACKAGE / "analysis/templates").iterdir()),
+        templates=sorted(from_here(path) for path in (PACKAGE / "report/templates").iterdir()),
     )

@@ -11,7 +11,7 @@ from assay.analysis.accuracy import BALLS, over_norm
 from assay.analysis.attack_set import SINGLE, SUITE, attack_sets
 from assay.analysis.checks.evaluated import CLEAN, VERDICT_NORMS
 from assay.analysis.checks.findings import FAIL, FLAG, percent, points
-from assay.analysis.style import attack_title, radius_text, title_of
+from assay.analysis.titles import attack_title, radius_text, title_of
 
 PLACE = ["dataset", "scheme"]
 CELL = ["suite", "attack", "worst_case", "norm", "epsilon"]

@@ -8,7 +8,7 @@ import pandas as pd
 from assay.analysis.attack_set import AttackSet
 from assay.analysis.ledger.agreement import Agreement, compared, cut, not_comparable
 from assay.analysis.ledger.run import Row, Run, scheme_of
-from assay.analysis.style import attack_title, radius_text
+from assay.analysis.titles import attack_title, radius_text
 from assay.foundation.radius import Radius
 
 # What the scale may cut without another network coming out: fewer validation images choose the

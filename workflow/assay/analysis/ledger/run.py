@@ -12,7 +12,7 @@ import pandas as pd
 from assay.analysis.attack_set import AttackSet
 from assay.analysis.ledger.agreement import Agreement, changes
 from assay.analysis.printed import attack_of, id_of
-from assay.analysis.style import attack_title
+from assay.analysis.titles import attack_title
 from assay.foundation.split import Split
 
 Key = tuple[str, str, str]

@@ -1,0 +1,64 @@
+"""What readers see for an id: titles of entries and attacks, radii as the study writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from assay.analysis.attack_set import NORM_ALL, SINGLE, SUITE, AttackSet
+from assay.foundation.radius import Labels
+
+# Norms in words, and what the analysis names as one where no ball is searched.
+NORMS = {
+    "none": "clean", "clean": "clean", "linf": "L∞", "l2": "L2", "l0": "pixels",
+    "severity": "corruptions", "corruptions": "corruptions",
+}  # fmt: skip
+
+
+def radius_text(epsilon: float, study: Mapping[str, Any]) -> str:
+    """A radius as the study writes it; one that it does not write, as short as it can be.
+
+    Args:
+        epsilon: a number of a column ``epsilon``, or a stored radius.
+        study: the study as the plan gives it; ``radii`` has the labels.
+
+    Example:
+        >>> radius_text(16 / 255, {"radii": ["16/255"]}), radius_text(0.3, {})
+        ('16/255', '0.3')
+    """
+    return labels_of(study)(epsilon)
+
+
+def labels_of(study: Mapping[str, Any]) -> Labels:
+    """How the study writes its radii."""
+    return _labels(tuple(study.get("radii", ())))
+
+
+@lru_cache
+def _labels(radii: tuple[str, ...]) -> Labels:
+    return Labels(radii)
+
+
+def attack_title(study: Mapping[str, Any], attack: AttackSet | str | Mapping[str, Any]) -> str:
+    """An attack's title, or that of a worst case over several attacks.
+
+    Args:
+        study: the study as the plan gives it.
+        attack: an attack set, or an item that names one (:meth:`AttackSet.of`).
+
+    Example:
+        >>> attack_title({}, {"norm": "linf"}), attack_title({}, {"suite": "blackbox"})
+        ('Worst case over attacks, L∞', 'Worst case over “blackbox”')
+    """
+    found = AttackSet.of(attack)
+    if found.worst_case == SINGLE:
+        return title_of(study, "attacks", found.name)
+    if found.worst_case == SUITE:
+        return f"Worst case over “{title_of(study, 'suites', found.name)}”"
+    over = "all attacks" if found.worst_case == NORM_ALL else "attacks"
+    return f"Worst case over {over}, {NORMS.get(found.name, found.name)}"
+
+
+def title_of(study: Mapping[str, Any], kind: str, name: str) -> str:
+    return study.get("titles", {}).get(kind, {}).get(name, name)

@@ -1,0 +1,1 @@
+"""Tables, figures and the page, drawn from the numbers of `assay.analysis`."""

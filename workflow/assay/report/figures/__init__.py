@@ -1,0 +1,1 @@
+"""Figures: what kinds share, and one module per kind in `kinds`."""
