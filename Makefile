@@ -1,5 +1,8 @@
 # make demo   the whole workflow on embedded data, no network: report/demo/index.html
-# make test   unit, workflow, browser and cluster tests        make lint   ruff, snakefmt, snakemake --lint, pip-audit
+# make test   unit tests and examples with coverage, then workflow, browser and cluster tests
+# make lint   ruff, types, snakefmt, snakemake --lint, hadolint, pip-audit        make format   lets ruff and snakefmt repair
+# make quick  half a minute while you write: ruff, types, and the unit tests of a package: make quick PART=attacks
+# make docs   the documentation with the reference of every module: site/index.html
 # make cluster   the SLURM profile on a real SLURM of one node, all of it (half an hour)
 # make setup   .venv alone; make TORCH_INDEX=<index with CPU wheels of torch> setup does without CUDA's gigabytes
 # make oracle   attacks against public libraries, strength        make bench   the same, speed
@@ -13,7 +16,7 @@ TORCH := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) -r envs/requiremen
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test oracle cluster lint format bench setup clean
+.PHONY: demo test quick oracle cluster lint format docs bench setup setup-dev clean
 
 $(VENV)/.run: envs/requirements.lock envs/requirements-cpu.lock envs/requirements-cuda.lock pyproject.toml setup.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "assay needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -32,6 +35,8 @@ $(VENV)/.oracle: $(VENV)/.dev envs/requirements-oracle.lock
 
 setup: $(VENV)/.run
 
+setup-dev: $(VENV)/.dev
+
 # The first line lets a demo go on that was killed outright. It is no plain --unlock, which would also take
 # the locks of a run that is alive: a second run in this folder must be refused as long as the first one lives.
 demo: $(VENV)/.run
@@ -44,12 +49,21 @@ demo: $(VENV)/.run
 # In two processes: a run of the workflow keeps little more than one core busy. Unit tests keep the order of
 # tests/conftest.py, long files first; by itself xdist begins with the files of most tests.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --doctest-modules --cov --cov-report=term:skip-covered tests/unit workflow/assay
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not half_an_hour" tests/workflow tests/browser tests/cluster
+
+# What tells most in half a minute, for the package that you change.
+PART ?= foundation
+quick: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyrefly check
+	$(BIN)/python -m pytest -x --doctest-modules workflow/assay/$(PART) $(wildcard tests/unit/$(PART)) tests/unit/test_floors.py tests/unit/test_names.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pyrefly check
 	PATH=$(BIN):$$PATH $(BIN)/snakefmt --check Snakefile workflow/Snakefile workflow/rules workflow/assay/plan/folder
 	$(BIN)/snakemake --lint --config scale=demo
 	$(BIN)/hadolint Containerfile
@@ -59,6 +73,9 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	PATH=$(BIN):$$PATH $(BIN)/snakefmt Snakefile workflow/Snakefile workflow/rules workflow/assay/plan/folder
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/site.py
 
 # The libraries ask for most of its passes: with it, tests would take longer than people wait.
 oracle: $(VENV)/.oracle

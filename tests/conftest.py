@@ -206,9 +206,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tests of either stay in one process.
     """
     order = {"unit": 0, "oracle": 1, "cluster": 2, "workflow": 3, "browser": 4}
-    kinds = {item: item.path.relative_to(ROOT / "tests").parts[0] for item in items}
+    # Examples in docstrings, of workflow/assay, are units.
+    kinds = {
+        item: item.path.relative_to(ROOT / "tests").parts[0]
+        for item in items
+        if item.path.is_relative_to(ROOT / "tests")
+    }
     for item, kind in kinds.items():
         if kind in ("cluster", "browser"):
             item.add_marker(pytest.mark.xdist_group(kind))
     # Long files of few tests come first, else one process would end with them alone.
-    items.sort(key=lambda item: (order.get(kinds[item], 0), item.path.stem not in LONG))
+    items.sort(key=lambda item: (order.get(kinds.get(item), 0), item.path.stem not in LONG))

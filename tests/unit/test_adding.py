@@ -1,11 +1,15 @@
 """The pages on adding something are followed, word for word, in a copy of the project."""
 
+import re
+
 import pytest
 from howto import Followed, follow_text
 
 from assay.foundation.resources import ROOT
 
-PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs/adding").glob("*.md"))
+FOLDER = ROOT / "docs/adding"
+INDEX = FOLDER / "README.md"
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in FOLDER.glob("*.md") if path != INDEX)
 # What cannot be one file and one entry: a study has numbers of its paper, a data set has splits.
 MORE = {"docs/adding/study.md", "docs/adding/data_set.md"}
 
@@ -70,6 +74,11 @@ def test_a_page_whose_command_fails_or_prints_something_else_fails(copy, right, 
 def test_a_page_cannot_write_outside_the_copy(copy):
     with pytest.raises(AssertionError, match="not of the copy"):
         follow_text('```text title="../elsewhere.txt"\n1\n```\n', copy)
+
+
+def test_the_index_links_to_every_page():
+    linked = re.findall(r"\]\((\w+\.md)\)", INDEX.read_text("utf-8"))
+    assert sorted(linked) == [page.rpartition("/")[2] for page in PAGES]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,11 +1,13 @@
 """Continuous integration cannot be green without having met a browser and a SLURM."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 
 import pytest
+import yaml
 
 from assay.foundation.resources import ROOT
 
@@ -98,3 +100,34 @@ def test_browser_tests_without_a_browser_skip_at_a_desk_and_fail_in_integration(
     )
     assert done.returncode == code
     assert outcome in done.stdout
+
+
+def test_the_hooks_of_pre_commit_are_the_linters_of_make_lint():
+    command = ["make", "--dry-run", "--old-file=.venv/.dev", "lint"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    # Which folders are searched for a linter's helpers differs.
+    linters = [
+        re.sub(r"^(env )?PATH=\S+ ", "", line)
+        for line in done.stdout.splitlines()
+        if line.startswith((".venv/bin/", "PATH=")) and " pip " not in line
+    ]
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks = [re.sub(r"^env PATH=\S+ ", "", hook["entry"]) for hook in local["hooks"]]
+    assert len(linters) > 5
+    assert hooks == linters
+    assert {hook["language"] for hook in local["hooks"]} == {"system"}  # versions are the lock's
+
+
+def test_integration_elsewhere_runs_the_same_in_the_python_of_the_image():
+    (job,) = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"].values()
+    assert job["steps"][-1]["run"] == ".ci/run"
+    base = re.search(r"BASE=python:([\d.]+)", (ROOT / "Containerfile").read_text())[1]
+    assert job["container"].startswith(f"python:{base}-")
+
+
+def test_every_form_for_an_issue_is_well_formed():
+    for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"):
+        form = yaml.safe_load(path.read_text())
+        if path.stem != "config":
+            assert {"name", "description", "body"} <= form.keys(), path.name
+            assert all({"type", "attributes"} <= part.keys() for part in form["body"]), path.name

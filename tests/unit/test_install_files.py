@@ -63,11 +63,26 @@ def test_make_setup_installs_for_the_index_that_is_named(tmp_path, arguments, ex
     assert f"--disable-pip-version-check {expected}\n" in done.stdout
 
 
-def test_rules_and_package_are_of_one_version():
-    rules = (ROOT / "workflow/rules/common.smk").read_text()
-    assert re.search(r'^VERSION = "(.+?)"', rules, re.MULTILINE)[1] == __version__
-    project = (ROOT / "pyproject.toml").read_text()
-    assert re.search(r'^version = "(.+?)"', project, re.MULTILINE)[1] == __version__
+def test_every_file_that_repeats_the_version_has_that_of_the_package():
+    found = {
+        "workflow/rules/common.smk": r'^VERSION = "(.+?)"',
+        "pyproject.toml": r'^fallback_version = "(.+?)\.dev0"',
+        "CITATION.cff": r"^version: (.+)$",
+        "CHANGELOG.md": r"^## (\S+)",
+        "docs/installation.md": r'path="workflow/Snakefile", tag="v(.+?)"',
+    }
+    for file, pattern in found.items():
+        text = (ROOT / file).read_text("utf-8")
+        assert re.search(pattern, text, re.MULTILINE)[1] == __version__, file
+
+
+def test_a_tagged_commit_has_the_version_of_its_tag():
+    command = ["git", "tag", "--points-at", "HEAD", "v*"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    tags = done.stdout.split() if done.returncode == 0 else []
+    if not tags:
+        pytest.skip("no tag of a version points at this commit")
+    assert tags == [f"v{__version__}"]
 
 
 def instructions():

@@ -96,7 +96,8 @@ def test_only_the_wheel_can_be_imported_and_it_has_every_file(installed, tmp_pat
 
 
 def test_commands_of_the_package_work_in_an_empty_folder(installed, tmp_path):
-    assert installed.assay("--version", cwd=tmp_path).stdout == f"assay {__version__}\n"
+    # The copy that the wheel is made from has no tag.
+    assert installed.assay("--version", cwd=tmp_path).stdout == f"assay {__version__}.dev0\n"
     plan = installed.assay("plan", "--scale", "smoke", cwd=tmp_path).stdout
     assert "run_suite" in plan
     assert "recorded jobs" in plan

@@ -29,7 +29,7 @@ class FGSM(Attack):
 
     Example:
         >>> FGSM(loss="margin")
-        FGSM(as_published=False, eot_samples=1, loss='margin', target='none')
+        FGSM(target='none', as_published=False, eot_samples=1, first_view=False, loss='margin')
     """
 
     norm: ClassVar[str] = "linf"

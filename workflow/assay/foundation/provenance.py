@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assay import __version__
 from assay.foundation.errors import AssayError
 from assay.foundation.files import atomic_path, read_json
 
@@ -49,7 +50,7 @@ def provenance(**facts: Any) -> dict[str, Any]:
             ``device``, ``threads``, ``seconds``.
     """
     return {
-        "assay": _version("assay"),
+        "assay": assay_version(),
         "python": platform.python_version(),
         "platform": f"{sys.platform}-{platform.machine()}",
         "packages": {name: _version(name) for name in PACKAGES},
@@ -93,6 +94,11 @@ def read_provenance(path: Path | str) -> dict[str, Any]:
 
 def _text(made: Mapping[str, Any]) -> str:
     return json.dumps(made, sort_keys=True, default=str)
+
+
+def assay_version() -> str:
+    """The installed version (of git's last tag); that of the code where assay is not installed."""
+    return _version("assay") or __version__
 
 
 def _version(name: str) -> str | None:

@@ -16,8 +16,8 @@ from pathlib import Path
 import pandas as pd
 from tabulate import tabulate
 
-from assay import __version__
 from assay.foundation.errors import AssayError
+from assay.foundation.provenance import assay_version
 from assay.plan.configuration import read_configuration
 from assay.plan.forecast import (
     COSTS,
@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="assay",
         description="Prepare, plan and run a robustness evaluation; make its report again.",
     )
-    parser.add_argument("--version", action="version", version=f"assay {__version__}")
+    parser.add_argument("--version", action="version", version=f"assay {assay_version()}")
     commands = parser.add_subparsers(dest="command", required=True)
     init = commands.add_parser("init", help="write a folder for your own studies and settings")
     init.add_argument("folder", type=Path, help="the folder; existing files are never replaced")
