@@ -20,7 +20,8 @@ import torch
 from common import interleaved, ratio
 from torch import Tensor, nn
 
-from assay.attacks.base import Attack, evaluate_images
+from assay.attacks.attack import Attack
+from assay.attacks.prediction import evaluate_images
 from assay.attacks.victim import Victim
 
 Run = Callable[[Tensor, Tensor], Tensor]

@@ -29,7 +29,7 @@ from matplotlib.axes import Axes
 from PIL import Image
 from torch import Tensor, nn
 
-from assay.attacks.base import Attack
+from assay.attacks.attack import Attack
 from assay.attacks.catalogue import CATALOGUE, make_attack, read_catalogue
 from assay.attacks.victim import Victim
 from assay.models.gbz import GBZ

@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from assay.attacks.base import Attack, Perturbed
+from assay.attacks.attack import Attack
+from assay.attacks.result import Perturbed
 from assay.attacks.victim import Victim
 from assay.foundation.resources import ROOT
 

@@ -93,7 +93,7 @@ def test_every_file_of_a_run_says_what_made_it_and_the_report_puts_it_together(s
 def test_an_edited_comment_plans_no_job(finished):
     for file in (
         "attacks/fgsm.py",
-        "attacks/base.py",
+        "attacks/attack.py",
         "data/splits.py",
         "models/gbz.py",
         "training/loop.py",

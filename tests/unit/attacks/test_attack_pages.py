@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.attacks.base import Attack
+from assay.attacks.attack import Attack
 from assay.attacks.catalogue import make_attack, read_catalogue
 
 PAGES = Path(__file__).resolve().parents[3] / "docs/attacks"

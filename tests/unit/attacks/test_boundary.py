@@ -4,7 +4,7 @@ import pytest
 import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
-from assay.attacks.base import Attack
+from assay.attacks.attack import Attack
 from assay.attacks.boundary import Boundary, step_closer
 from assay.attacks.victim import Victim
 from assay.foundation.errors import AttackError

@@ -6,8 +6,8 @@ import pytest
 import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
-from assay.attacks.base import evaluate_images
 from assay.attacks.ddn import DDN
+from assay.attacks.prediction import evaluate_images
 from assay.attacks.victim import Victim
 from assay.foundation.errors import AttackError
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from toys import CASES, SHAPE, Linear, generator, images_for, victim_of
 
-from assay.attacks.base import Attack
+from assay.attacks.attack import Attack
 from assay.attacks.lbfgs import LBFGS
 from assay.foundation.errors import AttackError
 from assay.threat.ball import TOLERANCE

@@ -4,9 +4,11 @@ import pytest
 import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
-from assay.attacks.base import Attack, Queries, evaluate_images
+from assay.attacks.attack import Attack
 from assay.attacks.fgsm import FGSM
 from assay.attacks.pgd import PGD
+from assay.attacks.prediction import evaluate_images
+from assay.attacks.queries import Queries
 from assay.attacks.victim import Victim, View
 from assay.foundation.errors import AttackError
 from assay.threat.ball import project, project_and_clip

@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from assay.attacks.base import ascent
 from assay.attacks.fgsm import FGSM
 from assay.attacks.losses import (
     LOSSES,
@@ -17,6 +16,7 @@ from assay.attacks.losses import (
     targeted_margin,
 )
 from assay.attacks.pgd import PGD
+from assay.attacks.search import ascent
 from assay.attacks.victim import Victim, View
 
 GENERATOR = torch.Generator().manual_seed(0)

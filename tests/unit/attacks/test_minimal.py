@@ -4,7 +4,6 @@ import pytest
 import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
-from assay.attacks.base import evaluate_images
 from assay.attacks.boundary import Boundary
 from assay.attacks.carlini_wagner import CarliniWagner
 from assay.attacks.ddn import DDN
@@ -12,6 +11,7 @@ from assay.attacks.deepfool import DeepFool
 from assay.attacks.fab import FAB
 from assay.attacks.lbfgs import LBFGS
 from assay.attacks.minimal import FARTHER, MinimalNorm
+from assay.attacks.prediction import evaluate_images
 from assay.attacks.random_search import GaussianNoiseSearch
 from assay.attacks.victim import Victim, View
 

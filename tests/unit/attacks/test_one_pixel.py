@@ -4,8 +4,8 @@ import pytest
 import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
-from assay.attacks.base import Queries
 from assay.attacks.one_pixel import OnePixel, distinct_others, paint
+from assay.attacks.queries import Queries
 from assay.attacks.victim import Victim, View
 from assay.foundation.errors import AttackError
 

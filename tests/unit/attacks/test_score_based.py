@@ -4,8 +4,8 @@ import pytest
 import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
-from assay.attacks.base import Queries
 from assay.attacks.losses import margin
+from assay.attacks.queries import Queries
 from assay.attacks.score_based import ScoreBasedPGD
 from assay.attacks.victim import Victim
 from assay.foundation.errors import AttackError

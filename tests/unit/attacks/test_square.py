@@ -5,7 +5,7 @@ import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
 from assay.attacks import square
-from assay.attacks.base import Queries
+from assay.attacks.queries import Queries
 from assay.attacks.square import Square
 from assay.attacks.victim import Victim, View
 from assay.foundation.errors import AttackError

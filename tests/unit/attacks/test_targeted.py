@@ -4,9 +4,9 @@ import pytest
 import torch
 from toys import generator
 
-from assay.attacks.base import evaluate_images
 from assay.attacks.fgsm import FGSM
 from assay.attacks.pgd import PGD
+from assay.attacks.prediction import evaluate_images
 from assay.attacks.victim import Victim
 from assay.foundation.errors import AttackError
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from toys import SHAPE, Linear, generator, images_for
 
-from assay.attacks.base import evaluate_images
 from assay.attacks.fgsm import FGSM
 from assay.attacks.pgd import PGD
+from assay.attacks.prediction import evaluate_images
 from assay.attacks.victim import Victim, View
 from assay.attacks.views import average_logits, bpda, eot, freeze
 from assay.foundation.errors import AttackError

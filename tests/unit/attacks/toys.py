@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from assay.attacks.apgd import APGD
+from assay.attacks.attack import Attack
 from assay.attacks.autoattack import AutoAttack
-from assay.attacks.base import Attack
 from assay.attacks.boundary import Boundary
 from assay.attacks.carlini_wagner import CarliniWagner
 from assay.attacks.clean import Clean

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from assay.attacks.__main__ import main
-from assay.attacks.base import Attack
+from assay.attacks.attack import Attack
 from assay.attacks.catalogue import attack_named, read_catalogue
 from assay.attacks.fgsm import FGSM
 from assay.attacks.pgd import PGD

@@ -92,8 +92,8 @@ def of_rules():
 @pytest.mark.parametrize(
     ("file", "old", "new", "changed"),
     [
-        ("attacks/base.py", "amount = by.long()", "amount = 2 * by.long()", {"suite"}),
-        ("attacks/base.py", "_ATTEMPTS = 0.25, 8", "_ATTEMPTS = 0.25, 9", {"suite"}),
+        ("attacks/queries.py", "amount = by.long()", "amount = 2 * by.long()", {"suite"}),
+        ("attacks/attack.py", "_ATTEMPTS = 0.25, 8", "_ATTEMPTS = 0.25, 9", {"suite"}),
         ("attacks/pgd.py", "restarts: int = 1", "restarts: int = 2", {"suite"}),
         ("threat/ball.py", "clamp_min(1e-30)", "clamp_min(1e-29)", {"standard", "elbo", "suite"}),
         ("training/adversary.py", "steps: int = 10", "steps: int = 11", {"standard", "elbo"}),

@@ -8,8 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Attack, Queries, ascent, bad_setting, check_norm, reaches_goal
+from assay.attacks.arguments import bad_setting, check_norm
+from assay.attacks.attack import Attack
 from assay.attacks.losses import LOSSES, TARGETED, check_loss
+from assay.attacks.queries import Queries
+from assay.attacks.search import BestIterate, ascent, reaches_goal
 from assay.threat.ball import project, unit
 
 MOMENTUM = 0.25
@@ -129,26 +132,20 @@ class APGD(Attack):
         ball = _Ball(queries.images[rows], epsilon, self.norm)
         x = ball.clip_(self._start(queries, ball.origin, epsilon))
         loss, logits, gradient = queries.gradient(x, rows, loss_of, targets=aim)
-        found, best_value = x.clone(), loss.clone()
-        misclassified = reaches_goal(queries, x, rows, logits)
+        best, fresh = BestIterate(x), reaches_goal(queries, x, rows, logits)
         # Everything below is compact: one entry per active run; `live` holds their indices.
         live = torch.arange(len(rows), device=x.device)
+        best.note(live, x, loss, fresh)
         direction = ascent(queries, gradient, self.norm)
-        best, best_direction, best_loss = x.clone(), direction.clone(), loss.clone()
+        best_direction = direction.clone()
         step = torch.full_like(loss, 2 * epsilon)[:, None, None, None]
         improvements = torch.zeros_like(live)
-        before, checked, halved = None, loss.clone(), torch.ones_like(misclassified)
+        before, checked, halved = None, loss.clone(), torch.ones_like(fresh)
         checks = dict(self.checkpoints())
-        fresh = misclassified
         for k in range(self.steps):
             if fresh.any():
-                misclassified[live[fresh]] = True
                 # Leaving at once costs less than a hundredth of the image's next pass.
-                stay = ~torch.isin(rows[live], rows[misclassified])
-                gone = live[~stay]
-                found[gone], best_value[gone] = best[~stay], best_loss[~stay]
-                hit = live[fresh]
-                found[hit], best_value[hit] = x[fresh], loss[fresh]
+                stay = ~torch.isin(rows[live], rows[best.reached])
                 live, x, step, ball = live[stay], x[stay], step[stay], ball.at(stay)
                 loss, improvements, checked, halved = (
                     loss[stay],
@@ -156,11 +153,10 @@ class APGD(Attack):
                     checked[stay],
                     halved[stay],
                 )
-                best, best_loss = best[stay], best_loss[stay]
                 direction, best_direction = direction[stay], best_direction[stay]
                 before = None if before is None else before[stay]
                 if not len(live):
-                    return found, best_value, misclassified
+                    break
             z = ball.clip_(torch.addcmul(x, step, direction))
             if before is not None:
                 # x + (1 - a) (z - x) + a (x - before), in the memory of the iterate before.
@@ -177,25 +173,22 @@ class APGD(Attack):
                 direction = ascent(queries, gradient, self.norm)
             fresh = reaches_goal(queries, x, mine, logits)
             improvements += loss > last_loss
-            better = (loss > best_loss).nonzero().squeeze(1)
-            best[better], best_loss[better] = x[better], loss[better]
+            better = (loss > best.loss[live]).nonzero().squeeze(1)
             best_direction[better] = direction[better]
+            best.note(live, x, loss, fresh)
             if k + 1 in checks:
                 stuck = (improvements <= self.rho * checks[k + 1]) | (
-                    ~halved & (best_loss <= checked)
+                    ~halved & (best.loss[live] <= checked)
                 )
                 back = (stuck & ~fresh).nonzero().squeeze(1)
                 step[back] /= 2
                 # The loss is still that of the last iterate: the next improvement is counted
                 # against it.
-                x.index_copy_(0, back, best[back])
+                x.index_copy_(0, back, best.images[live[back]])
                 direction.index_copy_(0, back, best_direction[back])
-                halved, checked = stuck, best_loss.clone()
+                halved, checked = stuck, best.loss[live]
                 improvements.zero_()
-        found[live], best_value[live] = best, best_loss
-        hit = live[fresh]
-        found[hit], best_value[hit], misclassified[hit] = x[fresh], loss[fresh], True
-        return found, best_value, misclassified
+        return best.images, best.loss, best.reached
 
     def checkpoints(self) -> list[tuple[int, int]]:
         """(step, steps since the last one): after 22 %, then in gaps that shrink by 3 % to 6 %.

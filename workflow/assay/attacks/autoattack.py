@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from assay.attacks.apgd import APGD
-from assay.attacks.base import Attack, bad_setting, check_norm
+from assay.attacks.arguments import bad_setting, check_norm
+from assay.attacks.attack import Attack
 from assay.attacks.ensemble import Ensemble
 from assay.attacks.fab import FAB
 from assay.attacks.square import Square

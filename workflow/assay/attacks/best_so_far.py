@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Queries, reaches_goal
 from assay.attacks.losses import margin
+from assay.attacks.queries import Queries
+from assay.attacks.search import reaches_goal
 
 # The wrong class must have this share of the true class's unperturbed margin: far more than the
 # rounding of a logit, which depends on its batch and must not change the prediction.

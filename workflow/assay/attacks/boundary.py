@@ -8,9 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Queries, bad_setting, check_target
+from assay.attacks.arguments import bad_setting, check_target
 from assay.attacks.best_so_far import BestSoFar
 from assay.attacks.minimal import MinimalNorm
+from assay.attacks.queries import Queries
 
 # Share of misclassified candidates at which the step length does not change.
 _SUCCESS = 0.25

@@ -8,10 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Queries, bad_setting, check_target
+from assay.attacks.arguments import bad_setting, check_target
 from assay.attacks.best_so_far import BestSoFar, Bisection
 from assay.attacks.losses import margin
 from assay.attacks.minimal import MinimalNorm
+from assay.attacks.queries import Queries
 
 # Images are scaled towards grey by this factor, so that black and white have a finite arctanh.
 _INSIDE = 0.999999

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from assay.attacks.base import Attack
+from assay.attacks.attack import Attack
 from assay.foundation.entries import read_entries
 from assay.foundation.errors import AttackError
 from assay.foundation.numbers import number

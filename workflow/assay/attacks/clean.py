@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from assay.attacks.base import Attack, Queries
+from assay.attacks.attack import Attack
+from assay.attacks.queries import Queries
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from assay.attacks.base import Attack, Queries, bad_setting
+from assay.attacks.arguments import bad_setting
+from assay.attacks.attack import Attack
+from assay.attacks.queries import Queries
 from assay.foundation.errors import AttackError
 
 BENCHMARK_SIZE = 32

@@ -9,10 +9,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Queries, ascent, bad_setting, check_target
+from assay.attacks.arguments import bad_setting, check_target
 from assay.attacks.best_so_far import BestSoFar
 from assay.attacks.losses import LOSSES, TARGETED
 from assay.attacks.minimal import MinimalNorm
+from assay.attacks.queries import Queries
+from assay.attacks.search import ascent
 
 
 @dataclass(frozen=True, kw_only=True)

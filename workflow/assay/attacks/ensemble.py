@@ -11,14 +11,11 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from assay.attacks.base import (
-    Attack,
-    Perturbed,
-    Prediction,
-    Queries,
-    evaluate_images,
-    usable_input,
-)
+from assay.attacks.arguments import usable_input
+from assay.attacks.attack import Attack
+from assay.attacks.prediction import Prediction, evaluate_images
+from assay.attacks.queries import Queries
+from assay.attacks.result import Perturbed
 from assay.attacks.victim import Victim
 
 

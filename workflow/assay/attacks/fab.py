@@ -8,10 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Queries, bad_setting, check_norm, reaches_goal
+from assay.attacks.arguments import bad_setting, check_norm
 from assay.attacks.best_so_far import sharpened
 from assay.attacks.losses import margin
 from assay.attacks.minimal import MinimalNorm
+from assay.attacks.queries import Queries
+from assay.attacks.search import reaches_goal
 from assay.threat.ball import unit
 
 # How far from the image a restart may begin where nothing was found yet: the public code's epsilon.

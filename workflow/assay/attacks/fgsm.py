@@ -8,8 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Attack, Queries, check_target
+from assay.attacks.arguments import check_target
+from assay.attacks.attack import Attack
 from assay.attacks.losses import LOSSES, TARGETED, check_loss
+from assay.attacks.queries import Queries
 
 
 @dataclass(frozen=True, kw_only=True)

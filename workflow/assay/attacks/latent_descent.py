@@ -8,8 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Attack, Queries, ascent, bad_setting, check_norm, reaches_goal
+from assay.attacks.arguments import bad_setting, check_norm
+from assay.attacks.attack import Attack
 from assay.attacks.losses import margin
+from assay.attacks.queries import Queries
+from assay.attacks.search import BestIterate, ascent, reaches_goal
 from assay.threat.ball import project
 
 
@@ -51,16 +54,12 @@ class LatentDescent(Attack):
 
     def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         length = self.relative_step * epsilon / self.steps
-        best = queries.images.clone()
-        best_value = torch.full_like(queries.images[:, 0, 0, 0], -torch.inf)
-        live = torch.arange(len(best), device=best.device)
-        x = best.clone()
+        best, x = BestIterate(queries.images), queries.images.clone()
+        live = torch.arange(len(x), device=x.device)
         for step in range(self.steps + 1):
             logits = queries.logits(x, live)
             hits = reaches_goal(queries, x, live, logits)
-            gap = margin(logits, queries.labels[live])
-            better = hits | (gap > best_value[live])
-            best[live[better]], best_value[live[better]] = x[better], gap[better]
+            best.note(live, x, margin(logits, queries.labels[live]), hits)
             stay = ~hits
             if step == self.steps or not stay.any():
                 break
@@ -71,4 +70,4 @@ class LatentDescent(Attack):
             ]
             x = x + length * ascent(queries, reconstructed - x, self.norm)
             x = project(x, queries.images[live], epsilon, self.norm).clamp_(0.0, 1.0)
-        return best
+        return best.images

@@ -11,10 +11,11 @@ from scipy.optimize import Bounds, minimize
 from torch import Tensor
 from torch.nn import functional
 
-from assay.attacks.base import Queries, bad_setting, check_target
+from assay.attacks.arguments import bad_setting, check_target
 from assay.attacks.best_so_far import BestSoFar, Bisection
 from assay.attacks.losses import TARGETED
 from assay.attacks.minimal import MinimalNorm
+from assay.attacks.queries import Queries
 
 _WORST = 1e4
 

@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import NEARLY, Attack, Queries
+from assay.attacks.attack import NEARLY, Attack
+from assay.attacks.queries import Queries
 
 # Relative precision of the distance of the closest image.
 PRECISION = 1 / 64

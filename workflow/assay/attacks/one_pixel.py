@@ -14,8 +14,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Attack, Queries
+from assay.attacks.attack import Attack
 from assay.attacks.losses import cross_entropy, margin
+from assay.attacks.queries import Queries
 from assay.foundation.errors import AttackError
 
 # What the evolution minimises; `inverted` is the sign error of a publication's code.

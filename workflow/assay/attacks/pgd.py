@@ -9,16 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import (
-    Attack,
-    Queries,
-    ascent,
-    bad_setting,
-    check_norm,
-    check_target,
-    reaches_goal,
-)
+from assay.attacks.arguments import bad_setting, check_norm, check_target
+from assay.attacks.attack import Attack
 from assay.attacks.losses import LOSSES, TARGETED, check_loss
+from assay.attacks.queries import Queries
+from assay.attacks.search import BestIterate, ascent, reaches_goal
 from assay.threat.ball import random_point, step_inside
 
 
@@ -136,7 +131,7 @@ class PGD(Attack):
             length = self.relative_step * epsilon / max(self.steps, 1)
         climbed = self._climbed(queries)
         returns_best = climbed is not None and not self.as_published
-        best = _Best(x)
+        best = BestIterate(x)
         live = torch.arange(len(rows), device=x.device)
         velocity = torch.zeros_like(x) if self.momentum else None
         for _ in range(self.steps):
@@ -145,8 +140,8 @@ class PGD(Attack):
             loss, logits, gradient = queries.gradient(x, mine, climbed, targets=targets)
             if returns_best:
                 best.note(live, x, loss, reaches_goal(queries, x, mine, logits))
-                if best.misclassified.any():
-                    stay = ~torch.isin(mine, rows[best.misclassified])
+                if best.reached.any():
+                    stay = ~torch.isin(mine, rows[best.reached])
                     if not stay.all():
                         live, x, origin = live[stay], x[stay], origin[stay]
                         gradient = gradient[stay]
@@ -160,7 +155,7 @@ class PGD(Attack):
             direction = ascent(queries, gradient, self.norm)
             x = step_inside(x, direction, length, origin, epsilon, self.norm)
         if not returns_best:
-            return x, best.loss, best.misclassified
+            return x, best.loss, best.reached
         if len(live):
             mine = rows[live]
             logits = queries.logits(x, mine)
@@ -168,7 +163,7 @@ class PGD(Attack):
             if queries.targets is not None:
                 truth.append(queries.targets[mine])
             best.note(live, x, climbed(logits, *truth), reaches_goal(queries, x, mine, logits))
-        return best.images, best.loss, best.misclassified
+        return best.images, best.loss, best.reached
 
     def _climbed(self, queries: Queries) -> Callable[..., Tensor] | None:
         if queries.targets is not None:
@@ -176,18 +171,3 @@ class PGD(Attack):
         if self.confidence is None:
             return LOSSES[self.loss]
         return lambda logits, labels: LOSSES["margin"](logits, labels).clamp_max(self.confidence)
-
-
-class _Best:
-    """The best iterate of every run: the first misclassified one, else that of highest loss."""
-
-    def __init__(self, start: Tensor):
-        self.images = start.clone()
-        self.loss = torch.full((len(start),), -torch.inf, device=start.device)
-        self.misclassified = torch.zeros(len(start), dtype=torch.bool, device=start.device)
-
-    def note(self, live: Tensor, images: Tensor, loss: Tensor, hits: Tensor) -> None:
-        better = (loss > self.loss[live]) | hits
-        runs = live[better]
-        self.images[runs], self.loss[runs] = images[better], loss[better]
-        self.misclassified[live[hits]] = True

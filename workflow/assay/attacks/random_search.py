@@ -11,9 +11,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import Attack, Queries, bad_setting, check_norm, reaches_goal
+from assay.attacks.arguments import bad_setting, check_norm
+from assay.attacks.attack import Attack
 from assay.attacks.losses import margin
 from assay.attacks.minimal import MinimalNorm
+from assay.attacks.queries import Queries
+from assay.attacks.search import BestIterate, reaches_goal
 from assay.threat.ball import unit
 
 # Candidates that lie in memory at once. Not the victim's batch: it may change no result.
@@ -112,9 +115,8 @@ class RandomDirection(Attack):
             raise bad_setting("directions", f"{self.directions} of them", "use at least 1")
 
     def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
-        found = queries.images.clone()
-        best_value = torch.full((len(found),), -torch.inf, device=found.device)
-        live = torch.arange(len(found), device=found.device)
+        best = BestIterate(queries.images)
+        live = torch.arange(len(best.images), device=best.images.device)
         left = self.directions
         while len(live) and left:
             several = min(max(1, _POINTS // len(live)), left)
@@ -125,11 +127,10 @@ class RandomDirection(Attack):
             worst, which = margin(logits.flatten(0, 1), labels).view(-1, several).max(dim=1)
             candidates = _pick(x, which)
             hits = reaches_goal(queries, candidates, live, _pick(logits, which))
-            better = (worst > best_value[live]) | hits
-            found[live[better]], best_value[live[better]] = candidates[better], worst[better]
+            best.note(live, candidates, worst, hits)
             live = live[~hits]
             left -= several
-        return found
+        return best.images
 
     def _directions(self, queries: Queries, n: int, several: int) -> Tensor:
         """(n, several, C, H, W) with norm 1."""

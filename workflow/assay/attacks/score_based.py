@@ -9,16 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.base import (
-    Attack,
-    Queries,
-    ascent,
-    bad_setting,
-    check_norm,
-    check_target,
-    reaches_goal,
-)
+from assay.attacks.arguments import bad_setting, check_norm, check_target
+from assay.attacks.attack import Attack
 from assay.attacks.losses import LOSSES, TARGETED, check_loss
+from assay.attacks.queries import Queries
+from assay.attacks.search import BestIterate, ascent, reaches_goal
 from assay.threat.ball import project
 
 # Directions: NES samples N(0, I), SPSA random signs.
@@ -101,21 +96,19 @@ class ScoreBasedPGD(Attack):
     def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         length = self.relative_step * epsilon / self.steps if self.step is None else self.step
         live = torch.arange(len(queries.images), device=queries.images.device)
-        x, found = queries.images.clone(), queries.images.clone()
-        best_value = torch.full((len(x),), -torch.inf, device=x.device)
+        x, best = queries.images.clone(), BestIterate(queries.images)
         for step in range(self.steps + 1):
             logits = queries.logits(x, live)
             value = self._value(queries, logits, live)
             hits = reaches_goal(queries, x, live, logits)
-            better = (value > best_value[live]) | hits
-            found[live[better]], best_value[live[better]] = x[better], value[better]
+            best.note(live, x, value, hits)
             live, x = live[~hits], x[~hits]
             if not len(live) or step == self.steps:
                 break
             direction = ascent(queries, self.estimated_gradient(queries, x, live), self.norm)
             x = project(x + length * direction, queries.images[live], epsilon, self.norm)
             x.clamp_(0.0, 1.0)
-        return found
+        return best.images
 
     def estimated_gradient(self, queries: Queries, x: Tensor, rows: Tensor) -> Tensor:
         """The gradient of the loss at x (m, C, H, W), up to a positive factor."""

@@ -17,8 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from assay.attacks.base import Attack, Queries, bad_setting, check_norm, check_target, reaches_goal
+from assay.attacks.arguments import bad_setting, check_norm, check_target
+from assay.attacks.attack import Attack
 from assay.attacks.losses import margin
+from assay.attacks.queries import Queries
+from assay.attacks.search import reaches_goal
 
 # The window's share of the image halves after each of these proposals, of 10,000.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

@@ -14,9 +14,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from assay.attacks.base import Attack, evaluate_images, usable_input
+from assay.attacks.arguments import usable_input
+from assay.attacks.attack import Attack
 from assay.attacks.clean import Clean
 from assay.attacks.decision import Decision, ModuleDecision, as_decision
+from assay.attacks.prediction import evaluate_images
 from assay.attacks.torch_state import own_state, seeded
 from assay.attacks.victim import Victim, View
 from assay.evaluation.inspection import (

@@ -10,7 +10,7 @@ from captum.attr import IntegratedGradients, Saliency
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from assay.attacks.base import Attack
+from assay.attacks.attack import Attack
 from assay.evaluation.trained import on_device
 from assay.foundation.progress import progress
 from assay.foundation.seeds import seed_for

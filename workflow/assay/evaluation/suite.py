@@ -23,9 +23,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from assay.attacks.base import Attack, Perturbed, Prediction, evaluate_images
+from assay.attacks.attack import Attack
 from assay.attacks.catalogue import make_attack
 from assay.attacks.ensemble import Ensemble
+from assay.attacks.prediction import Prediction, evaluate_images
+from assay.attacks.result import Perturbed
 from assay.attacks.torch_state import seeded
 from assay.attacks.victim import Victim
 from assay.data.splits import subsample

@@ -17,7 +17,7 @@ from assay.foundation.outline import outline
 from assay.foundation.sources import Source, laid_over, merged
 from assay.foundation.suggestions import did_you_mean
 
-ATTACK = "assay.attacks.base:Attack"
+ATTACK = "assay.attacks.attack:Attack"
 # An entry's own: a variant would say it of itself too.
 _OWN = ("title", "extends", "sweep")
 _VALUES = (str, int, float)

@@ -15,7 +15,7 @@ from assay.plan.validation import Nested, unknown
 # What a model is built with beside its settings (see assay.models.base.build).
 GIVEN = ("classes", "shape", "pretrained_weights")
 # What the class that an entry names must be.
-BASES = {"models": "assay.models.base:Classifier", "attacks": "assay.attacks.base:Attack"}
+BASES = {"models": "assay.models.base:Classifier", "attacks": "assay.attacks.attack:Attack"}
 
 
 def check_names(study: Nested, configuration: Configuration, where: str) -> None:
@@ -141,7 +141,7 @@ def _check_settings(
 
 
 def access(attack: Nested) -> str:
-    """The access that an attack needs, see :class:`assay.attacks.base.Attack`."""
+    """The access that an attack needs, see :class:`assay.attacks.attack.Attack`."""
     return outline(attack["implementation"]).values["access"]  # :func:`check_code` found it
 
 

@@ -1,0 +1,136 @@
+"""The result of an attack: images within each budget, and the decisions on them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from assay.attacks.prediction import Prediction
+
+# Rows of `Perturbed.counts`.
+FORWARDS, BACKWARDS, ZERO_GRADIENTS, NON_FINITE, SATURATED = range(5)
+
+
+@dataclass(frozen=True)
+class Perturbed:
+    """The result of an attack on N images at E epsilons, in the given order.
+
+    Attributes:
+        epsilons: the E budgets.
+        images: (E, N, C, H, W) in [0, 1], within the budget.
+        prediction, misclassified, misclassified_share, scores, log_px: (E, N) or (E, N, K), see
+            `Prediction`.
+        linf, l2, l0: (E, N), the largest absolute change of a value, the Euclidean length of the
+            change, the number of pixels that changed in any channel.
+        view: (E, N) int64, index into `views` of the search that found the image; 0: none.
+        views: names, the first is "".
+        counts: (5, E, N) int64, read through the properties below.
+        clean_prediction: (N,) decision on the unperturbed images.
+        target: (N,) int64, the class that a targeted attack drives each image to; -1: none.
+    """
+
+    epsilons: tuple[float, ...]
+    images: Tensor
+    prediction: Tensor
+    misclassified: Tensor
+    misclassified_share: Tensor
+    scores: Tensor
+    log_px: Tensor
+    linf: Tensor
+    l2: Tensor
+    l0: Tensor
+    view: Tensor
+    views: tuple[str, ...]
+    counts: Tensor
+    clean_prediction: Tensor
+    target: Tensor
+
+    @property
+    def forwards(self) -> Tensor:
+        """(E, N) forward passes of the row: clean decision, search, final evaluation.
+
+        Work that several rows share counts in each of them (FGSM's single gradient, the search at a
+        smaller radius that a larger one inherits). `Victim.forwards` counts the passes that ran.
+        """
+        return self.counts[FORWARDS]
+
+    @property
+    def backwards(self) -> Tensor:
+        """(E, N) backward passes, counted like `forwards`."""
+        return self.counts[BACKWARDS]
+
+    @property
+    def zero_gradients(self) -> Tensor:
+        """(E, N) gradients of the row's search that were zero in every pixel."""
+        return self.counts[ZERO_GRADIENTS]
+
+    @property
+    def non_finite(self) -> Tensor:
+        """(E, N) losses, gradients, logits or proposals that were not finite."""
+        return self.counts[NON_FINITE]
+
+    @property
+    def saturated(self) -> Tensor:
+        """(E, N) gradients taken where a softmax has underflowed; see `losses.cross_entropy`."""
+        return self.counts[SATURATED]
+
+    @classmethod
+    def untouched(
+        cls, images: Tensor, clean: Prediction, epsilons: Sequence[float], views: Sequence[str]
+    ) -> Perturbed:
+        """The images before any search, to be filled row by row."""
+
+        def each(value: Tensor) -> Tensor:
+            return value.expand(len(epsilons), *value.shape).clone()
+
+        zeros = torch.zeros(len(epsilons), len(images), device=images.device)
+        return cls(
+            epsilons=tuple(epsilons),
+            images=each(images),
+            prediction=each(clean.prediction),
+            misclassified=each(clean.misclassified),
+            misclassified_share=each(clean.misclassified_share),
+            scores=each(clean.scores),
+            log_px=each(clean.log_px),
+            linf=zeros.clone(),
+            l2=zeros.clone(),
+            l0=zeros.long(),
+            view=zeros.long(),
+            views=("", *views),
+            counts=zeros.long().expand(5, -1, -1).clone(),
+            clean_prediction=clean.prediction,
+            target=torch.full_like(clean.prediction, -1),
+        )
+
+    def copy(self) -> Perturbed:
+        """One whose tensors may be written to."""
+        return dataclasses.replace(
+            self,
+            **{
+                name: value.clone()
+                for name, value in vars(self).items()
+                if isinstance(value, Tensor)
+            },
+        )
+
+    def inherit(self, larger: int, smaller: int, rows: Tensor) -> None:
+        """A larger ball contains the smaller: images misclassified there are misclassified here."""
+        for name in (
+            "images",
+            "prediction",
+            "misclassified",
+            "misclassified_share",
+            "scores",
+            "log_px",
+            "linf",
+            "l2",
+            "l0",
+            "view",
+        ):
+            value = getattr(self, name)
+            value[larger, rows] = value[smaller, rows]
+        self.counts[:, larger, rows] += self.counts[:, smaller, rows]

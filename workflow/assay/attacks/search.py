@@ -1,0 +1,80 @@
+"""What searches share: the goal, the direction of ascent, the best iterate of every run."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from assay.attacks.queries import Queries
+from assay.threat.ball import unit
+
+
+def reaches_goal(queries: Queries, x: Tensor, rows: Tensor, logits: Tensor) -> Tensor:
+    """Which candidates reach the goal of the attack, by the view and confirmed: (m,) bool.
+
+    Args:
+        queries: that made `logits` of `x`.
+        x: (m, C, H, W) candidates.
+        rows: (m,) the images that they are variants of.
+        logits: (m, K) logits of the view for them.
+    """
+    predicted = logits.argmax(dim=1)
+    hits = (
+        predicted != queries.labels[rows]
+        if queries.targets is None
+        else predicted == queries.targets[rows]
+    )
+    if hits.any():
+        hits[hits.clone()] = queries.confirm(x[hits], rows[hits])
+    return hits
+
+
+def ascent(queries: Queries, gradient: Tensor, norm: str) -> Tensor:
+    """The direction of steepest ascent per image: the sign (``linf``) or unit length (``l2``).
+
+    Where a gradient (m, C, H, W) is zero in every pixel, a random direction replaces it, so that a
+    search continues on a plateau. May overwrite `gradient`.
+    """
+    flat = (gradient == 0).flatten(1).all(dim=1)
+    if flat.any():
+        gradient[flat] = queries.normal(*gradient[flat].shape)
+    return gradient.sign_() if norm == "linf" else unit(gradient)
+
+
+class BestIterate:
+    """The best iterate of every run: the first that reaches the goal, else that of highest loss.
+
+    A run is one search of one image; several runs of an image may share a batch.
+
+    Attributes:
+        images: (m, C, H, W), at first the starts.
+        loss: (m,) of `images`; -inf before the first iterate.
+        reached: (m,) bool, which runs have reached the goal.
+
+    Example:
+        >>> best = BestIterate(torch.zeros(2, 1, 1, 1))
+        >>> for x, loss in ((0.1, [1.0, 3.0]), (0.2, [2.0, 2.0])):
+        ...     images = torch.full((2, 1, 1, 1), x)
+        ...     best.note(torch.arange(2), images, torch.tensor(loss), torch.zeros(2).bool())
+        >>> best.images.flatten(), best.loss
+        (tensor([0.2000, 0.1000]), tensor([2., 3.]))
+    """
+
+    def __init__(self, start: Tensor):
+        self.images = start.clone()
+        self.loss = torch.full((len(start),), -torch.inf, device=start.device)
+        self.reached = torch.zeros(len(start), dtype=torch.bool, device=start.device)
+
+    def note(self, runs: Tensor, images: Tensor, loss: Tensor, hits: Tensor) -> None:
+        """Takes the iterates of some runs.
+
+        Args:
+            runs: (k,) their runs, none of them twice.
+            images: (k, C, H, W) the iterates.
+            loss: (k,) their losses.
+            hits: (k,) bool, which of them reach the goal; such a run notes nothing afterwards.
+        """
+        better = (loss > self.loss[runs]) | hits
+        chosen = runs[better]
+        self.images[chosen], self.loss[chosen] = images[better], loss[better]
+        self.reached[runs[hits]] = True
