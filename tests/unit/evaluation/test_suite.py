@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from assay.attacks.victim import Victim
-from assay.evaluation import suite as module
-from assay.evaluation.suite import run_suite
+from assay.evaluation import chunks
+from assay.evaluation.suite import in_turn, run_suite
 from assay.foundation.errors import AssayError, AttackError
 from assay.foundation.outcomes import to_table
 
@@ -141,7 +141,7 @@ def test_examples_are_the_same_images_for_every_attack(run, data):
 def test_examples_take_the_classes_in_turn_however_images_are_stored(run):
     labels = np.repeat([0, 1, 2], [60, 15, 5])
     for count, expected in ((3, [1, 1, 1]), (7, [3, 2, 2]), (18, [7, 6, 5])):
-        shown = module.in_turn(np.arange(80), labels, count)
+        shown = in_turn(np.arange(80), labels, count)
         assert np.bincount(labels[shown]).tolist() == expected
         assert (np.diff(shown) > 0).all()
 
@@ -221,7 +221,7 @@ def test_a_damaged_chunk_is_noticed_and_alone_computed_again(run, damage):
 def test_a_job_that_is_broken_off_goes_on_at_its_first_missing_chunk(run, monkeypatch):
     whole, _ = run([FGSM, PGD], work=run.work / "whole")
     finished = []
-    write = module.write_outcomes
+    write = chunks.write_outcomes
 
     def interrupted(frame, path, provenance):
         if len(finished) == 4:
@@ -229,10 +229,10 @@ def test_a_job_that_is_broken_off_goes_on_at_its_first_missing_chunk(run, monkey
         write(frame, path, provenance)
         finished.append(path)
 
-    monkeypatch.setattr(module, "write_outcomes", interrupted)
+    monkeypatch.setattr(chunks, "write_outcomes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run([FGSM, PGD])
-    monkeypatch.setattr(module, "write_outcomes", write)
+    monkeypatch.setattr(chunks, "write_outcomes", write)
     stored = {path: path.stat().st_mtime_ns for path in run.work.glob("*/chunk_*.parquet")}
     assert len(stored) == 4
     resumed, _ = run([FGSM, PGD])
@@ -256,7 +256,7 @@ def test_shares_of_a_suite_together_are_the_suite(run, tmp_path, shares):
 def test_an_ensemble_that_is_broken_off_goes_on_at_the_member_that_it_was_at(run, monkeypatch):
     whole, _ = run([ENSEMBLE], work=run.work / "whole")
     spent = run.victim.backwards
-    save, saved = module.MemberStates.save, []
+    save, saved = chunks.MemberStates.save, []
 
     def interrupted(self, member, result):
         save(self, member, result)
@@ -264,11 +264,11 @@ def test_an_ensemble_that_is_broken_off_goes_on_at_the_member_that_it_was_at(run
         if saved[-2:] == ["apgd_t", "fab_t"] and len(saved) > 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.MemberStates, "save", interrupted)
+    monkeypatch.setattr(chunks.MemberStates, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run([ENSEMBLE])
     first = run.victim.backwards
-    monkeypatch.setattr(module.MemberStates, "save", save)
+    monkeypatch.setattr(chunks.MemberStates, "save", save)
     kept = sorted(path.name for path in run.work.glob("autoattack_*/*_after_*"))
     assert kept == [
         f"chunk_001_after_{name}.safetensors" for name in ("apgd_ce", "apgd_t", "fab_t")
@@ -281,7 +281,7 @@ def test_an_ensemble_that_is_broken_off_goes_on_at_the_member_that_it_was_at(run
 
 def test_a_damaged_state_of_an_ensemble_is_noticed_and_computed_again(run, monkeypatch):
     whole, _ = run([ENSEMBLE], work=run.work / "whole")
-    monkeypatch.setattr(module.MemberStates, "clear", lambda self: None)
+    monkeypatch.setattr(chunks.MemberStates, "clear", lambda self: None)
     run([ENSEMBLE])
     for path in run.work.glob("autoattack_*/*"):
         if "_after_" in path.name:

@@ -22,11 +22,15 @@ from torch import Tensor
 
 from assay.attacks.arguments import bad_setting
 from assay.attacks.attack import Attack
+from assay.attacks.kernels import (
+    block_means,
+    disk_kernel,
+    length_scale,
+    nearest_offsets,
+    shifted,
+)
 from assay.attacks.queries import Queries
 from assay.foundation.errors import AttackError
-
-BENCHMARK_SIZE = 32
-"""Height and width of the images that CIFAR-10-C's levels were made for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,8 +261,8 @@ class DefocusBlur(Graded):
 
     def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         radius, deviation = self.level(epsilon)
-        scale = _scale(queries.images)
-        kernel = _disk(
+        scale = length_scale(queries.images)
+        kernel = disk_kernel(
             radius * scale if radius >= 1 else 0.0, deviation * scale, reach=math.ceil(scale)
         ).to(queries.images)
         edge = len(kernel) // 2
@@ -292,12 +296,14 @@ class MotionBlur(Graded):
         return (queries.uniform(len(queries.images)) - 0.5) * (math.pi / 2)
 
     def _search(self, queries: Queries, epsilon: float, shared: Tensor) -> Tensor:
-        deviation = self.level(epsilon) * _scale(queries.images)
+        deviation = self.level(epsilon) * length_scale(queries.images)
         steps = range(math.ceil(4 * deviation) + 1)
         weights = [math.exp(-(i**2) / (2 * deviation**2)) for i in steps]
         blurred = torch.zeros_like(queries.images)
         for i, weight in zip(steps, weights, strict=True):
-            seen = _from(queries.images, _nearest(i * shared.sin()), _nearest(i * shared.cos()))
+            seen = shifted(
+                queries.images, nearest_offsets(i * shared.sin()), nearest_offsets(i * shared.cos())
+            )
             blurred.add_(seen, alpha=weight / sum(weights))
         return blurred
 
@@ -358,7 +364,7 @@ class Pixelate(Graded):
     def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         share = self.level(epsilon)
         down, across = (
-            _blocks(size, share).to(queries.images) for size in queries.images.shape[-2:]
+            block_means(size, share).to(queries.images) for size in queries.images.shape[-2:]
         )
         return down @ queries.images @ across.T
 
@@ -417,58 +423,10 @@ class Translation(Graded):
         return queries.uniform(len(queries.images)) * (2 * math.pi)
 
     def _search(self, queries: Queries, epsilon: float, shared: Tensor) -> Tensor:
-        distance = self.level(epsilon) * _scale(queries.images)
+        distance = self.level(epsilon) * length_scale(queries.images)
         framed = F.pad(queries.images, (1, 1, 1, 1))
-        down, right = _nearest(-distance * shared.sin()), _nearest(-distance * shared.cos())
-        return _from(framed, down, right)[..., 1:-1, 1:-1]
-
-
-def _scale(images: Tensor) -> float:
-    """By how much lengths in pixels grow for (n, C, H, W) images, at least 1."""
-    return max(1.0, min(images.shape[-2:]) / BENCHMARK_SIZE)
-
-
-def _nearest(offsets: Tensor) -> Tensor:
-    """The whole numbers nearest to offsets, halves rounded down as ImageMagick does: int64."""
-    return (offsets - 0.5).ceil().long()
-
-
-def _from(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """x(r + down, c + right) at every pixel (r, c); the edge pixels continue outside.
-
-    Args:
-        images: (n, C, H, W).
-        down, right: (n,) int64, an offset per image.
-    """
-    best_value, width = images.shape[-2:]
-    rows = (torch.arange(best_value, device=images.device) + down[:, None]).clamp(0, best_value - 1)
-    columns = (torch.arange(width, device=images.device) + right[:, None]).clamp(0, width - 1)
-    places = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
-    planes = images.flatten(2)
-    return planes.gather(2, places[:, None].expand_as(planes)).view_as(images)
-
-
-def _disk(radius: float, deviation: float, reach: int) -> Tensor:
-    """(k, k) kernel of sum 1: the pixels within `radius`, smoothed by a Gaussian cut at `reach`."""
-    inner = torch.arange(-int(radius), int(radius) + 1)
-    disk = (inner[:, None] ** 2 + inner**2 <= radius**2).double()
-    outer = torch.arange(-reach, reach + 1).double()
-    bell = torch.exp(-(outer**2) / (2 * max(deviation, 1e-6) ** 2))
-    smoothing = torch.outer(bell, bell)[None, None]
-    kernel = F.conv2d(disk[None, None], smoothing, padding=2 * reach)[0, 0]
-    return kernel / kernel.sum()
-
-
-def _blocks(size: int, share: float) -> Tensor:
-    """(size, size) matrix that averages `size` pixels to share * size and repeats those."""
-    reduced = max(1, int(size * share))
-    return _box(reduced, size) @ _box(size, reduced)
-
-
-def _box(size: int, to: int) -> Tensor:
-    """(to, size) matrix of Pillow's box filter from `size` pixels to `to`."""
-    # In whole numbers, in units of 1 / (2 to): a centre may lie exactly on a border.
-    centres = (2 * torch.arange(to) + 1) * size
-    away = (2 * torch.arange(size) + 1) * to - centres[:, None]
-    covered = ((away > -max(size, to)) & (away <= max(size, to))).double()
-    return covered / covered.sum(dim=1, keepdim=True)
+        down, right = (
+            nearest_offsets(-distance * shared.sin()),
+            nearest_offsets(-distance * shared.cos()),
+        )
+        return shifted(framed, down, right)[..., 1:-1, 1:-1]

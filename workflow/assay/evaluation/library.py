@@ -21,17 +21,15 @@ from assay.attacks.decision import Decision, ModuleDecision, as_decision
 from assay.attacks.prediction import evaluate_images
 from assay.attacks.torch_state import own_state, seeded
 from assay.attacks.victim import Victim, View
+from assay.evaluation.findings import Finding, Inspection, audit
 from assay.evaluation.inspection import (
     IMAGES,
-    Finding,
-    Inspection,
-    audit,
     inspect_victim,
     is_probabilities,
     network_behind,
     one_line,
 )
-from assay.evaluation.suite import outcome_rows
+from assay.evaluation.outcome_rows import outcome_rows
 from assay.foundation.errors import AssayError, AttackError
 from assay.foundation.numbers import number
 from assay.foundation.progress import progress
