@@ -66,7 +66,7 @@ def model(**changes):
 def test_every_class_computes_what_its_published_network_computes(published):
     networks, folder = published
     ours = model()
-    import_weights(ours, "abs_bethgelab", folder)
+    import_weights(ours, "abs_bethgelab", folder=folder)
     images, codes = torch.rand(4, 1, 28, 28), torch.randn(4, CLASSES, 8)
     with torch.no_grad():
         mean, log_variance = ours.encoders(images[:, None].expand(-1, CLASSES, -1, -1, -1))
@@ -81,14 +81,14 @@ def test_every_class_computes_what_its_published_network_computes(published):
 
 def test_a_folder_may_lie_in_the_mirror(published):
     _, folder = published
-    import_weights(model(), "abs_bethgelab", folder.name, mirror=folder.parent)
+    import_weights(model(), "abs_bethgelab", folder=folder.name, mirror=folder.parent)
 
 
 def test_a_missing_file_is_named_with_where_to_get_it(published):
     _, folder = published
     (folder / "ABS_1.net").unlink()
     with pytest.raises(ModelError, match=r"ABS_1\.net is missing.*bethgelab/AnalysisBySynthesis"):
-        import_weights(model(), "abs_bethgelab", folder)
+        import_weights(model(), "abs_bethgelab", folder=folder)
 
 
 class Code:
@@ -136,7 +136,7 @@ def test_a_file_that_is_no_state_dict_is_refused_and_nothing_in_it_runs(publishe
     path = folder / "ABS_2.net"
     write(path, torch.load(path, weights_only=True))
     with pytest.raises(ModelError, match=rf"ABS_2\.net: .*{message}.*; .*") as found:
-        import_weights(model(), "abs_bethgelab", folder)
+        import_weights(model(), "abs_bethgelab", folder=folder)
     assert "weights_only" not in str(found.value)
     assert "mirror" not in str(found.value)
     assert not (folder / "ran").exists()
@@ -145,17 +145,17 @@ def test_a_file_that_is_no_state_dict_is_refused_and_nothing_in_it_runs(publishe
 def test_weights_of_another_architecture_are_refused(published):
     _, folder = published
     with pytest.raises(ModelError, match=r"another architecture.*layout: abs_bethgelab"):
-        import_weights(model(layout="grey28"), "abs_bethgelab", folder)
+        import_weights(model(layout="grey28"), "abs_bethgelab", folder=folder)
     state = torch.load(folder / "ABS_0.net", weights_only=True)
     del state["Decoder.bn_1.running_var"]
     torch.save(state, folder / "ABS_0.net")
     with pytest.raises(ModelError, match=r"it has no 'Decoder\.bn_1\.running_var'"):
-        import_weights(model(), "abs_bethgelab", folder)
+        import_weights(model(), "abs_bethgelab", folder=folder)
 
 
 def test_a_model_without_an_encoder_per_class_and_an_unknown_format_are_refused(published):
     _, folder = published
     with pytest.raises(ModelError, match="one encoder and decoder per class"):
-        import_weights(model(discriminative=True), "abs_bethgelab", folder)
+        import_weights(model(discriminative=True), "abs_bethgelab", folder=folder)
     with pytest.raises(ModelError, match=r"no format 'abs'.*abs_bethgelab"):
-        import_weights(model(), "abs", folder)
+        import_weights(model(), "abs", folder=folder)

@@ -4,8 +4,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torch.nn import functional
 
+from assay.evaluation.check import Subject
+from assay.evaluation.conformance import CHECKS
 from assay.foundation.errors import ModelError
 from assay.models.base import build, load_weights, save_weights
 from assay.models.dbx import DBX
@@ -55,71 +56,16 @@ def settled(model):
     return model.eval()
 
 
-@pytest.fixture(params=sorted(CATALOGUE))
-def model(request):
-    return settled(made(request.param))
+@pytest.fixture(scope="module", params=sorted(CATALOGUE))
+def subject(request):
+    """A model of the catalogue, as the conformance checks take it."""
+    return Subject(settled(made(request.param)), lambda: made(request.param, seed=7))
 
 
-def test_decisions_samples_and_features_have_their_shapes(model, images):
-    assert model.logits(images, seeded()).shape == (6, CLASSES)
-    assert model.repeated_logits(images, 3, seeded()).shape == (3, 6, CLASSES)
-    assert model.features(images).shape[0] == 6
-    assert model.features(images).ndim == 2
-
-
-def test_a_decision_is_random_exactly_where_the_model_says_so(model, images):
-    first, second = (model.logits(images, seeded(seed)) for seed in (1, 2))
-    assert torch.equal(first, second) != model.stochastic
-    assert torch.equal(first, model.logits(images, seeded(1)))
-    repeated = model.repeated_logits(images, 2, seeded(1))
-    assert torch.equal(repeated[0], repeated[1]) != model.stochastic
-
-
-def test_no_decision_touches_the_global_random_state(model, images, labels):
-    state = torch.random.get_rng_state()
-    model.logits(images, seeded())
-    model.training_loss(images, labels, seeded())
-    assert torch.equal(torch.random.get_rng_state(), state)
-
-
-def test_every_view_leads_a_gradient_to_the_image(model, images, labels):
-    for name, view in model.views().items():
-        leaf = images.clone().requires_grad_()
-        loss = functional.cross_entropy(view.logits(leaf, seeded()), labels)
-        (gradient,) = torch.autograd.grad(loss, leaf)
-        assert gradient.isfinite().all(), name
-        assert (gradient.flatten(1).abs().amax(1) > 0).all(), name
-
-
-def test_a_step_against_a_views_gradient_lowers_the_true_class_in_the_decision(model, images):
-    # A search costs as much as dozens of other decisions.
-    n = 4 if hasattr(model, "search") else 40
-    with torch.no_grad():
-        truth = model.repeated_logits(images, n, seeded(3)).softmax(-1).mean(0).argmax(-1)
-    for view in model.views().values():
-        attacked = images.clone()
-        for step in range(5):
-            leaf = attacked.clone().requires_grad_()
-            loss = functional.cross_entropy(view.logits(leaf, seeded(step)), truth)
-            (gradient,) = torch.autograd.grad(loss, leaf)
-            attacked = (attacked + 0.05 * gradient.sign()).clamp(0, 1)
-        with torch.no_grad():
-            before, after = (
-                model.repeated_logits(x, n, seeded(4))
-                .softmax(-1)
-                .mean(0)
-                .gather(1, truth[:, None])
-                .mean()
-                for x in (images, attacked)
-            )
-        assert after < before
-
-
-def test_training_losses_come_per_image(model, images, labels):
-    for function in (model.training_loss, model.validation_loss):
-        parts = function(images, labels, seeded())
-        assert {len(value) for value in parts.values()} == {6}
-        assert parts["total"].isfinite().all()
+@pytest.mark.parametrize("check", CHECKS, ids=str)
+def test_every_model_of_the_catalogue_passes_every_check(subject, check):
+    result = check.run(subject)
+    assert result.status in ("pass", "skip"), result
 
 
 def test_a_victim_is_a_frozen_copy(images, labels):

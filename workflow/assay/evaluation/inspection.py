@@ -123,7 +123,7 @@ class _Inspector:
 
     def result(self) -> Inspection:
         victim, before = self.victim, self.victim.forwards + self.victim.backwards
-        with _differentiating() as differentiated:
+        with differentiating() as differentiated:
             together = self.evaluated(self.images, self.seed)
         if not together.isfinite().all():
             bad = int((~together.isfinite().all(dim=1)).sum())
@@ -294,7 +294,7 @@ class _Inspector:
 
 
 @contextmanager
-def _differentiating() -> Iterator[mock.Mock]:
+def differentiating() -> Iterator[mock.Mock]:
     """Notices whether anybody runs a backward pass: all of torch's ways go through one function."""
     engine = torch.autograd._engine_run_backward
     with mock.patch.object(torch.autograd, "_engine_run_backward", wraps=engine) as watched:

@@ -1,8 +1,10 @@
-"""Names in a catalogue to objects in the package."""
+"""Names in a catalogue to objects in a package."""
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
+import sys
+from pathlib import Path
 from typing import Any
 
 from assay.foundation.errors import ConfigError
@@ -13,16 +15,18 @@ def load(specification: str) -> Any:
 
     Raises:
         ConfigError: the text has another form, or there is no such module or name.
+
+    Example:
+        >>> load("pathlib:Path").__name__
+        'Path'
     """
     module_name, colon, name = specification.partition(":")
     if not colon or not name:
-        raise ConfigError(
-            f"'{specification}' is not of the form 'package.module:Name'",
-            where="implementation",
-            remedy="write for example 'assay.attacks.pgd:PGD'",
-        )
+        raise _no_specification(specification)
     try:
-        return getattr(importlib.import_module(module_name), name)
+        return pkgutil.resolve_name(specification)
+    except ValueError as error:
+        raise _no_specification(specification) from error
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"there is no module '{error.name}'", where=f"implementation '{specification}'"
@@ -31,3 +35,18 @@ def load(specification: str) -> Any:
         raise ConfigError(
             f"module '{module_name}' has no '{name}'", where=f"implementation '{specification}'"
         ) from error
+
+
+def import_from_here() -> None:
+    """Lets modules that lie in the working folder be imported, as ``python`` itself does."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _no_specification(text: str) -> ConfigError:
+    return ConfigError(
+        f"'{text}' is not of the form 'package.module:Name'",
+        where="implementation",
+        remedy="write for example 'assay.attacks.pgd:PGD'",
+    )

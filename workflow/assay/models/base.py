@@ -162,6 +162,11 @@ class Classifier(nn.Module, ABC):
             max_batch=min(self.max_batch, suitable_batch(device)),
         )
 
+    @property
+    def weights_module(self) -> nn.Module:
+        """The module whose parts a file of weights from outside names."""
+        return self
+
     def require_weights(self) -> None:
         """Raises an error instead of using random weights where published ones are required.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from assay.foundation.errors import ModelError
+from assay.foundation.files import digest_file
 from assay.models.base import Classifier
 from assay.models.published import read_published
 from assay.models.synthesis import AnalysisBySynthesis
@@ -19,15 +20,17 @@ _NORM = ("weight", "bias", "running_mean", "running_var")
 
 
 def import_weights(
-    model: Classifier, format: str, folder: Path | str, mirror: Path | None = None
+    model: Classifier, format: str, *, mirror: Path | None = None, **where: Path | str
 ) -> None:
     """Reads foreign weights into a model.
 
     Args:
         model: of the architecture that the weights are of.
         format: a key of :data:`IMPORTERS`.
-        folder: where the files lie, absolute or inside `mirror`.
         mirror: the folder of archives.
+        **where: the other keys of a catalogue entry's ``weights``: ``folder``, absolute or inside
+            `mirror`, for a format of several files; ``file`` with ``key``, ``prefix`` and
+            ``sha256`` for a state dict.
 
     Raises:
         ModelError: the format is unknown, a file is missing or damaged, or the weights are of
@@ -38,8 +41,79 @@ def import_weights(
             f"there is no format '{format}'", where="weights.format",
             remedy=f"known are {', '.join(IMPORTERS)}",
         )  # fmt: skip
-    IMPORTERS[format](model, (mirror or Path()) / Path(folder).expanduser())
+    if "folder" in where:
+        where = {**where, "folder": (mirror or Path()) / Path(where["folder"]).expanduser()}
+    IMPORTERS[format](model, **where)
     model.awaits = None
+
+
+def state_dict(
+    model: Classifier,
+    file: str,
+    *,
+    key: str | None = None,
+    prefix: str = "",
+    sha256: str | None = None,
+) -> None:
+    """A state dict of the model's own network, as safetensors or as ``torch.save`` wrote it.
+
+    Args:
+        model: whose network has parts of these names.
+        file: relative to the working folder.
+        key: under which the file has the state dict, where it has more than that.
+        prefix: what each name in the file begins with and none of the network does.
+        sha256: digest of the file.
+
+    Raises:
+        ModelError: the file is missing, damaged, another one, or of another architecture.
+    """
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise ModelError(
+            f"there is no file '{file}'",
+            where="weights.file",
+            remedy="paths are relative to the working folder",
+        )
+    digest = digest_file(path)
+    if sha256 and digest != sha256.lower():
+        raise ModelError(
+            f"the SHA-256 of '{file}' is {digest}",
+            where="weights.sha256",
+            remedy="name the file that you mean, or its digest",
+        )
+    found = read_published(path, "name the file of this network", key=key)
+    found = {name.removeprefix(prefix): value for name, value in found.items()}
+    module = model.weights_module
+    own = module.state_dict()
+    # The first versions of torch did not count batches.
+    lacking = [n for n in own if n not in found and not n.endswith("num_batches_tracked")]
+    extra = [name for name in found if name not in own]
+    other = [n for n in own if n in found and own[n].shape != found[n].shape]
+    if lacking or extra:
+        raise ModelError(
+            f"lacks '{lacking[0]}', which the network has"
+            if lacking
+            else f"has '{extra[0]}', which the network lacks",
+            where=path,
+            remedy=_prefixed(list(own), list(found)) or "name the file of this network",
+        )
+    if other:
+        shapes = [tuple(state[other[0]].shape) for state in (found, own)]
+        raise ModelError(
+            f"'{other[0]}' has shape {shapes[0]}, and in the network {shapes[1]}",
+            where=path,
+            remedy="name the file of this network for these classes, or change its settings",
+        )
+    module.load_state_dict({**own, **found})
+    model.pretrained = f"{path.name}, SHA-256 {digest[:12]}"
+
+
+def _prefixed(own: list[str], found: list[str]) -> str | None:
+    """What to write where the file's names are those of the network behind one more word."""
+    first = next(iter(own), "")
+    ends = [name.removesuffix(first) for name in found if name.endswith(first)]
+    prefix = next((end for end in ends if end and f"{end}{own[-1]}" in found), None)
+    return prefix and f"write weights.prefix: {prefix}"
 
 
 def abs_bethgelab(model: Classifier, folder: Path) -> None:
@@ -113,4 +187,7 @@ def _misshapen(key: str, value: Tensor, path: Path) -> ModelError:
     )
 
 
-IMPORTERS: Mapping[str, Callable[[Classifier, Path], None]] = {"abs_bethgelab": abs_bethgelab}
+IMPORTERS: Mapping[str, Callable[..., None]] = {
+    "state_dict": state_dict,
+    "abs_bethgelab": abs_bethgelab,
+}

@@ -1,0 +1,177 @@
+"""Reads networks that others wrote: from a module, a file, torchvision or timm."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import nn
+
+from assay.foundation.errors import AssayError, ConfigError, ModelError
+from assay.foundation.registry import import_from_here, load
+from assay.models.base import Classifier
+
+# Arguments of a class or function from outside that get the number of classes if it has them.
+CLASSES = ("classes", "num_classes", "n_classes")
+
+
+def built(
+    specification: str, arguments: dict[str, Any], classes: int, shape: tuple[int, int, int]
+) -> nn.Module:
+    """The module that a class or a function of ``module:name`` makes, or that it is."""
+    import_from_here()
+    try:
+        with from_outside(f"'{specification}' cannot be imported"):
+            found = load(specification)
+    except ConfigError as error:
+        raise ModelError(error.what, where="implementation", remedy=error.remedy) from error
+    if isinstance(found, nn.Module):
+        if arguments:
+            raise ModelError(
+                f"'{specification}' is a finished module, which takes no settings",
+                where="settings",
+                remedy="name its class, or take the settings out",
+            )
+        return copy.deepcopy(found)
+    if not callable(found):
+        raise ModelError(
+            f"'{specification}' is {type(found).__name__}, neither a class nor a function",
+            where="implementation",
+            remedy="name a torch.nn.Module, or a function that returns one",
+        )
+    if isinstance(found, type) and issubclass(found, Classifier):
+        given = {"classes": classes, "shape": shape}
+    else:
+        known = _parameters(found)
+        given = {name: classes for name in CLASSES if name in known}
+        given |= {"shape": shape} if "shape" in known else {}
+    with from_outside(f"'{specification}' cannot be built"):
+        made = found(**{**given, **arguments})
+    if not isinstance(made, nn.Module):
+        raise ModelError(
+            f"'{specification}' returns {type(made).__name__}, not a module",
+            where="implementation",
+            remedy="name a torch.nn.Module, or a function that returns one",
+        )
+    return made
+
+
+def _parameters(function: Callable) -> Sequence[str]:
+    try:
+        return list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # compiled code has no signature
+        return []
+
+
+@contextlib.contextmanager
+def from_outside(what: str, where: str = "implementation") -> Iterator[None]:
+    """Reports what foreign code raises in one line, with the line of that code."""
+    try:
+        yield
+    except AssayError:
+        raise
+    except Exception as error:
+        text = (str(error).strip().splitlines() or [""])[0]
+        line = _last_line(error.__traceback__)
+        raise ModelError(
+            f"{what} ({type(error).__name__}: {text}{f'; {line}' if line else ''})", where=where
+        ) from error
+
+
+def _last_line(found: TracebackType | None) -> str:
+    """File and line of the code from outside that failed; empty if none took part."""
+    frames = [frame for frame in traceback.extract_tb(found) if frame.filename != __file__]
+    return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+
+
+def _file(given: str, where: str) -> Path:
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise ModelError(
+            f"there is no file '{given}'",
+            where=where,
+            remedy="paths are relative to the working folder",
+        )
+    return path
+
+
+def from_torchscript(given: str) -> nn.Module:
+    path = _file(given, "torchscript")
+    with warnings.catch_warnings():
+        # Files of TorchScript remain, although torch advises to write no new ones.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            return torch.jit.load(path, map_location="cpu")
+        except Exception as error:  # torch reports damage by a dozen types
+            raise ModelError(
+                f"'{given}' holds no TorchScript",
+                where="torchscript",
+                remedy="write it with torch.jit.save; a state dict belongs under 'weights'",
+            ) from error
+
+
+def from_exported(
+    given: str, options: Mapping[str, Any], shape: tuple[int, int, int]
+) -> tuple[nn.Module, int | None]:
+    """The program of a file as a module, and the batch that it was exported for, if only one."""
+    path = _file(given, "exported")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.export.load(path)
+        except Exception as error:
+            raise ModelError(
+                f"'{given}' holds no exported program",
+                where="exported",
+                remedy="write it with torch.export.save, by this version of torch or an older one",
+            ) from error
+        module = program.module()
+    names = program.graph_signature.user_inputs
+    wanted = [
+        node.meta["val"].shape
+        for node in program.graph.nodes
+        if node.op == "placeholder" and node.name in names and hasattr(node.meta["val"], "shape")
+    ]
+    if len(wanted) != 1 or len(wanted[0]) != 4:
+        raise ModelError(
+            f"'{given}' takes {len(names)} inputs, not one batch of images (B, C, H, W)",
+            where="exported",
+            remedy="export the network with one argument",
+        )
+    batch, *sides = (side if isinstance(side, int) else None for side in wanted[0])
+    size = options.get("input_size") or shape[1:]
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    if any(side not in (None, own) for side, own in zip(sides[1:], size, strict=True)):
+        raise ModelError(
+            f"'{given}' takes images of {sides[1]} × {sides[2]} pixels, not {size[0]} × {size[1]}",
+            where="exported",
+            remedy=f"write input_size: [{sides[1]}, {sides[2]}]",
+        )
+    return module, batch
+
+
+def from_torchvision(name: str, arguments: dict[str, Any]) -> nn.Module:
+    from torchvision import models
+
+    with warnings.catch_warnings(), from_outside(f"cannot build '{name}'", "torchvision"):
+        warnings.simplefilter("ignore", FutureWarning)  # of slow random weights
+        return models.get_model(name, weights=None, **arguments)
+
+
+def from_timm(name: str, arguments: dict[str, Any]) -> nn.Module:
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            "the package timm is not installed", where="timm", remedy="pip install timm"
+        ) from error
+    with from_outside(f"cannot build '{name}'", "timm"):
+        return timm.create_model(name, pretrained=False, **arguments)
