@@ -75,7 +75,7 @@ format: $(VENV)/.dev
 	PATH=$(BIN):$$PATH $(BIN)/snakefmt Snakefile workflow/Snakefile workflow/rules workflow/assay/plan/folder
 
 docs: $(VENV)/.dev
-	$(BIN)/python docs/site.py
+	$(BIN)/python docs/make_site.py
 
 # The libraries ask for most of its passes: with it, tests would take longer than people wait.
 oracle: $(VENV)/.oracle
