@@ -75,7 +75,9 @@ class Archive:
         try:
             if isinstance(self._handle, zipfile.ZipFile):
                 return self._handle.read(self._members[name])
-            data = self._handle.extractfile(self._members[name]).read()
+            entry = self._handle.extractfile(self._members[name])
+            assert entry is not None  # only files are members
+            data = entry.read()
         except _DAMAGE as error:
             raise _damaged(self.path, f"entry '{name}': {error}") from error
         if len(data) != self.sizes[name]:
@@ -133,9 +135,9 @@ class _Headers(io.BufferedIOBase):
         allowed = max(LEAST_HEADERS, HEADERS_RATIO * path.stat().st_size)
         self.left: int | None = min(MOST_HEADERS, allowed)
 
-    def read(self, size: int = -1, /) -> bytes:
+    def read(self, size: int | None = -1, /) -> bytes:
         if self.left is not None:
-            self.left -= size
+            self.left -= -1 if size is None else size
             if self.left < 0:
                 raise DataError(
                     "has headers out of proportion to its size, which no archive of images has",

@@ -162,7 +162,7 @@ def decode(data: bytes, decoding: Decoding, where: str) -> Decoded:
     window, tag = decoding.window, decoding.patient_tag
     if is_dicom(data[:256]):
         picture = read_dicom(data, window=window, tag=tag, where=where)
-        if tag and not picture.patient.strip():
+        if tag and not (picture.patient or "").strip():
             raise DataError(f"has no {tag}", where=where, remedy=_NO_TAG)
     elif tag:
         raise DataError(f"is not DICOM and has no {tag}", where=where, remedy=_NO_TAG)

@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +193,7 @@ class ResumingDownloader:
                     return
                 self.part.unlink()
                 raise _BrokenOff("the partial file does not belong to it")
-            if answer.status_code >= requests.codes.internal_server_error:
+            if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise _BrokenOff(f"the server answers {answer.status_code} {answer.reason}")
             answer.raise_for_status()
             # A server without ranges answers 200 and sends everything again.
@@ -271,7 +272,7 @@ def _expected(copies: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, requests.HTTPError):
+    if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answers {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):
         return "the server does not answer in time"

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from assay.data.window import Window
 from assay.foundation.errors import DataError
@@ -173,7 +174,9 @@ def _is_deep(image: Image.Image, where: str) -> bool:
     """
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         return True
-    orders = (tile.args if isinstance(tile.args, str) else str(tile.args[0]) for tile in image.tile)
+    orders = (
+        tile.args if isinstance(tile.args, str) else str(tile.args[0]) for tile in _tiles(image)
+    )
     cut = image.format in ("PNG", "TIFF") and any(map(_DEEP.search, orders))
     if cut or (_maxval(image) or 0) > 255:
         raise DataError(
@@ -212,15 +215,22 @@ def _windowed(
     return Image.fromarray(window.apply(values, inverted=inverted))
 
 
+def _tiles(image: Image.Image) -> list:
+    """How the file stores the pixels; nothing once they are read, or where there is no file."""
+    return image.tile if isinstance(image, ImageFile.ImageFile) else []
+
+
 def _maxval(image: Image.Image) -> int | None:
     """The largest value that a netpbm file of more or less than 8 bits declares."""
-    arguments = image.tile[0].args if image.format == "PPM" and image.tile else None
+    tiles = _tiles(image)
+    arguments = tiles[0].args if image.format == "PPM" and tiles else None
     pair = isinstance(arguments, tuple) and len(arguments) == 2
     return arguments[1] if pair else None
 
 
 def _tag(image: Image.Image, number: int, default: int | None = None) -> int | None:
     """The first value of a TIFF's tag."""
+    assert isinstance(image, TiffImageFile)
     value = image.tag_v2.get(number, default)
     return value[0] if isinstance(value, tuple) else value
 
@@ -230,7 +240,7 @@ def _flattened(image: Image.Image, background: tuple[int, int, int] | None, wher
     if not image.has_transparency_data:
         return Picture(image)
     clear = image.convert("RGBA")
-    if clear.getextrema()[3][0] == 255:
+    if clear.getchannel("A").getextrema()[0] == 255:
         return Picture(clear if image.mode in ("RGBa", "La") else image)
     if background is None:
         raise DataError(

@@ -28,9 +28,8 @@ GROUPS = ("none", "duplicate", "patient", "patient_safe")
 
 def split_count(scheme: Mapping[str, Any]) -> int:
     """How many splits a scheme of ``config/catalogue/splits.yaml`` has."""
-    return {"kfold": scheme.get("folds"), "random": scheme.get("repeats"), "official": 1}[
-        scheme["kind"]
-    ]
+    key = {"kfold": "folds", "random": "repeats", "official": None}[scheme["kind"]]
+    return scheme[key] if key else 1
 
 
 def share_of(scheme: Mapping[str, Any], subset: str) -> float:
@@ -315,7 +314,7 @@ def leakage(
     subset = split.set_index("sample")["subset"].reindex(samples["sample"]).to_numpy()
     names = samples["label"].map(dict(enumerate(classes))) if classes else samples["label"]
     table = samples.assign(subset=subset, name=names.astype(str))
-    rows = []
+    rows: list[tuple] = []
     for name in SUBSETS:
         here = table[table["subset"] == name]
         for label, some in [("all", here), *here.groupby("name", sort=True)]:

@@ -63,7 +63,9 @@ def written_entries(files: Sequence[Source]) -> dict[str, Written]:
     raw: dict[str, list[tuple[int, Source]]] = {}
     for number, file in enumerate(files):
         for name in file.tree:
-            raw.setdefault(name, []).append((number, file.below(name)))
+            entry = file.below(name)
+            assert entry is not None
+            raw.setdefault(name, []).append((number, entry))
     sweeps = {name: found for name in raw if (found := _sweep(raw[name]))}
     # Of values that a file above has taken away nothing is left.
     gone = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from fractions import Fraction
+from typing import SupportsFloat
 
 from assay.foundation.errors import AssayError, ConfigError
 
@@ -42,8 +43,10 @@ def number(value: object, where: str, error: type[AssayError] = ConfigError) -> 
             parts = quotient.groups() if quotient else (value.strip(),)
             exact = [Fraction(part) for part in parts]
             found = float(exact[0] / exact[1] if quotient else exact[0])
-        else:
+        elif isinstance(value, SupportsFloat):
             found = float(value)
+        else:
+            raise TypeError
     except (TypeError, ValueError, ZeroDivisionError, OverflowError, RuntimeError):
         found = math.nan
     if not math.isfinite(found):

@@ -171,7 +171,7 @@ def read_outcomes(
         try:
             with pq.ParquetFile(path) as file:
                 known = file.schema_arrow.equals(SCHEMA, check_metadata=False)
-                table = file.read(columns=list(columns)) if known else None
+                tables += [file.read(columns=list(columns))] if known else []
         except (OSError, pa.ArrowInvalid) as error:
             raise OutcomeError(
                 f"cannot be read ({error})",
@@ -184,7 +184,7 @@ def read_outcomes(
                 where=path,
                 remedy="delete the file and run snakemake again",
             )
-        tables.append(table.replace_schema_metadata(None))
+    tables = [table.replace_schema_metadata(None) for table in tables]
     merged = pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(columns)
     tables.clear()
     merged = merged.unify_dictionaries()

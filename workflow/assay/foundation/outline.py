@@ -60,7 +60,7 @@ def outline(specification: str) -> Outline:
     if isinstance(found[1], ast.FunctionDef):
         arguments = _parameters(found[1])
         return Outline(name, tuple(arguments), {}, _numbers(arguments), ())
-    lineage = dict(_lineage(*found))
+    lineage = dict(_lineage(found[0], found[1]))
     values: dict[str, Any] = {}
     for part in reversed(lineage.values()):
         values = {**values, **dict(_assigned(part))}
@@ -71,11 +71,12 @@ def outline(specification: str) -> Outline:
 
 def constant_keys(module: str, name: str) -> tuple[str, ...]:
     """The keys of a dictionary that a module of this package spells out under `name`."""
-    for node in parsed(module_file(module)).body:
+    file = module_file(module)
+    for node in parsed(file).body if file else ():
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [
             name
         ]:
-            return tuple(key.value for key in node.value.keys)
+            return tuple(ast.literal_eval(node.value))
     raise AssayError(f"module '{module}' has no '{name}'")
 
 
@@ -126,7 +127,7 @@ def _lineage(file: Path, node: ast.ClassDef) -> Iterator[tuple[str, ast.ClassDef
     for base in node.bases:
         found = _find(file, ast.unparse(base))
         if found and isinstance(found[1], ast.ClassDef):
-            yield from _lineage(*found)
+            yield from _lineage(found[0], found[1])
 
 
 def _arguments(lineage: list[ast.ClassDef]) -> dict[str, str]:
@@ -137,10 +138,10 @@ def _arguments(lineage: list[ast.ClassDef]) -> dict[str, str]:
                 return dict(list(_parameters(node).items())[1:])
     if any("dataclass" in ast.unparse(mark) for part in lineage for mark in part.decorator_list):
         fields = {
-            node.target.id: ast.unparse(node.annotation)
+            field.target.id: ast.unparse(field.annotation)
             for part in reversed(lineage)
-            for node in part.body
-            if _is_annotated(node)
+            for field in part.body
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         }
         return {name: kind for name, kind in fields.items() if "ClassVar" not in kind}
     return {}
@@ -163,17 +164,14 @@ def _numbers(arguments: Mapping[str, str]) -> dict[str, bool]:
     }
 
 
-def _is_annotated(node: ast.stmt) -> bool:
-    return isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
-
-
 def _assigned(part: ast.ClassDef) -> Iterator[tuple[str, Any]]:
     """What a class body sets: literal values, and `_Unknown` for all else (methods too)."""
     for node in part.body:
         if isinstance(node, ast.FunctionDef):
             yield node.name, _Unknown
-        elif _is_annotated(node) and node.value:
-            yield node.target.id, _literal(node.value)
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            if node.value:
+                yield node.target.id, _literal(node.value)
         elif isinstance(node, ast.Assign):
             for target in node.targets:
                 if isinstance(target, ast.Name):

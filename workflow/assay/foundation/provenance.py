@@ -70,8 +70,9 @@ def write_arrays(
     arrays: Mapping[str, np.ndarray], path: Path | str, made: Mapping[str, Any]
 ) -> None:
     """Writes arrays to a compressed ``.npz`` file, atomically, with their provenance among them."""
+    contents: dict[str, Any] = {**arrays, FIELD: np.array(_text(made))}
     with atomic_path(path) as temporary:
-        np.savez_compressed(temporary, **arrays, **{FIELD: np.array(_text(made))})
+        np.savez_compressed(temporary, **contents)
 
 
 def read_provenance(path: Path | str) -> dict[str, Any]:

@@ -41,7 +41,8 @@ class Radius(float):
             self.label = "".join(value.split()) if isinstance(value, str) else _shortest(self)
         return self
 
-    def __getnewargs__(self) -> tuple[str]:
+    # A float's are a number; ours keep what was written.
+    def __getnewargs__(self) -> tuple[str]:  # pyrefly: ignore[bad-override]
         return (self.label,)
 
     def __str__(self) -> str:

@@ -152,7 +152,7 @@ def _check_row(row: dict[str, str], where: str) -> None:
             raise _lacks(name, f"the metric is '{row['metric']}'", where, remedy)
     if row["radius"]:
         decimal = Decimal(row["epsilon"])
-        half = Decimal(5).scaleb(decimal.as_tuple().exponent - 1)
+        half = Decimal(5).scaleb(int(decimal.as_tuple().exponent) - 1)
         if abs(Decimal(Radius(row["radius"])) - decimal) > half:
             raise ConfigError(
                 f"'{row['radius']}' is not epsilon, {row['epsilon']}", where=f"{where}: radius",

@@ -30,10 +30,10 @@ def nearest(name: object, known: Iterable[object]) -> str | None:
         >>> nearest("replays", ["samples", "repeats"]), nearest("sample", ["samples", "repeats"])
         ('repeats', 'samples')
     """
-    known = list(map(str, known))
-    if FORMER.get(str(name)) in known:
+    names = [str(one) for one in known]
+    if FORMER.get(str(name)) in names:
         return FORMER[str(name)]
-    return next(iter(difflib.get_close_matches(str(name), known, n=1)), None)
+    return next(iter(difflib.get_close_matches(str(name), names, n=1)), None)
 
 
 def did_you_mean(name: object, known: Iterable[object], otherwise: str) -> str:

@@ -194,7 +194,7 @@ def _patient(
         return None
     needed = [groups[field] for _, field, _, _ in Formatter().parse(template) if field]
     # A group may match nothing on purpose; one that takes no part would join all such images.
-    if None in needed or not "".join(needed).strip():
+    if None in needed or not "".join(map(str, needed)).strip():
         raise DataError(
             f"entry '{name}' has no patient: a group of '{template}' is empty",
             where=f"data set '{request.name}'",

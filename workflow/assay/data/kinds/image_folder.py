@@ -91,7 +91,7 @@ def read(request: Request) -> Collected:
     )
     images.flush()
     samples["stored"] = decoded.stored
-    patients = decoded.patients if decoding.patient_tag else patients
+    patients = list(map(str, decoded.patients)) if decoding.patient_tag else patients
     if patients:
         samples["patient"] = group_index(patients, files)
     if decoded.dicom:
