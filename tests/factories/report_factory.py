@@ -14,6 +14,8 @@ from assay.report.figures.draw import caption, draw_figure, save_figure
 from assay.report.page import render_page
 from assay.report.tables.build import analysis_table, build_table
 from assay.report.tables.files import write_table
+from assay.report.tables.headline import headline_table
+from assay.report.tables.parts import Table
 
 SCALE = "synthetic"
 EMPTY_SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="36pt"/>'
@@ -79,6 +81,13 @@ def make_study(inputs: AnalysisInputs) -> dict:
     }
 
 
+def table_of(kind: str, spec: dict, study: dict, inputs: AnalysisInputs) -> Table:
+    """A table of a kind, or the headline."""
+    if kind == "headline":
+        return headline_table(spec, study, inputs)
+    return build_table({**spec, "kind": kind}, study, inputs)
+
+
 def write_report(base: Path, inputs: AnalysisInputs, study: dict, *, drawn: bool = True) -> Path:
     """Writes all analysis files of one study below `base` and the page beside them.
 
@@ -97,7 +106,7 @@ def write_report(base: Path, inputs: AnalysisInputs, study: dict, *, drawn: bool
         write_table(analysis_table(Path(place).name, study, inputs), folder / place)
     write_json(folder / "provenance.json", provenance_summary(inputs, code="c0de"))
     for name, spec in study["tables"].items():
-        write_table(build_table(spec["kind"], spec, study, inputs), folder / "tables" / name)
+        write_table(build_table(spec, study, inputs), folder / "tables" / name)
     for name, spec in study["figures"].items():
         if drawn:
             save_figure(draw_figure(spec, study, inputs), folder / "figures" / name)

@@ -138,7 +138,7 @@ rule draw_study:
     params:
         study=lambda w: PLAN.brief(w.study),
         manifest=lambda w: PLAN.manifest(w.study),
-        code=digest("draw_study"),
+        code=lambda w: digest("draw_study", *PLAN.kinds(w.study)),
     script:
         "../scripts/draw_study.py"
 

@@ -56,7 +56,7 @@ try:
     TARGETS = make_targets(PLAN)
     # All code whose digest rules will ask for is read here once (and remembered), so that a mistake
     # in it, too, is told in one line instead of a traceback from a rule's parameters.
-    code_digest(*sorted(SCRIPTS.glob("*.py")), *PLAN.implementations)
+    code_digest(*sorted(SCRIPTS.glob("*.py")), *PLAN.implementations, *PLAN.kinds())
 except AssayError as error:
     raise WorkflowError(str(error))
 
@@ -76,7 +76,7 @@ GPUS = 0 if SETTINGS["device"] == "cpu" else 1
 
 
 def digest(script, *implementations):
-    """The digest of a rule's script and of the code that its catalogue entries name."""
+    """The digest of a rule's script and of the code that catalogue entries or a study's file name."""
     return code_digest(SCRIPTS / f"{script}.py", *implementations)
 
 

@@ -27,7 +27,7 @@ rule render_page:
         runtime=10,
     params:
         studies=[PLAN.brief(name) for name in PLAN.studies],
-        code=digest("render_page"),
+        code=digest("render_page", *PLAN.kinds()),
     script:
         "../scripts/render_page.py"
 

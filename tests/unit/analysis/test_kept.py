@@ -51,9 +51,7 @@ def test_every_analysis_and_table_is_the_one_of_the_full_files(run):
             pd.testing.assert_frame_equal(table.tidy, same.tidy)
             pd.testing.assert_frame_equal(table.display, same.display)
         for spec in full.study["tables"].values():
-            table, same = (
-                build_table(spec["kind"], spec, full.study, each) for each in (full, small)
-            )
+            table, same = (build_table(spec, full.study, each) for each in (full, small))
             pd.testing.assert_frame_equal(table.tidy, same.tidy)
             assert table.caption == same.caption
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from factory import outcomes, study
+from report_factory import table_of
 
 from assay.analysis.accuracy import accuracy, several_members, strongest, worst_case
 from assay.analysis.attack_set import AttackSet
@@ -11,7 +12,6 @@ from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import with_scheme
 from assay.analysis.statistics import between_splits, mcnemar, ranking
 from assay.report.tables import cells as table_cells
-from assay.report.tables.build import build_table
 from assay.report.tables.cells import image_sets, leading
 
 CHEAP = [
@@ -97,7 +97,7 @@ def test_no_attacked_accuracy_stands_beside_a_clean_accuracy_of_other_images(inp
     clean = table.pooled[table.attack == "clean"].max()
     square = table[(table.attack == "square") & (table.epsilon == 0.03)]
     assert (square.pooled > clean).all(), "a table that ignores images would show the fault"
-    shown = build_table("accuracy", {"cells": CELLS, "models": MODELS}, inputs.study, inputs)
+    shown = table_of("accuracy", {"cells": CELLS, "models": MODELS}, inputs.study, inputs)
     assert shown.display["Attack"].tolist() == [
         "clean (n = 600)",
         "FGSM ε = 0.03 (n = 600)",
@@ -119,7 +119,7 @@ def test_no_attacked_accuracy_stands_beside_a_clean_accuracy_of_other_images(inp
 @pytest.mark.parametrize("kind", ["accuracy", "headline"])
 def test_a_table_that_misleads_says_so_in_its_caption(inputs, kind, monkeypatch):
     spec = {"cells": CELLS, "models": MODELS}
-    assert "Caution" not in build_table(kind, spec, inputs.study, inputs).caption
+    assert "Caution" not in table_of(kind, spec, inputs.study, inputs).caption
 
     def one_for_all(rows, cells):
         (every,) = image_sets(rows[rows.attack == "clean"], cells[:1])
@@ -127,13 +127,13 @@ def test_a_table_that_misleads_says_so_in_its_caption(inputs, kind, monkeypatch)
         return [every]
 
     monkeypatch.setattr(table_cells, "image_sets", one_for_all)
-    caption = build_table(kind, spec, inputs.study, inputs).caption
+    caption = table_of(kind, spec, inputs.study, inputs).caption
     assert "Caution: The accuracy of GBZ (Bayes' rule) under square at ε = 0.03 is" in caption
     assert "but on other images. On the same 60 images, the clean accuracy is 100 %." in caption
 
 
 def test_where_all_share_their_images_nothing_is_repeated(inputs):
-    shown = build_table("accuracy", {"cells": CELLS[:2]}, inputs.study, inputs).display
+    shown = table_of("accuracy", {"cells": CELLS[:2]}, inputs.study, inputs).display
     assert shown["Attack"].tolist() == ["clean", "FGSM ε = 0.03"]
 
 
@@ -141,7 +141,7 @@ def test_models_on_different_images_say_n_in_each_cell_and_are_not_compared():
     rows = frame()
     cut = rows[~((rows.model == "dbx") & (rows.attack == "pgd_linf") & (rows["sample"] >= 90))]
     inputs = run_of(cut)
-    shown = build_table("accuracy", {"cells": CELLS[:3]}, inputs.study, inputs)
+    shown = table_of("accuracy", {"cells": CELLS[:3]}, inputs.study, inputs)
     line = shown.display[shown.display.Attack == "PGD L∞ ε = 0.03"].iloc[0]
     assert line["GBZ (Bayes' rule)"].endswith("(n = 150)")
     assert line["DBX"].endswith("(n = 90)")
@@ -153,7 +153,7 @@ def test_different_splits_are_said_where_images_differ():
     rows = frame(folds=2)
     one = rows[(rows.attack != "pgd_linf") | (rows["split"] == "kfold_0")]
     inputs = run_of(one)
-    shown = build_table("accuracy", {"cells": CELLS[:3]}, inputs.study, inputs).display
+    shown = table_of("accuracy", {"cells": CELLS[:3]}, inputs.study, inputs).display
     assert shown["Attack"].tolist() == [
         "clean (n = 600, 2 splits)",
         "FGSM ε = 0.03 (n = 600, 2 splits)",
@@ -171,7 +171,7 @@ def test_the_same_count_of_other_images_is_another_set(inputs):
 
 
 def headline(inputs, cells=CELLS, models=MODELS):
-    return build_table("headline", {"cells": cells, "models": models}, inputs.study, inputs)
+    return table_of("headline", {"cells": cells, "models": models}, inputs.study, inputs)
 
 
 def test_the_headline_shows_the_worst_case_of_a_radius_before_its_single_attacks(inputs):
@@ -319,8 +319,8 @@ def test_numbers_that_print_alike_are_marked_alike():
 def test_the_margin_is_the_configurations(inputs):
     rules = {"rules": {"marks": {"margin": 1.0}}}
     wide = run_of(frame(models=["gbz", "dbx", "resnet18_text"]), **rules)
-    table = build_table("accuracy", {"cells": CELLS[:2]}, wide.study, wide)
+    table = table_of("accuracy", {"cells": CELLS[:2]}, wide.study, wide)
     assert not table.bold.any(axis=None), "with a margin of 1 nothing is worse"
-    strict = build_table("accuracy", {"cells": CELLS[:2]}, inputs.study, inputs)
+    strict = table_of("accuracy", {"cells": CELLS[:2]}, inputs.study, inputs)
     assert strict.bold.any(axis=None)
     assert "at most 0.02 below it" in strict.caption

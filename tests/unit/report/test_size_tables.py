@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from factory import DATASET, MODELS, leaks_of, outcomes, write_run
+from report_factory import table_of
 
 from assay.analysis.inputs import AnalysisInputs
-from assay.report.tables.build import build_table
 
 CELLS = [{"attack": "clean", "epsilon": 0}, {"attack": "pgd_linf", "epsilon": 0.03}]
 NAMES = list(MODELS)
@@ -66,7 +66,7 @@ SPEC = {"models": NAMES, "cells": CELLS[1:], "within": {"First": NAMES[:3]}}
 def test_a_trend_whose_interval_contains_0_cannot_tell(inputs):
     trend = trend_of([-0.9, -0.58], [-1.0, -1.0], [-0.7, 0.07], [0.001, 0.001])
     doctored = changed(inputs, trend=trend, verdicts=sound(inputs))
-    shown = build_table("trend", SPEC, inputs.study, doctored).display
+    shown = table_of("trend", SPEC, inputs.study, doctored).display
     answers = shown.set_index(["Size by", "Networks"])["Smaller is better"]
     assert answers["Depth", "all (5)"] == answers["Depth", "First (3)"] == "yes"
     assert answers["Parameters", "all (5)"] == answers["Parameters", "First (3)"] == "cannot tell"
@@ -76,7 +76,7 @@ def test_a_trend_whose_interval_contains_0_cannot_tell(inputs):
 def test_a_trend_is_corrected_over_the_rows_of_its_table(inputs):
     trend = trend_of([-0.9, 0.1], [-1.0, -0.4], [-0.7, 0.6], [0.02, 0.9])
     doctored = changed(inputs, trend=trend, verdicts=sound(inputs))
-    table = build_table("trend", SPEC, inputs.study, doctored)
+    table = table_of("trend", SPEC, inputs.study, doctored)
     assert set(table.display["Smaller is better"]) == {"cannot tell"}
     assert table.tidy.holm_p.min() == pytest.approx(4 * 0.02)
 
@@ -84,7 +84,7 @@ def test_a_trend_is_corrected_over_the_rows_of_its_table(inputs):
 def test_a_trend_over_a_doubtful_evaluation_has_no_verdict_and_names_the_model(inputs):
     trend = trend_of([-0.9, -0.9], [-1.0, -1.0], [-0.7, -0.7], [0.001, 0.001])
     doctored = changed(inputs, trend=trend, verdicts=sound(inputs, "dbx"))
-    table = build_table("trend", SPEC, inputs.study, doctored)
+    table = table_of("trend", SPEC, inputs.study, doctored)
     answers = table.display.set_index(["Size by", "Networks"])["Smaller is better"]
     assert answers["Depth", "all (5)"] == "cannot tell"
     assert answers["Depth", "First (3)"] == "yes", "its networks are all sound"
@@ -93,7 +93,7 @@ def test_a_trend_over_a_doubtful_evaluation_has_no_verdict_and_names_the_model(i
 
 def test_a_trend_says_what_else_differs_between_its_networks(inputs):
     doctored = changed(inputs, facts=with_rates(inputs, dbx=0.0002))
-    table = build_table("trend", SPEC, inputs.study, doctored)
+    table = table_of("trend", SPEC, inputs.study, doctored)
     differs = table.display.set_index(["Size by", "Networks"])["What else differs"]
     assert differs["Depth", "all (5)"] == "learning rate (0.0002 or 0.001)"
     assert differs["Depth", "First (3)"] == "nothing that is recorded"
@@ -101,7 +101,7 @@ def test_a_trend_says_what_else_differs_between_its_networks(inputs):
 
 
 def test_a_trend_of_so_few_networks_says_that_it_cannot_reach_a_verdict(inputs):
-    table = build_table("trend", SPEC, inputs.study, inputs)
+    table = table_of("trend", SPEC, inputs.study, inputs)
     assert set(table.display["Smaller is better"]) == {"cannot tell"}
     assert "no row of this table can reach a verdict" in table.caption
     # With depth the smallest network is the first, with FLOPs the last.
@@ -120,7 +120,7 @@ def counterparts(inputs):
 def test_a_network_that_stands_twice_says_why_and_what_its_other_training_changes(inputs):
     study = counterparts(inputs)
     facts = with_rates(inputs, **{NAMES[1]: 0.0002})
-    table = build_table("complexity", {"cells": CELLS}, study, changed(inputs, study, facts=facts))
+    table = table_of("complexity", {"cells": CELLS}, study, changed(inputs, study, facts=facts))
     rows = inputs.accuracy.set_index(["model", "attack", "epsilon"]).accuracy
     pair = [rows[name, "pgd_linf", 0.03] for name in (NAMES[1], NAMES[0])]
     assert (
@@ -129,12 +129,12 @@ def test_a_network_that_stands_twice_says_why_and_what_its_other_training_change
     ) in table.caption
     assert f"{pair[0]:.3f} against {pair[1]:.3f} (PGD L∞ ε = 0.03)" in table.caption
     assert table.display["Learning rate"].tolist() == ["0.001", "0.0002", *["0.001"] * 3]
-    assert "same architecture" not in build_table("complexity", {"cells": CELLS}, inputs.study,
+    assert "same architecture" not in table_of("complexity", {"cells": CELLS}, inputs.study,
                                              inputs).caption  # fmt: skip
 
 
 def test_the_caption_s_order_of_sizes_is_that_of_the_rows(inputs):
-    table = build_table("complexity", {"cells": CELLS}, inputs.study, inputs)
+    table = table_of("complexity", {"cells": CELLS}, inputs.study, inputs)
     first, last = (MODELS[name]["title"] for name in (NAMES[0], NAMES[-1]))
     assert f"By depth {first} is the smallest and {last} the largest" in table.caption
     assert f"by FLOPs {last} is the smallest and {first} the largest" in table.caption
@@ -144,7 +144,7 @@ def test_the_caption_s_order_of_sizes_is_that_of_the_rows(inputs):
 def chosen(inputs, spec=None, **members):
     alike = inputs.mcnemar.assign(significant=False)
     doctored = changed(inputs, **{"mcnemar": alike, "verdicts": sound(inputs), **members})
-    table = build_table("selection", spec or {"cells": CELLS[1:]}, inputs.study, doctored)
+    table = table_of("selection", spec or {"cells": CELLS[1:]}, inputs.study, doctored)
     return table, table.tidy.iloc[0]
 
 
@@ -252,7 +252,7 @@ LAB = {"cells": CELLS, "schemes": ["kfold", "apart"], "models": NAMES[:2]}
 
 
 def test_every_cell_of_the_laboratory_says_its_images_and_splits(laboratory):
-    table = build_table("schemes", LAB, laboratory.study, laboratory)
+    table = table_of("schemes", LAB, laboratory.study, laboratory)
     assert list(table.display)[2:5] == [
         "By image", "Patients together", "By image − patients together",
     ]  # fmt: skip
@@ -264,7 +264,7 @@ def test_every_cell_of_the_laboratory_says_its_images_and_splits(laboratory):
 
 
 def test_the_same_images_are_compared_with_themselves_in_the_laboratory(laboratory):
-    table = build_table("schemes", LAB, laboratory.study, laboratory)
+    table = table_of("schemes", LAB, laboratory.study, laboratory)
     same = table.display["By image − patients together, same images"]
     # The single split tests the images of one fold, with the same decisions.
     assert same.str.startswith("+0.000").all()
@@ -274,7 +274,7 @@ def test_the_same_images_are_compared_with_themselves_in_the_laboratory(laborato
 
 
 def test_the_table_of_leaked_images_counts_what_it_shows(laboratory):
-    table = build_table("leaked", {**LAB, "schemes": ["kfold"]}, laboratory.study, laboratory)
+    table = table_of("leaked", {**LAB, "schemes": ["kfold"]}, laboratory.study, laboratory)
     assert set(table.display["Shared with training"]) == {"patient", "patients, safe reading"}
     assert set(table.tidy.scheme) == {"kfold"}
     shown = len(table.tidy)
@@ -282,7 +282,7 @@ def test_the_table_of_leaked_images_counts_what_it_shows(laboratory):
     study = {**laboratory.study, "datasets": {
         DATASET: {"patient": {"safe": {"id": "{n}", "title": "patients by number alone"}}}
     }}  # fmt: skip
-    table = build_table("leaked", LAB, study, laboratory)
+    table = table_of("leaked", LAB, study, laboratory)
     assert "patients by number alone" in set(table.display["Shared with training"])
     assert "Patients by number alone: a coarser identification" in table.caption
 
@@ -293,14 +293,14 @@ def test_a_measure_of_the_safe_reading_has_its_own_row_and_title(inputs):
         DATASET: {"patient": {"safe": {"id": "{n}", "title": "patients by number alone"}}}
     }}  # fmt: skip
     doctored = changed(inputs, leakage=pd.concat([inputs.leakage, extra], ignore_index=True))
-    table = build_table("leakage", {}, study, doctored)
+    table = table_of("leakage", {}, study, doctored)
     assert table.display["What"].iloc[-1] == "patients by number alone"
     assert set(table.display["What"]) >= {"images", "identical pixels", "patients"}
     assert "a coarser identification" in table.caption
 
 
 def test_pointing_is_compared_on_the_same_images_with_interval_and_test(inputs):
-    table = build_table("pointing", {"models": NAMES}, inputs.study, inputs)
+    table = table_of("pointing", {"models": NAMES}, inputs.study, inputs)
     tidy = table.tidy
     first = tidy[tidy.model == NAMES[0]]
     assert (first.compared_with == "").all()
@@ -315,13 +315,13 @@ def test_pointing_is_compared_on_the_same_images_with_interval_and_test(inputs):
     assert (tidy.low < tidy.hits / tidy.n).all()
     study = counterparts(inputs)
     study["models"][NAMES[3]] = study["models"][NAMES[2]]
-    tidy = build_table("pointing", {"models": NAMES}, study, inputs).tidy
+    tidy = table_of("pointing", {"models": NAMES}, study, inputs).tidy
     assert set(tidy.compared_with[tidy.model == NAMES[3]]) == {NAMES[2]}
     assert set(tidy.compared_with[tidy.model == NAMES[4]]) == {NAMES[0]}
 
 
 def test_pointing_says_that_a_map_explains_the_decided_class(inputs):
-    table = build_table("pointing", {"models": NAMES}, inputs.study, inputs)
+    table = table_of("pointing", {"models": NAMES}, inputs.study, inputs)
     tidy = table.tidy[table.tidy.epsilon > 0].drop_duplicates(["model", "epsilon"])
     assert (
         f"it is a wrong class in {tidy.wrong.sum()} of {tidy.n.sum()} predictions" in table.caption

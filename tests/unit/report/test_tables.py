@@ -5,13 +5,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from factory import MODELS, study, write_run
+from report_factory import table_of
 
 from assay.analysis.attack_set import AttackSet, attack_sets
 from assay.analysis.inputs import AnalysisInputs
 from assay.foundation.errors import ConfigError, OutcomeError
 from assay.plan import paths
+from assay.report.kinds import kinds
 from assay.report.page_cells import read_markdown_table
-from assay.report.tables.build import ANALYSES, TABLES, analysis_table, build_table
+from assay.report.tables.build import ANALYSES, analysis_table
 from assay.report.tables.files import LONG_TABLE, MOST_ROWS, to_latex, write_table
 from assay.report.tables.parts import Table, met_at_places, p_text
 
@@ -41,12 +43,12 @@ def inputs(middle_run):
 
 
 def test_every_kind_has_a_case_here():
-    assert set(SPECS) == set(TABLES)
+    assert set(SPECS) == {*kinds("tables"), "headline"}
 
 
-@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("kind", SPECS)
 def test_each_table_is_written_for_eyes_and_for_machines(kind, inputs, tmp_path):
-    table = build_table(kind, SPECS[kind], inputs.study, inputs)
+    table = table_of(kind, SPECS[kind], inputs.study, inputs)
     csv, markdown, latex = write_table(table, tmp_path / "deep" / kind)
     back = pd.read_csv(csv, keep_default_na=False, na_values=[""])
     assert list(back.columns) == list(table.tidy.columns)
@@ -148,9 +150,9 @@ def test_the_attacks_in_the_table_of_defects_are_checked_against_each_other(inpu
 UNCOUNTED = ("hyper_parameters",)
 
 
-@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("kind", SPECS)
 def test_every_caption_ends_with_scale_n_splits_and_seed(kind, inputs):
-    caption = build_table(kind, SPECS[kind], inputs.study, inputs).caption
+    caption = table_of(kind, SPECS[kind], inputs.study, inputs).caption
     assert "Scale synthetic; " in caption
     assert caption.endswith("seed 0.")
     # Saliency is mapped on one split: what a table shows is counted, not what the study has.
@@ -161,7 +163,7 @@ def test_every_caption_ends_with_scale_n_splits_and_seed(kind, inputs):
 
 def test_captions_count_the_rows_shown_and_not_the_study(inputs):
     spec = {"cells": [{"attack": "one_pixel", "epsilon": 1}], "models": ["gbz", "dbx"]}
-    caption = build_table("accuracy", spec, inputs.study, inputs).caption
+    caption = table_of("accuracy", spec, inputs.study, inputs).caption
     assert caption.endswith("Scale synthetic; 2 models; n = 60 images; 2 splits; seed 0.")
 
 
@@ -173,15 +175,15 @@ def test_substitutes_are_said_in_the_caption_by_their_titles_where_they_are_show
         "titles": titles,
         "substitutes": {"datasets": {"paper_set": "medical_mnist"}, "models": {"big": "gbz"}},
     }
-    caption = build_table("accuracy", {"cells": CELLS}, standing, inputs).caption
+    caption = table_of("accuracy", {"cells": CELLS}, standing, inputs).caption
     assert "Medical MNIST is a substitute for paper_set." in caption
     assert "GBZ (Bayes' rule) is a substitute for A big network." in caption
     spec = {"cells": CELLS, "models": ["dbx"]}
-    assert "A big network" not in build_table("accuracy", spec, standing, inputs).caption
+    assert "A big network" not in table_of("accuracy", spec, standing, inputs).caption
 
 
 def test_a_cell_shows_mean_spread_and_interval(inputs):
-    table = build_table("accuracy", {"cells": CELLS, "models": ["gbz"]}, inputs.study, inputs)
+    table = table_of("accuracy", {"cells": CELLS, "models": ["gbz"]}, inputs.study, inputs)
     row = table.tidy.iloc[1]
     assert table.display["GBZ (Bayes' rule)"][1] == (
         f"{row.accuracy:.3f} ± {row.sd:.3f} [{row.low:.3f}, {row.high:.3f}]"
@@ -190,13 +192,13 @@ def test_a_cell_shows_mean_spread_and_interval(inputs):
 
 
 def test_a_cell_without_epsilon_stands_for_every_budget(inputs):
-    table = build_table("accuracy", {"cells": [{"attack": "pgd_l2"}]}, inputs.study, inputs)
+    table = table_of("accuracy", {"cells": [{"attack": "pgd_l2"}]}, inputs.study, inputs)
     assert [title.split()[-1] for title in table.display["Attack"]] == ["0.25", "0.5", "1", "2"]
 
 
 def test_a_cell_that_was_not_run_stays_and_says_so(inputs):
     cells = [{"attack": "pgd_linf", "epsilon": 0.9}, {"attack": "square", "epsilon": 0.1}, *CELLS]
-    table = build_table("accuracy", {"cells": cells}, inputs.study, inputs)
+    table = table_of("accuracy", {"cells": cells}, inputs.study, inputs)
     assert len(table.display) == 4
     assert (table.display.iloc[:2, 1:] == "not run").all(axis=None)
 
@@ -214,7 +216,7 @@ def test_a_model_has_no_row_where_a_split_scheme_was_not_its_own():
 def test_a_budget_is_another_one_if_it_differs_in_its_last_bit(inputs):
     for epsilon, runs in ((0.03, True), (0.1 + 0.2 - 0.27, False)):
         cells = [{"attack": "pgd_linf", "epsilon": epsilon}]
-        table = build_table("accuracy", {"cells": cells}, inputs.study, inputs)
+        table = table_of("accuracy", {"cells": cells}, inputs.study, inputs)
         assert len(table.tidy) == len(MODELS) * runs
 
 
@@ -236,20 +238,20 @@ def test_markup_is_escaped_and_bold_in_both_formats(tmp_path):
 
 
 def test_nonsignificant_conclusions_name_what_would_have_been_found(inputs):
-    table = build_table("significance", SPECS["significance"], inputs.study, inputs)
+    table = table_of("significance", SPECS["significance"], inputs.study, inputs)
     weak = table.display["Conclusion"][~table.tidy.significant]
     assert len(weak)
     assert weak.str.fullmatch(r"n\.s\. \(80 % power from \d\.\d{3}\)").all()
 
 
 def test_rankings_follow_the_order_of_the_cells(inputs):
-    table = build_table("ranking", {"cells": CELLS[::-1]}, inputs.study, inputs)
+    table = table_of("ranking", {"cells": CELLS[::-1]}, inputs.study, inputs)
     assert table.display["Attack"].tolist() == ["PGD L∞ ε = 0.03", "clean"]
 
 
 def test_an_unknown_kind_is_one_clear_line(inputs):
     with pytest.raises(ConfigError, match=r"unknown kind of table 'pie'.*choose one of"):
-        build_table("pie", {"title": "x"}, inputs.study, inputs)
+        table_of("pie", {"title": "x"}, inputs.study, inputs)
 
 
 def test_p_values_are_printed_as_readers_expect():
@@ -290,17 +292,15 @@ def test_unions_over_suites_are_tested_too(inputs):
 
 def test_a_table_keeps_to_the_data_sets_that_it_names(inputs):
     for kind in ("accuracy", "significance", "ranking", "distances"):
-        whole = build_table(kind, SPECS[kind], inputs.study, inputs)
-        named = build_table(
-            kind, {**SPECS[kind], "datasets": ["medical_mnist"]}, inputs.study, inputs
-        )
+        whole = table_of(kind, SPECS[kind], inputs.study, inputs)
+        named = table_of(kind, {**SPECS[kind], "datasets": ["medical_mnist"]}, inputs.study, inputs)
         assert len(named.tidy) == len(whole.tidy) > 0
-        other = build_table(kind, {**SPECS[kind], "datasets": ["mnist"]}, inputs.study, inputs)
+        other = table_of(kind, {**SPECS[kind], "datasets": ["mnist"]}, inputs.study, inputs)
         assert len(other.tidy) == 0
 
 
 def test_distances_say_which_attack_found_them_and_on_how_many_images(inputs):
-    table = build_table("distances", SPECS["distances"], inputs.study, inputs)
+    table = table_of("distances", SPECS["distances"], inputs.study, inputs)
     titles = ["PGD L∞, L∞ distance", "PGD L2, L2 distance"]
     parts = ("median", "mean", "never misclassified")
     columns = [f"{title}: {part}" for title in titles for part in parts]
@@ -320,7 +320,7 @@ def test_distances_on_other_images_repeat_the_clean_accuracy_of_their_own(inputs
     cut = tidy.assign(n=np.where(tidy.norm == "l2", 30, tidy.n),
                       clean=np.where(tidy.norm == "l2", 0.5, tidy.clean))  # fmt: skip
     doctored = changed(inputs, distances=lambda attacks, apart: cut)
-    shown = build_table("distances", SPECS["distances"], inputs.study, doctored).display
+    shown = table_of("distances", SPECS["distances"], inputs.study, doctored).display
     assert [name for name in shown if name.startswith("Clean")] == [
         "Clean accuracy, images of PGD L∞, L∞ distance",
         "Clean accuracy, images of PGD L2, L2 distance",
@@ -342,7 +342,7 @@ def test_selection_is_among_those_that_are_not_significantly_worse(inputs):
     robust = pgd.set_index("model").pooled
     spec = {"cells": CELLS[1:]}
     alike = inputs.mcnemar.assign(significant=False)
-    (row,) = build_table(
+    (row,) = table_of(
         "selection", spec, inputs.study, changed(inputs, accuracy=accuracy, mcnemar=alike)
     ).tidy.to_dict("records")
     assert set(row["candidates"].split(", ")) == set(MODELS)
@@ -352,7 +352,7 @@ def test_selection_is_among_those_that_are_not_significantly_worse(inputs):
         significant=(alike.attack == "clean")
         & ((alike.model_a == clean.idxmax()) | (alike.model_b == clean.idxmax()))
     )
-    (row,) = build_table(
+    (row,) = table_of(
         "selection", spec, inputs.study, changed(inputs, accuracy=accuracy, mcnemar=worse)
     ).tidy.to_dict("records")
     assert row["candidates"] == row["most_robust"] == row["smallest"] == clean.idxmax()
@@ -362,17 +362,17 @@ def test_where_splits_share_images_selection_asks_the_resampled_t_test(inputs):
     repeated = inputs.mcnemar.assign(split="kfold_0", significant=True)
     tests = inputs.resampled_t.assign(significant=False)
     doctored = changed(inputs, accuracy=inputs.accuracy, mcnemar=repeated, resampled_t=tests)
-    (row,) = build_table("selection", {"cells": CELLS[1:]}, inputs.study, doctored).tidy.to_dict(
+    (row,) = table_of("selection", {"cells": CELLS[1:]}, inputs.study, doctored).tidy.to_dict(
         "records"
     )
     assert set(row["candidates"].split(", ")) == set(MODELS)
 
 
 def test_sizes_stand_beside_their_rank_and_the_trend_says_how_sure_it_is(inputs):
-    table = build_table("complexity", SPECS["complexity"], inputs.study, inputs)
+    table = table_of("complexity", SPECS["complexity"], inputs.study, inputs)
     assert table.display.Depth.tolist() == ["5 (1)", "6 (2)", "7 (3)", "8 (4)", "9 (5)"]
     assert table.display.FLOPs.tolist()[0] == "9,000,000 (5)"
-    trend = build_table("trend", SPECS["trend"], inputs.study, inputs)
+    trend = table_of("trend", SPECS["trend"], inputs.study, inputs)
     assert set(trend.display["Size by"]) == {"Depth", "Parameters", "FLOPs"}
     by = trend.tidy.set_index(["measure", "attack"]).correlation
     assert by["depth", "pgd_linf"] == pytest.approx(-by["flops", "pgd_linf"])
@@ -380,14 +380,14 @@ def test_sizes_stand_beside_their_rank_and_the_trend_says_how_sure_it_is(inputs)
 
 
 def test_accuracies_of_leaked_images_are_proportions_however_their_weights_are_rounded(inputs):
-    tidy = build_table("leaked", SPECS["leaked"], inputs.study, inputs).tidy
+    tidy = table_of("leaked", SPECS["leaked"], inputs.study, inputs).tidy
     accuracies = tidy[["accuracy_leaked", "accuracy_unleaked"]].to_numpy()
     assert accuracies.max() == 1
     assert np.isfinite(tidy[["low", "high", "p"]].to_numpy()).all()
 
 
 def test_the_pointing_game_counts_images_with_a_lesion(inputs):
-    tidy = build_table("pointing", SPECS["pointing"], inputs.study, inputs).tidy
+    tidy = table_of("pointing", SPECS["pointing"], inputs.study, inputs).tidy
     assert set(tidy.n) == {30}
     assert set(tidy.epsilon) == {0, 0.01, 0.03}
     assert (tidy.hits <= tidy.n).all()
@@ -397,7 +397,7 @@ def test_the_pointing_game_counts_images_with_a_lesion(inputs):
 def test_without_masks_the_pointing_game_says_what_it_needs(inputs):
     doctored = changed(inputs, accuracy=inputs.accuracy, saliency={})
     with pytest.raises(ConfigError, match=r"no saliency map of images with known lesions.*phantom"):
-        build_table("pointing", SPECS["pointing"], inputs.study, doctored)
+        table_of("pointing", SPECS["pointing"], inputs.study, doctored)
 
 
 def test_costs_are_means_over_splits_of_what_the_files_say(middle_run, tmp_path):

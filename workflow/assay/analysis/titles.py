@@ -14,6 +14,8 @@ NORMS = {
     "none": "clean", "clean": "clean", "linf": "L∞", "l2": "L2", "l0": "pixels",
     "severity": "corruptions", "corruptions": "corruptions",
 }  # fmt: skip
+# Ways to compute a saliency map.
+SALIENCY_METHODS = {"gradient": "gradient", "integrated_gradients": "integrated gradients"}
 
 
 def radius_text(epsilon: float, study: Mapping[str, Any]) -> str:

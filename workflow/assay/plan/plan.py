@@ -17,6 +17,7 @@ from assay.plan.configuration import Configuration
 from assay.plan.machine import watched_files
 from assay.plan.study_plan import StudyPlan, plan_study
 from assay.plan.validation import Nested
+from assay.report.kinds import code_of
 
 # What a catalogue entry says to readers and to the plan; changing it must not make anything run
 # again.
@@ -98,6 +99,11 @@ class Plan:
             *sorted({catalogue["models"][name]["implementation"] for name in models}),
             *sorted({catalogue["attacks"][name]["implementation"] for name in attacks}),
         )
+
+    def kinds(self, *studies: str) -> list[str]:
+        """The code of the kinds of tables and figures that some studies (default all) show."""
+        shown = [self.studies[name].study for name in studies or self.studies]
+        return sorted({module for study in shown for module in code_of(study)})
 
     @cached_property
     def features(self) -> tuple[Training, ...]:

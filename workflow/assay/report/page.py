@@ -22,7 +22,7 @@ from assay.analysis.titles import title_of
 from assay.foundation.files import write_text
 from assay.foundation.provenance import provenance
 from assay.foundation.resources import PACKAGE
-from assay.report.figures.draw import alternative_text, kind_of
+from assay.report.figures.draw import alternative_text, is_photograph
 from assay.report.glossary import glossary
 from assay.report.page_cells import cell_html
 from assay.report.page_methods import attacks_table, costs_table, methods
@@ -171,7 +171,7 @@ def _figure(files: StudyFiles, name: str, spec: Nested) -> dict[str, Any]:
         "title": title,
         "caption": words.read_text(encoding="utf-8").strip() if words.is_file() else "",
         "alt": alternative_text(spec, files.study),
-        "drawing": not kind_of(spec).photograph,
+        "drawing": not is_photograph(spec),
         "source": "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode(),
         "shown": round(width * 4 / 3 * 1.2),
         "width": round(width * 4 / 3),

@@ -11,14 +11,7 @@ from assay.analysis.attack_set import NORM, NORM_ALL, SINGLE
 from assay.analysis.ledger import counts_in_words
 from assay.analysis.rows import PLACE
 from assay.analysis.titles import attack_title, radius_text, title_of
-from assay.report.page_study import (
-    CHECKED,
-    MARK,
-    VERDICTS,
-    Nested,
-    StudyFiles,
-    norm_title,
-)
+from assay.report.page_study import CHECKED, MARK, VERDICTS, Nested, StudyFiles, norm_title
 
 SUBSTITUTES = "Substitutes were used. These are not the paper's numbers:"
 OWN_SUBSTITUTES = "Substitutes were used:"

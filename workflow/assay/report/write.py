@@ -36,7 +36,7 @@ def write_analyses(places: Mapping[str, Path | str], inputs: AnalysisInputs, *, 
 
 def write_study_table(spec: Nested, inputs: AnalysisInputs, path: Path | str) -> None:
     """Writes a table of the study's file to `path` (CSV) and, beside it, as Markdown and LaTeX."""
-    table = build_table(spec["kind"], spec, inputs.study, inputs)
+    table = build_table(spec, inputs.study, inputs)
     write_table(table, Path(path).with_suffix(""))
 
 

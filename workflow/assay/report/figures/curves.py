@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from assay.analysis.statistics import wilson
 from assay.report.figures.parts import RADIUS_LABELS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Times the smallest radius: from there on an axis is logarithmic.
 WIDE = 20

@@ -1,4 +1,4 @@
-"""What figures are put together from: the kinds, style, pictures, names, counts."""
+"""What figures are put together from: style, pictures, names, counts."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import attack_title, radius_text, title_of
 from assay.foundation.errors import ConfigError
 from assay.foundation.split import Split
 from assay.report.style import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 WIDTH = 7.4  # inches: the text width of the page, so that 8 pt are read as 8 pt or more
 LARGEST_CELL = 1.4  # inches: small images gain nothing from more
@@ -51,24 +53,6 @@ class Caption:
     counts: str
     datasets: Sequence[str] = ()
     models: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class FigureKind:
-    """One kind of figure: how it is drawn, and all that must be said of it.
-
-    Attributes:
-        draw: (spec, study, inputs) to a drawing.
-        describe: (spec, study, inputs) to its caption.
-        alternative: (spec, study) to the text for readers who cannot see the picture.
-        photograph: whether it shows images, whose grey levels mean something: a page in dark
-            colours must not invert it.
-    """
-
-    draw: Callable[[Spec, Study, AnalysisInputs], Figure]
-    describe: Callable[[Spec, Study, AnalysisInputs], Caption]
-    alternative: Callable[[Spec, Study], str]
-    photograph: bool = False
 
 
 def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
@@ -314,6 +298,8 @@ def grid_figure(columns: float, rows: float) -> tuple[Figure, Axes]:
         columns: its width in cells.
         rows: its height in cells.
     """
+    from matplotlib.figure import Figure
+
     cell = min(WIDTH / columns, TALLEST / rows, LARGEST_CELL)
     figure = Figure((columns * cell, rows * cell))
     return figure, figure.add_axes((0, 0, 1, 1))

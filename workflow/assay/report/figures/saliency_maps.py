@@ -9,13 +9,7 @@ import numpy as np
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import radius_text, title_of
 from assay.foundation.split import Split
-from assay.report.figures.parts import (
-    Spec,
-    Study,
-    excluded_in_words,
-    listed,
-    nothing_to_draw,
-)
+from assay.report.figures.parts import Spec, Study, excluded_in_words, listed, nothing_to_draw
 
 Key = tuple[str, str, str]
 

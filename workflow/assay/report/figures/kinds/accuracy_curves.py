@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from assay.analysis.attack_set import AttackSet, among
 from assay.analysis.inputs import AnalysisInputs
@@ -16,7 +13,6 @@ from assay.report.figures.curves import radius_axes, with_start
 from assay.report.figures.parts import (
     WIDTH,
     Caption,
-    FigureKind,
     Spec,
     Study,
     at_places,
@@ -38,6 +34,11 @@ from assay.report.figures.parts import (
 from assay.report.figures.reported import printed_accuracy, substituted
 from assay.report.style import FAINT, GREY, SeriesStyle, series_styles
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
 
 class _Panel(NamedTuple):
     """What one panel draws: rows of :func:`with_start`, and printed rows of the same attack."""
@@ -52,6 +53,8 @@ class _Panel(NamedTuple):
 @styled
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """Pooled accuracy against the radius, with Wilson bands; a panel per data set and attack."""
+    from matplotlib.figure import Figure
+
     panels = _panels(spec, study, inputs)
     # Three panels that belong together stand in one row.
     columns = 3 if len(panels) == 3 else min(2, len(panels))
@@ -101,6 +104,8 @@ def _curve(axes: Axes, rows: pd.DataFrame, series_style: SeriesStyle) -> None:
 def _handles(
     models: list[str], styles: dict[str, SeriesStyle], panels: list[_Panel], study: Study
 ) -> list[Line2D]:
+    from matplotlib.lines import Line2D
+
     handles = [
         Line2D(
             [], [], color=styles[model].colour, marker=styles[model].marker,
@@ -122,7 +127,7 @@ def _handles(
     return handles
 
 
-def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
+def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     panels = _panels(spec, study, inputs)
     rows = pd.concat([panel.rows for panel in panels])
     attacks = list(dict.fromkeys(panel.attacks for panel in panels))
@@ -264,7 +269,7 @@ def _printed(
     return printed[drawn_radii(printed["epsilon"], spec)]
 
 
-def alternative(spec: Spec, study: Study) -> str:
+def alt(spec: Spec, study: Study) -> str:
     models = spec.get("models") or study.get("headline", {}).get("models", [])
     of = f" of {names_of(study, 'models', models)}" if models else ""
     beside = ", beside the printed numbers" if "reported" in spec else ""
@@ -272,6 +277,3 @@ def alternative(spec: Spec, study: Study) -> str:
         f"Line charts of the accuracy{of} against the radius of "
         f"{names_of(study, 'attacks', spec['attacks'])}, with interval bands{beside}."
     )
-
-
-KIND = FigureKind(draw, describe, alternative)

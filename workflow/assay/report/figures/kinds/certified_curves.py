@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import attack_title, title_of
@@ -19,7 +16,6 @@ from assay.report.figures.parts import (
     RADIUS_LABELS,
     WIDTH,
     Caption,
-    FigureKind,
     Spec,
     Study,
     compared_places,
@@ -35,6 +31,10 @@ from assay.report.figures.parts import (
 )
 from assay.report.style import SeriesStyle, series_styles
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 class _Curve(NamedTuple):
     """One model: certified radii of single images, and its accuracy under the attack."""
@@ -47,6 +47,9 @@ class _Curve(NamedTuple):
 @styled
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """The share of images certified at a radius, below the accuracy that an attack leaves."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
     panels = _panels(spec, study, inputs)
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
@@ -93,7 +96,7 @@ def _draw_curve(axes: Axes, curve: _Curve, series_style: SeriesStyle) -> None:
     )  # fmt: skip
 
 
-def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
+def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     panels = _panels(spec, study, inputs)
     curves = [curve for models in panels.values() for curve in models.values()]
     counts = pd.Series([len(curve.radii) for curve in curves])
@@ -177,12 +180,9 @@ def _of_same_images(
     return kept if len(kept) else np.concatenate([radii for _, radii, _ in parts])
 
 
-def alternative(spec: Spec, study: Study) -> str:
+def alt(spec: Spec, study: Study) -> str:
     return (
         f"Line charts of {names_of(study, 'models', spec['models'])}: the share of images with at "
         "least a certified L2 radius (dashed) and the accuracy under "
         f"{attack_title(study, spec['attack'])} at that radius (solid)."
     )
-
-
-KIND = FigureKind(draw, describe, alternative)

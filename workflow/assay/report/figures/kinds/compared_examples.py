@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import attack_title, radius_text, title_of
 from assay.report.figures.parts import (
     Caption,
-    FigureKind,
     Spec,
     Study,
     classes_of,
@@ -31,6 +31,11 @@ from assay.report.figures.parts import (
     wrapped,
 )
 from assay.report.figures.stored import attacked, closest, radii_shown, stored_examples
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PHOTOGRAPH = True
 
 
 @styled
@@ -59,7 +64,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     return figure
 
 
-def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
+def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     grid = _Grid(spec, study, inputs)
     columns = len(grid.labels)
     dataset, split = grid.place
@@ -150,12 +155,9 @@ def _most_models(spec: Spec, inputs: AnalysisInputs) -> dict[str, tuple]:
     return max((places[place] for place in sorted(places)), key=len, default={})
 
 
-def alternative(spec: Spec, study: Study) -> str:
+def alt(spec: Spec, study: Study) -> str:
     return (
         f"Grid of images: unperturbed in the top row, below it after "
         f"{attack_title(study, spec['attack'])} against {names_of(study, 'models', spec['models'])}"
         ", one row per model, with the prediction and the norm of the perturbation below each."
     )
-
-
-KIND = FigureKind(draw, describe, alternative, photograph=True)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.colors import ListedColormap, to_rgb
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import title_of
 from assay.report.figures.parts import (
     WIDTH,
     Caption,
-    FigureKind,
     Spec,
     Study,
     classes_of,
@@ -29,6 +27,10 @@ from assay.report.figures.saliency_maps import (
 )
 from assay.report.style import COLOURS
 
+if TYPE_CHECKING:
+    from matplotlib.colors import ListedColormap
+    from matplotlib.figure import Figure
+
 # As in the public code of Rodriguez et al. 2022.
 NEIGHBOURS = 11
 GRID = 100
@@ -39,6 +41,9 @@ PROJECTED = 300
 @styled
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """Panels are models: projected features, and the prediction for the nearest of them."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
     found = saliency_maps(spec, study, inputs)
     columns = min(3, len(found))
     rows = -(-len(found) // columns)
@@ -91,7 +96,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     return figure
 
 
-def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
+def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     found = saliency_maps(spec, study, inputs)
     dataset, split, _ = found[0].key
     stored = found[0].stored
@@ -150,16 +155,15 @@ class _Projection:
 
 def _pale(count: int) -> ListedColormap:
     """The colours of `count` classes, as light as a background."""
+    from matplotlib.colors import ListedColormap, to_rgb
+
     chosen = [to_rgb(COLOURS[k % len(COLOURS)]) for k in range(count)]
     return ListedColormap([tuple(0.75 + 0.25 * part for part in colour) for colour in chosen])
 
 
-def alternative(spec: Spec, study: Study) -> str:
+def alt(spec: Spec, study: Study) -> str:
     return (
         "Scatter plots of the features of test images in two dimensions, unperturbed and attacked, "
         "over areas in the colour of the predicted class, one panel per model: "
         f"{names_of(study, 'models', spec['models'])}."
     )
-
-
-KIND = FigureKind(draw, describe, alternative)

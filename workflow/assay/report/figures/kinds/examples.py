@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import attack_title, radius_text, title_of
 from assay.report.figures.parts import (
     Caption,
-    FigureKind,
     Spec,
     Study,
     classes_of,
@@ -29,6 +27,11 @@ from assay.report.figures.parts import (
     styled,
 )
 from assay.report.figures.stored import attacked, radii_shown, stored_examples
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PHOTOGRAPH = True
 
 
 @styled
@@ -54,7 +57,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     return figure
 
 
-def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
+def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     grid = _Grid.of(spec, study, inputs)
     wrong = grid.predictions != grid.labels[:, None]
     return Caption(
@@ -104,12 +107,9 @@ class _Grid:
         )
 
 
-def alternative(spec: Spec, study: Study) -> str:
+def alt(spec: Spec, study: Study) -> str:
     return (
         f"Grid of images under {attack_title(study, spec['attack'])} against "
         f"{title_of(study, 'models', spec['model'])}: one row per image, the radius grows from "
         "left to right, and the prediction is below each image."
     )
-
-
-KIND = FigureKind(draw, describe, alternative, photograph=True)

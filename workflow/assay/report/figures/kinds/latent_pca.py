@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import title_of
 from assay.report.figures.parts import (
     WIDTH,
     Caption,
-    FigureKind,
     Spec,
     Study,
     classes_of,
@@ -21,12 +20,17 @@ from assay.report.figures.parts import (
 )
 from assay.report.style import series_styles
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 POINTS_SHOWN = 3000  # in a scatter plot; more only hide each other
 
 
 @styled
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """The first two principal components of a model's latent features, by class."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from sklearn.decomposition import PCA
 
     key, features, labels = _features(spec, inputs)
@@ -69,7 +73,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     return figure
 
 
-def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
+def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     key, features, labels = _features(spec, inputs)
     shown = min(len(labels), POINTS_SHOWN)
     sample = f"; {shown:,} of {len(labels):,} points are drawn" if shown < len(labels) else ""
@@ -93,11 +97,8 @@ def _features(spec: Spec, inputs: AnalysisInputs) -> tuple[tuple, np.ndarray, np
         return keys[0], stored["features"].astype(np.float64), stored["labels"]
 
 
-def alternative(spec: Spec, study: Study) -> str:
+def alt(spec: Spec, study: Study) -> str:
     return (
         "Scatter plot of the first two principal components of the latent features of "
         f"{title_of(study, 'models', spec['model'])}, one colour and marker per class."
     )
-
-
-KIND = FigureKind(draw, describe, alternative)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.report.figures.parts import (
     TALLEST,
     WIDTH,
     Caption,
-    FigureKind,
     Spec,
     Study,
     nothing_to_draw,
@@ -25,6 +21,10 @@ from assay.report.figures.parts import (
 from assay.report.style import COMPARED, FAINT, GREY
 from assay.report.text import attacked, short_table
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 ROW, HEAD, MARGIN = 0.172, 1.5, 0.85  # inches a row, rows a table's name takes, inches around
 PALE = (FAINT, "s")  # of pairs whose comparison means nothing
 
@@ -32,6 +32,9 @@ PALE = (FAINT, "s")  # of pairs whose comparison means nothing
 @styled
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """Printed accuracies (hollow) joined to this run's (filled, with interval), by table."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
     rows = _drawn(inputs.ledger)
     if rows.empty:
         raise nothing_to_draw(spec, "no printed accuracy in the ledger that this run measured")
@@ -117,7 +120,7 @@ def _height(rows: pd.DataFrame) -> float:
     return MARGIN + ROW * (len(rows) + HEAD * rows["table"].nunique())
 
 
-def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
+def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     printed, rows = _accuracies(inputs.ledger), _drawn(inputs.ledger)
     measured = len(_measured(inputs.ledger))
     text = (
@@ -150,11 +153,8 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     return Caption(text, f"n = {span(n)} test images" if len(n) else "n as in the ledger")
 
 
-def alternative(spec: Spec, study: Study) -> str:
+def alt(spec: Spec, study: Study) -> str:
     return (
         "Dot plot: each accuracy that the paper prints, joined by a line to that of this run. The "
         "ledger has the same numbers as a table."
     )
-
-
-KIND = FigureKind(draw, describe, alternative)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from assay.analysis.attack_set import AttackSet, among, attack_sets
 from assay.analysis.inputs import AnalysisInputs
@@ -16,7 +13,6 @@ from assay.report.figures.parts import (
     TALLEST,
     WIDTH,
     Caption,
-    FigureKind,
     Spec,
     Study,
     at_places,
@@ -33,6 +29,10 @@ from assay.report.figures.parts import (
     wrapped,
 )
 from assay.report.style import GREY
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # By whether the row's model is the better one.
 _DIFFERS = {True: "#cfe8dd", False: "#f6d9c4"}
@@ -62,6 +62,8 @@ class _Panel(NamedTuple):
 @styled
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """For each attack a matrix of pairs of models: difference in accuracy, and its test."""
+    from matplotlib.figure import Figure
+
     panels = _matrices(_tests(spec, study, inputs)[0], spec, study)
     models = models_to_draw(spec, study, inputs)
     columns = min(COLUMNS, len(panels))
@@ -91,6 +93,8 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
 
 
 def _cell(axes: Axes, i: int, j: int, pair: _Pair | None) -> None:
+    from matplotlib.patches import Rectangle
+
     if pair is None:
         axes.text(j, i, "not run", ha="center", va="center", fontsize=7, color=GREY)
         return
@@ -106,7 +110,7 @@ def _cell(axes: Axes, i: int, j: int, pair: _Pair | None) -> None:
     )  # fmt: skip
 
 
-def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
+def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     table, others = _tests(spec, study, inputs)
     models = models_to_draw(spec, study, inputs)
     datasets = list(dict.fromkeys(table["dataset"]))
@@ -189,11 +193,8 @@ def _matrices(table: pd.DataFrame, spec: Spec, study: Study) -> list[_Panel]:
     return panels
 
 
-def alternative(spec: Spec, study: Study) -> str:
+def alt(spec: Spec, study: Study) -> str:
     return (
         "Matrices of all pairs of models: the difference of their accuracies under "
         f"{names_of(study, 'attacks', spec['attacks'])}, in points, and whether it is significant."
     )
-
-
-KIND = FigureKind(draw, describe, alternative)

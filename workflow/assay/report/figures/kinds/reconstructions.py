@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import attack_title, radius_text, title_of
 from assay.report.figures.parts import (
     Caption,
-    FigureKind,
     Spec,
     Study,
     classes_of,
@@ -27,6 +26,12 @@ from assay.report.figures.parts import (
     split_words,
     styled,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PHOTOGRAPH = True
 
 GAP, LINE, BETWEEN, LEFT = 0.25, 0.24, 0.22, 0.42
 
@@ -73,7 +78,7 @@ def _row(axes: Axes, grid: _Grid, place: int, side: int, top: float) -> None:
         )
 
 
-def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
+def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     grid = _Grid(spec, study, inputs)
     wrong = int((grid.predictions[1] != grid.labels).sum())
     radii = sorted(set(grid.epsilons))
@@ -126,12 +131,9 @@ def _explained(spec: Spec, inputs: AnalysisInputs) -> tuple[tuple, dict[str, np.
     )
 
 
-def alternative(spec: Spec, study: Study) -> str:
+def alt(spec: Spec, study: Study) -> str:
     return (
         "Grid of images before and after "
         f"{attack_title(study, spec['attack'])}, each beside its reconstructions by "
         f"{title_of(study, 'models', spec['model'])}, one column per class."
     )
-
-
-KIND = FigureKind(draw, describe, alternative, photograph=True)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.titles import radius_text, title_of
+from assay.analysis.titles import SALIENCY_METHODS, radius_text, title_of
 from assay.report.figures.parts import (
     Caption,
-    FigureKind,
     Spec,
     Study,
     classes_of,
@@ -32,10 +30,15 @@ from assay.report.figures.saliency_maps import (
     radius_in_words,
     saliency_maps,
 )
-from assay.report.tables.pointing import METHODS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PHOTOGRAPH = True
 
 GAP, LINE, BETWEEN, LEFT = 0.2, 0.2, 0.16, 0.66
-HALF = 1 + len(METHODS)
+HALF = 1 + len(SALIENCY_METHODS)
 
 
 @styled
@@ -47,7 +50,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     figure, axes = grid_figure(2 * HALF + GAP + LEFT, height)
     attacked = f"attacked, ε = {radius_text(found[0].epsilon, study)}"
     for side, name in enumerate(("unperturbed", attacked)):
-        for column, words in enumerate((name, *METHODS.values())):
+        for column, words in enumerate((name, *SALIENCY_METHODS.values())):
             place = side * (HALF + GAP) + column + 0.5
             axes.text(place, 0.18, words, ha="center", va="center", fontsize=7.5)
     top = 0.36
@@ -75,7 +78,7 @@ def _row(axes: Axes, one: SaliencyMaps, k: int, top: float, names: list[str]) ->
         predicted = one.stored["predictions"][version, k]
         text = f"{'✓' if predicted == label else '✗'} {short_name(names[predicted], 16)}"
         prediction_below(axes, place + 0.5, top + 1 + LINE / 2 - 0.05, text, predicted == label)
-        for column, method in enumerate(METHODS):
+        for column, method in enumerate(SALIENCY_METHODS):
             values = one.stored[f"maps/{method}"][version, k].astype(float)
             values = values / max(values.max(), 1e-12)
             box = place + column + 1.05, place + column + 1.95, top + 0.95, top + 0.05
@@ -86,7 +89,7 @@ def _rows(spec: Spec, found: list[SaliencyMaps]) -> int:
     return min(spec.get("rows", 2), *(one.shown for one in found))
 
 
-def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
+def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     found = saliency_maps(spec, study, inputs)
     count = _rows(spec, found)
     dataset, split, _ = found[0].key
@@ -110,11 +113,8 @@ def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     )
 
 
-def alternative(spec: Spec, study: Study) -> str:
+def alt(spec: Spec, study: Study) -> str:
     return (
         "Grid of images, unperturbed and attacked, each beside two heat maps of the pixels' "
         f"contributions to the prediction, for {names_of(study, 'models', spec['models'])}."
     )
-
-
-KIND = FigureKind(draw, describe, alternative, photograph=True)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.printed import id_of
@@ -18,7 +15,6 @@ from assay.foundation.split import Split
 from assay.report.figures.parts import (
     WIDTH,
     Caption,
-    FigureKind,
     Spec,
     Study,
     excluded_in_words,
@@ -31,6 +27,10 @@ from assay.report.figures.parts import (
 )
 from assay.report.figures.reported import compared, in_file
 from assay.report.style import GREY, SeriesStyle
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 PART_TITLES = {
     "loss": "Loss",
@@ -55,6 +55,9 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     Each network of each data set and split scheme has its own block of panels, with its title above
     where there are several.
     """
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
     trainings = {
         unit: histories
         for unit, histories in _trainings(spec["models"], inputs).items()
@@ -101,6 +104,8 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
 
 def _block(block: SubFigure, histories: list[pd.DataFrame], known: dict[str, pd.Series]) -> bool:
     """Draws one network's panels; says whether any has a printed curve."""
+    from matplotlib.ticker import MaxNLocator
+
     parts = _history_parts(histories)
     columns = min(COLUMNS, len(parts))
     grid = block.subplots(-(-len(parts) // columns), columns, squeeze=False).ravel()
@@ -145,7 +150,7 @@ def _curves(
         )
 
 
-def describe(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
+def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     trainings = _trainings(spec["models"], inputs)
     models = list(dict.fromkeys(model for *_, model in trainings))
     text = (
@@ -209,11 +214,8 @@ def _reported_curves(
     }
 
 
-def alternative(spec: Spec, study: Study) -> str:
+def alt(spec: Spec, study: Study) -> str:
     return (
         f"Line charts of loss and accuracy over the epochs of training of "
         f"{names_of(study, 'models', spec['models'])}, for training and validation images."
     )
-
-
-KIND = FigureKind(draw, describe, alternative)

@@ -12,7 +12,7 @@ from assay.analysis.effort import counterpart_of, effort_sentence
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
 from assay.analysis.statistics import ALPHA, bonett_price, exact_p, holm, wilson
-from assay.analysis.titles import radius_text, title_of
+from assay.analysis.titles import SALIENCY_METHODS, radius_text, title_of
 from assay.foundation.errors import ConfigError
 from assay.foundation.split import Split
 from assay.report.tables.parts import (
@@ -25,11 +25,10 @@ from assay.report.tables.parts import (
     place_columns,
 )
 
-METHODS = {"gradient": "gradient", "integrated_gradients": "integrated gradients"}
 _BLOCK = [*PLACE, "epsilon", "method"]
 
 
-def pointing_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """How often maps peak in the lesion and how much of them lies there, against chance.
 
     Each network is compared with itself after ordinary training, where the table has that, else
@@ -58,7 +57,7 @@ def pointing_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
             "Images": f"attacked, ε = {radius_text(row.epsilon, study)}"
             if row.epsilon
             else "unperturbed",
-            "Map": METHODS[row.method],
+            "Map": SALIENCY_METHODS[row.method],
             "Peak in the lesion": f"{row.hits}/{row.n}: {row.hits / row.n:.3f} "
             f"[{row.low:.3f}, {row.high:.3f}]",
             "Compared with": title_of(study, "models", row.compared_with) or "–",
@@ -111,7 +110,7 @@ def _measured(
             first = np.flatnonzero(known)
             wrong = stored["predictions"][:, first] != stored["labels"][first]
             for version, epsilon in enumerate(stored["epsilons"]):
-                for method in METHODS:
+                for method in SALIENCY_METHODS:
                     hit = stored[f"pointing/{method}"][version, known]
                     place = (dataset, Split.of(split).scheme, float(epsilon), method)
                     hits[(*place, model)] = pd.Series(

@@ -37,7 +37,7 @@ BEST, WORSE, SIMILAR, NOT_COMPARED = (
 NONE_SOUND = "none: no sound evaluation"
 
 
-def selection_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """Among the models that are not significantly worse unperturbed: most robust and smallest.
 
     All models of the headline are candidates where the entry names none. The most robust has the

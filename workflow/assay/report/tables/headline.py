@@ -1,36 +1,30 @@
-"""Tables of accuracies and distances: clean and attacked, on the images that they share."""
+"""The first table of a report: models, their verdicts, their accuracies."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from assay.analysis.accuracy import BALLS, over_norm
 from assay.analysis.attack_set import COLUMNS, NORM, NORM_ALL, SINGLE, AttackSet
-from assay.analysis.checks import FAIL, lint_display
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
 from assay.analysis.titles import NORMS, title_of
 from assay.report.tables.cells import (
     Cell,
-    Column,
     bold_words,
     cells_in,
     columns_of,
     count_text,
-    displayed,
     entries_of,
     image_sets,
 )
 from assay.report.tables.parts import (
-    INTERVAL,
     NOT_RUN,
     Spec,
     Study,
     Table,
-    accuracy_text,
     caption_of,
     cell_title,
     cells_of,
@@ -38,52 +32,15 @@ from assay.report.tables.parts import (
     margin_of,
     met_at_places,
     models_of,
-    on_datasets,
     place_columns,
-    places_of,
     pooled_text,
     selected,
 )
+from assay.report.tables.words import caution_words, spread_words
 
 NOT_CHECKED = "not checked"
 # More members of a worst case than these are counted in a caption instead of named.
 MOST_MEMBERS = 12
-
-
-def accuracy_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
-    """Rows are attacks and budgets, columns are models.
-
-    Rows on the same images stand together. Where the table has several such groups, each says its
-    n and has the accuracy of its images unperturbed.
-    """
-    cells, models = cells_of(spec["cells"], inputs), models_of(spec, inputs)
-    tidy = on_datasets(selected(inputs, cells, models, "accuracy"), spec)
-    ran = set(cells_in(tidy))
-    if "datasets" in spec:
-        # Budgets of other data sets are no gap of this one.
-        cells = [cell for cell in cells if cell in ran]
-
-    def title(attacks: AttackSet, epsilon: float) -> str:
-        return cell_title(study, inputs, attacks, epsilon)
-
-    lines, cautions = [], []
-    for place in places_of(tidy):
-        here = tidy[(tidy.dataset == place[0]) & (tidy.scheme == place[1])]
-        columns = columns_of(here, cells, title)
-        cautions.append(_cautions(columns, here, study))
-        entries = {model: entries_of(columns, (*place, model), here) for model in models}
-        for column in columns:
-            head = {**place_columns(place, tidy, study), "Attack": column.title}
-            own = {
-                title_of(study, "models", model): entries[model][column.title] for model in models
-            }
-            lines.append((head, own))
-    display, bold = filled(lines, tidy, accuracy_text)
-    legend = " ".join(
-        filter(None, [spread_words(tidy, "Mean"), bold_words(tidy, margin_of(inputs), title,
-                                                              "accuracy"), *cautions])
-    )  # fmt: skip
-    return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy), bold)
 
 
 def headline_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
@@ -101,7 +58,7 @@ def headline_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
 
     groups = image_sets(tidy, cells)
     columns = columns_of(tidy, cells, title)
-    cautions = _cautions(columns, tidy, study)
+    cautions = caution_words(columns, tidy, study)
     # One group whose models differ in n says it once a line.
     once = len(groups) == 1 and len(groups[0].counts) > 1
     lines = []
@@ -129,17 +86,6 @@ def headline_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         )
     )
     return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy), bold)
-
-
-def _cautions(columns: Sequence[Column], rows: pd.DataFrame, study: Study) -> str:
-    """What the display of these rows would make a reader believe, but must not (D41).
-
-    A sound report has none: rows on different images are displayed apart.
-    """
-    shown, says_n = displayed(columns, rows)
-    found = lint_display(shown, study, says_n)
-    failed = found[found.status == FAIL]
-    return "Caution: " + " ".join(failed.sentence) if len(failed) else ""
 
 
 def _with_worst_cases(
@@ -192,19 +138,6 @@ def _verdicts(tidy: pd.DataFrame, unit: tuple[str, str, str]) -> dict[str, str]:
     return columns
 
 
-def spread_words(rows: pd.DataFrame, what: str) -> str:
-    """What stands in a cell of accuracies, and what its interval does not cover."""
-    several = rows.splits.max() > 1 if len(rows) else False
-    sentences = (
-        f"{what}{' ± standard deviation over splits' if several else ''}. Brackets: {INTERVAL}."
-    )
-    if several:
-        return (
-            f"{sentences} The interval covers the sampling of images, but not the choice of splits."
-        )
-    return f"{sentences} One network was trained per model, so no spread over splits is known."
-
-
 def _worst_case_words(tidy: pd.DataFrame, study: Study) -> str:
     worst = tidy[over_norm(tidy)]
     if worst.empty:
@@ -246,40 +179,3 @@ def _effort_words(tidy: pd.DataFrame, study: Study, inputs: AnalysisInputs) -> s
 
 def _range_text(values: pd.Series) -> str:
     return " to ".join(dict.fromkeys(f"{value:,.0f}" for value in (values.min(), values.max())))
-
-
-def distances_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
-    """How far the closest misclassified images of each attack are, with the clean accuracy."""
-    tidy = on_datasets(inputs.distances(spec["attacks"], apart=True), spec)
-    tidy = tidy[tidy.model.isin(models_of(spec, inputs))].reset_index(drop=True)
-    order = {model: place for place, model in enumerate(models_of(spec, inputs))}
-    tidy = tidy.sort_values("model", key=lambda column: column.map(order), kind="stable")
-    units = [*PLACE, "model"]
-    same = bool((tidy.groupby(units)[["n", "clean"]].nunique() <= 1).all(axis=None))
-    display = []
-    for (*place, model), rows in tidy.groupby(units, sort=False):
-        line = {**place_columns(place, tidy, study), "Model": title_of(study, "models", model)}
-        # In the order of the entry's attacks, whichever a model lacks.
-        for attack in spec["attacks"]:
-            for row in rows[rows.attacks == attack].itertuples():
-                title = f"{title_of(study, 'attacks', attack)}, {NORMS[row.norm]} distance"
-                clean = "Clean accuracy" if same else f"Clean accuracy, images of {title}"
-                line.setdefault(clean, f"{row.clean:.3f} (n = {row.n:,})")
-                line[f"{title}: median"] = f"{finite(row.median)} (n = {row.n:,})"
-                line[f"{title}: mean"] = f"{finite(row.mean)} (n = {row.n:,})"
-                line[f"{title}: never misclassified"] = f"{row.n - row.misclassified} of {row.n:,}"
-        display.append(line)
-    display = pd.DataFrame(display or {"Model": []}).fillna(NOT_RUN)
-    legend = (
-        "Distance from each image to the closest misclassified image that the attack of the column "
-        "found. Median and mean are over all images. An image that is misclassified without "
-        "perturbation has distance 0. If the attack found no misclassified image, the distance is "
-        "infinite (∞). The mean is then infinite. The median is infinite if this happens for half "
-        "of the images or more."
-    )
-    return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy))
-
-
-def finite(value: float) -> str:
-    """A distance as it is printed."""
-    return f"{value:.3f}" if np.isfinite(value) else "∞"

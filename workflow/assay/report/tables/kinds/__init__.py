@@ -1,0 +1,1 @@
+"""Kinds of tables that a study may name, one module each; the file's name is the kind's id."""
