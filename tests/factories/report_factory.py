@@ -12,9 +12,10 @@ from assay.foundation.files import write_json, write_text
 from assay.plan.paths import ANALYSES
 from assay.report.figures.draw import caption, draw_figure, save_figure
 from assay.report.page import render_page
+from assay.report.spec import spec_of
 from assay.report.tables.build import analysis_table, build_table
 from assay.report.tables.files import write_table
-from assay.report.tables.headline import headline_table
+from assay.report.tables.headline import Headline, headline_table
 from assay.report.tables.parts import Table
 
 SCALE = "synthetic"
@@ -84,7 +85,7 @@ def make_study(inputs: AnalysisInputs) -> dict:
 def table_of(kind: str, spec: dict, study: dict, inputs: AnalysisInputs) -> Table:
     """A table of a kind, or the headline."""
     if kind == "headline":
-        return headline_table(spec, study, inputs)
+        return headline_table(spec_of(Headline, spec), study, inputs)
     return build_table({**spec, "kind": kind}, study, inputs)
 
 

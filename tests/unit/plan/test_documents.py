@@ -11,12 +11,13 @@ from PIL import Image
 
 from assay.data.dataset import load
 from assay.data.prepare import prepare
+from assay.foundation.keys import ABSENT, key
 from assay.foundation.outcomes import SCHEMA
 from assay.foundation.reported import COLUMNS
 from assay.foundation.resources import ROOT
 from assay.plan.configuration import read_configuration
 from assay.plan.keys import FILES, documents, schema
-from assay.plan.keys.build import ABSENT, key, rows, schema_of
+from assay.plan.keys.build import rows, schema_of
 from assay.plan.plan import make_plan
 
 

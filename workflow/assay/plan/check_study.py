@@ -4,103 +4,164 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
 
 from assay.analysis.accuracy import BALLS
-from assay.analysis.attack_set import KEYS, NORM, SINGLE, SUITE, AttackSet
+from assay.analysis.attack_set import NORM, SINGLE, SUITE, AttackSet
 from assay.foundation.errors import ConfigError
 from assay.foundation.reported import read_reported
 from assay.foundation.split import Split
 from assay.plan.cells import Cell, unique
 from assay.plan.configuration import Configuration
-from assay.plan.exclusions import names_in, sets_in
+from assay.plan.exclusions import sets_in
+from assay.plan.keys import study as keys
 from assay.plan.validation import Nested, unknown
+from assay.report.kinds import PARTS, kind_of
+from assay.report.needs import Examples, Measured, Need, PrintedNumbers
+from assay.report.spec import Reference, Refers, references, spec_of
 
 
 def check_cells(study: Nested, where: str) -> None:
     """Each cell of the headline and of a table names one attack, or one worst case."""
-    for key, value in _walk({part: study[part] for part in ("headline", "tables")}):
-        if key[-1] == "cells" and isinstance(value, list):
-            for number, cell in enumerate(value):
-                AttackSet.of(cell, f"{where}: {'.'.join(map(str, key))}.{number}")
+    tables = ((("tables", name), spec) for name, spec in study["tables"].items())
+    for keys_, part in ((("headline",), study["headline"]), *tables):
+        for number, cell in enumerate(part.get("cells") or ()):
+            AttackSet.of(cell, f"{where}: {'.'.join(keys_)}.cells.{number}")
 
 
 def check_references(
     study: Nested, cells: Iterable[Cell], configuration: Configuration, where: Callable[..., str]
 ) -> None:
     """Tables, figures and the ledger may only speak of what the grid runs and papers print."""
-    datasets = {cell.dataset for cell in cells}
-    schemes = {Split.of(cell.split).scheme for cell in cells}
-    models = {cell.model for cell in cells}
-    attacks = _known_attacks(cells, configuration)
-    files, catalogue = study["reported"]["files"], configuration.catalogue_file("attacks")
+    files = study["reported"]["files"]
     for number, file in enumerate(files):
         known = [f"{name}.csv" for name in configuration.layers.names("config/reported", ".csv")]
         if file not in known:
             place = where("reported", "files", number)
             raise unknown("file of printed numbers", file, known, place, "config/reported/")
     check_sweeps(study["reported"], configuration, where)
-    for key, value in _walk(
-        {k: v for k, v in study.items() if k not in ("grid", "substitutes", "excluded")}
-    ):
-        name = key[-1]
-        place = where(*key)
-        if (key[0] in ("tables", "figures") and len(key) == 2) or (
-            key[0] == "reported" and len(key) > 2
-        ):
-            continue  # a name that the study gives, or a word of the paper
-        if name in ("models", "model", "features", "reconstructions", "importance", "within"):
-            for model in names_in(value):
-                if model not in models:
-                    raise unknown("model in the grid called", model, models, place, "the grid")
-        elif name == "schemes" or key == ("reported", "splits"):
-            for scheme in names_in(value):
-                if scheme not in schemes:
-                    raise unknown(
-                        "split scheme in the grid called", scheme, schemes, place, "the grid"
-                    )
-        elif name == "datasets":
-            for dataset in names_in(value):
-                if dataset not in datasets:
-                    raise unknown(
-                        "data set in the grid called", dataset, datasets, place, "the grid"
-                    )
-        elif name in KEYS:
-            _check_attacks([_siblings(study, key)], attacks, configuration, place)
-        elif name in ("attacks", "published", "corrected"):
-            # What a study maps to attacks are words of the paper.
-            named = value.values() if key[0] == "reported" else [value]
-            _check_attacks(named, attacks, configuration, place)
-        elif name == "reported" and isinstance(value, str) and value not in files:
-            raise unknown("file of the study called", value, files, place, "its reported.files")
-        elif name == "radii":
-            figure = _siblings(study, key)
-            shown = figure.get("attacks", [figure[name] for name in KEYS if name in figure])
-            _check_attacks(shown, attacks, configuration, place)
-            budgets = [_budgets(one, attacks, datasets, configuration) for one in sets_in(shown)]
-            if (known := set().union(*budgets)).isdisjoint(value):
+    checks = _References(study, cells, configuration)
+    rest = {key: value for key, value in study.items() if key not in ("grid", *PARTS)}
+    # Its attacks are checked below: a mapping is a worst case, or has an attack for each norm.
+    rest["reported"] = {k: v for k, v in study["reported"].items() if k != "attacks"}
+    for one in references(keys.Study, rest):
+        checks.check(one, where(*one.keys))
+    place = where("reported", "attacks")
+    for named in study["reported"]["attacks"].values():
+        for attacks in sets_in(named):
+            checks.check_attacks(attacks, place)
+    for part in PARTS:
+        for name, written in study[part].items():
+            for one in references(kind_of(part, written).Spec, written):
+                checks.check(one, where(part, name, *one.keys))
+
+
+class _References:
+    """What a study may refer to, and the errors where it refers to something else."""
+
+    def __init__(self, study: Nested, cells: Iterable[Cell], configuration: Configuration):
+        self._study, self._configuration = study, configuration
+        cells = list(cells)
+        self._datasets = {cell.dataset for cell in cells}
+        self._attacks = _known_attacks(cells, configuration)
+        # By what is referred to: how an error calls it, what there is, and where that is listed.
+        self._known: dict[Refers, tuple[str, Iterable[str], str]] = {
+            Refers.MODEL: ("model in the grid", {cell.model for cell in cells}, "the grid"),
+            Refers.DATASET: ("data set in the grid", self._datasets, "the grid"),
+            Refers.SCHEME: (
+                "split scheme in the grid",
+                {Split.of(cell.split).scheme for cell in cells},
+                "the grid",
+            ),
+            Refers.FILE: ("file of the study", study["reported"]["files"], "its reported.files"),
+        }
+
+    def check(self, one: Reference, place: str) -> None:
+        """Raises an error where a reference is to nothing that the study has."""
+        if one.attacks is not None:
+            self.check_attacks(one.attacks, place)
+        elif one.refers in self._known:
+            called, known, listed = self._known[one.refers]
+            if one.value not in known:
+                raise unknown(f"{called} called", one.value, known, place, listed)
+        elif one.refers is Refers.RADIUS:
+            self._check_radius(_attacks_in(one.beside), one.value, place)
+        elif one.refers is Refers.RADIUS_OF_MAPS:
+            # Without maps :func:`check_needs` says what is missing.
+            of_maps = references(keys.Saliency, self._study["saliency"] or {})
+            self._check_radius(_attacks_in(of_maps), one.value, place)
+        elif one.refers is Refers.SOME_RADII:
+            self._check_radii(_attacks_in(one.beside), one.value, place)
+
+    def check_attacks(self, attacks: AttackSet, place: str) -> None:
+        """The grid runs the attacks that a study names."""
+        known = self._attacks
+        if attacks in known:
+            return
+        kinds = {SINGLE: "attack", SUITE: "suite", NORM: "norm of attacks"}
+        old = {_old_name(one): one for one in known if one.worst_case}
+        if not attacks.worst_case and attacks.name in old:
+            key, name = next(iter(old[attacks.name].item.items()))
+            raise ConfigError(
+                f"'{attacks.name}' is no attack", where=place, remedy=f"write {{{key}: {name}}}"
+            )
+        raise unknown(
+            f"{kinds[attacks.worst_case]} in the grid called",
+            attacks.name,
+            [one.name for one in known if one.worst_case == attacks.worst_case],
+            place,
+            self._configuration.catalogue_file(
+                "attacks" if attacks.worst_case == NORM else "suites"
+            ),
+        )
+
+    def _check_radius(self, shown: Iterable[AttackSet], radius: float, place: str) -> None:
+        for attacks in shown:
+            self.check_attacks(attacks, place)
+            known = self._budgets(attacks)
+            if radius not in known:
                 raise ConfigError(
-                    "none of these radii is run",
+                    f"{_found(attacks)} is not run at epsilon {radius}",
                     where=place,
-                    remedy=f"the attacks' epsilons are {', '.join(map(str, sorted(known)))} "
-                    f"(see {catalogue} and the scale's overrides)",
+                    remedy=f"its epsilons are {self._listed(known)}",
                 )
-        elif name == "epsilon" or key == ("saliency", "epsilons"):
-            # A figure of maps shows the attack that the maps are of.
-            owner = (study["saliency"] if key[0] == "figures" else _siblings(study, key)) or {}
-            if not KEYS.keys() & owner.keys():
-                continue  # :func:`check_figures` says what is missing
-            _check_attacks([owner], attacks, configuration, place)
-            found = AttackSet.of(owner)
-            known = _budgets(found, attacks, datasets, configuration)
-            for wanted in value if isinstance(value, list) else [value]:
-                if wanted not in known:
-                    raise ConfigError(
-                        f"{_found(found)} is not run at epsilon {wanted}",
-                        where=place,
-                        remedy=f"its epsilons are {', '.join(map(str, sorted(known)))} "
-                        f"(see {catalogue} and the scale's overrides)",
+
+    def _check_radii(self, shown: Iterable[AttackSet], radii: list, place: str) -> None:
+        known: set[float] = set()
+        for attacks in shown:
+            self.check_attacks(attacks, place)
+            known |= self._budgets(attacks)
+        if known.isdisjoint(radii):
+            raise ConfigError(
+                "none of these radii is run",
+                where=place,
+                remedy=f"the attacks' epsilons are {self._listed(known)}",
+            )
+
+    def _listed(self, radii: Iterable[float]) -> str:
+        catalogue = self._configuration.catalogue_file("attacks")
+        return f"{', '.join(map(str, sorted(radii)))} (see {catalogue} and the scale's overrides)"
+
+    def _budgets(self, attacks: AttackSet) -> set[float]:
+        """The epsilons of an attack set on any of the study's data sets.
+
+        All attacks of a suite must be run at an epsilon of its worst case; of a norm, one must be.
+        """
+        together = set.union if attacks.worst_case == NORM else set.intersection
+        return set().union(
+            *(
+                together(
+                    *(
+                        set(self._configuration.entry_on("attacks", name, on)["epsilons"])
+                        for name in self._attacks[attacks]
                     )
+                )
+                for on in self._datasets
+            )
+        )
+
+
+def _attacks_in(found: Iterable[Reference]) -> list[AttackSet]:
+    return [one.attacks for one in found if one.attacks is not None]
 
 
 def check_sweeps(reported: Nested, configuration: Configuration, where: Callable[..., str]) -> None:
@@ -150,29 +211,6 @@ def _known_attacks(
     return found
 
 
-def _check_attacks(
-    named: Iterable[Any], known: Iterable[AttackSet], configuration: Configuration, place: str
-) -> None:
-    """The grid runs the attacks that a study names by some items."""
-    wanted = next((one for item in named for one in sets_in(item) if one not in known), None)
-    if wanted is None:
-        return
-    kinds = {SINGLE: "attack", SUITE: "suite", NORM: "norm of attacks"}
-    old = {_old_name(one): one for one in known if one.worst_case}
-    if not wanted.worst_case and wanted.name in old:
-        key, name = next(iter(old[wanted.name].item.items()))
-        raise ConfigError(
-            f"'{wanted.name}' is no attack", where=place, remedy=f"write {{{key}: {name}}}"
-        )
-    raise unknown(
-        f"{kinds[wanted.worst_case]} in the grid called",
-        wanted.name,
-        [one.name for one in known if one.worst_case == wanted.worst_case],
-        place,
-        configuration.catalogue_file("attacks" if wanted.worst_case == NORM else "suites"),
-    )
-
-
 def _old_name(attacks: AttackSet) -> str:
     """What a study called a worst case before it had a key of its own."""
     return f"{'all' if attacks.worst_case == SUITE else 'worst case'} {attacks.name}"
@@ -185,99 +223,83 @@ def _found(attacks: AttackSet) -> str:
     return f"the worst case over {attacks.worst_case} '{attacks.name}'"
 
 
-def _budgets(
-    attacks: AttackSet,
-    known: Mapping[AttackSet, list[str]],
-    datasets: Iterable[str],
-    configuration: Configuration,
-) -> set[float]:
-    """The epsilons of an attack set on any of some data sets.
-
-    All attacks of a suite must be run at an epsilon of its worst case; of a norm, one must be.
-    """
-    together = set.union if attacks.worst_case == NORM else set.intersection
-    return set().union(
-        *(
-            together(
-                *(
-                    set(configuration.entry_on("attacks", name, on)["epsilons"])
-                    for name in known[attacks]
-                )
-            )
-            for on in datasets
-        )
-    )
+# Measurements by name: what an error calls them, and the key of a study that names their models.
+_STORED = {
+    "features": ("features", "features"),
+    "reconstructions": ("reconstructions", "reconstructions"),
+    "saliency": ("saliency maps", "saliency.models"),
+}
 
 
-def check_figures(
+def needs_of(study: Nested, part: str) -> dict[str, list[Need]]:
+    """What each of a study's ``tables`` or ``figures`` reads beside accuracies, by its name."""
+    found = {}
+    for name, written in study[part].items():
+        kind = kind_of(part, written)
+        needs = getattr(kind, "needs", None)
+        found[name] = needs(spec_of(kind.Spec, written)) if needs else []
+    return found
+
+
+def stored_models(study: Nested, measurement: str) -> list[str]:
+    """The models whose results of a measurement a study stores."""
+    value = study
+    for key in _STORED[measurement][1].split("."):
+        value = (value or {}).get(key)
+    return list(value or ())
+
+
+def check_needs(
     study: Nested, cells: Iterable[Cell], configuration: Configuration, where: Callable[..., str]
 ) -> None:
-    """Figures of stored images and features need these to be stored."""
-    suites = configuration.catalogue["suites"]
-    for name, figure in study["figures"].items():
-        place = partial(where, "figures", name)
-        if figure["kind"] == "ledger_dumbbell" and not study["reported"]["files"]:
-            raise ConfigError(
-                "the study has no printed numbers to show",
-                where=place("kind"),
-                remedy="name their files in the study's key reported.files, or take the figure out",
-            )
-        if figure["kind"] == "latent_pca" and figure["model"] not in study["features"]:
-            raise ConfigError(
-                f"no features of '{figure['model']}' are stored",
-                where=place("model"),
-                remedy=f"add it to the study's key features (now: {study['features']})",
-            )
-        if figure["kind"] == "reconstructions" and figure["model"] not in study["reconstructions"]:
-            raise ConfigError(
-                f"no reconstructions of '{figure['model']}' are stored",
-                where=place("model"),
-                remedy="add it to the study's key reconstructions "
-                f"(now: {study['reconstructions']})",
-            )
-        if figure["kind"] in ("saliency", "decision_regions"):
-            saliency_targets = (study["saliency"] or {"models": []})["models"]
-            for model in figure["models"]:
-                if model not in saliency_targets:
+    """What tables and figures read is stored."""
+    cells = list(cells)
+    for part in PARTS:
+        for name, needs in needs_of(study, part).items():
+            for need in needs:
+                _check_need(need, study, cells, configuration, partial(where, part, name))
+
+
+def _check_need(
+    need: Need,
+    study: Nested,
+    cells: Iterable[Cell],
+    configuration: Configuration,
+    place: Callable[..., str],
+) -> None:
+    match need:
+        case PrintedNumbers():
+            if not study["reported"]["files"]:
+                raise ConfigError(
+                    "the study has no printed numbers to show",
+                    where=place("kind"),
+                    remedy="name their files in the study's key reported.files, or take this out",
+                )
+        case Measured():
+            called, key = _STORED[need.measurement]
+            stored = stored_models(study, need.measurement)
+            for model in need.models:
+                if model not in stored:
                     raise ConfigError(
-                        f"no saliency maps of '{model}' are stored",
-                        where=place("models"),
-                        remedy="add it to the study's key saliency.models "
-                        f"(now: {saliency_targets})",
+                        f"no {called} of '{model}' are stored",
+                        where=place(need.key),
+                        remedy=f"add it to the study's key {key} (now: {stored})",
                     )
-        if figure["kind"] not in ("examples", "compared_examples", "reconstructions"):
-            continue
-        for model in figure.get("models", [figure.get("model")]):
-            if any(
-                cell.model == model and figure["attack"] in suites[cell.suite]["attacks"]
-                for cell in cells
-            ):
-                continue
-            raise ConfigError(
-                f"'{figure['attack']}' does not attack '{model}' in the grid",
-                where=place("attack"),
-                remedy="choose an attack of the suites that run on this model",
-            )
-        if not configuration.scale["evaluation"]["examples"]:
-            raise ConfigError(
-                "no example images are stored at this scale",
-                where=place(),
-                remedy=f"raise evaluation.examples in {configuration.scale_file()}",
-            )
-
-
-def _walk(value: Any, path: tuple = ()) -> Iterable[tuple[tuple, Any]]:
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            yield (*path, key), part
-            yield from _walk(part, (*path, key))
-    elif isinstance(value, list):
-        for index, part in enumerate(value):
-            yield from _walk(part, (*path, index))
-
-
-def _siblings(tree: Any, path: tuple) -> Any:
-    """The mapping in which the last key of a path stands."""
-    for step in path[:-1]:
-        tree = tree[step]
-    return tree
+        case Examples():
+            suites = configuration.catalogue["suites"]
+            for model in need.models:
+                if not any(
+                    cell.model == model and need.attack in suites[cell.suite]["attacks"]
+                    for cell in cells
+                ):
+                    raise ConfigError(
+                        f"'{need.attack}' does not attack '{model}' in the grid",
+                        where=place("attack"),
+                        remedy="choose an attack of the suites that run on this model",
+                    )
+            if not configuration.scale["evaluation"]["examples"]:
+                raise ConfigError(
+                    "no example images are stored at this scale",
+                    where=place(),
+                    remedy=f"raise evaluation.examples in {configuration.scale_file()}",
+                )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import is_dataclass
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_origin
 
 from assay.analysis.attack_set import KEYS, SUITE, AttackSet
 from assay.foundation.errors import ConfigError
+from assay.foundation.keys import Key, fields_of
 from assay.plan.configuration import Configuration
+from assay.plan.keys import study as keys
 from assay.plan.validation import Nested
+from assay.report.kinds import PARTS, kind_of
+from assay.report.spec import WORST_CASES, Refers, references, resolved
 
 
 def without_excluded(study: Nested, configuration: Configuration) -> Nested:
@@ -46,25 +52,30 @@ def without_excluded(study: Nested, configuration: Configuration) -> Nested:
         for kind in ("datasets", "models")
     }
     lost["attacks"] = every - ran
+    gone = _Excluded(lost["models"], lost["datasets"], lost["attacks"])
     shown = {
-        part: {name: rest for name, spec in study[part].items() if (rest := _rest(spec, lost))}
-        for part in ("tables", "figures")
+        part: {
+            name: rest
+            for name, spec in study[part].items()
+            if (rest := gone.rest(kind_of(part, spec).Spec, spec)) is not EMPTY
+        }
+        for part in PARTS
     }
     unseen = _pairs(study["grid"], suites) - _pairs(grid, suites)
-    shown["figures"] = {
-        name: rest
-        for name, spec in shown["figures"].items()
-        if (rest := _without_unseen(spec, unseen))
-    }
-    models = configuration.catalogue["models"]
-    for name, spec in shown["figures"].items():
+    titles = {name: entry["title"] for name, entry in configuration.catalogue["models"].items()}
+    for name, spec in [*shown["figures"].items()]:
+        kind = kind_of("figures", spec).Spec
+        rest = _without_unseen(kind, spec, unseen)
         # A figure says whom it does not show.
-        absent = [m for m in study["figures"][name].get("models", ()) if m in lost["models"]]
-        if absent:
-            shown["figures"][name] = {
-                **spec,
-                "excluded_models": [models[m]["title"] for m in absent],
-            }
+        absent = [
+            titles[one.value]
+            for one in references(kind, study["figures"][name])
+            if one.refers is Refers.MODEL and one.value in lost["models"]
+        ]
+        if rest is EMPTY:
+            del shown["figures"][name]
+        else:
+            shown["figures"][name] = {**rest, "excluded_models": absent} if absent else rest
     words = {
         kind: {
             word: named
@@ -73,12 +84,8 @@ def without_excluded(study: Nested, configuration: Configuration) -> Nested:
         }
         for kind in lost
     }
-    listed = {
-        part: [model for model in study[part] if model not in lost["models"]]
-        for part in ("features", "reconstructions", "importance")
-    }
-    listed["saliency"] = study["saliency"] and _rest(study["saliency"], lost)
-    headline = {**study["headline"], **_lists(study["headline"], lost)}
+    rest = {key: value for key, value in study.items() if key not in ("grid", "reported", *PARTS)}
+    listed = gone.rest(keys.Study, rest)
     reported = {**study["reported"], **words}
     excluded = {
         kind: {word: named for word, named in study["reported"][kind].items() if word not in kept}
@@ -95,8 +102,7 @@ def without_excluded(study: Nested, configuration: Configuration) -> Nested:
         for block in study["grid"]
     ]
     return {
-        **study, **shown, **listed, "grid": grid, "reported": reported, "headline": headline,
-        "excluded": excluded,
+        **study, **listed, **shown, "grid": grid, "reported": reported, "excluded": excluded,
     }  # fmt: skip
 
 
@@ -126,51 +132,75 @@ def _pairs(grid: Iterable[Nested], suites: Mapping[str, Nested]) -> set[tuple[st
     }
 
 
-def _without_unseen(figure: Nested, unseen: set[tuple[str, str]]) -> Nested | None:
-    """A figure of one attack without the models that it does not run on; None if none is left."""
-    attack = figure.get("attack")
-    if (figure.get("model"), attack) in unseen:
-        return None
-    if attack is None or "models" not in figure:
-        return figure
-    models = [model for model in figure["models"] if (model, attack) not in unseen]
-    return {**figure, "models": models} if models else None
+def _without_unseen(kind: Any, figure: Nested, unseen: set[tuple[str, str]]) -> Any:
+    """A figure of one attack without the models that it does not run on, maybe EMPTY."""
+    found = references(kind, figure)
+    attack = next(
+        (one.value for one in found if one.refers is Refers.ATTACK and len(one.keys) == 1), None
+    )
+    hidden = [one for one in found if one.refers is Refers.MODEL and (one.value, attack) in unseen]
+    for key in dict.fromkeys(one.keys[0] for one in hidden):
+        left = [name for name in figure[key] if (name, attack) not in unseen]
+        if isinstance(figure[key], str) or not left:
+            return EMPTY
+        figure = {**figure, key: left}
+    return figure
 
 
 def _named(grid: list[Nested], kind: str) -> set[str]:
     return {name for block in grid for name in block[kind]}
 
 
-def _rest(spec: Nested, lost: Mapping[str, set]) -> Nested | None:
-    """What is left of a table or figure; None where one of its lists has lost everything."""
-    lists = _lists(spec, lost)
-    alone = {"dataset": "datasets", "model": "models"}
-    if not all(lists.values()) or any(spec.get(key) in lost[kind] for key, kind in alone.items()):
-        return None
-    if "attack" in spec and AttackSet.of(spec["attack"]) in lost["attacks"]:
-        return None
-    rest = {**spec, **lists}
-    if "within" in spec:
-        families = {
-            title: [name for name in names if name not in lost["models"]]
-            for title, names in spec["within"].items()
-        }
-        # Two networks have no trend.
-        rest["within"] = {title: names for title, names in families.items() if len(names) > 2}
-    return rest
+class _Empty:
+    """What is left of a value that names nothing but what is excluded."""
 
 
-def _lists(spec: Nested, lost: Mapping[str, set]) -> Nested:
-    """The lists of names and cells in a specification, shortened."""
-    lists = {
-        kind: [name for name in spec[kind] if name not in lost[kind]]
-        for kind in ("datasets", "models")
-        if kind in spec
-    }
-    for part in ("attacks", "cells"):
-        if part in spec:
-            lists[part] = [one for one in spec[part] if AttackSet.of(one) not in lost["attacks"]]
-    return lists
+EMPTY: Any = _Empty()
+
+
+class _Excluded(NamedTuple):
+    """What a scale takes out of a study."""
+
+    models: Container[str]
+    datasets: Container[str]
+    attacks: Container[AttackSet]
+
+    def rest(self, kind: Any, value: Any) -> Any:
+        """What is left of a value, by its type: :data:`EMPTY` if it would show nothing.
+
+        A list that needs a member is empty where all of them are gone, or too few are left. A
+        mapping only loses its empty members. An object is empty where one of its keys is.
+        """
+        marks, form = resolved(kind, value)
+        if any(isinstance(mark, Refers) and self._lost(mark, value) for mark in marks):
+            return EMPTY
+        least = max((mark.least or 0 for mark in marks if isinstance(mark, Key)), default=0)
+        if get_origin(form) is list:
+            parts = (self.rest(get_args(form)[0], part) for part in value)
+            left = [part for part in parts if part is not EMPTY]
+            return EMPTY if len(left) < least and len(left) < len(value) else left
+        if get_origin(form) is dict:
+            members = {name: self.rest(get_args(form)[1], part) for name, part in value.items()}
+            return {name: part for name, part in members.items() if part is not EMPTY}
+        if is_dataclass(form):
+            hints = fields_of(form)
+            members = {
+                name: self._member(hints[name], part) if name in hints else part
+                for name, part in value.items()
+            }
+            return EMPTY if EMPTY in members.values() else members
+        return value
+
+    def _member(self, kind: Any, value: Any) -> Any:
+        """What is left of the value of a key; null, where the key may be that, of an empty one."""
+        left = self.rest(kind, value)
+        return None if left is EMPTY and resolved(kind, None)[1] is NoneType else left
+
+    def _lost(self, refers: Refers, value: Any) -> bool:
+        if refers in WORST_CASES:
+            return AttackSet(WORST_CASES[refers], value) in self.attacks
+        names = {Refers.MODEL: self.models, Refers.DATASET: self.datasets}
+        return refers in names and value in names[refers]
 
 
 def attacks_of(suite: str, suites: Mapping[str, Nested]) -> list[AttackSet]:

@@ -12,10 +12,11 @@ from assay.foundation.errors import ConfigError
 from assay.foundation.split import Split
 from assay.plan.cells import Cell, Reconstructed, Training, unique
 from assay.plan.check_entries import check_code, check_fit, check_names, check_single_steps
-from assay.plan.check_study import check_cells, check_figures, check_references
+from assay.plan.check_study import check_cells, check_needs, check_references, needs_of
 from assay.plan.configuration import Configuration
 from assay.plan.exclusions import names_in, without_excluded
 from assay.plan.validation import Nested
+from assay.report.needs import Measured
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def plan_study(name: str, written: Nested, configuration: Configuration) -> Stud
     check_single_steps(configuration)
     at = partial(configuration.in_study, name)
     check_references(study, cells, configuration, at)
-    check_figures(study, cells, configuration, at)
+    check_needs(study, cells, configuration, at)
     features, importance = (
         unique(Training(*cell[:3]) for cell in cells if cell.model in set(study[part]) & models)
         for part in ("features", "importance")
@@ -115,11 +116,14 @@ def _reconstructed(
     for item in unique(
         Training(*cell[:3]) for cell in cells if cell.model in study["reconstructions"]
     ):
-        wanted = unique(
-            figure["attack"]
-            for figure in study["figures"].values()
-            if figure["kind"] == "reconstructions" and figure["model"] == item.model
-        )
+        wanted = {
+            need.attack
+            for needs in needs_of(study, "figures").values()
+            for need in needs
+            if isinstance(need, Measured)
+            and need.measurement == "reconstructions"
+            and item.model in need.models
+        }
         shown = tuple(
             (cell.suite, attack)
             for cell in cells

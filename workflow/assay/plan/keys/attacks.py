@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from assay.foundation.keys import ABSENT, Key, key
 from assay.foundation.radius import Radius
-from assay.plan.keys.build import ABSENT, Key, key
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,8 +1,6 @@
 """JSON schemas and tables of keys from the dataclasses that state what a file may say.
 
-A field without a default is required. A field whose default is :data:`ABSENT` may be left out, and
-is then not filled in. All else that a reader or the schema must know of a field is its
-:class:`Key`, in an ``Annotated`` type.
+`assay.foundation.keys` says how they state it.
 """
 
 from __future__ import annotations
@@ -11,52 +9,16 @@ import dataclasses
 import types
 import typing
 from collections.abc import Iterator, Sequence
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+from assay.foundation.keys import ABSENT, Key, Written, fields_of
 from assay.foundation.radius import Radius
 
 Schema = dict[str, Any]
 
 
-class _Absent:
-    """The default of a key that is not filled in."""
-
-    def __repr__(self) -> str:
-        return "ABSENT"
-
-
-ABSENT: Any = _Absent()
 _SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", dict: "object"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Key:
-    """What a key means and which values it takes.
-
-    Attributes:
-        description: what it does, for tables of keys and for error messages.
-        ge, gt, le, lt: bounds of a number.
-        pattern: regular expression of a text, with `examples` for error messages.
-        least, most: bounds of a list's length; `least` also of a mapping's.
-        unique: whether no value may appear twice in a list.
-    """
-
-    description: str = ""
-    ge: float | None = None
-    gt: float | None = None
-    le: float | None = None
-    lt: float | None = None
-    pattern: str | None = None
-    examples: tuple[str, ...] = ()
-    least: int | None = None
-    most: int | None = None
-    unique: bool = False
-
-
-def key(description: str, **bounds: Any) -> Key:
-    """A :class:`Key` with its description first."""
-    return Key(description=description, **bounds)
 
 
 def schema_of(kind: Any) -> Schema:
@@ -72,9 +34,11 @@ def schema_of(kind: Any) -> Schema:
     """
     if get_origin(kind) is Annotated:
         inner, *marks = get_args(kind)
-        found = schema_of(inner)
+        forms = [mark.form for mark in marks if isinstance(mark, Written)]
+        found = schema_of(forms[0] if forms else inner)
         for mark in marks:
-            found = _marked(found, mark)
+            if isinstance(mark, Key):
+                found = _marked(found, mark)
         return found
     if get_origin(kind) in (typing.Union, types.UnionType):
         parts = [part for part in get_args(kind) if part is not type(None)]
@@ -99,15 +63,11 @@ def file_schema(kind: Any, title: str, description: str) -> Schema:
     return {**head, "title": title, "description": description, **schema_of(kind)}
 
 
-def fields_of(kind: Any) -> dict[str, Any]:
-    """The keys of a dataclass, each with its annotated type."""
-    hints = typing.get_type_hints(kind, include_extras=True)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
-
-
 def _object(kind: Any) -> Schema:
     hints, needed, properties = fields_of(kind), [], {}
     for field in dataclasses.fields(kind):
+        if field.name not in hints:
+            continue
         properties[field.name] = schema_of(hints[field.name])
         default = field.default
         if field.default_factory is not MISSING:

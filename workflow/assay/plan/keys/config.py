@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from assay.plan.keys.build import ABSENT, key
+from assay.foundation.keys import ABSENT, key
 
 
 @dataclass(frozen=True, kw_only=True)

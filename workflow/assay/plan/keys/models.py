@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from assay.plan.keys.build import ABSENT, Key, key
+from assay.foundation.keys import ABSENT, Key, key
 from assay.plan.keys.datasets import Shape
 
 _NAME = key(

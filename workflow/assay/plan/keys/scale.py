@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from assay.plan.keys.build import ABSENT, key
+from assay.foundation.keys import ABSENT, key
 
 _IDS = "ids of config/catalogue/{}.yaml"
 

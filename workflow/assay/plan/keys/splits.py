@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from assay.plan.keys.build import ABSENT, key
+from assay.foundation.keys import ABSENT, key
 
 _KIND = key(
     "kfold: each image is tested once; random: independent random splits; official: the split of "

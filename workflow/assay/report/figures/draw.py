@@ -8,14 +8,16 @@ caption, its alternative text, and whether it shows photographs (``PHOTOGRAPH``)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.foundation.files import atomic_path
-from assay.report.figures.parts import Spec, Study
+from assay.report.figures.parts import Study
 from assay.report.figures.reported import substitutes_in_words
 from assay.report.kinds import kind_of
+from assay.report.spec import spec_of
 from assay.report.style import style
 
 if TYPE_CHECKING:
@@ -24,21 +26,23 @@ if TYPE_CHECKING:
 PAGE_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
-def draw_figure(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
+def draw_figure(spec: Mapping[str, Any], study: Study, inputs: AnalysisInputs) -> Figure:
     """The figure that a study's entry describes.
 
     Raises:
         ConfigError: the kind is unknown, or there is nothing to draw.
     """
-    return kind_of("figures", spec).draw(spec, study, inputs)
+    kind = kind_of("figures", spec)
+    return kind.draw(spec_of(kind.Spec, spec), study, inputs)
 
 
-def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
+def caption(spec: Mapping[str, Any], study: Study, inputs: AnalysisInputs) -> str:
     """What the figure shows and how to read it; ends with scale, n, splits and seed.
 
     Substitutes are named where the figure shows them. All counts are those of what is drawn.
     """
-    described = kind_of("figures", spec).caption(spec, study, inputs)
+    kind = kind_of("figures", spec)
+    described = kind.caption(spec_of(kind.Spec, spec), study, inputs)
     parts = [
         spec.get("caption", ""),
         described.text,
@@ -48,7 +52,7 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> str:
     return " ".join(part for part in parts if part)
 
 
-def is_photograph(spec: Spec) -> bool:
+def is_photograph(spec: Mapping[str, Any]) -> bool:
     """Whether a figure shows images, whose grey levels mean something.
 
     A page in dark colours must not invert it.
@@ -59,13 +63,14 @@ def is_photograph(spec: Spec) -> bool:
     return getattr(kind_of("figures", spec), "PHOTOGRAPH", False)
 
 
-def alternative_text(spec: Spec, study: Study) -> str:
+def alternative_text(spec: Mapping[str, Any], study: Study) -> str:
     """What the picture shows, for readers who cannot see it; the caption has the details.
 
     Raises:
         ConfigError: the kind is unknown.
     """
-    return kind_of("figures", spec).alt(spec, study)
+    kind = kind_of("figures", spec)
+    return kind.alt(spec_of(kind.Spec, spec), study)
 
 
 def save_figure(figure: Figure, stem: Path | str) -> list[Path]:

@@ -16,6 +16,7 @@ from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import attack_title, radius_text, title_of
 from assay.foundation.errors import ConfigError
 from assay.foundation.split import Split
+from assay.report.spec import FigureSpec
 from assay.report.style import style
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ RADIUS_LABELS = {
 }
 
 Study = dict[str, Any]
-Spec = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ def styled(function: Callable[..., Figure]) -> Callable[..., Figure]:
     return inside
 
 
-def nothing_to_draw(spec: Spec, what: str) -> ConfigError:
+def nothing_to_draw(spec: FigureSpec, what: str) -> ConfigError:
     return ConfigError(
         what,
-        where=f"figure '{spec.get('title', spec.get('kind'))}' of the study",
+        where=f"figure '{spec.title or spec.kind}' of the study",
         remedy="name data sets, models and attacks that the study's grid runs",
     )
 
@@ -178,10 +178,10 @@ def places_in_words(places: set[tuple[str, str]], study: Study) -> Callable[[str
     return words
 
 
-def models_to_draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> list[str]:
+def models_to_draw(spec: Any, study: Study, inputs: AnalysisInputs) -> list[str]:
     """The models to draw, in the study's order, as far as they have outcomes."""
     known = dict.fromkeys(inputs.accuracy["model"])
-    wanted = spec.get("models") or study.get("headline", {}).get("models") or known
+    wanted = spec.models or study.get("headline", {}).get("models") or known
     return [model for model in wanted if model in known]
 
 
@@ -227,9 +227,9 @@ def other_splits_in_words(
     )
 
 
-def excluded_in_words(spec: Spec) -> str:
+def excluded_in_words(spec: FigureSpec) -> str:
     """A sentence on the models of the entry that the scale leaves out; empty if there are none."""
-    titles = spec.get("excluded_models", ())
+    titles = spec.excluded_models
     return f" Excluded at this scale: {listed(titles)}." if titles else ""
 
 
@@ -249,15 +249,15 @@ def radius_label(inputs: AnalysisInputs, attack: str) -> str:
     return RADIUS_LABELS.get(norms.iloc[0], "radius") if len(norms) else "radius"
 
 
-def drawn_radii(epsilons: Iterable[float], spec: Spec) -> np.ndarray:
+def drawn_radii(epsilons: Iterable[float], spec: Any) -> np.ndarray:
     """Which radii the entry draws: those of its key ``radii``, and all where it has none; a mask.
 
     The unperturbed image, radius 0, is no radius of an attack and always stays.
     """
     epsilons = np.asarray(list(epsilons), dtype=float)
-    if "radii" not in spec:
+    if not spec.radii:
         return np.ones(len(epsilons), dtype=bool)
-    return np.isin(epsilons, [0.0, *spec["radii"]])
+    return np.isin(epsilons, [0.0, *spec.radii])
 
 
 def undrawn_in_words(run: Iterable[float], drawn: Iterable[float], study: Study) -> str:

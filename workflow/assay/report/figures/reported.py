@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -12,13 +13,13 @@ from assay.analysis.attack_set import AttackSet
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.printed import attack_of, id_of
 from assay.analysis.titles import title_of
-from assay.report.figures.parts import Spec, Study, listed
+from assay.report.figures.parts import Study, listed
 from assay.report.tables.cells import CLEAN
 
 
-def in_file(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+def in_file(rows: pd.DataFrame, spec: Any) -> pd.DataFrame:
     """The rows of the file of printed numbers that the figure's entry names; none without one."""
-    wanted = re.sub(r"\.csv$", "", spec.get("reported", ""))
+    wanted = re.sub(r"\.csv$", "", spec.reported or "")
     files = rows["file"].astype(str).map(lambda name: Path(name).stem)
     return rows[files == wanted]
 
@@ -29,7 +30,7 @@ def compared(study: Study, scheme: str) -> bool:
 
 
 def printed_accuracy(
-    spec: Spec, study: Study, inputs: AnalysisInputs, place: tuple[str, str], attacks: AttackSet
+    spec: Any, study: Study, inputs: AnalysisInputs, place: tuple[str, str], attacks: AttackSet
 ) -> pd.DataFrame:
     """The printed accuracies of one attack: of itself, never of one that only resembles it.
 

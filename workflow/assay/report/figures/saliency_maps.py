@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import radius_text, title_of
 from assay.foundation.split import Split
-from assay.report.figures.parts import Spec, Study, excluded_in_words, listed, nothing_to_draw
+from assay.report.figures.parts import Study, excluded_in_words, listed, nothing_to_draw
 
 Key = tuple[str, str, str]
 
@@ -38,7 +38,7 @@ class SaliencyMaps(NamedTuple):
         return self.stored["images"].shape[1]
 
 
-def saliency_maps(spec: Spec, study: Study, inputs: AnalysisInputs) -> list[SaliencyMaps]:
+def saliency_maps(spec: Any, study: Study, inputs: AnalysisInputs) -> list[SaliencyMaps]:
     """The stored maps of the entry's models, all of one data set and split.
 
     Of several data sets and splits the one is taken on which most of the models exist; among equals
@@ -50,19 +50,19 @@ def saliency_maps(spec: Spec, study: Study, inputs: AnalysisInputs) -> list[Sali
         ConfigError: there are no maps of these models.
     """
     places: dict[tuple[str, str], list[Key]] = {}
-    for model in spec["models"]:
+    for model in spec.models:
         for key in inputs.saliency:
-            if key[2] == model and key[0] in spec.get("datasets", key[:1]):
+            if key[2] == model and key[0] in (spec.datasets or key[:1]):
                 places.setdefault(key[:2], []).append(key)
     if not places:
-        raise nothing_to_draw(spec, f"no saliency maps of {', '.join(spec['models'])}")
+        raise nothing_to_draw(spec, f"no saliency maps of {', '.join(spec.models)}")
     compared = study.get("reported", {}).get("splits")
     place = min(places, key=lambda p: (-len(places[p]), Split.of(p[1]).scheme != compared, p))
     found = []
     for key in places[place]:
         with np.load(inputs.saliency[key]) as file:
             stored = dict(file)
-        found.append(SaliencyMaps(key, stored, _version(stored["epsilons"], spec.get("epsilon"))))
+        found.append(SaliencyMaps(key, stored, _version(stored["epsilons"], spec.epsilon or None)))
     return found
 
 
@@ -73,9 +73,9 @@ def _version(epsilons: np.ndarray, wanted: float | None) -> int:
     return int(attacked[np.abs(np.log(epsilons[attacked] / wanted)).argmin()])
 
 
-def radius_in_words(found: list[SaliencyMaps], spec: Spec, study: Study) -> str:
+def radius_in_words(found: list[SaliencyMaps], spec: Any, study: Study) -> str:
     """The radius that is shown; and that it is not the wanted one, where that is not stored."""
-    epsilon, wanted = found[0].epsilon, spec.get("epsilon", found[0].epsilon)
+    epsilon, wanted = found[0].epsilon, spec.epsilon or found[0].epsilon
     text = f"ε = {radius_text(epsilon, study)}"
     if epsilon != wanted:
         text += f" (ε = {radius_text(wanted, study)} is not stored at this scale)"
@@ -83,7 +83,7 @@ def radius_in_words(found: list[SaliencyMaps], spec: Spec, study: Study) -> str:
 
 
 def missing_in_words(
-    found: list[SaliencyMaps], spec: Spec, study: Study, inputs: AnalysisInputs
+    found: list[SaliencyMaps], spec: Any, study: Study, inputs: AnalysisInputs
 ) -> str:
     """A sentence on the entry's models that are not shown, with the reasons; empty if all are."""
     dataset, split, _ = found[0].key
@@ -92,7 +92,7 @@ def missing_in_words(
     here = set(table["model"][table["scheme"] == Split.of(split).scheme])
     elsewhere = set(table["model"])
     reasons: dict[str, list[str]] = {}
-    for model in spec["models"]:
+    for model in spec.models:
         if model not in there:
             reason = (
                 "no map is stored" if model in here

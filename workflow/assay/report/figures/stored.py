@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from assay.analysis.inputs import AnalysisInputs
-from assay.report.figures.parts import Spec, drawn_radii
+from assay.report.figures.parts import drawn_radii
 
 Arrays = Mapping[str, np.ndarray]
 
 
 def stored_examples(
-    spec: Spec, model: str, inputs: AnalysisInputs
+    spec: Any, model: str, inputs: AnalysisInputs
 ) -> Iterator[tuple[tuple, dict[str, np.ndarray]]]:
     """Keys and arrays of the files that hold the entry's attack on a model, split by split."""
     for key in sorted(inputs.examples):
-        if key[2] == model and key[0] in spec.get("datasets", key[:1]):
+        if key[2] == model and key[0] in (spec.datasets or key[:1]):
             with np.load(inputs.examples[key]) as stored:
-                if f"{spec['attack']}/images" in stored:
+                if f"{spec.attack}/images" in stored:
                     yield key, dict(stored)
 
 
@@ -28,14 +29,14 @@ def attacked(stored: Arrays, attack: str) -> np.ndarray:
     return (stored[f"{attack}/predictions"] >= 0).all(axis=0)
 
 
-def radii_shown(stored: Arrays, spec: Spec) -> np.ndarray:
+def radii_shown(stored: Arrays, spec: Any) -> np.ndarray:
     """Places of the entry's radii among those of the stored pictures, ascending, without 0."""
-    epsilons = stored[f"{spec['attack']}/epsilons"]
+    epsilons = stored[f"{spec.attack}/epsilons"]
     places = np.flatnonzero((epsilons > 0) & drawn_radii(epsilons, spec))
     return places[np.argsort(epsilons[places])]
 
 
-def closest(stored: Arrays, spec: Spec, places: np.ndarray) -> np.ndarray:
+def closest(stored: Arrays, spec: Any, places: np.ndarray) -> np.ndarray:
     """(M,) for each image the smallest of these radii that misclassifies it, else the largest.
 
     Args:
@@ -43,5 +44,5 @@ def closest(stored: Arrays, spec: Spec, places: np.ndarray) -> np.ndarray:
         spec: the figure's entry.
         places: of radii, ascending (:func:`radii_shown`).
     """
-    wrong = stored[f"{spec['attack']}/predictions"][places] != stored["labels"]
+    wrong = stored[f"{spec.attack}/predictions"][places] != stored["labels"]
     return places[np.where(wrong.any(axis=0), wrong.argmax(axis=0), len(places) - 1)]

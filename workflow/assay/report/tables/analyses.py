@@ -8,14 +8,13 @@ import pandas as pd
 from assay.analysis.checks import ORDER
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import NORMS, title_of
+from assay.report.spec import TableSpec
 from assay.report.tables.parts import (
-    Spec,
     Study,
     Table,
     attack_titles,
     caption_of,
     formatted,
-    on_datasets,
     p_text,
     placed,
 )
@@ -23,9 +22,9 @@ from assay.report.tables.words import FAMILIES, conclusions
 from assay.report.text import measured, number, short_table, text_of
 
 
-def between_splits_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+def between_splits_table(spec: TableSpec, study: Study, inputs: AnalysisInputs) -> Table:
     """Every pair of models by a test that accounts for the splits."""
-    tidy = on_datasets(inputs.between_splits, spec)
+    tidy = inputs.between_splits
     interval = formatted("{:+.3f}")
     display = pd.DataFrame({
         "Attack": attack_titles(tidy, study, inputs),
@@ -53,7 +52,7 @@ def between_splits_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Ta
     return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs, tidy))
 
 
-def cochran_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+def cochran_table(spec: TableSpec, study: Study, inputs: AnalysisInputs) -> Table:
     """Cochran's Q for each attack and budget: has any of the models another accuracy?"""
     tidy = inputs.cochran
     display = pd.DataFrame(
@@ -75,7 +74,7 @@ def cochran_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs, tidy))
 
 
-def resampled_t_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+def resampled_t_table(spec: TableSpec, study: Study, inputs: AnalysisInputs) -> Table:
     """The corrected resampled t-test for every pair of models, across splits."""
     tidy = inputs.resampled_t
     display = pd.DataFrame(
@@ -99,7 +98,7 @@ def resampled_t_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table
     return Table(placed(display, tidy, study), tidy, caption_of(spec, legend, study, inputs, tidy))
 
 
-def ledger_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+def ledger_table(spec: TableSpec, study: Study, inputs: AnalysisInputs) -> Table:
     """Every printed number beside this run's, with verdict and reason."""
     tidy = inputs.ledger
     found = [
@@ -129,7 +128,7 @@ def ledger_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     return Table(display, tidy, caption_of(spec, legend, study, inputs))
 
 
-def checks_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+def checks_table(spec: TableSpec, study: Study, inputs: AnalysisInputs) -> Table:
     """What the automatic checks of the evaluation found, doubtful findings first."""
     tidy = inputs.checks
     rows = tidy.sort_values("status", key=lambda status: status.map(ORDER), kind="stable")

@@ -6,12 +6,14 @@ full precision). The second is what the CSV file holds; Markdown and LaTeX hold 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from assay.analysis.attack_set import attack_sets
 from assay.analysis.inputs import AnalysisInputs
 from assay.report.kinds import kind_of
+from assay.report.spec import TableSpec, spec_of
 from assay.report.tables.analyses import (
     between_splits_table,
     checks_table,
@@ -19,12 +21,12 @@ from assay.report.tables.analyses import (
     ledger_table,
     resampled_t_table,
 )
-from assay.report.tables.headline import headline_table
+from assay.report.tables.headline import Headline, headline_table
 from assay.report.tables.kinds import accuracy, cost, ranking, significance
-from assay.report.tables.parts import Spec, Study, Table
+from assay.report.tables.parts import Study, Table
 
 
-def build_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+def build_table(spec: Mapping[str, Any], study: Study, inputs: AnalysisInputs) -> Table:
     """The table of a study's entry.
 
     Args:
@@ -35,7 +37,8 @@ def build_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     Raises:
         ConfigError: the kind is unknown.
     """
-    return kind_of("tables", spec).draw(spec, study, inputs)
+    kind = kind_of("tables", spec)
+    return kind.draw(spec_of(kind.Spec, spec), study, inputs)
 
 
 def analysis_table(name: str, study: Study, inputs: AnalysisInputs) -> Table:
@@ -48,24 +51,25 @@ def analysis_table(name: str, study: Study, inputs: AnalysisInputs) -> Table:
         inputs: the run.
     """
     if name == "headline":
-        return headline_table(study["headline"], study, inputs)
-    spec = {}
+        return headline_table(spec_of(Headline, study["headline"]), study, inputs)
+    written: dict[str, Any] = {}
     if name == "accuracy":
         every = list(dict.fromkeys(attack_sets(inputs.accuracy)))
-        spec = {"caption": "Accuracy under every attack and budget.", "cells": every}
-    return replace(ANALYSES[name](spec, study, inputs), tidy=getattr(inputs, name))
+        written = {"caption": "Accuracy under every attack and budget.", "cells": every}
+    spec, draw = ANALYSES[name]
+    return replace(draw(spec_of(spec, written), study, inputs), tidy=getattr(inputs, name))
 
 
-# The tables that every study has beside those of its file.
-ANALYSES: dict[str, Callable[[Spec, Study, AnalysisInputs], Table]] = {
-    "accuracy": accuracy.draw,
-    "mcnemar": significance.draw,
-    "between_splits": between_splits_table,
-    "ranking": ranking.draw,
-    "cochran": cochran_table,
-    "resampled_t": resampled_t_table,
-    "costs": cost.draw,
-    "ledger": ledger_table,
-    "checks": checks_table,
-    "headline": headline_table,
+# The tables that every study has beside those of its file: what they are of, and what draws them.
+ANALYSES: dict[str, tuple[type, Callable[[Any, Study, AnalysisInputs], Table]]] = {
+    "accuracy": (accuracy.Spec, accuracy.draw),
+    "mcnemar": (significance.Spec, significance.draw),
+    "between_splits": (TableSpec, between_splits_table),
+    "ranking": (ranking.Spec, ranking.draw),
+    "cochran": (TableSpec, cochran_table),
+    "resampled_t": (TableSpec, resampled_t_table),
+    "costs": (cost.Spec, cost.draw),
+    "ledger": (TableSpec, ledger_table),
+    "checks": (TableSpec, checks_table),
+    "headline": (Headline, headline_table),
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
 import pandas as pd
 
@@ -11,6 +13,8 @@ from assay.analysis.attack_set import COLUMNS, NORM, NORM_ALL, SINGLE, AttackSet
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
 from assay.analysis.titles import NORMS, title_of
+from assay.foundation.keys import key
+from assay.report.spec import AttackAtRadius, ModelId
 from assay.report.tables.cells import (
     Cell,
     bold_words,
@@ -22,7 +26,6 @@ from assay.report.tables.cells import (
 )
 from assay.report.tables.parts import (
     NOT_RUN,
-    Spec,
     Study,
     Table,
     caption_of,
@@ -43,14 +46,23 @@ NOT_CHECKED = "not checked"
 MOST_MEMBERS = 12
 
 
-def headline_table(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """The first table."""
+
+    caption: ClassVar[str] = ""
+    models: Annotated[list[ModelId], key("models in this order")]
+    cells: Annotated[list[AttackAtRadius], key("attack and epsilon of each column")]
+
+
+def headline_table(spec: Headline, study: Study, inputs: AnalysisInputs) -> Table:
     """Rows are models with the verdicts on their evaluation, columns are attacks and budgets.
 
     For each norm and radius of the entry's cells the worst case over all attacks comes first, then
     the single attacks. ``tidy`` has the column ``column``, the title under which a row stands.
     """
     models = models_of(spec, inputs)
-    cells = _with_worst_cases(cells_of(spec["cells"], inputs), inputs, models)
+    cells = _with_worst_cases(cells_of(spec.cells, inputs), inputs, models)
     tidy = selected(inputs, cells, models)
 
     def title(attacks: AttackSet, epsilon: float) -> str:

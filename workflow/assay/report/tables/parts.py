@@ -14,6 +14,7 @@ from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE, several_schemes
 from assay.analysis.statistics import POOLED
 from assay.analysis.titles import attack_title, radius_text, title_of
+from assay.report.spec import Cell as WantedCell
 from assay.report.tables.cells import (
     COMPARED,
     MARGIN,
@@ -26,7 +27,6 @@ from assay.report.tables.cells import (
 )
 
 Study = Mapping[str, Any]
-Spec = Mapping[str, Any]
 
 NOT_RUN = "not run"
 INTERVAL = "the 95 % Wilson interval of the pooled accuracy"
@@ -56,29 +56,28 @@ def p_text(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def cells_of(cells: Iterable[Mapping[str, Any] | AttackSet], inputs: AnalysisInputs) -> list[Cell]:
+def cells_of(cells: Iterable[WantedCell], inputs: AnalysisInputs) -> list[Cell]:
     """(Attack set, epsilon) pairs; a cell without epsilon stands for every budget that was run."""
     known = inputs.accuracy[[*COLUMNS, "epsilon"]].drop_duplicates()
     pairs = []
-    for cell in cells:
-        attacks = AttackSet.of(cell)
-        if isinstance(cell, Mapping) and "epsilon" in cell:
-            pairs += [(attacks, float(cell["epsilon"]))]
+    for attacks, wanted in cells:
+        if wanted is not None:
+            pairs += [(attacks, wanted)]
         else:
             epsilons = set(known.epsilon[attacks.among(known)])
             pairs += [(attacks, float(epsilon)) for epsilon in sorted(epsilons)]
     return pairs
 
 
-def models_of(spec: Spec, inputs: AnalysisInputs) -> list[str]:
-    return list(spec.get("models") or dict.fromkeys(inputs.accuracy.model))
+def models_of(spec: Any, inputs: AnalysisInputs) -> list[str]:
+    return list(spec.models or dict.fromkeys(inputs.accuracy.model))
 
 
-def on_datasets(rows: pd.DataFrame, spec: Spec) -> pd.DataFrame:
+def on_datasets(rows: pd.DataFrame, spec: Any) -> pd.DataFrame:
     """The rows of the entry's data sets, if it names any."""
-    if "datasets" not in spec:
+    if not spec.datasets:
         return rows
-    return rows[rows.dataset.isin(spec["datasets"])].reset_index(drop=True)
+    return rows[rows.dataset.isin(spec.datasets)].reset_index(drop=True)
 
 
 def selected(
@@ -129,10 +128,10 @@ def margin_of(inputs: AnalysisInputs) -> float:
     return inputs.study.get("rules", {}).get("marks", {}).get("margin", MARGIN)
 
 
-def in_cells(rows: pd.DataFrame, spec: Spec, inputs: AnalysisInputs) -> pd.DataFrame:
+def in_cells(rows: pd.DataFrame, spec: Any, inputs: AnalysisInputs) -> pd.DataFrame:
     """The rows of the entry's cells, if it names any."""
-    if "cells" in spec:
-        return chosen(rows, cells_of(spec["cells"], inputs))
+    if spec.cells:
+        return chosen(rows, cells_of(spec.cells, inputs))
     return rows.reset_index(drop=True)
 
 
@@ -247,7 +246,7 @@ def placed(display: pd.DataFrame, rows: pd.DataFrame, study: Study) -> pd.DataFr
 
 
 def caption_of(
-    spec: Spec, legend: str, study: Study, inputs: AnalysisInputs, rows: pd.DataFrame | None = None
+    spec: Any, legend: str, study: Study, inputs: AnalysisInputs, rows: pd.DataFrame | None = None
 ) -> str:
     """Caption, legend, and the sentence that every caption ends with.
 
@@ -259,7 +258,7 @@ def caption_of(
         rows: what the table shows; images, splits and models are counted here, by themselves or
             by the accuracies that they were made from. Nothing is counted without.
     """
-    parts = [spec.get("caption", ""), legend, *_substitutes(study, inputs.accuracy, rows)]
+    parts = [spec.caption, legend, *_substitutes(study, inputs.accuracy, rows)]
     ends = [f"Scale {inputs.scale}", *_counts(inputs.accuracy, rows), f"seed {inputs.seed}"]
     return " ".join([part for part in parts if part] + ["; ".join(ends) + "."])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
@@ -9,11 +10,11 @@ import pandas as pd
 from assay.analysis.attack_set import AttackSet, among
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import attack_title, labels_of, title_of
+from assay.foundation.keys import ABSENT
 from assay.report.figures.curves import radius_axes, with_start
 from assay.report.figures.parts import (
     WIDTH,
     Caption,
-    Spec,
     Study,
     at_places,
     compared_places,
@@ -32,12 +33,24 @@ from assay.report.figures.parts import (
     wrapped,
 )
 from assay.report.figures.reported import printed_accuracy, substituted
+from assay.report.spec import Attacks, Drawn, FigureSpec, Radii, Reported, Shown
 from assay.report.style import FAINT, GREY, SeriesStyle, series_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(FigureSpec):
+    """Accuracy against the radius."""
+
+    attacks: Attacks
+    datasets: Shown = ABSENT
+    models: Drawn = ABSENT
+    reported: Reported = ABSENT
+    radii: Radii = ABSENT
 
 
 class _Panel(NamedTuple):
@@ -154,10 +167,10 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     ) + _printed_in_words(panels, study)
     text += other_splits_in_words(run, places, study)
     text += _members_in_words(panels)
-    missing = [item for item in spec["attacks"] if AttackSet.of(item) not in attacks]
+    missing = [item for item in spec.attacks if item not in attacks]
     if missing:
         text += f" Not run: {names_of(study, 'attacks', missing)}."
-    gone = [name for name in spec.get("models", ()) if name not in shown]
+    gone = [name for name in spec.models or () if name not in shown]
     if gone:
         text += f" Without an evaluation under these attacks: {names_of(study, 'models', gone)}."
     return Caption(text + excluded_in_words(spec), _counts(panels, study), datasets, shown)
@@ -232,14 +245,15 @@ def _panels(spec: Spec, study: Study, inputs: AnalysisInputs) -> list[_Panel]:
     panels = []
     for dataset, scheme in compared_places(shown, study):
         here = at_places(shown, [(dataset, scheme)])
-        for attacks in map(AttackSet.of, spec["attacks"]):
+        for attacks in spec.attacks:
             rows = here[attacks.among(here)]
             rows = with_start(rows[drawn_radii(rows["epsilon"], spec)])
             if (rows["epsilon"] > 0).any():
                 printed = _printed(spec, study, inputs, (dataset, scheme), attacks, rows)
                 panels.append(_Panel(dataset, scheme, attacks, rows, printed))
     if not panels:
-        raise nothing_to_draw(spec, f"there are no outcomes of {spec['attacks']} at these radii")
+        attacks = ", ".join(map(str, spec.attacks))
+        raise nothing_to_draw(spec, f"there are no outcomes of {attacks} at these radii")
     return panels
 
 
@@ -248,8 +262,8 @@ def _run(spec: Spec, study: Study, inputs: AnalysisInputs) -> pd.DataFrame:
     table = inputs.accuracy
     return table[
         table["model"].isin(models_to_draw(spec, study, inputs))
-        & among(table, spec["attacks"])
-        & table["dataset"].isin(spec.get("datasets", table["dataset"]))
+        & among(table, spec.attacks)
+        & table["dataset"].isin(spec.datasets or table["dataset"])
     ]
 
 
@@ -262,7 +276,7 @@ def _printed(
     rows: pd.DataFrame,
 ) -> pd.DataFrame:
     """The printed rows of the models that the panel draws."""
-    if "reported" not in spec:
+    if not spec.reported:
         return pd.DataFrame(columns=["ours", "model", "epsilon", "reported", "verdict"])
     printed = printed_accuracy(spec, study, inputs, place, attacks)
     printed = printed[printed["ours"].isin(rows["model"])]
@@ -270,10 +284,10 @@ def _printed(
 
 
 def alt(spec: Spec, study: Study) -> str:
-    models = spec.get("models") or study.get("headline", {}).get("models", [])
+    models = spec.models or study.get("headline", {}).get("models", [])
     of = f" of {names_of(study, 'models', models)}" if models else ""
-    beside = ", beside the printed numbers" if "reported" in spec else ""
+    beside = ", beside the printed numbers" if spec.reported else ""
     return (
         f"Line charts of the accuracy{of} against the radius of "
-        f"{names_of(study, 'attacks', spec['attacks'])}, with interval bands{beside}."
+        f"{names_of(study, 'attacks', spec.attacks)}, with interval bands{beside}."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -10,13 +11,13 @@ import pandas as pd
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import attack_title, title_of
 from assay.foundation.errors import AssayError
+from assay.foundation.keys import ABSENT
 from assay.foundation.split import Split
 from assay.report.figures.curves import with_start
 from assay.report.figures.parts import (
     RADIUS_LABELS,
     WIDTH,
     Caption,
-    Spec,
     Study,
     compared_places,
     drawn_radii,
@@ -29,11 +30,28 @@ from assay.report.figures.parts import (
     tested,
     undrawn_in_words,
 )
+from assay.report.needs import Measured, Need
+from assay.report.spec import Attack, Drawn, FigureSpec, Radii, Shown
 from assay.report.style import SeriesStyle, series_styles
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(FigureSpec):
+    """Certified accuracy below the empirical one."""
+
+    models: Drawn
+    attack: Attack
+    datasets: Shown = ABSENT
+    radii: Radii = ABSENT
+
+
+def needs(spec: Spec) -> list[Need]:
+    """What the study must store."""
+    return [Measured("reconstructions", tuple(spec.models), "models")]
 
 
 class _Curve(NamedTuple):
@@ -57,7 +75,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
         (WIDTH if columns > 1 else WIDTH * 0.86, 0.65 + 3.0 * rows), layout="constrained"
     )
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
-    styles = series_styles([*study.get("headline", {}).get("models", []), *spec["models"]])
+    styles = series_styles([*study.get("headline", {}).get("models", []), *spec.models])
     where = places_in_words(set(panels), study)
     for axes, (place, models) in zip(grid, panels.items(), strict=False):
         for model, curve in models.items():
@@ -73,7 +91,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
         axes.set_ylabel("accuracy")
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
-    shown = [m for m in spec["models"] if any(m in models for models in panels.values())]
+    shown = [m for m in spec.models if any(m in models for models in panels.values())]
     handles = [
         Line2D([], [], color=styles[m].colour, ls=line, marker=styles[m].marker if solid else "",
                markeredgecolor="white", label=f"{title_of(study, 'models', m)}, {words}")
@@ -101,9 +119,9 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     curves = [curve for models in panels.values() for curve in models.values()]
     counts = pd.Series([len(curve.radii) for curve in curves])
     rows = pd.concat([curve.attacked for curve in curves])
-    models = [m for m in spec["models"] if any(m in here for here in panels.values())]
+    models = [m for m in spec.models if any(m in here for here in panels.values())]
     datasets = list(dict.fromkeys(dataset for dataset, _ in panels))
-    attack = attack_title(study, spec["attack"])
+    attack = attack_title(study, spec.attack)
     text = (
         f"{names_of(study, 'models', models)} on {names_of(study, 'datasets', datasets)}. Dashed: "
         "the share of images whose certified L2 radius (equation 2.7) is at least the radius. "
@@ -124,7 +142,7 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         "line falls below the dashed line of the same images, the search did not find it."
     )
     run = inputs.accuracy[
-        (inputs.accuracy["attack"] == spec["attack"]) & inputs.accuracy["model"].isin(models)
+        (inputs.accuracy["attack"] == spec.attack) & inputs.accuracy["model"].isin(models)
     ]
     text += undrawn_in_words(run["epsilon"], rows["epsilon"], study) + excluded_in_words(spec)
     return Caption(text, f"n = {span(counts)} certified images, {tested(rows)}", datasets, models)
@@ -136,14 +154,14 @@ def _panels(
     """By data set and scheme, by model: what is drawn."""
     found: dict = {}
     for (dataset, split, model), path in sorted(inputs.reconstructions.items()):
-        if model in spec["models"] and dataset in spec.get("datasets", [dataset]):
+        if model in spec.models and dataset in (spec.datasets or [dataset]):
             place = dataset, Split.of(split).scheme
             with np.load(path) as stored:
                 part = split, stored["radii"], stored["samples"]
             found.setdefault(place, {}).setdefault(model, []).append(part)
     panels: dict = {}
     table = inputs.accuracy
-    table = table[(table["attack"] == spec["attack"]) & drawn_radii(table["epsilon"], spec)]
+    table = table[(table["attack"] == spec.attack) & drawn_radii(table["epsilon"], spec)]
     names = [(*place, model) for place, models in found.items() for model in models]
     names = pd.DataFrame(names, columns=["dataset", "scheme", "model"])
     for place in compared_places(names, study):
@@ -152,12 +170,13 @@ def _panels(
         for model, parts in models.items():
             attacked = with_start(here[here["model"] == model])
             if len(attacked):
-                radii = _of_same_images(spec["attack"], place[0], model, parts, inputs)
+                radii = _of_same_images(spec.attack, place[0], model, parts, inputs)
                 same = len(radii) == attacked["n"].max()
                 panels.setdefault(place, {})[model] = _Curve(radii, attacked, same)
     if not panels:
+        models = ", ".join(spec.models)
         raise nothing_to_draw(
-            spec, f"there are no certified radii of {spec['models']} with outcomes of the attack"
+            spec, f"there are no certified radii of {models} with outcomes of the attack"
         )
     return panels
 
@@ -182,7 +201,7 @@ def _of_same_images(
 
 def alt(spec: Spec, study: Study) -> str:
     return (
-        f"Line charts of {names_of(study, 'models', spec['models'])}: the share of images with at "
+        f"Line charts of {names_of(study, 'models', spec.models)}: the share of images with at "
         "least a certified L2 radius (dashed) and the accuracy under "
-        f"{attack_title(study, spec['attack'])} at that radius (solid)."
+        f"{attack_title(study, spec.attack)} at that radius (solid)."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,9 +10,9 @@ import pandas as pd
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import attack_title, radius_text, title_of
+from assay.foundation.keys import ABSENT
 from assay.report.figures.parts import (
     Caption,
-    Spec,
     Study,
     classes_of,
     drawn_radii,
@@ -31,9 +32,28 @@ from assay.report.figures.parts import (
     wrapped,
 )
 from assay.report.figures.stored import attacked, closest, radii_shown, stored_examples
+from assay.report.needs import Examples, Need
+from assay.report.spec import Attack, Drawn, FigureSpec, Radii, Rows, Shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(FigureSpec):
+    """The same images attacked on several models."""
+
+    models: Drawn
+    attack: Attack
+    datasets: Shown = ABSENT
+    rows: Rows = ABSENT
+    radii: Radii = ABSENT
+
+
+def needs(spec: Spec) -> list[Need]:
+    """What the study must store."""
+    return [Examples(spec.attack, tuple(spec.models))]
+
 
 PHOTOGRAPH = True
 
@@ -78,7 +98,7 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         f"{images_in_words(grid.labels, len(grid.classes))} "
         f"({title_of(study, 'datasets', dataset)}, {split_words(study, split)}). "
         "Top row: unperturbed, with the true class. "
-        f"Below: the same images after {attack_title(study, spec['attack'])} against "
+        f"Below: the same images after {attack_title(study, spec.attack)} against "
         f"{names_of(study, 'models', grid.models)}"
     )
     text += (
@@ -94,7 +114,7 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         "misclassifies unperturbed is not changed. The images were chosen by class, not at random, "
         "so they do not show a misclassification rate."
     )
-    missing = [name for name in spec["models"] if name not in grid.models]
+    missing = [name for name in spec.models if name not in grid.models]
     if missing:
         text += (
             f" Not shown: {names_of(study, 'models', missing)} (no pictures of these images are "
@@ -109,8 +129,8 @@ class _Grid:
     def __init__(self, spec: Spec, study: Study, inputs: AnalysisInputs):
         found = _most_models(spec, inputs)
         if not found:
-            raise nothing_to_draw(spec, f"there are no stored examples of {spec['attack']}")
-        self.models, attack = list(found), spec["attack"]
+            raise nothing_to_draw(spec, f"there are no stored examples of {spec.attack}")
+        self.models, attack = list(found), spec.attack
         key, first = next(iter(found.values()))
         self.place = key[:2]
         common = set.intersection(
@@ -119,7 +139,7 @@ class _Grid:
         seen = np.flatnonzero(np.isin(first["samples"], list(common)))
         if not len(seen):
             raise nothing_to_draw(spec, f"no image was attacked by {attack} on all models")
-        chosen = seen[one_of_each(first["labels"][seen], spec.get("rows", 6))]
+        chosen = seen[one_of_each(first["labels"][seen], spec.rows or 6)]
         samples, self.labels = first["samples"][chosen], first["labels"][chosen]
         clean = first["clean/images"][chosen].astype(np.float32)
         images, predicted, radii = [clean], [first["clean/predictions"][0, chosen]], set()
@@ -148,9 +168,9 @@ class _Grid:
 def _most_models(spec: Spec, inputs: AnalysisInputs) -> dict[str, tuple]:
     """By model its key and arrays, of the data set and split that has most of the models."""
     places: dict[tuple, dict[str, tuple]] = {}
-    for model in spec["models"]:
+    for model in spec.models:
         for key, stored in stored_examples(spec, model, inputs):
-            if drawn_radii(stored[f"{spec['attack']}/epsilons"], spec).any():
+            if drawn_radii(stored[f"{spec.attack}/epsilons"], spec).any():
                 places.setdefault(key[:2], {}).setdefault(model, (key, stored))
     return max((places[place] for place in sorted(places)), key=len, default={})
 
@@ -158,6 +178,6 @@ def _most_models(spec: Spec, inputs: AnalysisInputs) -> dict[str, tuple]:
 def alt(spec: Spec, study: Study) -> str:
     return (
         f"Grid of images: unperturbed in the top row, below it after "
-        f"{attack_title(study, spec['attack'])} against {names_of(study, 'models', spec['models'])}"
+        f"{attack_title(study, spec.attack)} against {names_of(study, 'models', spec.models)}"
         ", one row per model, with the prediction and the norm of the perturbation below each."
     )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import title_of
+from assay.foundation.keys import ABSENT
 from assay.report.figures.parts import (
     WIDTH,
     Caption,
-    Spec,
     Study,
     classes_of,
     names_of,
@@ -25,11 +26,28 @@ from assay.report.figures.saliency_maps import (
     radius_in_words,
     saliency_maps,
 )
+from assay.report.needs import Measured, Need
+from assay.report.spec import Drawn, FigureSpec, RadiusOfMaps, Shown
 from assay.report.style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(FigureSpec):
+    """Features and the predictions of neighbours."""
+
+    models: Drawn
+    datasets: Shown = ABSENT
+    epsilon: RadiusOfMaps = ABSENT
+
+
+def needs(spec: Spec) -> list[Need]:
+    """What the study must store."""
+    return [Measured("saliency", tuple(spec.models), "models")]
+
 
 # As in the public code of Rodriguez et al. 2022.
 NEIGHBOURS = 11
@@ -165,5 +183,5 @@ def alt(spec: Spec, study: Study) -> str:
     return (
         "Scatter plots of the features of test images in two dimensions, unperturbed and attacked, "
         "over areas in the colour of the predicted class, one panel per model: "
-        f"{names_of(study, 'models', spec['models'])}."
+        f"{names_of(study, 'models', spec.models)}."
     )

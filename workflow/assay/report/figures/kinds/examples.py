@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import attack_title, radius_text, title_of
+from assay.foundation.keys import ABSENT, key
 from assay.report.figures.parts import (
     Caption,
-    Spec,
     Study,
     classes_of,
     for_matplotlib,
@@ -27,9 +28,32 @@ from assay.report.figures.parts import (
     styled,
 )
 from assay.report.figures.stored import attacked, radii_shown, stored_examples
+from assay.report.needs import Examples, Need
+from assay.report.spec import Attack, FigureSpec, Model, Radii, Rows, Shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(FigureSpec):
+    """Images under one attack at several radii."""
+
+    model: Model
+    attack: Attack
+    datasets: Shown = ABSENT
+    rows: Rows = ABSENT
+    columns: Annotated[
+        int,
+        key("columns: the unperturbed image and some radii, at least 2; default 6", ge=2),
+    ] = ABSENT
+    radii: Radii = ABSENT
+
+
+def needs(spec: Spec) -> list[Need]:
+    """What the study must store."""
+    return [Examples(spec.attack, (spec.model,))]
+
 
 PHOTOGRAPH = True
 
@@ -63,8 +87,8 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     return Caption(
         f"{images_in_words(grid.labels, len(grid.classes))} "
         f"({title_of(study, 'datasets', grid.key[0])}, {split_words(study, grid.key[1])}), under "
-        f"{attack_title(study, spec['attack'])} against {title_of(study, 'models', grid.key[2])}. "
-        f"The {radius_label(inputs, spec['attack'])} grows from left to right. The true class "
+        f"{attack_title(study, spec.attack)} against {title_of(study, 'models', grid.key[2])}. "
+        f"The {radius_label(inputs, spec.attack)} grows from left to right. The true class "
         "is at the left. The prediction is below each image (✓ right, ✗ wrong). At the largest "
         f"radius, ε = {radius_text(grid.epsilons[-1], study)}, the model misclassifies "
         f"{wrong[:, -1].sum()} of these {len(wrong)} images. They were chosen by class, not at "
@@ -79,11 +103,11 @@ class _Grid:
     """The pictures of an examples figure, picked from one stored file."""
 
     def __init__(self, key: tuple, stored: Any, spec: Spec, study: Study, inputs: AnalysisInputs):
-        attack = spec["attack"]
+        attack = spec.attack
         seen = np.flatnonzero(attacked(stored, attack))
-        rows = seen[one_of_each(stored["labels"][seen], spec.get("rows", 6))]
+        rows = seen[one_of_each(stored["labels"][seen], spec.rows or 6)]
         epsilons = stored[f"{attack}/epsilons"]
-        places, most = radii_shown(stored, spec), spec.get("columns", 6) - 1
+        places, most = radii_shown(stored, spec), (spec.columns or 6) - 1
         if not len(places) or not len(rows):
             raise nothing_to_draw(spec, f"no stored image of {attack} at these radii")
         chosen = places[np.unique(np.linspace(0, len(places) - 1, most).round().astype(int))]
@@ -100,16 +124,14 @@ class _Grid:
 
     @classmethod
     def of(cls, spec: Spec, study: Study, inputs: AnalysisInputs) -> _Grid:
-        for key, stored in stored_examples(spec, spec["model"], inputs):
-            return cls(key, stored, spec, study, inputs)
-        raise nothing_to_draw(
-            spec, f"no stored examples of {spec['attack']} against {spec['model']}"
-        )
+        for place, stored in stored_examples(spec, spec.model, inputs):
+            return cls(place, stored, spec, study, inputs)
+        raise nothing_to_draw(spec, f"no stored examples of {spec.attack} against {spec.model}")
 
 
 def alt(spec: Spec, study: Study) -> str:
     return (
-        f"Grid of images under {attack_title(study, spec['attack'])} against "
-        f"{title_of(study, 'models', spec['model'])}: one row per image, the radius grows from "
+        f"Grid of images under {attack_title(study, spec.attack)} against "
+        f"{title_of(study, 'models', spec.model)}: one row per image, the radius grows from "
         "left to right, and the prediction is below each image."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,17 +12,31 @@ from assay.analysis.titles import title_of
 from assay.report.figures.parts import (
     WIDTH,
     Caption,
-    Spec,
     Study,
     classes_of,
     nothing_to_draw,
     split_words,
     styled,
 )
+from assay.report.needs import Measured, Need
+from assay.report.spec import FigureSpec, Model
 from assay.report.style import series_styles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(FigureSpec):
+    """Latent features in two dimensions."""
+
+    model: Model
+
+
+def needs(spec: Spec) -> list[Need]:
+    """What the study must store."""
+    return [Measured("features", (spec.model,), "model")]
+
 
 POINTS_SHOWN = 3000  # in a scatter plot; more only hide each other
 
@@ -79,7 +94,7 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     sample = f"; {shown:,} of {len(labels):,} points are drawn" if shown < len(labels) else ""
     return Caption(
         f"First two principal components of the {features.shape[1]}-dimensional latent features "
-        f"of {title_of(study, 'models', spec['model'])} on {len(labels):,} test images of "
+        f"of {title_of(study, 'models', spec.model)} on {len(labels):,} test images of "
         f"{title_of(study, 'datasets', key[0])}, {split_words(study, key[1])}{sample}. "
         "Components are fitted to these images. Distances in two components are not distances in "
         "the latent space: classes that overlap here may still be separable.",
@@ -90,9 +105,9 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
 
 
 def _features(spec: Spec, inputs: AnalysisInputs) -> tuple[tuple, np.ndarray, np.ndarray]:
-    keys = sorted(key for key in inputs.features if key[2] == spec["model"])
+    keys = sorted(key for key in inputs.features if key[2] == spec.model)
     if not keys:
-        raise nothing_to_draw(spec, f"there are no latent features of {spec['model']}")
+        raise nothing_to_draw(spec, f"there are no latent features of {spec.model}")
     with np.load(inputs.features[keys[0]]) as stored:
         return keys[0], stored["features"].astype(np.float64), stored["labels"]
 
@@ -100,5 +115,5 @@ def _features(spec: Spec, inputs: AnalysisInputs) -> tuple[tuple, np.ndarray, np
 def alt(spec: Spec, study: Study) -> str:
     return (
         "Scatter plot of the first two principal components of the latent features of "
-        f"{title_of(study, 'models', spec['model'])}, one colour and marker per class."
+        f"{title_of(study, 'models', spec.model)}, one colour and marker per class."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,19 +12,31 @@ from assay.report.figures.parts import (
     TALLEST,
     WIDTH,
     Caption,
-    Spec,
     Study,
     nothing_to_draw,
     span,
     styled,
     verdicts_in_words,
 )
+from assay.report.needs import Need, PrintedNumbers
+from assay.report.spec import FigureSpec
 from assay.report.style import COMPARED, FAINT, GREY
 from assay.report.text import attacked, short_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(FigureSpec):
+    """Printed numbers against those of this run."""
+
+
+def needs(spec: Spec) -> list[Need]:
+    """What the study must store."""
+    return [PrintedNumbers()]
+
 
 ROW, HEAD, MARGIN = 0.172, 1.5, 0.85  # inches a row, rows a table's name takes, inches around
 PALE = (FAINT, "s")  # of pairs whose comparison means nothing

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import pandas as pd
 
-from assay.analysis.attack_set import AttackSet, among, attack_sets
+from assay.analysis.attack_set import among, attack_sets
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import attack_title, radius_text, title_of
+from assay.foundation.keys import ABSENT
 from assay.report.figures.parts import (
     TALLEST,
     WIDTH,
     Caption,
-    Spec,
     Study,
     at_places,
     compared_places,
@@ -28,11 +29,22 @@ from assay.report.figures.parts import (
     styled,
     wrapped,
 )
+from assay.report.spec import Attacks, Drawn, FigureSpec, Shown
 from assay.report.style import GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(FigureSpec):
+    """McNemar's tests of all pairs of models."""
+
+    attacks: Attacks
+    datasets: Shown = ABSENT
+    models: Drawn = ABSENT
+
 
 # By whether the row's model is the better one.
 _DIFFERS = {True: "#cfe8dd", False: "#f6d9c4"}
@@ -157,16 +169,16 @@ def _tests(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[pd.DataFra
     first = table.groupby(["dataset", "scheme"], sort=False)["split"].transform("first")
     table = table[
         (table["split"] == first)
-        & among(table, spec["attacks"])
-        & table["dataset"].isin(spec.get("datasets", table["dataset"]))
+        & among(table, spec.attacks)
+        & table["dataset"].isin(spec.datasets or table["dataset"])
         & table["model_a"].isin(models)
         & table["model_b"].isin(models)
     ]
     if table.empty:
-        raise nothing_to_draw(spec, f"no paired tests of {spec['attacks']}")
+        raise nothing_to_draw(spec, f"no paired tests of {', '.join(map(str, spec.attacks))}")
     if "family" not in table:
         table = table.assign(family="all")
-    order = {AttackSet.of(item): place for place, item in enumerate(spec["attacks"])}
+    order = {item: place for place, item in enumerate(spec.attacks)}
     table = table.assign(family=table["family"].fillna(""), under=attack_sets(table)).sort_values(
         "under", key=lambda column: column.map(order), kind="stable"
     )
@@ -180,7 +192,7 @@ def _matrices(table: pd.DataFrame, spec: Spec, study: Study) -> list[_Panel]:
     where = places_in_words(set(zip(table["dataset"], table["scheme"], strict=True)), study)
     panels = []
     for (under, dataset, scheme, epsilon), cell in table.groupby(CELLS, sort=False, observed=True):
-        place = [] if len(spec.get("datasets", ())) == 1 else where(dataset, scheme)
+        place = [] if len(spec.datasets or ()) == 1 else where(dataset, scheme)
         title = ", ".join(
             [*place, attack_title(study, under), f"ε = {radius_text(epsilon, study)}"]
         )
@@ -196,5 +208,5 @@ def _matrices(table: pd.DataFrame, spec: Spec, study: Study) -> list[_Panel]:
 def alt(spec: Spec, study: Study) -> str:
     return (
         "Matrices of all pairs of models: the difference of their accuracies under "
-        f"{names_of(study, 'attacks', spec['attacks'])}, in points, and whether it is significant."
+        f"{names_of(study, 'attacks', spec.attacks)}, in points, and whether it is significant."
     )

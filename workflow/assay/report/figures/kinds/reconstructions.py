@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import attack_title, radius_text, title_of
+from assay.foundation.keys import ABSENT
 from assay.report.figures.parts import (
     Caption,
-    Spec,
     Study,
     classes_of,
     for_matplotlib,
@@ -26,10 +27,31 @@ from assay.report.figures.parts import (
     split_words,
     styled,
 )
+from assay.report.needs import Examples, Measured, Need
+from assay.report.spec import Attack, FigureSpec, Model, Rows, Shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(FigureSpec):
+    """What each class's generator makes of an image."""
+
+    model: Model
+    attack: Attack
+    datasets: Shown = ABSENT
+    rows: Rows = ABSENT
+
+
+def needs(spec: Spec) -> list[Need]:
+    """What the study must store."""
+    return [
+        Measured("reconstructions", (spec.model,), "model", spec.attack),
+        Examples(spec.attack, (spec.model,)),
+    ]
+
 
 PHOTOGRAPH = True
 
@@ -88,7 +110,7 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     return Caption(
         f"{images_in_words(grid.labels, len(grid.classes))} "
         f"({title_of(study, 'datasets', grid.key[0])}, {split_words(study, grid.key[1])}), "
-        f"each unperturbed (upper row) and after {attack_title(study, spec['attack'])} at {at} "
+        f"each unperturbed (upper row) and after {attack_title(study, spec.attack)} at {at} "
         f"(lower row), with reconstructions by {title_of(study, 'models', grid.key[2])}. "
         "Columns: the best reconstruction by the generator of each class, and below it the "
         "log-likelihood (minus the squared error minus the prior term). The frame marks "
@@ -108,9 +130,9 @@ class _Grid:
 
     def __init__(self, spec: Spec, study: Study, inputs: AnalysisInputs):
         self.key, stored = _explained(spec, inputs)
-        attack = spec["attack"]
+        attack = spec.attack
         labels = stored[f"{attack}/labels"]
-        chosen = one_of_each(labels, spec.get("rows", 4))
+        chosen = one_of_each(labels, spec.rows or 4)
         self.labels = labels[chosen]
         self.images = for_matplotlib(stored[f"{attack}/images"][:, chosen].astype(np.float32))
         self.made = for_matplotlib(stored[f"{attack}/reconstructions"][:, chosen].astype("f4"))
@@ -122,18 +144,16 @@ class _Grid:
 
 def _explained(spec: Spec, inputs: AnalysisInputs) -> tuple[tuple, dict[str, np.ndarray]]:
     for key in sorted(inputs.reconstructions):
-        if key[2] == spec["model"] and key[0] in spec.get("datasets", key[:1]):
+        if key[2] == spec.model and key[0] in (spec.datasets or key[:1]):
             with np.load(inputs.reconstructions[key]) as stored:
-                if f"{spec['attack']}/images" in stored:
+                if f"{spec.attack}/images" in stored:
                     return key, dict(stored)
-    raise nothing_to_draw(
-        spec, f"there are no reconstructions of {spec['model']} under {spec['attack']}"
-    )
+    raise nothing_to_draw(spec, f"there are no reconstructions of {spec.model} under {spec.attack}")
 
 
 def alt(spec: Spec, study: Study) -> str:
     return (
         "Grid of images before and after "
-        f"{attack_title(study, spec['attack'])}, each beside its reconstructions by "
-        f"{title_of(study, 'models', spec['model'])}, one column per class."
+        f"{attack_title(study, spec.attack)}, each beside its reconstructions by "
+        f"{title_of(study, 'models', spec.model)}, one column per class."
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import SALIENCY_METHODS, radius_text, title_of
+from assay.foundation.keys import ABSENT
 from assay.report.figures.parts import (
     Caption,
-    Spec,
     Study,
     classes_of,
     for_matplotlib,
@@ -30,10 +31,28 @@ from assay.report.figures.saliency_maps import (
     radius_in_words,
     saliency_maps,
 )
+from assay.report.needs import Measured, Need
+from assay.report.spec import Drawn, FigureSpec, RadiusOfMaps, Rows, Shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(FigureSpec):
+    """Where networks look."""
+
+    models: Drawn
+    datasets: Shown = ABSENT
+    rows: Rows = ABSENT
+    epsilon: RadiusOfMaps = ABSENT
+
+
+def needs(spec: Spec) -> list[Need]:
+    """What the study must store."""
+    return [Measured("saliency", tuple(spec.models), "models")]
+
 
 PHOTOGRAPH = True
 
@@ -86,7 +105,7 @@ def _row(axes: Axes, one: SaliencyMaps, k: int, top: float, names: list[str]) ->
 
 
 def _rows(spec: Spec, found: list[SaliencyMaps]) -> int:
-    return min(spec.get("rows", 2), *(one.shown for one in found))
+    return min(spec.rows or 2, *(one.shown for one in found))
 
 
 def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
@@ -116,5 +135,5 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
 def alt(spec: Spec, study: Study) -> str:
     return (
         "Grid of images, unperturbed and attacked, each beside two heat maps of the pixels' "
-        f"contributions to the prediction, for {names_of(study, 'models', spec['models'])}."
+        f"contributions to the prediction, for {names_of(study, 'models', spec.models)}."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -11,11 +12,11 @@ import pandas as pd
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.printed import id_of
 from assay.analysis.titles import title_of
+from assay.foundation.keys import ABSENT
 from assay.foundation.split import Split
 from assay.report.figures.parts import (
     WIDTH,
     Caption,
-    Spec,
     Study,
     excluded_in_words,
     names_of,
@@ -26,11 +27,21 @@ from assay.report.figures.parts import (
     styled,
 )
 from assay.report.figures.reported import compared, in_file
+from assay.report.spec import Drawn, FigureSpec, Reported
 from assay.report.style import GREY, SeriesStyle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(FigureSpec):
+    """Losses and accuracies by epoch."""
+
+    models: Drawn
+    reported: Reported = ABSENT
+
 
 PART_TITLES = {
     "loss": "Loss",
@@ -60,11 +71,11 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
 
     trainings = {
         unit: histories
-        for unit, histories in _trainings(spec["models"], inputs).items()
+        for unit, histories in _trainings(spec.models, inputs).items()
         if _history_parts(histories)
     }
     if not trainings:
-        raise nothing_to_draw(spec, f"there is no training history of {spec['models']}")
+        raise nothing_to_draw(spec, f"there is no training history of {', '.join(spec.models)}")
     reported = _reported_curves(spec, study, inputs)
     where = places_in_words({(dataset, scheme) for dataset, scheme, _ in trainings}, study)
     several = len({model for *_, model in trainings}) > 1
@@ -151,7 +162,7 @@ def _curves(
 
 
 def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
-    trainings = _trainings(spec["models"], inputs)
+    trainings = _trainings(spec.models, inputs)
     models = list(dict.fromkeys(model for *_, model in trainings))
     text = (
         f"Training (solid) and validation (dashed) curves of {names_of(study, 'models', models)}: "
@@ -217,5 +228,5 @@ def _reported_curves(
 def alt(spec: Spec, study: Study) -> str:
     return (
         f"Line charts of loss and accuracy over the epochs of training of "
-        f"{names_of(study, 'models', spec['models'])}, for training and validation images."
+        f"{names_of(study, 'models', spec.models)}, for training and validation images."
     )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from assay.analysis.attack_set import AttackSet
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import title_of
+from assay.foundation.keys import ABSENT
+from assay.report.spec import Cells, Datasets, Models, TableSpec
 from assay.report.tables.cells import bold_words, cells_in, columns_of, entries_of
 from assay.report.tables.parts import (
-    Spec,
     Study,
     Table,
     accuracy_text,
@@ -25,16 +28,25 @@ from assay.report.tables.parts import (
 from assay.report.tables.words import caution_words, spread_words
 
 
+@dataclass(frozen=True, kw_only=True)
+class Spec(TableSpec):
+    """Accuracy of each model in each cell."""
+
+    cells: Cells
+    datasets: Datasets = ABSENT
+    models: Models = ABSENT
+
+
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """Rows are attacks and budgets, columns are models.
 
     Rows on the same images stand together. Where the table has several such groups, each says its
     n and has the accuracy of its images unperturbed.
     """
-    cells, models = cells_of(spec["cells"], inputs), models_of(spec, inputs)
+    cells, models = cells_of(spec.cells, inputs), models_of(spec, inputs)
     tidy = on_datasets(selected(inputs, cells, models, "accuracy"), spec)
     ran = set(cells_in(tidy))
-    if "datasets" in spec:
+    if spec.datasets:
         # Budgets of other data sets are no gap of this one.
         cells = [cell for cell in cells if cell in ran]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,10 @@ from assay.analysis.effort import MEASURES, at_place, counterpart_of, what_diffe
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
 from assay.analysis.titles import title_of
+from assay.foundation.keys import ABSENT
+from assay.report.spec import Cells, Datasets, Models, TableSpec
 from assay.report.tables.cells import Cell, bold_words, cells_in, columns_of, entries_of
 from assay.report.tables.parts import (
-    Spec,
     Study,
     Table,
     accuracy_text,
@@ -33,6 +35,16 @@ from assay.report.tables.parts import (
 )
 from assay.report.tables.words import SIZE_TITLES, spread_words
 
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(TableSpec):
+    """Sizes of networks beside their accuracies."""
+
+    cells: Cells
+    datasets: Datasets = ABSENT
+    models: Models = ABSENT
+
+
 _WORDS = {"depth": "depth", "parameters": "parameters"}  # amid a sentence
 # Columns of the effort of a training, beside the sizes.
 _EFFORT_TITLES = {
@@ -42,7 +54,7 @@ _EFFORT_TITLES = {
 
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """How large the networks are, by every measure, and how they were trained, with accuracies."""
-    cells, models = cells_of(spec["cells"], inputs), models_of(spec, inputs)
+    cells, models = cells_of(spec.cells, inputs), models_of(spec, inputs)
     tidy = on_datasets(selected(inputs, cells, models, "accuracy"), spec)
     for name in SIZE_TITLES:
         keys = zip(tidy.dataset, tidy.model, strict=True)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import title_of
-from assay.report.tables.parts import Spec, Study, Table, caption_of, formatted, placed
+from assay.report.spec import TableSpec
+from assay.report.tables.parts import Study, Table, caption_of, formatted, placed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(TableSpec):
+    """What jobs cost."""
 
 
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
 import pandas as pd
 
 from assay.analysis.attack_set import AttackSet
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
 from assay.analysis.titles import title_of
-from assay.report.tables.parts import Spec, Study, Table, caption_of, cell_title, p_text, placed
+from assay.foundation.keys import key
+from assay.report.spec import AttackId, TableSpec
+from assay.report.tables.parts import Study, Table, caption_of, cell_title, p_text, placed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A published attack and its correction."""
+
+    published: Annotated[AttackId, key("attack id")]
+    corrected: Annotated[AttackId, key("attack id")]
+    defect: Annotated[str, key("the defect of the published attack")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(TableSpec):
+    """Published attacks beside their corrections."""
+
+    pairs: Annotated[list[Pair], key("pairs of a published attack and its correction", least=1)]
 
 
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """Accuracy under an attack as published, under its correction, and the difference."""
-    tidy = inputs.defects(spec["pairs"])
+    tidy = inputs.defects([asdict(pair) for pair in spec.pairs])
     order = {
         "model": list(dict.fromkeys(inputs.accuracy.model)),
-        "published": [pair["published"] for pair in spec["pairs"]],
-        "corrected": [pair["corrected"] for pair in spec["pairs"]],
+        "published": [pair.published for pair in spec.pairs],
+        "corrected": [pair.corrected for pair in spec.pairs],
     }
     tidy = tidy.sort_values(
         [*PLACE, "published", "corrected", "epsilon", "model"], kind="stable", ignore_index=True,
@@ -37,7 +58,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
             "n": tidy.n.astype(str),
         }
     )
-    named = [f"{title_of(study, 'attacks', p['corrected'])}: {p['defect']}." for p in spec["pairs"]]
+    named = [f"{title_of(study, 'attacks', p.corrected)}: {p.defect}." for p in spec.pairs]
     legend = (
         "Points explained: accuracy under the attack as published minus accuracy under the "
         "corrected attack, in percentage points. p: McNemar's exact "

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import numpy as np
 import pandas as pd
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
 from assay.analysis.titles import NORMS, title_of
+from assay.foundation.keys import ABSENT, key
+from assay.report.spec import AttackId, Datasets, Models, TableSpec
 from assay.report.tables.parts import (
     NOT_RUN,
-    Spec,
     Study,
     Table,
     caption_of,
@@ -20,9 +24,20 @@ from assay.report.tables.parts import (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Spec(TableSpec):
+    """Distances to the closest misclassified images."""
+
+    attacks: Annotated[
+        list[AttackId], key("attacks whose closest misclassified images count", least=1)
+    ]
+    datasets: Datasets = ABSENT
+    models: Models = ABSENT
+
+
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """How far the closest misclassified images of each attack are, with the clean accuracy."""
-    tidy = on_datasets(inputs.distances(spec["attacks"], apart=True), spec)
+    tidy = on_datasets(inputs.distances(spec.attacks, apart=True), spec)
     tidy = tidy[tidy.model.isin(models_of(spec, inputs))].reset_index(drop=True)
     order = {model: place for place, model in enumerate(models_of(spec, inputs))}
     tidy = tidy.sort_values("model", key=lambda column: column.map(order), kind="stable")
@@ -32,7 +47,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     for (*place, model), rows in tidy.groupby(units, sort=False):
         line = {**place_columns(place, tidy, study), "Model": title_of(study, "models", model)}
         # In the order of the entry's attacks, whichever a model lacks.
-        for attack in spec["attacks"]:
+        for attack in spec.attacks:
             for row in rows[rows.attacks == attack].itertuples():
                 title = f"{title_of(study, 'attacks', attack)}, {NORMS[row.norm]} distance"
                 clean = "Clean accuracy" if same else f"Clean accuracy, images of {title}"

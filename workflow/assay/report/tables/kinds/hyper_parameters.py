@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import title_of
-from assay.report.tables.parts import Spec, Study, Table, caption_of
+from assay.report.spec import Model, Reported, TableSpec
+from assay.report.tables.parts import Study, Table, caption_of
 from assay.report.text import quantity
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(TableSpec):
+    """Printed hyper-parameters beside those of the run."""
+
+    model: Model
+    reported: Reported
 
 
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """The printed settings beside the ones that this run used."""
-    tidy = inputs.ledger[inputs.ledger.file == spec["reported"]].reset_index(drop=True)
+    tidy = inputs.ledger[inputs.ledger.file == spec.reported].reset_index(drop=True)
     several = {"Data set": tidy.dataset} if tidy.dataset.nunique() > 1 else {}
     display = pd.DataFrame(
         {
@@ -27,5 +38,5 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
             ],
         }
     )
-    legend = f"Settings of {title_of(study, 'models', spec['model'])}." if "model" in spec else ""
+    legend = f"Settings of {title_of(study, 'models', spec.model)}." if spec.model else ""
     return Table(display, tidy, caption_of(spec, legend, study, inputs))

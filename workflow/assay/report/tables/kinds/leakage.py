@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import title_of
-from assay.report.tables.parts import Spec, Study, Table, caption_of, formatted
+from assay.report.spec import TableSpec
+from assay.report.tables.parts import Study, Table, caption_of, formatted
 from assay.report.tables.words import reading_sentence, safe_title
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(TableSpec):
+    """What the subsets of each split share."""
+
 
 _MEASURES = {"images": "images", "duplicates": "identical pixels", "patients": "patients"}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
@@ -9,8 +11,9 @@ from assay.analysis import laboratory
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import title_of
 from assay.foundation.errors import ConfigError
+from assay.foundation.keys import ABSENT
+from assay.report.spec import Cells, Datasets, Models, Schemes, TableSpec
 from assay.report.tables.parts import (
-    Spec,
     Study,
     Table,
     attack_titles,
@@ -23,20 +26,31 @@ from assay.report.tables.parts import (
 )
 from assay.report.tables.words import interval_text, reading_sentence, safe_title, verdict_sentence
 
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(TableSpec):
+    """Test images with and without a relative among the training images."""
+
+    cells: Cells
+    schemes: Schemes
+    datasets: Datasets = ABSENT
+    models: Models = ABSENT
+
+
 _SHARED = {"duplicate": "identical pixels", "patient": "patient"}
 
 
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """Leaked against unleaked test images of the same split: a comparison without training."""
-    cells, models = cells_of(spec["cells"], inputs), models_of(spec, inputs)
+    cells, models = cells_of(spec.cells, inputs), models_of(spec, inputs)
     if inputs.leaks.empty:
         raise ConfigError(
             "no split file lists the leaked test images",
-            where=f"table '{spec.get('title', spec.get('kind'))}' of the study",
+            where=f"table '{spec.title or spec.kind}' of the study",
             remedy="run the rule make_split again; it writes {split}.leaks.parquet",
         )
     tidy = laboratory.leaked_differences(
-        inputs.paired, inputs.leaks, inputs.train_sizes, schemes=list(spec["schemes"]),
+        inputs.paired, inputs.leaks, inputs.train_sizes, schemes=list(spec.schemes),
         models=models, cells=cells,
     )  # fmt: skip
     tidy = on_datasets(tidy, spec)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,11 @@ from assay.analysis.rows import PLACE
 from assay.analysis.statistics import ALPHA, bonett_price, exact_p, holm, wilson
 from assay.analysis.titles import SALIENCY_METHODS, radius_text, title_of
 from assay.foundation.errors import ConfigError
+from assay.foundation.keys import ABSENT
 from assay.foundation.split import Split
+from assay.report.needs import Measured, Need
+from assay.report.spec import Datasets, Models, TableSpec
 from assay.report.tables.parts import (
-    Spec,
     Study,
     Table,
     caption_of,
@@ -24,6 +27,20 @@ from assay.report.tables.parts import (
     p_text,
     place_columns,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(TableSpec):
+    """Whether saliency maps point at known lesions."""
+
+    models: Models
+    datasets: Datasets = ABSENT
+
+
+def needs(spec: Spec) -> list[Need]:
+    """What the study must store."""
+    return [Measured("saliency", tuple(spec.models), "models")]
+
 
 _BLOCK = [*PLACE, "epsilon", "method"]
 
@@ -39,7 +56,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     if tidy.empty:
         raise ConfigError(
             "there is no saliency map of images with known lesions",
-            where=f"table '{spec.get('title', spec.get('kind'))}' of the study",
+            where=f"table '{spec.title or spec.kind}' of the study",
             remedy="put a data set with masks, such as phantom, and these models into the grid",
         )
     order = {model: place for place, model in enumerate(models)}
@@ -100,7 +117,7 @@ def _measured(
     hits: dict[tuple, pd.Series] = {}
     for key in sorted(inputs.saliency, key=lambda key: key[:2]):
         dataset, split, model = key
-        if model not in models or dataset not in spec.get("datasets", [dataset]):
+        if model not in models or dataset not in (spec.datasets or [dataset]):
             continue
         with np.load(inputs.saliency[key]) as stored:
             if "lesion_share" not in stored:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.paired import CELL, POOLED
 from assay.analysis.rows import PLACE, group_index
 from assay.analysis.titles import title_of
+from assay.foundation.keys import ABSENT
+from assay.report.spec import Cells, Datasets, Models, TableSpec
 from assay.report.tables.parts import (
     NOT_RUN,
-    Spec,
     Study,
     Table,
     attack_titles,
@@ -21,6 +24,15 @@ from assay.report.tables.parts import (
     place_columns,
 )
 from assay.report.tables.words import FAMILIES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(TableSpec):
+    """Models in groups that no test tells apart."""
+
+    cells: Cells = ABSENT
+    datasets: Datasets = ABSENT
+    models: Models = ABSENT
 
 
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import pandas as pd
 
@@ -12,11 +13,12 @@ from assay.analysis.effort import effort_sentence
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.laboratory import FEWEST_COMMON, NEWCOMBE
 from assay.analysis.titles import title_of
+from assay.foundation.keys import ABSENT, Key
+from assay.report.spec import Cells, Datasets, Models, Schemes, TableSpec
 from assay.report.tables.cells import keys_in
 from assay.report.tables.parts import (
     INTERVAL,
     NOT_RUN,
-    Spec,
     Study,
     Table,
     accuracy_text,
@@ -31,10 +33,20 @@ from assay.report.tables.parts import (
 from assay.report.tables.words import interval_text, verdict_sentence
 
 
+@dataclass(frozen=True, kw_only=True)
+class Spec(TableSpec):
+    """The same models under several ways to split."""
+
+    cells: Cells
+    schemes: Annotated[Schemes, Key(least=2)]
+    datasets: Datasets = ABSENT
+    models: Models = ABSENT
+
+
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """Accuracy of the same models under several ways to split the same images, with differences."""
-    cells, models = cells_of(spec["cells"], inputs), models_of(spec, inputs)
-    schemes = list(spec["schemes"])
+    cells, models = cells_of(spec.cells, inputs), models_of(spec, inputs)
+    schemes = list(spec.schemes)
     shown = on_datasets(selected(inputs, cells, models, "accuracy"), spec)
     shown = shown[shown.scheme.isin(schemes)].reset_index(drop=True)
     tests = laboratory.scheme_differences(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,10 @@ from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
 from assay.analysis.statistics import ALPHA, POOLED
 from assay.analysis.titles import title_of
+from assay.foundation.keys import ABSENT
+from assay.report.spec import Cells, Datasets, Models, TableSpec
 from assay.report.tables.cells import CLEAN, Cell
 from assay.report.tables.parts import (
-    Spec,
     Study,
     Table,
     attack_titles,
@@ -28,6 +30,16 @@ from assay.report.tables.parts import (
     places_of,
     selected,
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(TableSpec):
+    """Which model to choose."""
+
+    cells: Cells
+    datasets: Datasets = ABSENT
+    models: Models = ABSENT
+
 
 # Orders of size, and what readers see.
 ORDERS = {"parameters": "parameters", "depth": "depth"}
@@ -44,12 +56,12 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     highest accuracy of those whose evaluation is sound in the norm of the attack. The smallest is
     named by each of :data:`ORDERS`, since networks that are small by one are not by the other.
     """
-    wanted = spec.get("models") or study.get("headline", {}).get("models")
-    models = models_of({"models": wanted} if wanted else {}, inputs)
+    wanted = spec.models or study.get("headline", {}).get("models")
+    models = models_of(replace(spec, models=wanted or ABSENT), inputs)
     clean = inputs.accuracy[inputs.accuracy.attack == "clean"]
     clean = on_datasets(clean[clean.model.isin(models)], spec)
     clean = clean.drop_duplicates([*PLACE, "model"])
-    cells = cells_of(spec["cells"], inputs)
+    cells = cells_of(spec.cells, inputs)
     robust = on_datasets(selected(inputs, cells, models), spec)
     rows, shown = [], []
     for place in places_of(clean):

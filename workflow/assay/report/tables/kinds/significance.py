@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import title_of
+from assay.foundation.keys import ABSENT
+from assay.report.spec import Cells, Datasets, Models, TableSpec
 from assay.report.tables.parts import (
-    Spec,
     Study,
     Table,
     attack_titles,
@@ -20,6 +23,15 @@ from assay.report.tables.parts import (
     placed,
 )
 from assay.report.tables.words import FAMILIES, conclusions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(TableSpec):
+    """McNemar's tests of pairs of models."""
+
+    cells: Cells = ABSENT
+    datasets: Datasets = ABSENT
+    models: Models = ABSENT
 
 
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 import numpy as np
 import pandas as pd
 
@@ -10,9 +13,10 @@ from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.statistics import ALPHA, CELL
 from assay.analysis.titles import title_of
 from assay.analysis.trend import CANNOT_TELL, concluded
+from assay.foundation.keys import ABSENT, Key, key
+from assay.report.spec import Cells, Datasets, ModelId, Models, TableSpec
 from assay.report.tables.cells import cells_in
 from assay.report.tables.parts import (
-    Spec,
     Study,
     Table,
     attack_titles,
@@ -26,6 +30,24 @@ from assay.report.tables.parts import (
 )
 from assay.report.tables.words import SIZE_TITLES
 
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(TableSpec):
+    """Correlation of size with accuracy."""
+
+    models: Models
+    cells: Cells = ABSENT
+    datasets: Datasets = ABSENT
+    within: Annotated[
+        dict[str, Annotated[list[ModelId], Key(least=3)]],
+        key(
+            "name of a family, then its networks; the table shows their trend beside that of all "
+            "networks",
+            least=1,
+        ),
+    ] = ABSENT
+
+
 EVERY_NETWORK = "all"
 
 
@@ -34,7 +56,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     models = models_of(spec, inputs)
     families = {EVERY_NETWORK: models} | {
         title: [model for model in members if model in models]
-        for title, members in spec.get("within", {}).items()
+        for title, members in (spec.within or {}).items()
     }
     tidy = pd.concat(
         [_trend_of(spec, title, members, inputs) for title, members in families.items()],
