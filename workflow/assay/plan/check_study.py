@@ -46,7 +46,7 @@ def check_references(
     for one in references(keys.Study, rest):
         checks.check(one, where(*one.keys))
     place = where("reported", "attacks")
-    for named in study["reported"]["attacks"].values():
+    for named in study["reported"].get("attacks", {}).values():
         for attacks in sets_in(named):
             checks.check_attacks(attacks, place)
     for part in PARTS:

@@ -126,6 +126,11 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
         help="a study to render; repeat the option for more (default: all kept studies)",
     )  # fmt: skip
     render.add_argument(
+        "--only", action="append", default=[], metavar="NAME",
+        help="a table or figure to draw from the statistics that the report holds; repeat the "
+        "option for more (default: all, and the statistics too)",
+    )  # fmt: skip
+    render.add_argument(
         "--kept", type=Path, help="folder with a folder for each study (default: report/SCALE)"
     )
     render.add_argument(
@@ -137,7 +142,7 @@ def _render(chosen: argparse.Namespace) -> str:
     # Statistics and drawing take seconds to import, and `assay plan` needs none of it.
     from assay.plan.render import message, render
 
-    result = render(chosen.scale, chosen.study, kept=chosen.kept, out=chosen.out)
+    result = render(chosen.scale, chosen.study, only=chosen.only, kept=chosen.kept, out=chosen.out)
     return "\n".join(message(result)) + "\n"
 
 

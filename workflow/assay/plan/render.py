@@ -21,7 +21,7 @@ from assay.plan import paths
 from assay.plan.configuration import read_configuration
 from assay.plan.layers import Layers
 from assay.plan.plan import Plan, make_plan
-from assay.plan.validation import Nested
+from assay.plan.validation import Nested, unknown
 from assay.report.page import render_page
 from assay.report.write import write_analyses, write_drawings
 
@@ -49,6 +49,7 @@ def render(
     scale: str | None = None,
     studies: Sequence[str] = (),
     *,
+    only: Sequence[str] = (),
     kept: Path | None = None,
     out: Path | None = None,
 ) -> Rendered:
@@ -60,6 +61,7 @@ def render(
     Args:
         scale: of the report; that of ``config/config.yaml`` if not given.
         studies: ids of the studies; all that are kept if not given.
+        only: names of tables and figures; no others are drawn, and statistics are not computed.
         kept: folder with a folder per study; ``report/{scale}`` if not given.
         out: where the files go, likewise; `kept` if not given.
 
@@ -84,7 +86,8 @@ def render(
     plan = make_plan(read_configuration({**given, "studies": shown}))
     result = Rendered(out / "index.html", chosen)
     briefs = {name: as_it_ran(plan.brief(name), read_records(kept / name)) for name in shown}
-    jobs = [(plan, briefs[name], kept / name, out / name) for name in chosen]
+    _check_only(only, [briefs[name] for name in chosen])
+    jobs = [(plan, briefs[name], kept / name, out / name, only) for name in chosen]
     for name, (skipped, earlier) in zip(chosen, _side_by_side(jobs), strict=True):
         result.skipped += skipped
         result.earlier[name] = earlier
@@ -104,7 +107,18 @@ def _side_by_side(jobs: Sequence[tuple]) -> Iterable[tuple[list[str], int]]:
         yield from pool.map(_render_study, *zip(*jobs, strict=True))
 
 
-def _render_study(plan: Plan, study: Nested, kept: Path, out: Path) -> tuple[list[str], int]:
+def _check_only(only: Sequence[str], studies: Sequence[Nested]) -> None:
+    """The studies have the tables and figures that are named."""
+    known = [name for study in studies for part in ("tables", "figures") for name in study[part]]
+    for name in only:
+        if name not in known:
+            place = f"config/studies/ of {', '.join(study['name'] for study in studies)}"
+            raise unknown("table or figure called", name, known, "--only", place)
+
+
+def _render_study(
+    plan: Plan, study: Nested, kept: Path, out: Path, only: Sequence[str] = ()
+) -> tuple[list[str], int]:
     """Writes a study's files; returns what was left out and how many rows are of earlier code."""
     name, skipped = study["name"], []
     user = plan.configuration.layers.user
@@ -115,13 +129,20 @@ def _render_study(plan: Plan, study: Nested, kept: Path, out: Path) -> tuple[lis
             "earlier": earlier_code(plan, manifest),
         }
         places = {Path(place).name: out / f"{place}.csv" for place in paths.ANALYSES}
-        inputs = AnalysisInputs.from_manifest(manifest, study)
-        digest = code_digest(SCRIPTS / "analyse_study.py")
-        write_analyses({**places, "provenance": out / "provenance.json"}, inputs, code=digest)
-        earlier = int((inputs.accuracy["code"] == EARLIER).sum())
+        if not only:
+            inputs = AnalysisInputs.from_manifest(manifest, study)
+            digest = code_digest(SCRIPTS / "analyse_study.py")
+            write_analyses({**places, "provenance": out / "provenance.json"}, inputs, code=digest)
+        elif lacking := [path for path in places.values() if not path.is_file()]:
+            raise AssayError(
+                "there are no statistics to draw from",
+                where=str(lacking[0]),
+                remedy="render the whole study once, without --only",
+            )
         # As in a run: tables and figures are made from the statistics as they were written.
         inputs = AnalysisInputs.from_manifest(manifest, study, list(places.values()))
-        for place, error in write_drawings(inputs, out).items():
+        earlier = int((inputs.accuracy["code"] == EARLIER).sum())
+        for place, error in write_drawings(inputs, out, only).items():
             # What was not run cannot be shown.
             if not isinstance(error, ConfigError):
                 raise error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,15 @@ def write_study_figure(spec: Nested, inputs: AnalysisInputs, path: Path | str) -
     write_text(path.with_suffix(".txt"), caption(spec, inputs.study, inputs) + "\n")
 
 
-def write_drawings(inputs: AnalysisInputs, folder: Path | str) -> dict[str, Exception]:
+def write_drawings(
+    inputs: AnalysisInputs, folder: Path | str, only: Collection[str] = ()
+) -> dict[str, Exception]:
     """Writes every table and every figure of a study's file; one that fails loses no other.
 
     Args:
         inputs: the run; its study names tables and figures.
         folder: where they go, below ``tables`` and ``figures``.
+        only: their names, if not all.
 
     Returns:
         The errors of those that cannot be drawn, by their places (``figures/figure3``). Files that
@@ -67,6 +70,8 @@ def write_drawings(inputs: AnalysisInputs, folder: Path | str) -> dict[str, Exce
         ("figures", write_study_figure, "svg"),
     ):
         for name, spec in inputs.study[kind].items():
+            if only and name not in only:
+                continue
             place = f"{kind}/{name}"
             try:
                 write(spec, inputs, Path(folder) / f"{place}.{form}")
