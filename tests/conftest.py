@@ -153,7 +153,13 @@ def project(tmp_path, copy_project) -> Project:
 @pytest.fixture
 def follow(tmp_path, copy_project) -> Callable[[str], Followed]:
     """Follows a page on adding something in a copy of the project: see tests/howto.py."""
-    return follower(ROOT, copy_project, tmp_path / "followed")
+
+    def copy(folder: Path) -> None:
+        copy_project(folder)
+        # Pages draw from the outcomes that are kept with a report.
+        shutil.copytree(ROOT / "report/workstation", folder / "report/workstation")
+
+    return follower(ROOT, copy, tmp_path / "followed")
 
 
 @pytest.fixture(scope="session")

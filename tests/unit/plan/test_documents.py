@@ -85,21 +85,6 @@ def test_the_configuration_page_lists_every_column_of_printed_numbers():
     assert listed == "\n".join(rows) + "\n"
 
 
-def test_the_report_page_lists_every_kind_of_figure_with_its_keys():
-    schema = yaml.safe_load((ROOT / "workflow/schemas/study.schema.yaml").read_text())
-    figures = schema["properties"]["figures"]["additionalProperties"]
-    allowed = {
-        branch["if"]["properties"]["kind"]["const"]: set(branch["then"]["propertyNames"]["enum"])
-        for branch in figures["allOf"]
-    }
-    assert set(allowed) == set(figures["properties"]["kind"]["enum"])
-    page = (ROOT / "docs/report.md").read_text().split("| kind | keys | shows |")[1]
-    rows = re.findall(r"^\| `(\w+)` \| ([^|]*)\|", page.split("\n\n")[0], re.MULTILINE)
-    everywhere = {"kind", "title", "caption", "for_each"}
-    documented = {kind: everywhere | set(re.findall(r"`(\w+)`", keys)) for kind, keys in rows}
-    assert documented == allowed
-
-
 def test_the_results_page_lists_every_column_of_an_outcome_file():
     page = (ROOT / "results/README.md").read_text()
     rows = re.findall(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache
+from inspect import getdoc
 from typing import Any
 
 import yaml
@@ -23,6 +24,7 @@ from assay.plan.keys.scale import Scale
 from assay.plan.keys.splits import Split
 from assay.plan.keys.study import Study
 from assay.plan.keys.suites import Suite
+from assay.report.kinds import kinds
 
 # By schema: what a file holds, the files' name, and what they are.
 FILES: Mapping[str, tuple[Any, str, str]] = {
@@ -91,7 +93,12 @@ def documents() -> dict[str, str]:
 
 def _table(what: str, name: str) -> str:
     if what == "kinds":
-        return kind_table(schema("study")["properties"][name]["additionalProperties"])
+        # The first paragraph of the documentation of a kind's keys is what it shows.
+        shows = {
+            kind: " ".join(getdoc(module.Spec).split("\n\n")[0].split()).replace("``", "`")
+            for kind, module in kinds(name).items()
+        }
+        return kind_table(schema("study")["properties"][name]["additionalProperties"], shows)
     found = schema(name)
     return key_table(found if "properties" in found else found["additionalProperties"])
 

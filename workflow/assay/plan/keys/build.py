@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -206,9 +206,14 @@ def key_table(schema: Schema) -> str:
     return "\n".join(lines) + "\n"
 
 
-def kind_table(schema: Schema) -> str:
-    """The kinds of table or figure with the keys that each needs, and those that it may have."""
-    lines = ["| kind | needs | may have |", "| --- | --- | --- |"]
+def kind_table(schema: Schema, shows: Mapping[str, str]) -> str:
+    """The kinds of table or figure with the keys that each needs, and those that it may have.
+
+    Args:
+        schema: that of an entry.
+        shows: what each kind shows.
+    """
+    lines = ["| kind | shows | needs | may have |", "| --- | --- | --- | --- |"]
     everywhere = {*schema["required"], "caption", "for_each"}
     for branch in schema["allOf"]:
         (chosen,) = branch["if"]["properties"].values()
@@ -216,5 +221,6 @@ def kind_table(schema: Schema) -> str:
         known = branch["then"]["propertyNames"]["enum"]
         further = [name for name in known if name not in {*needed, *everywhere}]
         cells = [", ".join(f"`{name}`" for name in names) for names in (needed, further)]
-        lines.append(f"| `{chosen['const']}` | {cells[0]} | {cells[1]} |")
+        name = chosen["const"]
+        lines.append(f"| `{name}` | {shows[name]} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines) + "\n"

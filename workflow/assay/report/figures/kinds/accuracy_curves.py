@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec(FigureSpec):
-    """Accuracy against the radius."""
+    """Accuracy against radius with Wilson bands."""
 
     attacks: Attacks
     datasets: Shown = ABSENT

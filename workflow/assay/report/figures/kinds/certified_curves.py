@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec(FigureSpec):
-    """Certified accuracy below the empirical one."""
+    """Share of images with at least that certified radius, below the accuracy of the same images
+    under an attack; models must be among the study's ``reconstructions``.
+    """
 
     models: Drawn
     attack: Attack

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec(FigureSpec):
-    """The same images attacked on several models."""
+    """The same images attacked on each model, with the prediction and the length of the change; of
+    several radii, the smallest that misclassifies the image.
+    """
 
     models: Drawn
     attack: Attack

@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec(FigureSpec):
-    """Features and the predictions of neighbours."""
+    """Features of unperturbed and attacked images in two dimensions (t-SNE), and the class
+    predicted for their neighbours; models must be among the study's ``saliency``.
+    """
 
     models: Drawn
     datasets: Shown = ABSENT

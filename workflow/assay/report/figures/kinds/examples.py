@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec(FigureSpec):
-    """Images under one attack at several radii."""
+    """Images at increasing radius with the prediction below each."""
 
     model: Model
     attack: Attack

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec(FigureSpec):
-    """Latent features in two dimensions."""
+    """Two principal components of the latent features of the first split; the model must be among
+    the study's ``features``.
+    """
 
     model: Model
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec(FigureSpec):
-    """Printed numbers against those of this run."""
+    """A line from each printed accuracy to this run's, at most 12 inches tall."""
 
 
 def needs(spec: Spec) -> list[Need]:

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec(FigureSpec):
-    """McNemar's tests of all pairs of models."""
+    """For each pair of models the difference in accuracy, marked where it is significant within
+    its family of tests.
+    """
 
     attacks: Attacks
     datasets: Shown = ABSENT

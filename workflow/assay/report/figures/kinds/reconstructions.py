@@ -37,7 +37,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec(FigureSpec):
-    """What each class's generator makes of an image."""
+    """Each class's reconstruction of an image before and after an attack, with its
+    log-likelihood; the model must be among the study's ``reconstructions``.
+    """
 
     model: Model
     attack: Attack

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec(FigureSpec):
-    """Where networks look."""
+    """Which pixels decide the prediction, unperturbed and attacked; models must be among the
+    study's ``saliency``.
+    """
 
     models: Drawn
     datasets: Shown = ABSENT

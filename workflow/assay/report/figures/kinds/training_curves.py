@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Spec(FigureSpec):
-    """Losses and accuracies by epoch."""
+    """Loss terms and accuracy over epochs, one line per split."""
 
     models: Drawn
     reported: Reported = ABSENT
