@@ -183,7 +183,7 @@ def test_every_table_and_figure_has_all_its_formats_among_the_targets():
         ),
         ({"grid": grid(splits="random_patient")}, r"'medical_mnist' has no patient ids"),
         ({"grid": grid(splits="random_150_person")}, r"'medical_mnist' has no patient ids"),
-        ({"features": ["resnet8"]}, r"features: there is no model in the grid called 'resnet8'"),
+        ({"features": ["resnet8"]}, r"features\.0: there is no model in the grid called 'resnet8'"),
         (
             {"headline": {"models": [], "cells": [{"attack": "fgsm", "epsilon": 0.033}]}},
             r"cells\.0\.epsilon: attack 'fgsm' is not run at epsilon 0\.033; its epsilons are",
@@ -220,11 +220,11 @@ def figure(name, **changes):
         ),
         (
             reported(datasets={"medical-mnist": "medical_mnst"}),
-            r"reported\.datasets: there is no data set in the grid called 'medical_mnst'; did you",
+            r"datasets\.medical-mnist: there is no data set in the grid called 'medical_mnst'; did",
         ),
         (
             reported(models={"GBZ": "gbz_as_code"}),
-            r"reported\.models: there is no model in the grid called 'gbz_as_code'; did you mean",
+            r"reported\.models\.GBZ: there is no model in the grid called 'gbz_as_code'; did you mean",
         ),
         (
             reported(sweeps={"EOT runs": "pgd_linf"}),
