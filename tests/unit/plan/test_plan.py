@@ -224,7 +224,7 @@ def figure(name, **changes):
         ),
         (
             reported(models={"GBZ": "gbz_as_code"}),
-            r"reported\.models\.GBZ: there is no model in the grid called 'gbz_as_code'; did you mean",
+            r"reported\.models\.GBZ: there is no model in the grid called 'gbz_as_code'; did",
         ),
         (
             reported(sweeps={"EOT runs": "pgd_linf"}),
