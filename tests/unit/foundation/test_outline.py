@@ -8,7 +8,7 @@ import yaml
 
 from assay.foundation import digest
 from assay.foundation.errors import AssayError
-from assay.foundation.outline import outline
+from assay.foundation.outline import constant_keys, outline
 from assay.foundation.registry import load
 from assay.foundation.resources import ROOT
 
@@ -101,3 +101,8 @@ def test_an_imported_class_and_a_function_have_outlines_too(package):
 def test_what_is_not_there_is_named_with_what_is_near(name, message):
     with pytest.raises(AssayError, match=message):
         outline(name)
+
+
+def test_the_keys_of_a_dictionary_are_known_whatever_its_values_are():
+    keys = constant_keys("assay.data.kinds.image_archive", "SETTINGS")
+    assert keys[:2] == ("pattern", "subsets")

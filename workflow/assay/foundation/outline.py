@@ -76,7 +76,9 @@ def constant_keys(module: str, name: str) -> tuple[str, ...]:
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [
             name
         ]:
-            return tuple(ast.literal_eval(node.value))
+            # Values may be names; the keys are texts.
+            keys = node.value.keys if isinstance(node.value, ast.Dict) else ()
+            return tuple(ast.literal_eval(key) for key in keys if key is not None)
     raise AssayError(f"module '{module}' has no '{name}'")
 
 
