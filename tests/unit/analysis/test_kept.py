@@ -6,6 +6,7 @@ import shutil
 import factory
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from report_factory import make_inputs, make_study
 
@@ -14,11 +15,11 @@ from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.kept import FILES, as_it_ran, keep_study, kept_run, read_records, run_facts
 from assay.foundation.errors import AssayError
 from assay.foundation.kept import KeptOutcomes, score_order, write_kept
-from assay.foundation.outcomes import OUTCOME_COLUMNS, read_outcomes, write_outcomes
+from assay.foundation.outcomes import NEW, OUTCOME_COLUMNS, read_outcomes, write_outcomes
 from assay.foundation.provenance import read_provenance
 from assay.report.tables.build import ANALYSES, analysis_table, build_table
 
-EXACT = [name for name in OUTCOME_COLUMNS if name not in ("scores", "l0", "log_px")]
+EXACT = [name for name in OUTCOME_COLUMNS if name not in ("scores", "l0", "log_px", "best_loss")]
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +178,21 @@ def test_maps_and_images_under_saliency_keep_their_shades(run):
                     np.testing.assert_allclose(same, near, rtol=0.05)
 
 
+def test_outcomes_that_an_earlier_version_kept_give_the_same_analyses(run, kept):
+    path, full = kept / FILES[0], run[0]
+    stored = pq.read_table(path)
+    metadata = dict(stored.schema.metadata)
+    facts = json.loads(metadata[b"assay.kept"])
+    metadata[b"assay.kept"] = json.dumps({**facts, "version": 1}).encode()
+    pq.write_table(stored.drop_columns(list(NEW)).replace_schema_metadata(metadata), path)
+    rows = KeptOutcomes(path).read(KeptOutcomes(path).keys[:1])
+    assert list(rows.columns) == list(OUTCOME_COLUMNS)
+    assert rows.silent_success.isna().all()
+    with again(run, kept) as manifest:
+        small = AnalysisInputs(manifest, full.study)
+        pd.testing.assert_frame_equal(small.accuracy, full.accuracy)
+
+
 def test_the_same_run_gives_the_same_bytes(run, tmp_path):
     full, folder = run
     keep_study(full.manifest, full.study, tmp_path)
@@ -208,7 +224,7 @@ def test_a_file_that_cannot_be_used_is_named_with_the_remedy(run, kept, name, da
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     else:
         monkeypatch.setattr("assay.analysis.kept.VERSION", 2)
-        monkeypatch.setattr("assay.foundation.kept.VERSION", 2)
+        monkeypatch.setattr("assay.foundation.kept.READABLE", (3,))
     with pytest.raises(AssayError) as raised, again(run, kept):
         pass
     text = str(raised.value)

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from assay.foundation.errors import OutcomeError
 from assay.foundation.outcomes import (
+    NEW,
     OUTCOME_COLUMNS,
     read_outcomes,
     score_reader,
@@ -17,6 +19,7 @@ from assay.foundation.provenance import read_provenance
 def rows(n=3, **changes):
     values = dict.fromkeys(OUTCOME_COLUMNS, 0)
     values |= dict.fromkeys(("dataset", "split", "model", "suite", "attack", "view"), "a")
+    values |= {"route": "", "silent_success": False}
     frame = pd.DataFrame(
         {**values, "norm": "linf", "misclassified": False, "log_px": np.nan}, index=range(n)
     )
@@ -84,6 +87,30 @@ def test_rows_that_break_the_schema_are_refused(tmp_path, frame, message):
     with pytest.raises(OutcomeError, match=message):
         write_outcomes(frame, tmp_path / "x.parquet", {})
     assert not (tmp_path / "x.parquet").exists()
+
+
+def test_a_file_of_the_first_version_is_read_with_the_new_columns_empty(tmp_path):
+    new, old = tmp_path / "new.parquet", tmp_path / "old.parquet"
+    write_outcomes(rows(best_loss=-1.5, last_improvement=0.5, silent_success=True), new, {})
+    pq.write_table(pq.read_table(new).drop_columns(list(NEW)), old)
+    both = read_outcomes([old, new])
+    assert list(both.columns) == list(OUTCOME_COLUMNS)
+    assert both["route"].tolist() == [""] * 6
+    assert both["best_loss"].tolist()[3:] == [-1.5] * 3
+    assert both["silent_success"].tolist() == [pd.NA] * 3 + [True] * 3
+    assert both[["best_loss", "last_improvement"]][:3].isna().all(axis=None)
+    assert read_outcomes(old, ["sample", "route"])["route"].tolist() == [""] * 3
+    write_outcomes(both.assign(sample=range(6)), tmp_path / "again.parquet", {})
+    again = read_outcomes(tmp_path / "again.parquet")["silent_success"]
+    assert again.tolist() == both["silent_success"].tolist()
+
+
+def test_the_rows_of_single_routes_are_no_further_samples(tmp_path):
+    path = tmp_path / "x.parquet"
+    write_outcomes(pd.concat([rows(), rows(route="bpda", misclassified=True)]), path, {})
+    assert len(read_outcomes(path)) == 6
+    with pytest.raises(OutcomeError, match="occurs twice"):
+        write_outcomes(pd.concat([rows(), rows()]), path, {})
 
 
 def test_a_truncated_file_is_named_with_its_remedy(tmp_path):

@@ -19,7 +19,7 @@ from assay.analysis import accuracy, checks, costs, defects, distances, statisti
 from assay.analysis.code_age import with_code
 from assay.analysis.effort import effort
 from assay.analysis.ledger import ledger
-from assay.analysis.rows import with_scheme
+from assay.analysis.rows import with_scheme, worst_case_over_views
 from assay.analysis.statistics import Families, Paired
 from assay.analysis.titles import labels_of
 from assay.analysis.trend import size_trend
@@ -120,7 +120,7 @@ class AnalysisInputs:
         return self.manifest["seed"]
 
     def outcomes(self, columns: Sequence[str] = OUTCOME_COLUMNS, **ids: str) -> pd.DataFrame:
-        """Outcome rows of the study.
+        """Outcome rows of the study: the worst case over views, none of single routes.
 
         Args:
             columns: the columns that are wanted.
@@ -129,6 +129,11 @@ class AnalysisInputs:
         Raises:
             OutcomeError: a file is missing or damaged.
         """
+        rows = worst_case_over_views(self.routes([*dict.fromkeys([*columns, "route"])], **ids))
+        return rows if "route" in columns else rows.drop(columns="route")
+
+    def routes(self, columns: Sequence[str] = OUTCOME_COLUMNS, **ids: str) -> pd.DataFrame:
+        """Outcome rows of the study, those of single routes among them; else as `outcomes`."""
         items = [item for item in self.manifest["outcomes"] if ids.items() <= item.items()]
         if kept := self.manifest.get("kept"):
             return kept.read([_key(item) for item in items], columns)

@@ -22,8 +22,10 @@ import numpy as np
 from assay.analysis import thumbnails
 from assay.foundation.errors import AssayError
 from assay.foundation.files import atomic_path, read_json, write_text
-from assay.foundation.kept import DAMAGED, IDS, VERSION, KeptOutcomes, write_kept
+from assay.foundation.kept import DAMAGED, IDS, KeptOutcomes, write_kept
 
+# Of records and measurements; outcomes have a version of their own.
+VERSION = 1
 FILES = ("outcomes.parquet", "records.json", "measurements.npz")
 # Files that are kept as they are: texts, and arrays of which figures draw a part.
 RECORDS = {

@@ -18,6 +18,8 @@ ATTACKED = [*PLACE, "suite", "attack"]
 def with_scheme(outcomes: pd.DataFrame) -> pd.DataFrame:
     """The rows with the columns ``scheme``, a split's id without its index, and ``worst_case``.
 
+    Rows of single views are left out, see :func:`worst_case_over_views`.
+
     An outcome is that of one attack: its ``worst_case`` is empty (:mod:`assay.analysis.attack_set`
     has the other values).
 
@@ -26,6 +28,7 @@ def with_scheme(outcomes: pd.DataFrame) -> pd.DataFrame:
     """
     if "scheme" in outcomes:
         return outcomes
+    outcomes = worst_case_over_views(outcomes)
     splits = outcomes["split"].astype("category").cat
     names = [Split.of(name).scheme for name in splits.categories]
     codes, schemes = pd.factorize(np.array(names, dtype=object))
@@ -33,6 +36,18 @@ def with_scheme(outcomes: pd.DataFrame) -> pd.DataFrame:
     if "worst_case" in outcomes:
         return outcomes
     return outcomes.assign(worst_case=constant("", len(outcomes)))
+
+
+def worst_case_over_views(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """The rows that accuracies are made of: one per sample, attack and epsilon.
+
+    An attack with ``routes: each`` also has a row for each view (``route``). These rows are for
+    audits of single routes; counted as samples, an image would count several times.
+    """
+    if "route" not in outcomes:
+        return outcomes
+    single = (outcomes["route"] != "").to_numpy()
+    return outcomes[~single].reset_index(drop=True) if single.any() else outcomes
 
 
 def constant(text: str, count: int) -> pd.Categorical:

@@ -94,39 +94,32 @@ class APGD(Attack):
     def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         aims = None if self.targets is None else queries.ranking()[:, : self.targets]
         per_restart = 1 if aims is None else aims.shape[1]
-        images = queries.images.clone()
-        best_value = torch.full((len(images),), -torch.inf, device=images.device)
-        left = torch.arange(len(images), device=images.device)
+        best = BestIterate(queries.images)
+        left = torch.arange(len(queries.images), device=queries.images.device)
         runs = self.restarts * per_restart
         run = 0
         while run < runs and len(left):
             # The first run is alone, since it succeeds on most images that can be attacked. The
             # others share batches: an attack usually succeeds within a few steps of the right run,
             # and waiting for that run costs more than the few extra steps of the others.
-            fit = max(1, WAVE // (len(left) * images[0].numel()))
+            fit = max(1, WAVE // (len(left) * queries.images[0].numel()))
             wave = torch.arange(run, min(run + (fit if run else 1), runs), device=left.device)
             rows = left.repeat(len(wave))
             aim = None
             if aims is not None:
                 aim = aims[rows, (wave % per_restart).repeat_interleave(len(left))]
-            found, values, misclassified = self._climb(queries, rows, aim, epsilon)
-            values = values.masked_fill(misclassified, torch.inf).view(len(wave), len(left))
-            top, which = values.max(dim=0)
-            better = top > best_value[left]
-            chosen = which * len(left) + torch.arange(len(left), device=left.device)
-            images[left[better]] = found[chosen[better]]
-            best_value[left[better]] = top[better]
-            left = left[top < torch.inf]
+            best.take_better(left, self._climb(queries, rows, aim, epsilon))
+            left = left[~best.reached[left]]
             run += len(wave)
-        return images
+        queries.report(best.loss, best.last_improvement)
+        return best.images
 
     def _climb(
         self, queries: Queries, rows: Tensor, aim: Tensor | None, epsilon: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    ) -> BestIterate:
         """One run from each of `rows` (m,), which may name an image several times, towards `aim`.
 
-        Returns:
-            Images (m, C, H, W), their loss (m,), whether they are misclassified (m,).
+        After one run of an image reached the goal, its other runs stop.
         """
         loss_of = LOSSES[self.loss] if aim is None else TARGETED[self.loss]
         ball = _Ball(queries.images[rows], epsilon, self.norm)
@@ -135,7 +128,7 @@ class APGD(Attack):
         best, fresh = BestIterate(x), reaches_goal(queries, x, rows, logits)
         # Everything below is compact: one entry per active run; `live` holds their indices.
         live = torch.arange(len(rows), device=x.device)
-        best.note(live, x, loss, fresh)
+        best.note(live, x, loss, fresh, 0.0)
         direction = ascent(queries, gradient, self.norm)
         best_direction = direction.clone()
         step = torch.full_like(loss, 2 * epsilon)[:, None, None, None]
@@ -175,7 +168,7 @@ class APGD(Attack):
             improvements += loss > last_loss
             better = (loss > best.loss[live]).nonzero().squeeze(1)
             best_direction[better] = direction[better]
-            best.note(live, x, loss, fresh)
+            best.note(live, x, loss, fresh, (k + 1) / self.steps)
             if k + 1 in checks:
                 stuck = (improvements <= self.rho * checks[k + 1]) | (
                     ~halved & (best.loss[live] <= checked)
@@ -188,7 +181,7 @@ class APGD(Attack):
                 direction.index_copy_(0, back, best_direction[back])
                 halved, checked = stuck, best.loss[live]
                 improvements.zero_()
-        return best.images, best.loss, best.reached
+        return best
 
     def checkpoints(self) -> list[tuple[int, int]]:
         """(step, steps since the last one): after 22 %, then in gaps that shrink by 3 % to 6 %.

@@ -46,7 +46,7 @@ from assay.attacks.result import Perturbed
 from assay.attacks.victim import Victim, View
 from assay.attacks.views import eot
 from assay.foundation.errors import AttackError
-from assay.threat.ball import project_and_clip, usable_radius
+from assay.threat.ball import TOLERANCE, project_and_clip, usable_radius
 
 # A proposal is nearly misclassified if this share of its repeats was wrong: it may be proposed
 # again, at most so often.
@@ -180,12 +180,18 @@ class Attack(ABC):
                 targets=None if targets is None else targets[rows],
                 repeats=repeats,
                 smallest=float(epsilons[ascending[0]]),
+                norm=self.norm,
             )
             self._search_view(result, number, ascending, rows, queries)
+        result.silent_success.logical_and_(~result.misclassified)
         if so_far is None:
             # The clean decision, which every row needs.
             result.forwards.add_((repeats if victim.stochastic else 1) + victim.has_log_px)
         return result
+
+    def searched_views(self, victim: Victim) -> list[str]:
+        """The names of the views that the attack searches on; [""] if it searches none."""
+        return list(self._searched(victim))
 
     def _searched(self, victim: Victim) -> dict[str, View | None]:
         """The views that the attack searches on, by name; one without a name if it searches none.
@@ -264,6 +270,7 @@ class Attack(ABC):
                 break
             which, proposal = again
         result.counts[:, e, rows] += queries.counts
+        result.silent_success[e, rows] |= queries.closest <= epsilon + TOLERANCE
 
     @property
     def gradient_passes(self) -> int:
@@ -346,3 +353,5 @@ def _accept(
     result.l2[e, rows] = change.flatten(1).double().norm(dim=1).float()
     result.l0[e, rows] = (change != 0).any(dim=1).sum(dim=1)
     result.view[e, rows] = number
+    result.best_loss[e, rows] = queries.best_loss[which][kept]
+    result.last_improvement[e, rows] = queries.last_improvement[which][kept]

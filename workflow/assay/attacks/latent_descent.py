@@ -59,7 +59,7 @@ class LatentDescent(Attack):
         for step in range(self.steps + 1):
             logits = queries.logits(x, live)
             hits = reaches_goal(queries, x, live, logits)
-            best.note(live, x, margin(logits, queries.labels[live]), hits)
+            best.note(live, x, margin(logits, queries.labels[live]), hits, step / self.steps)
             stay = ~hits
             if step == self.steps or not stay.any():
                 break
@@ -70,4 +70,5 @@ class LatentDescent(Attack):
             ]
             x = x + length * ascent(queries, reconstructed - x, self.norm)
             x = project(x, queries.images[live], epsilon, self.norm).clamp_(0.0, 1.0)
+        queries.report(best.loss, best.last_improvement)
         return best.images

@@ -99,28 +99,19 @@ class PGD(Attack):
 
     def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         rows = torch.arange(len(queries.images), device=queries.images.device)
-        images, loss, misclassified = self._climb(queries, rows, epsilon)
-        left = (~misclassified).nonzero().squeeze(1)
+        best = self._climb(queries, rows, epsilon)
+        left = (~best.reached).nonzero().squeeze(1)
         if self.restarts > 1 and len(left):
-            again = left.repeat(self.restarts - 1)
-            others, values, won = self._climb(queries, again, epsilon)
-            values = values.masked_fill(won, torch.inf).view(-1, len(left))
-            best_value, which = values.max(dim=0)
-            better = best_value > loss[left]
-            chosen = others.view(-1, len(left), *others.shape[1:])[
-                which, torch.arange(len(left), device=left.device)
-            ]
-            images[left[better]] = chosen[better]
-        return images
+            others = self._climb(queries, left.repeat(self.restarts - 1), epsilon)
+            best.take_better(left, others)
+        queries.report(best.loss, best.last_improvement)
+        return best.images
 
-    def _climb(
-        self, queries: Queries, rows: Tensor, epsilon: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _climb(self, queries: Queries, rows: Tensor, epsilon: float) -> BestIterate:
         """One run from each of `rows`, which may name an image several times.
 
-        Returns:
-            Images (m, C, H, W), their loss (m,) and whether they are misclassified (m,). After one
-            run of an image succeeded, its other runs stop.
+        After one run of an image reached the goal, its other runs stop. Where the loss shows no
+        progress, or as published, the images are the last iterates and their loss stays unknown.
         """
         origin = queries.images[rows]
         x = origin.clone()
@@ -134,12 +125,13 @@ class PGD(Attack):
         best = BestIterate(x)
         live = torch.arange(len(rows), device=x.device)
         velocity = torch.zeros_like(x) if self.momentum else None
-        for _ in range(self.steps):
+        for k in range(self.steps):
             mine = rows[live]
             targets = None if queries.targets is None else queries.targets[mine]
             loss, logits, gradient = queries.gradient(x, mine, climbed, targets=targets)
             if returns_best:
-                best.note(live, x, loss, reaches_goal(queries, x, mine, logits))
+                hits = reaches_goal(queries, x, mine, logits)
+                best.note(live, x, loss, hits, k / self.steps)
                 if best.reached.any():
                     stay = ~torch.isin(mine, rows[best.reached])
                     if not stay.all():
@@ -155,15 +147,16 @@ class PGD(Attack):
             direction = ascent(queries, gradient, self.norm)
             x = step_inside(x, direction, length, origin, epsilon, self.norm)
         if not returns_best:
-            return x, best.loss, best.reached
-        if len(live):
+            best.images = x
+        elif len(live):
             mine = rows[live]
             logits = queries.logits(x, mine)
             truth = [queries.labels[mine]]
             if queries.targets is not None:
                 truth.append(queries.targets[mine])
-            best.note(live, x, climbed(logits, *truth), reaches_goal(queries, x, mine, logits))
-        return best.images, best.loss, best.reached
+            hits = reaches_goal(queries, x, mine, logits)
+            best.note(live, x, climbed(logits, *truth), hits, 1.0)
+        return best
 
     def _climbed(self, queries: Queries) -> Callable[..., Tensor] | None:
         if queries.targets is not None:

@@ -14,6 +14,13 @@ from assay.attacks.result import BACKWARDS, FORWARDS, NON_FINITE, ZERO_GRADIENTS
 from assay.attacks.result import SATURATED as SATURATIONS
 from assay.attacks.victim import Victim, View
 
+# Lengths (m,) of changes (m, C, pixels), by norm.
+DISTANCES: dict[str, Callable[[Tensor], Tensor]] = {
+    "linf": lambda change: change.abs().amax(dim=(1, 2)),
+    "l2": lambda change: change.flatten(1).norm(dim=1),
+    "l0": lambda change: (change != 0).any(dim=1).sum(dim=1).float(),
+}
+
 
 class Queries:
     """The images that a search still attacks, and the one view that it may query.
@@ -26,6 +33,9 @@ class Queries:
         targets: (n,) the classes that a targeted attack drives the images to, or None.
         batch: images per pass that suit the victim.
         smallest: the smallest epsilon that is attacked, for searches that serve all of them.
+        best_loss, last_improvement: (n,) of the search's proposals, see :meth:`report`.
+        closest: (n,) the distance, in `norm`, of the closest candidate that the view misclassified;
+            infinite where there was none, or where the norm is no distance.
     """
 
     def __init__(
@@ -40,12 +50,17 @@ class Queries:
         targets: Tensor | None = None,
         repeats: int,
         smallest: float = 0.0,
+        norm: str = "none",
     ):
         self.images, self.labels, self.generator = images, labels, generator
         self.log_scores, self.targets, self.smallest = log_scores, targets, smallest
         self.batch = victim.max_batch
         self.counts = torch.zeros(5, len(images), dtype=torch.int64, device=images.device)
+        self.best_loss = torch.full((len(images),), torch.nan, device=images.device)
+        self.last_improvement = self.best_loss.clone()
+        self.closest = torch.full_like(self.best_loss, torch.inf)
         self._victim, self._view, self._repeats = victim, view, repeats
+        self._norm = norm
         self._rejections = torch.zeros_like(labels)
         self._backoff = torch.zeros_like(labels)
 
@@ -62,7 +77,18 @@ class Queries:
         """
         logits = self._victim.forward(self._view, candidates, self.generator)
         self._count(FORWARDS, rows, self._view.passes)
-        return self._finite_logits(logits, rows)
+        return self._seen(candidates, rows, self._finite_logits(logits, rows))
+
+    def report(self, loss: Tensor, last_improvement: Tensor) -> None:
+        """What the search knows of its proposals, for the outcomes; no number depends on it.
+
+        Args:
+            loss: (n,) the search's own loss at each proposal; not finite: unknown.
+            last_improvement: (n,) the fraction of the budget, 0 to 1, at which the best loss rose
+                for the last time; NaN: unknown.
+        """
+        self.best_loss = loss.masked_fill(~loss.isfinite(), torch.nan)
+        self.last_improvement = last_improvement
 
     def gradient(
         self,
@@ -107,7 +133,7 @@ class Queries:
         else:
             # Logits that are not finite are counted themselves.
             self._count(NON_FINITE, rows, ~finite & logits.isfinite().all(dim=1))
-            logits = self._finite_logits(logits, rows)
+            logits = self._seen(candidates, rows, self._finite_logits(logits, rows))
             margins = margin(logits, logits.argmax(dim=1))
             self._count(SATURATIONS, rows, margins < -SATURATED)
         return value.masked_fill(~finite, -torch.inf), logits, gradient
@@ -134,7 +160,8 @@ class Queries:
         each = rows.repeat_interleave(classes.shape[1])
         gradients = self._finite_gradient(gradients.flatten(0, 1), each).view_as(gradients)
         gaps = gaps.masked_fill(~gaps.isfinite(), -torch.inf)
-        return gaps, self._finite_logits(logits, rows), gradients
+        logits = self._seen(candidates, rows, self._finite_logits(logits, rows))
+        return gaps, logits, gradients
 
     def reconstruct(self, candidates: Tensor, rows: Tensor) -> Tensor:
         """The reconstructions of candidates by the view's generative model, one per class.
@@ -245,8 +272,10 @@ class Queries:
             targets=None if self.targets is None else self.targets[rows],
             repeats=self._repeats,
             smallest=self.smallest,
+            norm=self._norm,
         )
         queries.counts += self.counts[:, rows]
+        queries.closest = self.closest[rows]
         return queries
 
     def _finite_gradient(self, gradient: Tensor, rows: Tensor) -> Tensor:
@@ -264,6 +293,16 @@ class Queries:
             self._count(NON_FINITE, rows, bad)
             replacement = F.one_hot(self.labels[rows], logits.shape[1]).to(logits.dtype)
             logits = torch.where(bad[:, None], replacement, logits)
+        return logits
+
+    def _seen(self, candidates: Tensor, rows: Tensor, logits: Tensor) -> Tensor:
+        """`logits`; notes the closest candidate that they misclassify, the image itself aside."""
+        wrong = logits.argmax(dim=1) != self.labels[rows]
+        if self._norm in DISTANCES and wrong.any():
+            rows = rows[wrong]
+            distance = DISTANCES[self._norm]((candidates[wrong] - self.images[rows]).flatten(2))
+            distance = distance.masked_fill(distance == 0, torch.inf)
+            self.closest.scatter_reduce_(0, rows, distance, "amin")
         return logits
 
     def _count(self, what: int, rows: Tensor, by: int | Tensor) -> None:

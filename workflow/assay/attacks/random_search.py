@@ -127,9 +127,11 @@ class RandomDirection(Attack):
             worst, which = margin(logits.flatten(0, 1), labels).view(-1, several).max(dim=1)
             candidates = _pick(x, which)
             hits = reaches_goal(queries, candidates, live, _pick(logits, which))
-            best.note(live, candidates, worst, hits)
+            spent = 1 - (left - several) / self.directions
+            best.note(live, candidates, worst, hits, spent)
             live = live[~hits]
             left -= several
+        queries.report(best.loss, best.last_improvement)
         return best.images
 
     def _directions(self, queries: Queries, n: int, several: int) -> Tensor:

@@ -13,6 +13,11 @@ from assay.attacks.prediction import Prediction
 
 # Rows of `Perturbed.counts`.
 FORWARDS, BACKWARDS, ZERO_GRADIENTS, NON_FINITE, SATURATED = range(5)
+# What belongs to a stored image: whoever takes another's image takes all of it.
+STORED = (
+    "images", "prediction", "misclassified", "misclassified_share", "scores", "log_px",
+    "linf", "l2", "l0", "view", "best_loss", "last_improvement",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,12 @@ class Perturbed:
             change, the number of pixels that changed in any channel.
         view: (E, N) int64, index into `views` of the search that found the image; 0: none.
         views: names, the first is "".
+        best_loss: (E, N) float32, the search's own loss at the stored image; NaN where the search
+            climbs no loss.
+        last_improvement: (E, N) float32, the fraction of a run's budget at which its best loss rose
+            for the last time: 1, still rising at the end; NaN like `best_loss`.
+        silent_success: (E, N) bool, a candidate within the budget was misclassified by the view
+            that was searched, but the stored image is not misclassified.
         counts: (5, E, N) int64, read through the properties below.
         clean_prediction: (N,) decision on the unperturbed images.
         target: (N,) int64, the class that a targeted attack drives each image to; -1: none.
@@ -45,6 +56,9 @@ class Perturbed:
     l0: Tensor
     view: Tensor
     views: tuple[str, ...]
+    best_loss: Tensor
+    last_improvement: Tensor
+    silent_success: Tensor
     counts: Tensor
     clean_prediction: Tensor
     target: Tensor
@@ -101,6 +115,9 @@ class Perturbed:
             l0=zeros.long(),
             view=zeros.long(),
             views=("", *views),
+            best_loss=torch.full_like(zeros, torch.nan),
+            last_improvement=torch.full_like(zeros, torch.nan),
+            silent_success=zeros.bool(),
             counts=zeros.long().expand(5, -1, -1).clone(),
             clean_prediction=clean.prediction,
             target=torch.full_like(clean.prediction, -1),
@@ -119,18 +136,7 @@ class Perturbed:
 
     def inherit(self, larger: int, smaller: int, rows: Tensor) -> None:
         """A larger ball contains the smaller: images misclassified there are misclassified here."""
-        for name in (
-            "images",
-            "prediction",
-            "misclassified",
-            "misclassified_share",
-            "scores",
-            "log_px",
-            "linf",
-            "l2",
-            "l0",
-            "view",
-        ):
+        for name in STORED:
             value = getattr(self, name)
             value[larger, rows] = value[smaller, rows]
         self.counts[:, larger, rows] += self.counts[:, smaller, rows]

@@ -101,13 +101,14 @@ class ScoreBasedPGD(Attack):
             logits = queries.logits(x, live)
             value = self._value(queries, logits, live)
             hits = reaches_goal(queries, x, live, logits)
-            best.note(live, x, value, hits)
+            best.note(live, x, value, hits, step / self.steps)
             live, x = live[~hits], x[~hits]
             if not len(live) or step == self.steps:
                 break
             direction = ascent(queries, self.estimated_gradient(queries, x, live), self.norm)
             x = project(x + length * direction, queries.images[live], epsilon, self.norm)
             x.clamp_(0.0, 1.0)
+        queries.report(best.loss, best.last_improvement)
         return best.images
 
     def estimated_gradient(self, queries: Queries, x: Tensor, rows: Tensor) -> Tensor:

@@ -50,22 +50,25 @@ class BestIterate:
         images: (m, C, H, W), at first the starts.
         loss: (m,) of `images`; -inf before the first iterate.
         reached: (m,) bool, which runs have reached the goal.
+        last_improvement: (m,) the fraction of the budget at which the loss rose for the last time,
+            or at which the goal was reached; NaN before the first iterate.
 
     Example:
         >>> best = BestIterate(torch.zeros(2, 1, 1, 1))
-        >>> for x, loss in ((0.1, [1.0, 3.0]), (0.2, [2.0, 2.0])):
-        ...     images = torch.full((2, 1, 1, 1), x)
-        ...     best.note(torch.arange(2), images, torch.tensor(loss), torch.zeros(2).bool())
-        >>> best.images.flatten(), best.loss
-        (tensor([0.2000, 0.1000]), tensor([2., 3.]))
+        >>> for at, loss in ((0.5, [1.0, 3.0]), (1.0, [2.0, 2.0])):
+        ...     images = torch.full((2, 1, 1, 1), at)
+        ...     best.note(torch.arange(2), images, torch.tensor(loss), torch.zeros(2).bool(), at)
+        >>> best.images.flatten(), best.loss, best.last_improvement
+        (tensor([1.0000, 0.5000]), tensor([2., 3.]), tensor([1.0000, 0.5000]))
     """
 
     def __init__(self, start: Tensor):
         self.images = start.clone()
         self.loss = torch.full((len(start),), -torch.inf, device=start.device)
         self.reached = torch.zeros(len(start), dtype=torch.bool, device=start.device)
+        self.last_improvement = torch.full_like(self.loss, torch.nan)
 
-    def note(self, runs: Tensor, images: Tensor, loss: Tensor, hits: Tensor) -> None:
+    def note(self, runs: Tensor, images: Tensor, loss: Tensor, hits: Tensor, at: float) -> None:
         """Takes the iterates of some runs.
 
         Args:
@@ -73,8 +76,26 @@ class BestIterate:
             images: (k, C, H, W) the iterates.
             loss: (k,) their losses.
             hits: (k,) bool, which of them reach the goal; such a run notes nothing afterwards.
+            at: the fraction of a run's budget that is spent, 0 to 1.
         """
         better = (loss > self.loss[runs]) | hits
         chosen = runs[better]
         self.images[chosen], self.loss[chosen] = images[better], loss[better]
         self.reached[runs[hits]] = True
+        self.last_improvement[chosen] = at
+
+    def take_better(self, runs: Tensor, others: BestIterate) -> None:
+        """Replaces what other runs of the same images surpass; reaching the goal surpasses all.
+
+        Args:
+            runs: (k,) runs of this object, none of which has reached the goal.
+            others: r * k runs of the same images: the first of each, then the second of each, ...
+        """
+        if not len(runs):
+            return
+        value = others.loss.masked_fill(others.reached, torch.inf).view(-1, len(runs))
+        top, which = value.max(dim=0)
+        better = top > self.loss[runs]
+        chosen = (which * len(runs) + torch.arange(len(runs), device=runs.device))[better]
+        for name in ("images", "loss", "reached", "last_improvement"):
+            getattr(self, name)[runs[better]] = getattr(others, name)[chosen]

@@ -21,7 +21,7 @@ from assay.attacks.arguments import bad_setting, check_norm, check_target
 from assay.attacks.attack import Attack
 from assay.attacks.losses import margin
 from assay.attacks.queries import Queries
-from assay.attacks.search import reaches_goal
+from assay.attacks.search import BestIterate, reaches_goal
 
 # The window's share of the image halves after each of these proposals, of 10,000.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -78,30 +78,20 @@ class Square(Attack):
 
     def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         rows = torch.arange(len(queries.images), device=queries.images.device)
-        images, height, misclassified = self._run(queries, rows, epsilon)
-        left = (~misclassified).nonzero().squeeze(1)
+        best = self._run(queries, rows, epsilon)
+        left = (~best.reached).nonzero().squeeze(1)
         if self.restarts > 1 and len(left):
-            others, values, won = self._run(queries, left.repeat(self.restarts - 1), epsilon)
-            values = values.masked_fill(won, torch.inf).view(-1, len(left))
-            top, which = values.max(dim=0)
-            chosen = others.unflatten(0, (-1, len(left)))[
-                which, torch.arange(len(left), device=left.device)
-            ]
-            better = top > height[left]
-            images[left[better]] = chosen[better]
-        return images
+            best.take_better(left, self._run(queries, left.repeat(self.restarts - 1), epsilon))
+        queries.report(best.loss, best.last_improvement)
+        return best.images
 
-    def _run(self, queries: Queries, rows: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
+    def _run(self, queries: Queries, rows: Tensor, epsilon: float) -> BestIterate:
         """One run from each of `rows`, which may name an image several times.
 
-        Returns:
-            Images (m, C, H, W), their margin (m,) and whether they are misclassified (m,). After
-            one run of an image succeeded, its other runs stop.
+        The loss is the margin, at most 0. After one run of an image succeeded, its other runs stop.
         """
         walk = _WALKS[self.norm](queries, rows, epsilon)
-        found = torch.empty_like(walk.images)
-        height = torch.full((len(rows),), -torch.inf, device=rows.device)
-        misclassified = torch.zeros_like(rows, dtype=torch.bool)
+        best = BestIterate(walk.images)
         live = torch.arange(len(rows), device=rows.device)
         for query in range(self.queries):
             if query:
@@ -112,19 +102,21 @@ class Square(Attack):
             # A candidate that only the view misclassifies counts as a tie. Otherwise one sample of
             # a noisy view could never be replaced.
             value = _goal_margin(queries, mine, logits).clamp_max(0.0)
-            kept = (value >= height[live]) | hits
+            kept = (value >= best.loss[live]) | hits
             walk.accept(kept)
-            height[live] = torch.where(kept, value, height[live])
+            rising = (value > best.loss[live]) | hits
+            best.last_improvement[live[rising]] = (query + 1) / self.queries
+            best.loss[live] = torch.where(kept, value, best.loss[live])
             if hits.any():
-                misclassified[live[hits]] = True
-                leaving = torch.isin(mine, rows[misclassified])
-                found[live[leaving]] = walk.images[leaving]
+                best.reached[live[hits]] = True
+                leaving = torch.isin(mine, rows[best.reached])
+                best.images[live[leaving]] = walk.images[leaving]
                 live = live[~leaving]
                 walk.narrow(~leaving)
                 if not len(live):
                     break
-        found[live] = walk.images
-        return found, height, misclassified
+        best.images[live] = walk.images
+        return best
 
     def window_side(self, proposal: int, height: int, width: int) -> int:
         """Side of the windows of the proposal with this number, from 0."""

@@ -7,6 +7,7 @@ search on every view; only the true decision decides success.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -140,6 +141,16 @@ class Victim:
             device=device,
             max_batch=max_batch,
         )
+
+    def through(self, view: str) -> Victim:
+        """This victim with one of its views alone, and with counters that start at zero.
+
+        Any other name leaves the views as they are: some attacks query the decision alone.
+        """
+        one = copy.copy(self)
+        one.views = {view: self.views[view]} if view in self.views else self.views
+        one.forwards = one.backwards = 0
+        return one
 
     @property
     def decision(self) -> View:

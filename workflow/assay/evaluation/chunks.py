@@ -35,8 +35,13 @@ class Part(NamedTuple):
 class MemberStates:
     """The state of a chunk after each member of an ensemble, until the chunk is finished."""
 
-    def __init__(self, folder: Path, number: int):
-        self._folder, self._stem = folder, f"chunk_{number:03d}_after"
+    def __init__(self, folder: Path, number: int, route: str = ""):
+        self._folder, self._number, self._route = folder, number, route
+        self._stem = f"chunk_{number:03d}_after"
+
+    def of_route(self, route: str) -> MemberStates:
+        """The states of the search through one view."""
+        return MemberStates(self._folder, self._number, route)
 
     def load(self, member: str) -> Perturbed | None:
         """The state after a member; None where there is none or it cannot be read."""
@@ -67,7 +72,8 @@ class MemberStates:
             path.unlink()
 
     def _path(self, member: str) -> Path:
-        return self._folder / f"{self._stem}_{member}.safetensors"
+        name = "_".join(part for part in (self._stem, self._route, member) if part)
+        return self._folder / f"{name}.safetensors"
 
 
 def store_chunk(folder: Path, number: int, part: Part) -> None:

@@ -7,6 +7,7 @@ import dataclasses
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from assay.attacks.arguments import usable_input
 from assay.attacks.attack import Attack
 from assay.attacks.clean import Clean
 from assay.attacks.decision import Decision, ModuleDecision, as_decision
-from assay.attacks.prediction import evaluate_images
+from assay.attacks.prediction import Prediction, evaluate_images
+from assay.attacks.result import Perturbed
+from assay.attacks.routes import WORST, attack_routes, check_routes
 from assay.attacks.torch_state import own_state, seeded
 from assay.attacks.victim import Victim, View
 from assay.evaluation.findings import Finding, Inspection, audit
@@ -29,15 +32,20 @@ from assay.evaluation.inspection import (
     network_behind,
     one_line,
 )
+from assay.evaluation.library_arguments import (
+    Epsilon,
+    usable_arrays,
+    usable_budgets,
+    usable_shape,
+    wrong_argument,
+)
 from assay.evaluation.outcome_rows import outcome_rows
 from assay.foundation.errors import AssayError, AttackError
-from assay.foundation.numbers import number
 from assay.foundation.progress import progress
 from assay.foundation.seeds import seed_for
 from assay.models.base import Classifier
 from assay.threat.ball import usable_radius
 
-Epsilon = float | str
 # Shares of zero gradients on images that no attack fools, as in the check D08.
 _ZERO_FLAG, _ZERO_FAIL = 0.01, 0.5
 # Unperturbed images from which on an accuracy at chance is reported.
@@ -57,6 +65,7 @@ def evaluate(
     chunk: int = 256,
     repeats: int = 20,
     seed: int = 0,
+    routes: str = WORST,
 ) -> pd.DataFrame:
     """Measures a model, then attacks it with several attacks, with a progress bar.
 
@@ -81,12 +90,16 @@ def evaluate(
         seed: of all randomness, torch's, NumPy's and Python's global generators included; the rows
             depend on it and on `chunk`, not on `attacks`' order. The global generators are given
             back as they were.
+        routes: ``worst``: a view is searched on the images on which those before it failed;
+            ``each``: every view is searched on all images, and the rows of each view (``route``)
+            follow those of the worst case, whose ``route`` is empty.
 
     Returns:
-        One row per attack, epsilon and image, in the columns of `results/README.md`; the decisions
-        on the unperturbed images are the attack ``clean``. ``attrs["audit"]`` is a dict with
-        ``verdict`` (sound, suspect, broken), ``findings`` (dicts with check, status, what and
-        remedy), ``stochastic``, ``passes`` (image passes of the inspection) and its measurements.
+        One row per attack, epsilon and image, and with ``each`` per route, in the columns of
+        `results/README.md`; the decisions on the unperturbed images are the attack ``clean``.
+        ``attrs["audit"]`` is a dict with ``verdict`` (sound, suspect, broken), ``findings`` (dicts
+        with check, status, what and remedy), ``stochastic``, ``passes`` (image passes of the
+        inspection) and its measurements.
 
     Raises:
         AttackError: an argument is unusable, or contradicts what was measured; the message names
@@ -105,16 +118,17 @@ def evaluate(
         >>> len(rows), list(rows.attack.unique()), rows.attrs["audit"]["verdict"]
         (9, ['clean', 'fgsm'], 'sound')
     """
-    budgets = _usable_budgets(attacks, epsilons)
+    budgets = usable_budgets(attacks, epsilons)
     findings = []
     if budgets.pop("clean", None) and not isinstance(attacks["clean"], Clean):
         findings.append(_RESERVED)
     attacks = {name: attack for name, attack in attacks.items() if name in budgets}
     for what, count in (("chunk", chunk), ("repeats", repeats)):
         if not isinstance(count, int | np.integer) or count < 1:
-            raise _wrong(what, f"{count!r} is not a whole number above 0")
+            raise wrong_argument(what, f"{count!r} is not a whole number above 0")
+    check_routes(routes)
     with own_state():
-        pixels, truth = _usable_arrays(images, labels)
+        pixels, truth = usable_arrays(images, labels)
         victim, inspection, changed = _opened(model, pixels, seed)
         usable_input(victim, pixels, truth, [0.0], repeats)
         for attack, radii in budgets.items():
@@ -122,12 +136,12 @@ def evaluate(
                 attacks[attack].norm, radii, victim.shape, f"argument 'epsilons' ({attack})"
             )
         outcomes = _attacked(
-            victim, pixels, truth, attacks, budgets, name, int(chunk), int(repeats), seed
+            victim, pixels, truth, attacks, budgets, name, int(chunk), int(repeats), seed, routes
         )
     findings += [
         *changed,
         *inspection.findings(),
-        *_after(outcomes, attacks, victim, float(pixels.max())),
+        *_after(outcomes[outcomes.route == ""], attacks, victim, float(pixels.max())),
     ]
     for finding in findings:
         sys.stderr.write(f"{name}: {finding.status}: {finding}\n")
@@ -145,6 +159,7 @@ def _attacked(
     chunk: int,
     repeats: int,
     seed: int,
+    routes: str,
 ) -> pd.DataFrame:
     work = {"clean": (Clean(), [0.0]), **{a: (attacks[a], budgets[a]) for a in attacks}}
     frames = []
@@ -156,10 +171,10 @@ def _attacked(
                 clean = evaluate_images(victim, pixels, truth, generator, repeats=repeats)
             for attack_name, (attack, radii) in work.items():
                 bar.set_postfix_str(attack_name)
-                with _randomness(victim, seed, attack_name, start) as generator:
-                    result = attack(
-                        victim, pixels, truth, radii, generator, repeats=repeats, clean=clean
-                    )
+                run = partial(
+                    _run, attack, attack_name, radii, pixels, truth, clean, start, repeats, seed
+                )
+                found = attack_routes(attack, victim, truth, routes, repeats, run)
                 names = {
                     "dataset": "images",
                     "split": "given_0",
@@ -169,15 +184,38 @@ def _attacked(
                     "norm": attack.norm,
                 }
                 rows = np.arange(start, start + len(pixels))
-                frames.append(outcome_rows(result, rows, truth.cpu().numpy(), names))
+                for route, result in found.items():
+                    named = {**names, "route": route}
+                    frames.append(outcome_rows(result, rows, truth.cpu().numpy(), named))
                 bar.update(len(pixels))
     outcomes = pd.concat(frames, ignore_index=True)
-    order = {attack: number for number, attack in enumerate(work)}
+    order = {
+        "attack": {attack: number for number, attack in enumerate(work)},
+        "route": {route: number for number, route in enumerate(["", *victim.views, "decision"])},
+    }
     return outcomes.sort_values(
-        ["attack", "epsilon", "sample"],
-        key=lambda column: column.map(order) if column.name == "attack" else column,
+        ["attack", "route", "epsilon", "sample"],
+        key=lambda column: column.map(order[column.name]) if column.name in order else column,
         ignore_index=True,
     )
+
+
+def _run(
+    attack: Attack,
+    name: str,
+    radii: Sequence[float],
+    images: Tensor,
+    labels: Tensor,
+    clean: Prediction,
+    start: int,
+    repeats: int,
+    seed: int,
+    victim: Victim,
+    route: str,
+) -> Perturbed:
+    """One attack on one chunk, with the same randomness on every route."""
+    with _randomness(victim, seed, name, start) as generator:
+        return attack(victim, images, labels, radii, generator, repeats=repeats, clean=clean)
 
 
 def _opened(model: Any, images: Tensor, seed: int) -> tuple[Victim, Inspection, list[Finding]]:
@@ -248,7 +286,7 @@ def _measured_decision(
             where="argument 'model'",
             remedy="it gets float images (B, C, H, W) in [0, 1]; resize and normalise inside it",
         ) from failed
-    classes = _usable_shape(logits, len(sample))
+    classes = usable_shape(logits, len(sample))
     probabilities = logits.is_floating_point() and is_probabilities(logits)
     if probabilities and isinstance(decision, ModuleDecision):
         decision = dataclasses.replace(decision, softmax=True)
@@ -346,96 +384,3 @@ def _after(
             "every attack follows the gradient of a single draw of a random model",
             "attack it with eot_samples=20 too, e.g. attack_named('pgd_linf', eot_samples=20)",
         )  # fmt: skip
-
-
-def _usable_arrays(images: Any, labels: Any) -> tuple[Tensor, Tensor]:
-    """Copies of images (N, C, H, W) and labels (N,) as tensors, or an error that names which."""
-    if isinstance(images, np.ndarray):
-        if images.dtype.kind not in "fiub":
-            raise _wrong("images", f"an array of {images.dtype} holds no images")
-        images = torch.from_numpy(np.ascontiguousarray(images))
-    if not isinstance(images, Tensor):
-        raise _wrong(
-            "images", f"a {type(images).__name__} is no tensor",
-            "pass a float tensor (N, C, H, W) in [0, 1], e.g. torch.stack(images)",
-        )  # fmt: skip
-    if images.ndim != 4 or not len(images):
-        remedy = "add a dimension: images[None]" if images.ndim == 3 else None
-        raise _wrong("images", f"shape {tuple(images.shape)} is not (N, C, H, W)", remedy)
-    if images.shape[1] > 4 and images.shape[3] <= 4:
-        raise _wrong(
-            "images", f"shape {tuple(images.shape)} has its channels last",
-            "pass images.permute(0, 3, 1, 2)",
-        )  # fmt: skip
-    if not isinstance(labels, Tensor):
-        try:
-            labels = torch.as_tensor(np.asarray(labels))
-        except (TypeError, ValueError) as error:
-            raise _wrong(
-                "labels", "they are no numbers", "pass one class 0, 1, ... each"
-            ) from error
-    if labels.ndim == 2 and len(labels) == len(images):
-        single = labels.shape[1] == 1
-        raise _wrong(
-            "labels", f"shape {tuple(labels.shape)} is not one class per image",
-            "pass labels.flatten()" if single else "pass labels.argmax(1) of one-hot rows",
-        )  # fmt: skip
-    if labels.shape != (len(images),):
-        raise _wrong("labels", f"shape {tuple(labels.shape)} for {len(images)} images")
-    return images.detach().clone(), labels.detach().clone()
-
-
-def _usable_budgets(attacks: Any, epsilons: Any) -> dict[str, list[float]]:
-    """The budgets of each attack as numbers, or an error that names the argument."""
-    if not isinstance(attacks, Mapping) or not attacks:
-        raise _wrong(
-            "attacks", f"a {type(attacks).__name__} is no mapping from names to attacks",
-            "pass for example {'pgd': PGD()}",
-        )  # fmt: skip
-    for name, attack in attacks.items():
-        if not isinstance(attack, Attack):
-            what = getattr(attack, "__name__", None) or repr(attack)
-            remedy = f"pass {what}()" if isinstance(attack, type) else "see attack_named"
-            raise _wrong("attacks", f"'{name}': {what} is no attack", remedy)
-    if isinstance(epsilons, Mapping):
-        for name in epsilons:
-            if name not in attacks:
-                raise _wrong(
-                    "epsilons", f"there is no attack '{name}'", f"use {', '.join(attacks)}"
-                )
-        for name in attacks:
-            if name not in epsilons:
-                raise _wrong("epsilons", f"no budget is given for '{name}'", f"add '{name}': [...]")
-    budgets = {}
-    for name in attacks:
-        given = epsilons[name] if isinstance(epsilons, Mapping) else epsilons
-        several = isinstance(given, Sequence | np.ndarray | Tensor) and not isinstance(given, str)
-        several = several and getattr(given, "ndim", 1) == 1
-        budgets[name] = [
-            number(value, "argument 'epsilons'", AttackError)
-            for value in (given if several else [given])
-        ]
-        if not budgets[name]:
-            raise _wrong("epsilons", "no budget is given")
-        if min(budgets[name]) < 0:
-            raise _wrong("epsilons", f"{min(budgets[name])} is not a budget", "use numbers >= 0")
-    return budgets
-
-
-def _usable_shape(predicted: Tensor, n: int) -> int:
-    """K of logits (n, K), or an error that states what the model returned instead."""
-    if predicted.ndim == 1 or predicted.shape == (n, 1):
-        raise _wrong(
-            "model", f"it returned one number per image, {tuple(predicted.shape)}",
-            "return two logits, e.g. torch.stack([torch.zeros_like(z), z], dim=1)",
-        )  # fmt: skip
-    if predicted.ndim != 2 or len(predicted) != n or predicted.is_complex():
-        raise _wrong(
-            "model", f"it returned {predicted.dtype} {tuple(predicted.shape)} for {n} images",
-            f"return logits ({n}, K)",
-        )  # fmt: skip
-    return predicted.shape[1]
-
-
-def _wrong(argument: str, what: str, remedy: str | None = None) -> AttackError:
-    return AttackError(what, where=f"argument '{argument}'", remedy=remedy)

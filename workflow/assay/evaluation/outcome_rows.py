@@ -20,7 +20,8 @@ def outcome_rows(
         perturbed: E epsilons, N images.
         samples: (N,) indices of the images in their data set.
         labels: (N,) classes.
-        names: ``dataset``, ``split``, ``model``, ``suite``, ``attack`` and ``norm``.
+        names: ``dataset``, ``split``, ``model``, ``suite``, ``attack`` and ``norm``; ``route`` of
+            the rows of one view.
     """
     budgets, n = len(perturbed.epsilons), len(samples)
 
@@ -29,6 +30,7 @@ def outcome_rows(
 
     return pd.DataFrame(
         {
+            "route": "",
             **names,
             "sample": np.tile(samples, budgets),
             "label": np.tile(labels, budgets).astype("int16"),
@@ -44,6 +46,9 @@ def outcome_rows(
             "l2": flat("l2", "float32"),
             "l0": flat("l0", "int32"),
             "view": np.asarray(perturbed.views, dtype=object)[flat("view", "int64")],
+            "best_loss": flat("best_loss", "float32"),
+            "last_improvement": flat("last_improvement", "float32"),
+            "silent_success": pd.array(flat("silent_success", "bool"), dtype="boolean"),
             "forwards": flat("forwards", "int32"),
             "backwards": flat("backwards", "int32"),
             "zero_gradients": flat("zero_gradients", "int32"),

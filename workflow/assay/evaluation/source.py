@@ -18,6 +18,7 @@ from assay.attacks.attack import Attack
 from assay.attacks.ensemble import Ensemble
 from assay.attacks.prediction import Prediction, evaluate_images
 from assay.attacks.result import Perturbed
+from assay.attacks.routes import WORST, attack_routes
 from assay.attacks.torch_state import seeded
 from assay.attacks.victim import Victim
 from assay.evaluation.chunks import MemberStates, pieces_of
@@ -131,21 +132,31 @@ class Source:
         number: int,
         rows: np.ndarray,
         stages: MemberStates,
-    ) -> Perturbed:
-        """One attack on one chunk, from the chunk's own seed however often it is tried."""
+    ) -> dict[str, Perturbed]:
+        """One attack on one chunk, from the chunk's own seed however often it is tried.
+
+        Returns:
+            The worst case over views, under "", and with ``routes: each`` each view's result.
+        """
         pixels, labels = self.batch(rows)
         clean = self.clean(rows)
-        with self.randomness(entry["name"], number) as generator:
-            return attack(
-                self.victim,
-                pixels,
-                labels,
-                entry["epsilons"],
-                generator,
-                repeats=self.repeats,
-                clean=clean,
-                **({"store": stages} if isinstance(attack, Ensemble) else {}),
-            )
+
+        def run(victim: Victim, route: str) -> Perturbed:
+            store = {"store": stages.of_route(route)} if isinstance(attack, Ensemble) else {}
+            with self.randomness(entry["name"], number) as generator:
+                return attack(
+                    victim,
+                    pixels,
+                    labels,
+                    entry["epsilons"],
+                    generator,
+                    repeats=self.repeats,
+                    clean=clean,
+                    **store,
+                )
+
+        routes = entry.get("routes") or WORST
+        return attack_routes(attack, self.victim, labels, routes, self.repeats, run)
 
     def _evaluate_images(
         self, pixels: torch.Tensor, labels: torch.Tensor, names: tuple

@@ -18,6 +18,7 @@ import torch
 
 from assay.attacks.attack import Attack
 from assay.attacks.catalogue import make_attack
+from assay.attacks.routes import EACH
 from assay.attacks.victim import Victim
 from assay.data.splits import subsample
 from assay.evaluation.chunks import (
@@ -64,7 +65,8 @@ def run_suite(
         indices: (n,) which images are evaluated.
         attacks: catalogue entries (``implementation``, ``settings``, ``norm``, ``epsilons``,
             ``samples``: a cap or None; caps are nested, the images of a smaller one are among those
-            of a larger one), each with its ``name`` and the digest of its ``code``.
+            of a larger one, ``routes``: ``worst`` or ``each``), each with its ``name`` and the
+            digest of its ``code``.
         ids: ``dataset``, ``split``, ``model`` and ``suite``, for the rows and the seeds.
         work: folder for finished chunks; beside it lies what suites of one model share.
         chunk: images per chunk; with the epsilons it decides the memory that is needed.
@@ -154,15 +156,20 @@ def _attack_chunk(
     shown: np.ndarray,
     stages: MemberStates,
 ) -> Part:
-    perturbed = within_memory(source.victim, source.attack, attack, entry, number, rows, stages)
+    found = within_memory(source.victim, source.attack, attack, entry, number, rows, stages)
     names = {**source.ids, "attack": entry["name"], "norm": attack.norm}
+    labels, worst = source.labels[rows], found[""]
+    frames = [
+        outcome_rows(result, rows, labels, {**names, "route": route})
+        for route, result in found.items()
+    ]
     places = np.flatnonzero(np.isin(rows, shown))
-    where = torch.from_numpy(places).to(perturbed.images.device)
+    where = torch.from_numpy(places).to(worst.images.device)
     return Part(
-        outcome_rows(perturbed, rows, source.labels[rows], names),
+        pd.concat(frames, ignore_index=True),
         rows[places],
-        perturbed.images[:, where].half().cpu().numpy(),
-        perturbed.prediction[:, where].cpu().numpy(),
+        worst.images[:, where].half().cpu().numpy(),
+        worst.prediction[:, where].cpu().numpy(),
     )
 
 
@@ -194,6 +201,8 @@ def _digest(entry, source: Source, mine: np.ndarray, shown: np.ndarray, key: str
     decisive = {
         part: entry.get(part) for part in ("implementation", "settings", "epsilons", "code")
     }
+    if entry.get("routes") == EACH:
+        decisive["routes"] = EACH
     facts = {"key": key, "ids": source.ids, "chunk": source.chunk, "repeats": source.repeats}
     chosen = {"samples": mine.tolist(), "shown": shown.tolist(), "seed": source.seed}
     return digest_of({**decisive, **facts, **chosen})

@@ -1,10 +1,10 @@
 """All outcomes of a study in one small file, fit to be committed beside its tables.
 
-What tables are made of is kept to the last bit. Three things are not, for no table shows them:
+What tables are made of is kept to the last bit. Four things are not, for no table shows them:
 class probabilities are replaced by their order among all rows of the same model, which is all that
 an area under a ROC curve needs; the number of changed pixels has one digit where the attack does
-not count pixels; and log p(x) has two. Each column is encoded so that it compresses, and provenance
-that many files share is stored once.
+not count pixels; and log p(x) and the loss of a search have two. Each column is encoded so that it
+compresses, and provenance that many files share is stored once.
 """
 
 from __future__ import annotations
@@ -22,10 +22,18 @@ import pyarrow.parquet as pq
 
 from assay.foundation.errors import OutcomeError
 from assay.foundation.files import atomic_path
-from assay.foundation.outcomes import OUTCOME_COLUMNS, SCHEMA, read_outcomes
+from assay.foundation.outcomes import (
+    OUTCOME_COLUMNS,
+    SCHEMA,
+    read_outcomes,
+    to_frame,
+    with_new_columns,
+)
 from assay.foundation.provenance import read_provenance
 
-VERSION = 1
+VERSION = 2
+# Version 1 lacks some columns of outcomes, which are then empty.
+READABLE = (1, VERSION)
 IDS = ("dataset", "split", "model", "suite")
 # Rows that are read at once: of one model where it has fewer.
 GROUP = 1 << 17
@@ -67,7 +75,7 @@ def write_kept(items: Iterable[Mapping[str, str]], path: Path | str, **facts: An
     encodings = {
         # Values repeat from attack to attack, which only the compressor sees, and only in the open.
         **dict.fromkeys(("sample", "l0", "forwards", "backwards"), "PLAIN"),
-        **dict.fromkeys(("linf", "l2", "log_px"), "BYTE_STREAM_SPLIT"),
+        **dict.fromkeys(("linf", "l2", "log_px", "best_loss"), "BYTE_STREAM_SPLIT"),
         **{name: "BYTE_STREAM_SPLIT" for name in schema.names if name.startswith(_PREFIX)},
     }
     with (
@@ -124,8 +132,8 @@ def _network(paths: Sequence[str], classes: int) -> pa.Table:
 def _shortened(table: pa.Table) -> pa.Table:
     """The table with few digits of what no table shows."""
     counted = np.asarray(table["norm"].cast(pa.string()).to_pylist(), dtype=object) == "l0"
-    for name, bits in (("l0", 3), ("log_px", 7)):
-        field, values = SCHEMA.field(name), table[name].to_numpy()
+    for name, bits in (("l0", 3), ("log_px", 7), ("best_loss", 7)):
+        field, values = SCHEMA.field(name), table[name].to_numpy(zero_copy_only=False)
         # What is cut lies below sign, exponent and the leading bits of the mantissa.
         mask = np.uint32(0xFFFFFFFF << (23 - bits) & 0xFFFFFFFF)
         short = (values.astype(np.float32).view(np.uint32) & mask).view(np.float32)
@@ -184,10 +192,10 @@ class KeptOutcomes:
             stored = json.loads(self._file.schema_arrow.metadata[_METADATA])
         except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
             raise self._damaged(error) from error
-        if stored.get("version") != VERSION:
+        if stored.get("version") not in READABLE:
             raise OutcomeError(
                 f"it is written in version {stored.get('version')} of kept outcomes, and this code "
-                f"reads version {VERSION}",
+                f"reads versions {', '.join(map(str, READABLE))}",
                 where=f"{path}: version",
                 remedy="use the version of assay that wrote it, or run the study again",
             )
@@ -222,7 +230,8 @@ class KeptOutcomes:
         Raises:
             OutcomeError: the rows cannot be read.
         """
-        stored = [name for name in columns if name != "scores"]
+        wanted = [name for name in columns if name != "scores"]
+        stored = [name for name in wanted if name in self._file.schema_arrow.names]
         if "scores" in columns:
             stored += [name for name in self._file.schema_arrow.names if name.startswith(_PREFIX)]
         parts = dict.fromkeys(keys)
@@ -240,8 +249,8 @@ class KeptOutcomes:
         tables = [part for found in parts.values() for part in found or ()]
         empty = self._file.schema_arrow.empty_table().select(stored)
         merged = pa.concat_tables(tables or [empty]).unify_dictionaries()
-        frame = merged.select([name for name in stored if not name.startswith(_PREFIX)])
-        frame = frame.replace_schema_metadata(None).to_pandas(split_blocks=True)
+        plain = merged.select([name for name in stored if not name.startswith(_PREFIX)])
+        frame = to_frame(with_new_columns(plain.replace_schema_metadata(None), wanted))
         if "scores" in columns:
             orders = [merged[name] for name in stored if name.startswith(_PREFIX)]
             scores = pd.arrays.ArrowExtensionArray(pa.chunked_array([_lists(orders)]))

@@ -1,6 +1,8 @@
 """The outcome schema: one row per sample, attack and epsilon; the only currency after an attack.
 
 Accuracy, tests, worst cases, intervals and figures are pure functions of these rows.
+
+Files of version 1 lack the columns :data:`NEW`; they are read with these columns empty.
 """
 
 from __future__ import annotations
@@ -67,6 +69,37 @@ SCHEMA = pa.schema(
         pa.field("l2", pa.float32(), metadata={"doc": "Euclidean length of the change"}),
         pa.field("l0", pa.int32(), metadata={"doc": "number of changed pixels, any channel"}),
         pa.field("view", _name, metadata={"doc": "the view that the search used; empty if none"}),
+        pa.field(
+            "route",
+            _name,
+            metadata={
+                "doc": "the one view that was searched, on all images (`routes: each`); empty: the "
+                "worst case over all views, which accuracies are made of"
+            },
+        ),
+        pa.field(
+            "best_loss",
+            pa.float32(),
+            metadata={
+                "doc": "the search's own loss at the perturbed image; NaN where it climbs none"
+            },
+        ),
+        pa.field(
+            "last_improvement",
+            pa.float32(),
+            metadata={
+                "doc": "fraction of a run's budget at which its best loss rose for the last time; "
+                "1: still rising at the end; NaN where it climbs none"
+            },
+        ),
+        pa.field(
+            "silent_success",
+            pa.bool_(),
+            metadata={
+                "doc": "a candidate within the budget was misclassified, by the searched view, but "
+                "the perturbed image is not; empty in files of version 1"
+            },
+        ),
         pa.field("forwards", pa.int32(), metadata={"doc": "forward passes spent on this sample"}),
         pa.field("backwards", pa.int32(), metadata={"doc": "backward passes spent on this sample"}),
         pa.field(
@@ -93,6 +126,10 @@ SCHEMA = pa.schema(
     ]
 )
 OUTCOME_COLUMNS = tuple(SCHEMA.names)
+VERSION = 2
+# Columns that files of version 1 lack.
+NEW = ("route", "best_loss", "last_improvement", "silent_success")
+_SCHEMA_1 = pa.schema([field for field in SCHEMA if field.name not in NEW])
 
 
 def to_table(frame: pd.DataFrame, *, where: object = "outcomes") -> pa.Table:
@@ -109,7 +146,7 @@ def to_table(frame: pd.DataFrame, *, where: object = "outcomes") -> pa.Table:
     if unknown:
         raise OutcomeError(f"unknown norms {unknown}", where=where, remedy=f"use {NORMS}")
     if frame.duplicated(
-        ["dataset", "split", "model", "suite", "attack", "epsilon", "sample"]
+        ["dataset", "split", "model", "suite", "attack", "route", "epsilon", "sample"]
     ).any():
         raise OutcomeError("a sample occurs twice under one attack and epsilon", where=where)
     try:
@@ -158,8 +195,10 @@ def read_outcomes(
         columns: the columns to read; others cost neither time nor memory.
 
     Returns:
-        The rows, file by file. The lists of ``scores`` stay Arrow's, one block of numbers in place
-        of an object per row (:func:`score_reader` gives the numbers).
+        The rows, file by file. In rows of version 1, ``route`` is empty, ``best_loss`` and
+        ``last_improvement`` are NaN, and ``silent_success`` is missing. The lists of ``scores``
+        stay Arrow's, one block of numbers in place of an object per row (:func:`score_reader` gives
+        the numbers).
 
     Raises:
         OutcomeError: a file is missing, damaged or of another schema (the message names it).
@@ -170,8 +209,12 @@ def read_outcomes(
     for path in paths:
         try:
             with pq.ParquetFile(path) as file:
-                known = file.schema_arrow.equals(SCHEMA, check_metadata=False)
-                tables += [file.read(columns=list(columns))] if known else []
+                known = any(
+                    file.schema_arrow.equals(schema, check_metadata=False)
+                    for schema in (SCHEMA, _SCHEMA_1)
+                )
+                there = [name for name in columns if name in file.schema_arrow.names]
+                tables += [file.read(columns=there)] if known else []
         except (OSError, pa.ArrowInvalid) as error:
             raise OutcomeError(
                 f"cannot be read ({error})",
@@ -184,17 +227,43 @@ def read_outcomes(
                 where=path,
                 remedy="delete the file and run snakemake again",
             )
-    tables = [table.replace_schema_metadata(None) for table in tables]
+    tables = [with_new_columns(table.replace_schema_metadata(None), columns) for table in tables]
     merged = pa.concat_tables(tables) if tables else SCHEMA.empty_table().select(columns)
     tables.clear()
     merged = merged.unify_dictionaries()
     lists = merged["scores"] if "scores" in columns else None
     merged = merged.select([name for name in columns if name != "scores"])
-    # Each of Arrow's columns is let go as soon as it is pandas', if nobody else holds it.
-    frame = merged.to_pandas(split_blocks=True, self_destruct=True)
+    frame = to_frame(merged)
     if lists is not None:
         place = list(columns).index("scores")
         frame.insert(place, "scores", pd.arrays.ArrowExtensionArray(lists))
+    return frame
+
+
+def with_new_columns(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """The table with the columns that a file of version 1 lacks, in the order of `columns`."""
+    for name in columns:
+        if name in NEW and name not in table.column_names:
+            field = SCHEMA.field(name).remove_metadata()
+            values = pa.nulls(len(table), field.type)
+            if name == "route":
+                codes = pa.array(np.zeros(len(table), np.int32))
+                values = pa.DictionaryArray.from_arrays(codes, pa.array([""]))
+            table = table.append_column(field, values)
+    return table.select(list(columns))
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """An Arrow table as a frame, its memory handed over; missing truth values stay missing."""
+    place = table.schema.get_field_index("silent_success")
+    silent = None if place < 0 else table["silent_success"]
+    if silent is not None:
+        table = table.remove_column(place)
+    # Each of Arrow's columns is let go as soon as it is pandas', if nobody else holds it.
+    frame = table.to_pandas(split_blocks=True, self_destruct=True)
+    if silent is not None:
+        values = pd.BooleanDtype().__from_arrow__(silent)
+        frame.insert(place, "silent_success", values)
     return frame
 
 

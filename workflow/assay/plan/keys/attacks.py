@@ -89,6 +89,14 @@ class Attack:
             "one defect, or checks something"
         ),
     ] = "headline"
+    routes: Annotated[
+        Literal["worst", "each"],
+        key(
+            "how the views of a model are searched; worst: each on the images on which the views "
+            "before it failed; each: every view on all images, with outcome rows for each view "
+            "(`route`) beside the worst case, at the cost of all of them"
+        ),
+    ] = "worst"
     single_step: Annotated[
         str | None, key("id of the one-step attack with the same loss, norm and target")
     ] = None
