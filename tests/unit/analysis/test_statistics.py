@@ -360,6 +360,24 @@ def test_letters_of_unordered_differences_still_hold():
     assert letter_groups(["x", "y", "z"], [("x", "y")]) == {"x": "a", "y": "b", "z": "ab"}
 
 
+def test_models_share_a_letter_as_in_a_public_library():
+    # It gives its letters in another order, in which the best may lack the `a`, and has 52 of them.
+    from scikit_posthocs import compact_letter_display
+
+    def groups(letters):
+        names = {letter for word in letters.values() for letter in word.strip().replace(" ", "")}
+        return {frozenset(n for n, word in letters.items() if letter in word) for letter in names}
+
+    rng = np.random.default_rng(0)
+    for count in (2, 3, 5, 8):
+        names = [f"m{index}" for index in range(count)]
+        for share in (0.0, 0.2, 0.5, 1.0):
+            apart = np.triu(rng.random((count, count)) < share, 1)
+            pairs = [(names[i], names[j]) for i, j in zip(*np.nonzero(apart), strict=True)]
+            theirs = compact_letter_display(np.where(apart | apart.T, 0.0, 1.0), names=names)
+            assert groups(letter_groups(names, pairs)) == groups(dict(theirs))
+
+
 def test_the_ranking_orders_models_by_accuracy():
     attacks = [entry for entry in ATTACKS if entry["attack"] == "pgd_linf"]
     ranked = ranking(mcnemar(outcomes(folds=2, attacks=attacks)))

@@ -379,9 +379,7 @@ def test_an_attack_that_an_expanded_figure_misnames_is_told_in_the_authors_words
     tree = yaml.safe_load((ROOT / "config/studies/ju2021_eabs.yaml").read_text("utf-8"))
     tree["figures"]["mcnemar_{set.id}"]["attacks"] = ["all thesis_linv"]
     folder = write("studies/mine.yaml", tree)
-    message = (
-        r"^config/studies/mine\.yaml: figures\.mcnemar_\{set\.id\}\.attacks: there is no attack"
-    )
+    message = r"^config/studies/mine\.yaml: figures\.mcnemar_\{set\.id\}\.attacks\.0: there is no "
     given = {"scale": "paper", "studies": ["mine"]}
     with pytest.raises(ConfigError, match=message):
         make_plan(read_configuration(given, Layers.here(folder)))

@@ -116,6 +116,9 @@ def _letters(ranked: pd.DataFrame, tests: pd.DataFrame, by: list[str]) -> pd.Ser
 def letter_groups(ranked: Sequence[str], different: Collection[tuple[str, str]]) -> dict[str, str]:
     """Piepho's insert-and-absorb letters: two names share one if and only if they do not differ.
 
+    The groups are those of `scikit_posthocs.compact_letter_display`, a test compares them. Letters
+    here follow the rank, so that the best has the `a`, and there may be more than 52 groups.
+
     Letters beyond the 52nd carry a number (``b2``, ``c2`` …); none of these is an ``a``.
     :func:`letters_of` reads them back.
 
