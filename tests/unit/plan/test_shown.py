@@ -1,0 +1,82 @@
+"""What tables and figures name is checked, excluded and asked for by the types of their keys."""
+
+import copy
+from functools import cache
+
+import pytest
+
+from assay.foundation.errors import ConfigError
+from assay.plan.check_study import needs_of
+from assay.plan.configuration import read_configuration
+from assay.plan.plan import make_plan
+from assay.report.needs import Examples, PrintedNumbers
+
+
+@cache
+def read(name):
+    return read_configuration({"scale": "paper", "studies": [name]})
+
+
+def study(name, **changes):
+    configuration = copy.deepcopy(read(name))
+    for part, entries in changes.items():
+        configuration.studies[name][part] = entries
+    return configuration
+
+
+@pytest.mark.parametrize(
+    ("part", "entry", "message"),
+    [
+        (
+            "tables",
+            {"kind": "pointing", "models": ["cnn"]},
+            r"tables\.mine\.models: no saliency.* of 'cnn' are stored; add it to the study's key",
+        ),
+        (
+            "figures",
+            {"kind": "certified_curves", "models": ["eabs", "cnn"], "attack": "ddn"},
+            r"figures\.mine\.models: no \w+ of 'cnn' are stored; add it to the study's key",
+        ),
+        (
+            "figures",
+            {"kind": "compared_examples", "models": ["cnn"], "attack": "clen"},
+            r"figures\.mine\.attack: there is no attack in the grid called 'clen'; did you mean",
+        ),
+        (
+            "tables",
+            {"kind": "defects", "pairs": [{"published": "ddn", "corrected": "dn", "defect": "x"}]},
+            r"tables\.mine\.pairs\.0\.corrected: there is no attack in the grid called 'dn'; did",
+        ),
+        (
+            "tables",
+            {"kind": "trend", "models": ["cnn", "abs", "eabs"], "within": {"few": ["cnn", "ab"]}},
+            r"tables\.mine\.within\.few\.1: there is no model in the grid called 'ab'; did you",
+        ),
+        (
+            "figures",
+            {"kind": "accuracy_curves", "attacks": [{"norm": "l2"}], "radii": [77.0]},
+            r"figures\.mine\.radii: none of these radii is run; the attacks' epsilons are",
+        ),
+    ],
+)
+def test_what_is_not_run_or_not_stored_is_an_error_at_its_key(part, entry, message):
+    shown = {"tables": {}, "figures": {}, part: {"mine": {"title": "mine", **entry}}}
+    with pytest.raises(ConfigError, match=message):
+        make_plan(study("ju2021_eabs", **shown))
+
+
+def test_an_excluded_suite_takes_its_pairs_of_attacks_out_of_a_table_of_defects():
+    whole = make_plan(study("millner2024")).studies["millner2024"].study["tables"]["defects"]
+    assert any(pair["published"] == "fgsm_as_published" for pair in whole["pairs"])
+    configuration = study("millner2024")
+    configuration.scale["exclude"]["suites"] = ["as_published"]
+    assert "defects" not in make_plan(configuration).studies["millner2024"].tables
+
+
+def test_needs_say_what_each_table_and_figure_reads():
+    found = make_plan(study("millner2024")).studies["millner2024"].study
+    needs = needs_of(found, "figures")
+    assert needs["figure5"] == [Examples("fgsm", ("gbz_as_coded",))]
+    assert needs["ledger"] == [PrintedNumbers()]
+    assert needs["figure7"] == []
+    assert needs_of(found, "tables")["table1"] == []
