@@ -17,7 +17,7 @@ from howto import Followed, follower
 
 ROOT = Path(__file__).resolve().parents[1]
 # Files of unit tests that take long although their tests are few.
-LONG = ("test_render", "test_real_data", "test_kept", "test_laboratory")
+LONG = ("test_adding", "test_render", "test_real_data", "test_kept", "test_laboratory")
 # What `Project.prolong` makes longer; its training's weights lie beside it.
 PROLONGED = "results/smoke/outcomes/phantom/kfold_0/gbz_as_coded/linf_whitebox.parquet"
 

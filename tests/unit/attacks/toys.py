@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from assay.attacks.attack import Attack
 from assay.attacks.autoattack import AutoAttack
 from assay.attacks.boundary import Boundary
 from assay.attacks.carlini_wagner import CarliniWagner
+from assay.attacks.catalogue import make_attack, read_catalogue
 from assay.attacks.clean import Clean
 from assay.attacks.corruptions import (
     JPEG,
@@ -206,3 +208,33 @@ CASES = {
         RandomDirection(norm="l2", directions=50), (0.0, 0.5), 0.5, random=True
     ),
 }
+
+# At which budgets a class of the catalogue is tried that has no case above.
+BUDGETS = {"linf": (0.0, 0.02, 0.1), "l2": (0.0, 0.1, 0.5), "l0": (0, 1, 3), "severity": (0, 1, 5)}
+
+
+def own_cases() -> Iterator[tuple[str, Case]]:
+    """A case for each class of the catalogue without one above: its first entry, as it stands."""
+    tried = {type(case.attack) for case in CASES.values()}
+    for name, entry in read_catalogue().items():
+        attack = make_attack(entry)
+        # The toys have no reconstructions.
+        if type(attack) not in tried and attack.access != "reconstructions":
+            tried.add(type(attack))
+            budgets = BUDGETS[attack.norm]
+            breaks_at = None if entry.get("role") == "control" else budgets[-1]
+            yield name, Case(attack, budgets, breaks_at, random=_differs(attack, budgets[-1]))
+
+
+def _differs(attack: Attack, epsilon: float) -> bool:
+    """Whether another generator gives other images."""
+    module = Linear().eval()
+    images, labels = images_for(module, n=8)
+    one, other = (
+        attack(victim_of(module), images, labels, [epsilon], generator(seed)).images
+        for seed in (0, 1)
+    )
+    return not torch.equal(one, other)
+
+
+CASES.update(own_cases())
