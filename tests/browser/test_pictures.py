@@ -7,6 +7,7 @@ import pytest
 from assay.analysis.ledger import COLUMNS as LEDGER
 from assay.foundation.files import write_json, write_text
 from assay.report.page import render_page
+from assay.report.tables.stored import StoredTable
 
 pytestmark = pytest.mark.slow
 # A radiograph: air is dark, what absorbs is light. The figure's frame is white as figures are.
@@ -46,7 +47,8 @@ def page(tmp_path_factory):
     }
     for name, rows in frames.items():
         pd.DataFrame(rows).to_csv(base / "study" / f"{name}.csv", index=False)
-    write_text(base / "study" / "headline.md", "| Model |\n|:--|\n| A network |\n\nWords.\n")
+    shown = StoredTable(("Model",), (("A network",),), frozenset(), "Words.")
+    write_text(base / "study" / "headline.json", shown.to_json())
     write_json(base / "study" / "provenance.json", {})
     figures = {}
     for kind in (*PHOTOGRAPHS, *DRAWINGS):

@@ -25,6 +25,7 @@ from assay.models.resnet import ResNet18
 from assay.plan.configuration import read_configuration
 from assay.plan.paths import ANALYSES
 from assay.plan.plan import make_plan
+from assay.report.tables.stored import StoredTable
 
 SCRIPTS = sorted((ROOT / "workflow/scripts").glob("*.py"))
 # The others hand results out that a script has made.
@@ -256,6 +257,7 @@ def test_a_figure_that_cannot_be_drawn_loses_no_other(tmp_path, monkeypatch):
         "figures/figure7.svg",
         "figures/figure7.txt",
         "tables/table1.csv",
+        "tables/table1.json",
         "tables/table1.md",
         "tables/table1.tex",
     ]
@@ -418,14 +420,14 @@ def test_the_readme_is_filled_from_a_report_and_from_nothing_else(tmp_path):
     headline.loc[headline.attack == "clean", "pooled"] = 0.123
     headline.to_csv(folder / "headline.csv", index=False)
     scheme = "Cross-validation, stratified, identical images together"
-    lines = [
-        "| Split scheme | Model | Clean | FGSM |",
-        "|:--|:--|:--|:--|",
-        f"| {scheme} | A (x\\|y) | 0.9 (n = 5) | 1 (n = 2) |",
-        f"| {scheme} | B | **1.0** (n = 5) | not run |",
-        "| Another | B | 0.777 (n = 9) | 0.5 (n = 1) |",
-    ]
-    (folder / "headline.md").write_text("\n".join(lines) + "\n\nThe legend.\n")
+    rows = (
+        (scheme, "A (x|y)", "0.9 (n = 5)", "1 (n = 2)"),
+        (scheme, "B", "1.0 (n = 5)", "not run"),
+        ("Another", "B", "0.777 (n = 9)", "0.5 (n = 1)"),
+    )
+    names = ("Split scheme", "Model", "Clean", "FGSM")
+    shown = StoredTable(names, rows, frozenset([(1, 2)]), "The legend.")
+    (folder / "headline.json").write_text(shown.to_json())
     (folder / "figures/figure7.txt").write_text("A caption. Scale workstation.\n")
     ledger = pd.read_csv(folder / "ledger.csv")
     ledger["verdict"] = ["reproduced", "differs", "not run"] + ["not run"] * (len(ledger) - 3)

@@ -1,6 +1,6 @@
 # inputs    outcomes, training histories and facts, features, leakage tables, config/reported/
 # outputs   report/{scale}/{study}/: outcomes.parquet, records.json and measurements.npz, from which all else is made;
-#           statistics/, ledger, checks, headline and tables/, each as CSV, Markdown and LaTeX; provenance.json; figures/
+#           statistics/, ledger, checks, headline and tables/, each as CSV, Markdown, LaTeX and JSON (for the page); provenance.json; figures/
 # steps     keep what the study's report is made from -> all its statistics -> all its tables and figures in one process
 #           -> each to its place (of what cannot be drawn, the reason is there); never needs torch. `assay render` takes
 #           the same steps from the kept files
@@ -95,6 +95,7 @@ rule analyse_study:
         headline=paths.analysis("headline"),
         markdown=[paths.analysis(place, "md") for place in paths.ANALYSES],
         latex=[paths.analysis(place, "tex") for place in paths.ANALYSES],
+        stored=[paths.analysis(place, "json") for place in paths.ANALYSES],
         provenance=paths.PROVENANCE,
     log:
         paths.log("analyse_study", "{study}"),
@@ -144,7 +145,7 @@ rule draw_study:
 
 
 rule make_table:
-    """One table of a study as CSV, Markdown and LaTeX."""
+    """One table of a study as CSV, Markdown, LaTeX and JSON."""
     input:
         local(paths.DRAWN),
     output:
@@ -157,6 +158,7 @@ rule make_table:
         ),
         markdown=paths.table("md"),
         latex=paths.table("tex"),
+        stored=paths.table("json"),
     log:
         paths.log("make_table", "{study}/{table}"),
     localrule: True
@@ -171,6 +173,7 @@ rule make_table:
         cp {params.drawn:q}.csv {output.csv:q}
         cp {params.drawn:q}.md {output.markdown:q}
         cp {params.drawn:q}.tex {output.latex:q}
+        cp {params.drawn:q}.json {output.stored:q}
         """
 
 

@@ -5,9 +5,15 @@ The text between the README's markers is made from the files of the report and t
 in config/.
 """
 
+from __future__ import annotations
+
 import argparse
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from assay.report.tables.stored import StoredTable
 
 START, END = "<!-- headline -->", "<!-- /headline -->"
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +45,7 @@ def headline(folder: Path, figure: str, study: dict) -> str:
     known = dict(facts(files))
     data = next(known.pop(name) for name in list(known) if name.startswith("data set"))
     counts = "; ".join(f"{name}: {value}" for name, value in known.items())
-    table = first_screen((folder / "headline.md").read_text(encoding="utf-8"), study)
+    table = first_screen(files.table("headline"), study)
     caption = (folder / "figures" / f"{figure}.txt").read_text(encoding="utf-8").strip()
     title = study["figures"][figure]["title"]
     # In the README's table no row can be marked by itself: one sentence says it of all.
@@ -59,22 +65,20 @@ def headline(folder: Path, figure: str, study: dict) -> str:
     )
 
 
-def first_screen(text: str, study: dict) -> str:
+def first_screen(stored: StoredTable, study: dict) -> str:
     """The headline table for a narrow page: a row for each attack, a column for each classifier.
 
     Of several split schemes it shows the one that the study compares with print.
 
     Args:
-        text: Markdown of ``headline.md``.
+        stored: the headline, a row for each classifier.
         study: the study; ``titles`` and ``reported``.
     """
     import pandas as pd
 
-    from assay.report.page_cells import read_markdown_table
     from assay.report.tables.files import cell_markdown
 
-    names, rows, words = read_markdown_table(text)
-    table = pd.DataFrame(rows, columns=names)
+    table, words = pd.DataFrame(stored.in_markdown(), columns=stored.columns), stored.caption
     if "Split scheme" in table:
         scheme = study["titles"]["splits"][study["reported"]["splits"]]
         table = table[table["Split scheme"] == scheme].drop(columns="Split scheme")

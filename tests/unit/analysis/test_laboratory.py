@@ -10,10 +10,9 @@ from assay.analysis.laboratory import (
     NEWCOMBE,
     RESAMPLED,
     leaked_differences,
-    newcombe,
-    newcombe_p,
     scheme_differences,
 )
+from assay.analysis.newcombe import newcombe, newcombe_p
 from assay.analysis.statistics import Paired
 
 CELL = [(AttackSet.of("clean"), 0.0)]

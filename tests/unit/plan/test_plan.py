@@ -153,10 +153,10 @@ def test_every_table_and_figure_has_all_its_formats_among_the_targets():
     plan = make_plan(configured())
     targets = make_targets(plan)
     for table in plan.studies["millner2024"].tables:
-        for form in ("csv", "md", "tex"):
+        for form in ("csv", "md", "tex", "json"):
             assert f"report/paper/millner2024/tables/{table}.{form}" in targets.tables
     for place in ("headline", "ledger", "checks", "statistics/ranking", "statistics/mcnemar"):
-        for form in ("csv", "md", "tex"):
+        for form in ("csv", "md", "tex", "json"):
             assert f"report/paper/millner2024/{place}.{form}" in targets.statistics
     assert "report/paper/millner2024/provenance.json" in targets.statistics
     for figure in plan.studies["millner2024"].figures:

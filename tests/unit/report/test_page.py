@@ -18,7 +18,6 @@ from assay.foundation.errors import AssayError
 from assay.foundation.files import read_json, write_json
 from assay.plan.paths import ANALYSES
 from assay.report.page import TEMPLATES, headline_text, render_page
-from assay.report.page_cells import read_markdown_table
 from assay.report.page_methods import ACCESS
 from assay.report.tables.cells import cells_in
 
@@ -111,6 +110,7 @@ def test_every_written_table_and_figure_is_linked_in_all_its_formats(run):
     assert written - linked == {
         "index.html",
         *(f"{STUDY}/figures/{figure}.txt" for figure in study["figures"]),
+        *(f"{STUDY}/{table}.json" for table in tables),
     }
 
 
@@ -370,12 +370,10 @@ def test_every_number_in_every_table_carries_its_value(run):
 
 def test_a_cell_that_was_not_run_turns_no_column_of_numbers(report):
     base, study = report
-    path = base / STUDY / "tables/table1.md"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    cells = lines[2].split("|")
-    cells[2] = " not run "
-    lines[2] = "|".join(cells)
-    path.write_text("\n".join(lines), encoding="utf-8")
+    path = base / STUDY / "tables/table1.json"
+    stored = read_json(path)
+    stored["rows"][0][1] = "not run"
+    write_json(path, stored)
     table = table_of(rendered(base, study), "table1")
     assert '<td class="number" data-value="">not run</td>' in table
     columns = len(re.findall(r"<th scope=\"col\"", table))
@@ -616,9 +614,10 @@ def test_no_id_stands_for_words(run):
     # Sentences of the ledger, of captions and of tables as written are made elsewhere.
     sources = " ".join(
         path.read_text(encoding="utf-8")
-        for pattern in ("*.csv", "*.md", "*/*.md", "*/*.txt")
+        for pattern in ("*.csv", "*.json", "*/*.json", "*/*.txt")
         for path in (base / STUDY).glob(pattern)
-        if path.name not in ("headline.csv", "checks.csv", "mcnemar.md", "ranking.md")
+        if path.name
+        not in ("headline.csv", "checks.csv", "provenance.json", "mcnemar.json", "ranking.json")
     )
     found = {name for name in ids if re.search(rf"(?<![\w.]){name}(?![\w.])", words)}
     assert {name for name in found if name not in sources} == set()
@@ -642,7 +641,7 @@ def test_the_same_files_give_the_same_page(report):
 
 
 @pytest.mark.parametrize(
-    "name", ["headline.csv", "provenance.json", "tables/table1.md", "figures/figure7.svg"]
+    "name", ["headline.csv", "provenance.json", "tables/table1.json", "figures/figure7.svg"]
 )
 def test_a_missing_file_is_named_and_no_page_is_written(report, name):
     base, study = report
@@ -667,15 +666,15 @@ def test_two_studies_share_a_page(report):
     assert {"millner2024", "other2024", "figure-other2024-figure7"} <= set(ids)
 
 
-def test_a_markdown_table_keeps_its_pipes_and_its_words():
-    names, rows, words = read_markdown_table(
-        "| A | B |\n|:--|--:|\n| x \\| y | **1.0** [0.9, 1.0] |\n\nWhat it shows.\nAnd n = 3.\n"
-    )
-    assert names == ["A", "B"]
-    assert rows == [["x | y", "**1.0** [0.9, 1.0]"]]
-    assert words == "What it shows. And n = 3."
-    with pytest.raises(AssayError, match=r"words\.md: holds no Markdown table"):
-        read_markdown_table("only words", where="words.md")
+def test_a_marked_cell_is_bold_on_the_page_and_no_cell_is_markup(report):
+    base, study = report
+    path = base / STUDY / "tables/table1.json"
+    stored = read_json(path)
+    stored["rows"][0][1] = "0.5 | **x** [0.4, 0.6]"
+    write_json(path, {**stored, "marks": [[0, 1]]})
+    table = table_of(rendered(base, study), "table1")
+    bold = '<strong>0.5 | **x** <span class="interval">[0.4, 0.6]</span></strong>'
+    assert re.findall("<strong>.*?</strong>", table.partition("<tbody>")[2]) == [bold]
 
 
 def test_the_terminal_shows_verdicts_accuracies_and_intervals(run):

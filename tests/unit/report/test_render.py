@@ -92,7 +92,7 @@ def test_a_report_is_written_without_torch(rendered):
     study = make_plan(read_configuration({"scale": SCALE, "studies": STUDY})).studies[STUDY]
     wanted = {
         "index.html",
-        *(f"{STUDY}/{place}.{form}" for place in ANALYSES for form in ("csv", "md", "tex")),
+        *(f"{STUDY}/{place}.{form}" for place in ANALYSES for form in ("csv", "md", "tex", "json")),
         *(f"{STUDY}/tables/{name}.csv" for name in study.tables),
         *(f"{STUDY}/figures/{name}.{form}" for name in study.figures for form in ("svg", "txt")),
     }

@@ -9,13 +9,13 @@ from report_factory import table_of
 
 from assay.analysis.attack_set import AttackSet, attack_sets
 from assay.analysis.inputs import AnalysisInputs
-from assay.foundation.errors import ConfigError, OutcomeError
+from assay.foundation.errors import AssayError, ConfigError, OutcomeError
 from assay.plan import paths
 from assay.report.kinds import kinds
-from assay.report.page_cells import read_markdown_table
 from assay.report.tables.build import ANALYSES, analysis_table
-from assay.report.tables.files import LONG_TABLE, MOST_ROWS, to_latex, write_table
+from assay.report.tables.files import LONG_TABLE, MOST_ROWS, shortened, to_latex, write_table
 from assay.report.tables.parts import Table, met_at_places, p_text
+from assay.report.tables.stored import StoredTable
 
 CELLS = [{"attack": "clean", "epsilon": 0}, {"attack": "pgd_linf", "epsilon": 0.03}]
 SPECS = {
@@ -49,7 +49,10 @@ def test_every_kind_has_a_case_here():
 @pytest.mark.parametrize("kind", SPECS)
 def test_each_table_is_written_for_eyes_and_for_machines(kind, inputs, tmp_path):
     table = table_of(kind, SPECS[kind], inputs.study, inputs)
-    csv, markdown, latex = write_table(table, tmp_path / "deep" / kind)
+    csv, markdown, latex, json = write_table(table, tmp_path / "deep" / kind)
+    assert StoredTable.from_json(json.read_text(), where=json) == StoredTable.of(
+        shortened(table, csv.name)
+    )
     back = pd.read_csv(csv, keep_default_na=False, na_values=[""])
     assert list(back.columns) == list(table.tidy.columns)
     for name in table.tidy.select_dtypes("number"):
@@ -72,9 +75,9 @@ def test_the_tables_of_every_study_are_those_that_the_workflow_declares():
 
 
 @pytest.mark.parametrize("name", ANALYSES)
-def test_each_table_of_every_study_is_written_in_three_formats(name, inputs, tmp_path):
+def test_each_table_of_every_study_is_written_in_all_formats(name, inputs, tmp_path):
     table = analysis_table(name, inputs.study, inputs)
-    csv, markdown, latex = write_table(table, tmp_path / name)
+    csv, markdown, latex, _ = write_table(table, tmp_path / name)
     if name != "headline":
         expected = tmp_path / "expected.csv"
         getattr(inputs, name).to_csv(expected, index=False)
@@ -94,7 +97,7 @@ def test_the_smallest_studies_have_all_tables(models, folds, tmp_path):
         write_run(tmp_path, models=models, folds=folds, per_fold=12)
     )
     for name in ANALYSES:
-        _, markdown, latex = write_table(
+        _, markdown, latex, _ = write_table(
             analysis_table(name, inputs.study, inputs), tmp_path / name
         )
         assert markdown.read_text().strip()
@@ -104,12 +107,14 @@ def test_the_smallest_studies_have_all_tables(models, folds, tmp_path):
 def test_only_the_csv_of_a_very_long_table_has_all_rows(tmp_path):
     rows = pd.DataFrame({"Row": [f"row{i}" for i in range(MOST_ROWS + 1)]})
     table = Table(rows, rows, "Seed 0.", bold=rows == "row0")
-    csv, markdown, latex = (path.read_text() for path in write_table(table, tmp_path / "t"))
+    csv, *short = (path.read_text() for path in write_table(table, tmp_path / "t"))
     assert csv.count("row") == MOST_ROWS + 1
-    for text in (markdown, latex):
+    for text in short:
         assert f"row{MOST_ROWS - 1}" in text
         assert f"row{MOST_ROWS}" not in text
-    assert f"The first {MOST_ROWS} of {MOST_ROWS + 1} rows; t.csv has all. Seed 0." in markdown
+        assert f"The first {MOST_ROWS} of {MOST_ROWS + 1} rows; t.csv has all. Seed 0." in (
+            text.replace(r"\_", "_")
+        )
     whole = Table(rows.head(MOST_ROWS), rows, "Seed 0.")
     assert "has all" not in write_table(whole, tmp_path / "u")[1].read_text()
 
@@ -220,15 +225,18 @@ def test_a_budget_is_another_one_if_it_differs_in_its_last_bit(inputs):
         assert len(table.tidy) == len(MODELS) * runs
 
 
-def test_markup_is_escaped_and_bold_in_both_formats(tmp_path):
+def test_markup_is_escaped_and_bold_in_every_format(tmp_path):
     frame = pd.DataFrame({"a_b": ["50 % | x_1", "plain"], "q(z|x)": ["", "x"]})
     bold = pd.DataFrame({"a_b": [False, True], "q(z|x)": False})
     table = Table(frame, frame, "R&D ± 1", bold)
-    _, markdown, latex = write_table(table, tmp_path / "t")
+    _, markdown, latex, json = write_table(table, tmp_path / "t")
     assert r"50 % \| x_1" in markdown.read_text()
-    names, rows, _ = read_markdown_table(markdown.read_text())
-    assert names == ["a_b", "q(z|x)"]
-    assert rows == [["50 % | x_1", ""], ["**plain**", "x"]]
+    stored = StoredTable.from_json(json.read_text(), where=json)
+    assert stored.columns == ("a_b", "q(z|x)")
+    assert stored.rows == (("50 % | x_1", ""), ("plain", "x"))
+    assert stored.marks == {(1, 0)}
+    assert stored.caption == "R&D ± 1"
+    assert "**plain**" in markdown.read_text()
     text = latex.read_text()
     assert r"a\_b" in text
     assert r"50 \% | x\_1" in text
@@ -420,3 +428,11 @@ def test_costs_are_means_over_splits_of_what_the_files_say(middle_run, tmp_path)
     assert costs.peak_mb == 100.0  # a job of under a second has no peak
     rows = inputs.outcomes(["sample", "attack", "epsilon"], **ids)
     assert costs.images_per_second == pytest.approx(len(rows) / 2 / np.mean(seconds))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"columns": ["a"], "rows": [["x", "y"]], "marks": [], "caption": ""}']
+)
+def test_what_is_no_stored_table_is_an_error_of_one_line(text):
+    with pytest.raises(AssayError, match=r"^t\.json: holds no table \([^\n]*$"):
+        StoredTable.from_json(text, where="t.json")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -53,3 +56,21 @@ def costs(
         tidy[f"{name}_per_attack"] = groups[name].mean().to_numpy()
     tidy["most_backwards"] = groups.backwards.max().to_numpy()
     return tidy
+
+
+def updates_of(facts: Mapping[str, Any]) -> int | None:
+    """Weight updates of a training by its ``model.json``; None for weights from elsewhere."""
+    batch = facts.get("training", {}).get("batch_size")
+    if not batch or not facts.get("epochs"):
+        return None
+    return facts["epochs"] * math.ceil(facts["train_n"] / batch)
+
+
+def peaks_of(paths: Mapping[tuple, Path]) -> dict[tuple, float]:
+    """The most memory that jobs used, in MB, by their benchmark files; jobs too short have none."""
+    found = {}
+    for key, path in paths.items():
+        peak = pd.read_csv(path, sep="\t", na_values=["-", "NA"])["max_rss"].iloc[-1]
+        if pd.notna(peak):
+            found[key] = float(peak)
+    return found

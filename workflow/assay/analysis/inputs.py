@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-import math
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, wraps
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from assay.analysis import accuracy, checks, costs, defects, distances, statistics
+from assay.analysis.by_suite import BySuite, by_suite
 from assay.analysis.code_age import with_code
 from assay.analysis.effort import effort
 from assay.analysis.ledger import ledger
-from assay.analysis.rows import with_scheme, worst_case_over_views
+from assay.analysis.rows import worst_case_over_views
 from assay.analysis.statistics import Families, Paired
 from assay.analysis.titles import labels_of
 from assay.analysis.trend import size_trend
+from assay.analysis.written import read_where_written
 from assay.foundation.files import read_json
 from assay.foundation.kept import IDS
 from assay.foundation.outcomes import OUTCOME_COLUMNS, read_outcomes
@@ -36,42 +35,6 @@ Key = tuple[str, ...]
 
 # Measures of a network's size, as model.json names them.
 SIZES = ("depth", "parameters", "flops")
-# Columns of written statistics that hold words, of which none is missing.
-WORDS = (
-    "dataset", "scheme", "suite", "attack", "worst_case", "norm", "split", "model", "model_a",
-    "model_b", "note", "group", "group_pooled", "method", "family", "check", "status", "sentence",
-    "file", "table", "metric", "verdict", "reason", "compared_with", "members", "code",
-    "attacked", "radius", "setting", "level", "key", "unit", "remark",
-)  # fmt: skip
-
-
-def _written(compute: Callable[[AnalysisInputs], pd.DataFrame]) -> Callable:
-    """A statistic that is read where it is written already, and computed elsewhere."""
-
-    @wraps(compute)
-    def statistic(inputs: AnalysisInputs) -> pd.DataFrame:
-        path = inputs.written.get(compute.__name__)
-        return compute(inputs) if path is None else read_statistic(path)
-
-    return statistic
-
-
-def read_statistic(path: Path | str) -> pd.DataFrame:
-    """A written statistic as it was computed: numbers to the last bit, words as words."""
-    frame = pd.read_csv(
-        path,
-        dtype=dict.fromkeys(WORDS, str),
-        keep_default_na=False,
-        na_values=[""],
-        float_precision="round_trip",
-    )
-    return frame.fillna({name: "" for name in WORDS if name in frame})
-
-
-class _BySuite(NamedTuple):
-    accuracy: pd.DataFrame
-    paired: Paired
-    evaluations: Counter[tuple[str, str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -140,7 +103,7 @@ class AnalysisInputs:
         return read_outcomes((item["path"] for item in items), columns)
 
     @cached_property
-    @_written
+    @read_where_written
     def accuracy(self) -> pd.DataFrame:
         """:func:`assay.analysis.accuracy.accuracy` of the outcomes, with the age of their code."""
         attacks = self.study.get("attacks", {})
@@ -148,13 +111,13 @@ class AnalysisInputs:
         return with_code(self._by_suite.accuracy, self.manifest.get("earlier", ()), norms)
 
     @cached_property
-    @_written
+    @read_where_written
     def mcnemar(self) -> pd.DataFrame:
         """:func:`assay.analysis.statistics.mcnemar` of the outcomes and worst cases."""
         return statistics.mcnemar(self._by_suite.paired, families=self._families)
 
     @cached_property
-    @_written
+    @read_where_written
     def between_splits(self) -> pd.DataFrame:
         """:func:`assay.analysis.statistics.between_splits` of the outcomes and worst cases."""
         return statistics.between_splits(
@@ -162,19 +125,19 @@ class AnalysisInputs:
         )
 
     @cached_property
-    @_written
+    @read_where_written
     def ranking(self) -> pd.DataFrame:
         """:func:`assay.analysis.statistics.ranking` by both tests of pairs of models."""
         return statistics.ranking(self.mcnemar, self.between_splits)
 
     @cached_property
-    @_written
+    @read_where_written
     def cochran(self) -> pd.DataFrame:
         """:func:`assay.analysis.statistics.cochran_q` of the outcomes and worst cases."""
         return statistics.cochran_q(self._by_suite.paired, families=self._families)
 
     @cached_property
-    @_written
+    @read_where_written
     def resampled_t(self) -> pd.DataFrame:
         """:func:`assay.analysis.statistics.resampled_t` with the models' training sizes."""
         return statistics.resampled_t(
@@ -220,7 +183,7 @@ class AnalysisInputs:
         return {key: facts["train_n"] for key, facts in self.facts.items()}
 
     @cached_property
-    @_written
+    @read_where_written
     def checks(self) -> pd.DataFrame:
         """:func:`assay.analysis.checks.checks` with the study's thresholds and pairs of attacks."""
         tables = self.study.get("tables", {}).values()
@@ -261,7 +224,7 @@ class AnalysisInputs:
         return pd.concat(tables, ignore_index=True) if tables else None
 
     @cached_property
-    @_written
+    @read_where_written
     def costs(self) -> pd.DataFrame:
         """:func:`assay.analysis.costs.costs` of the study's trainings and attack jobs."""
         trained = {
@@ -270,11 +233,11 @@ class AnalysisInputs:
         return costs.costs(
             self.accuracy,
             self.durations,
-            _peaks(self._files("outcomes", "benchmark", ids=IDS)),
+            costs.peaks_of(self._files("outcomes", "benchmark", ids=IDS)),
             trained,
-            _peaks(self._files("models", "benchmark")),
+            costs.peaks_of(self._files("models", "benchmark")),
             {key: facts.get("parameters") for key, facts in self.facts.items()},
-            {key: _updates(facts) for key, facts in self.facts.items()},
+            {key: costs.updates_of(facts) for key, facts in self.facts.items()},
         )
 
     @property
@@ -301,7 +264,7 @@ class AnalysisInputs:
         return checks.verdict(self.checks)
 
     @cached_property
-    @_written
+    @read_where_written
     def ledger(self) -> pd.DataFrame:
         """:func:`assay.analysis.ledger.ledger` of the reported numbers against this run."""
         return ledger(
@@ -429,48 +392,8 @@ class AnalysisInputs:
         return read_reported(_existing(Path(path) for path in self.manifest.get("reported", ())))
 
     @cached_property
-    def _by_suite(self) -> _BySuite:
-        """One pass over the outcomes, with the rows of one model and suite in memory at a time.
-
-        A file holds all attacks of its suite, so that unions over suites are those of the whole.
-        """
-        tables, attacked, joined = [], [], []
-        for suite in self._parts("dataset", "suite"):
-            own, worst_cases = [], []
-            for model in self._parts("model", **suite):
-                rows = with_scheme(self.outcomes(accuracy.NEEDED, **suite, **model))
-                combined = accuracy.worst_case(rows, alone=self._has_worst_case(suite["suite"]))
-                tables.append(accuracy.accuracy(rows, combined))
-                own.append(Paired.of(rows))
-                worst_cases.append(Paired.of(combined))
-            attacked.append(Paired.joined(own))
-            joined.append(Paired.joined(worst_cases))
-        everything = itertools.chain.from_iterable(zip(attacked, joined, strict=True))
-        strongest, tests = self._strongest
-        return _BySuite(
-            accuracy.in_reading_order([*tables, strongest] if tests else tables),
-            Paired.joined([*everything, tests] if tests else everything),
-            sum((pairs.evaluations for pairs in attacked), Counter()),
-        )
-
-    @property
-    def _strongest(self) -> tuple[pd.DataFrame, Paired | None]:
-        """Worst cases over all suites: their accuracies, and what paired tests need of them.
-
-        The suites of one model are in memory together, without the scores.
-        """
-        tables, tests = [], []
-        for ids in self._parts("dataset", "model"):
-            rows = accuracy.strongest(self.outcomes(accuracy.NEEDED_WORST_CASE, **ids))
-            if len(rows):
-                tables.append(accuracy.accuracy(rows, rows.iloc[:0]))
-                tests.append(Paired.of(rows))
-        if not tables:
-            return pd.DataFrame(), None
-        table = pd.concat(tables, ignore_index=True)
-        table = table[accuracy.several_members(table)]
-        cells = set(table[statistics.CELL].itertuples(index=False, name=None))
-        return table, _of_cells(Paired.joined(tests), cells)
+    def _by_suite(self) -> BySuite:
+        return by_suite(self.outcomes, self._parts, self._has_worst_case)
 
     def _parts(self, *names: str, **ids: str) -> list[dict[str, str]]:
         """The distinct values of ids among (some of) the outcome files, in order of appearance."""
@@ -499,37 +422,8 @@ class AnalysisInputs:
         return {key: path for key, path in paths.items() if path in there}
 
 
-def _of_cells(pairs: Paired, cells: set[tuple]) -> Paired:
-    """The rows of some cells (:data:`assay.analysis.statistics.CELL`)."""
-    keys = pairs.cells[statistics.CELL].itertuples(index=False, name=None)
-    kept = np.array([key in cells for key in keys])
-    rows = kept[pairs.cell]
-    return replace(
-        pairs, cells=pairs.cells[kept].reset_index(drop=True), sample=pairs.sample[rows],
-        cell=(np.cumsum(kept) - 1)[pairs.cell[rows]].astype(np.int32), right=pairs.right[rows],
-    )  # fmt: skip
-
-
-def _updates(facts: Nested) -> int | None:
-    """Weight updates of a training by its ``model.json``; None for weights from elsewhere."""
-    batch = facts.get("training", {}).get("batch_size")
-    if not batch or not facts.get("epochs"):
-        return None
-    return facts["epochs"] * math.ceil(facts["train_n"] / batch)
-
-
 def _key(item: Mapping[str, str]) -> Key:
     return tuple(item[name] for name in IDS)
-
-
-def _peaks(paths: Mapping[Key, Path]) -> dict[Key, float]:
-    """The most memory that jobs used, in MB, by their benchmark files; jobs too short have none."""
-    found = {}
-    for key, path in paths.items():
-        peak = pd.read_csv(path, sep="\t", na_values=["-", "NA"])["max_rss"].iloc[-1]
-        if pd.notna(peak):
-            found[key] = float(peak)
-    return found
 
 
 def _existing(paths) -> list[Path]:

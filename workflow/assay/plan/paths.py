@@ -63,7 +63,8 @@ ANALYSES = (
     "checks",
     "headline",
 )
-TABLE_FORMATS = ("csv", "md", "tex")
+# The last is what the page reads.
+TABLE_FORMATS = ("csv", "md", "tex", "json")
 FIGURE_FORMATS = ("svg", "pdf")
 # The tables and figures of one study, as one job draws them.
 DRAWN = f"{RESULTS}/drawn/{{study}}"

@@ -17,6 +17,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from assay.analysis.kept import FILES
 from assay.analysis.rows import PLACE, several_schemes
 from assay.analysis.titles import title_of
 from assay.foundation.files import write_text
@@ -41,8 +42,6 @@ from assay.report.page_words import (
 
 TEMPLATES = PACKAGE / "report/templates"
 FIGURE_FORMATS = {"SVG": "svg", "PDF": "pdf"}
-# What a report can be rendered from again lies beside it.
-KEPT = (".parquet", ".json", ".npz")
 # Tables of every study that are too long to be shown.
 LINKED = {
     "accuracy": "Accuracy of every classifier under every attack",
@@ -140,9 +139,8 @@ def _content(files: StudyFiles, heading: str) -> dict[str, Any]:
 
 def _kept(files: StudyFiles) -> list[tuple[str, str]]:
     """Links to what made the report, and to what it can be rendered from again."""
-    names = sorted(path.name for path in files.folder.iterdir() if path.suffix in KEPT)
-    found = [("Provenance (JSON)", "provenance.json")]
-    found += [(name, name) for name in names if name != "provenance.json"]
+    names = [name for name in sorted(FILES) if (files.folder / name).is_file()]
+    found = [("Provenance (JSON)", "provenance.json"), *((name, name) for name in names)]
     return [(label, f"{files.id}/{name}") for label, name in found]
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup, escape
 
-from assay.foundation.errors import AssayError
 from assay.report.text import number
 
 # What stands where there is no number.
@@ -42,12 +41,12 @@ _VALUE = re.compile(
     rf"|points?|pixels?|px|images?)|\s+[A-Za-z]{{1,3}})*\s*"
 )
 _PREFIXES = {None: 1.0, "M": 1e6, "G": 1e9, "T": 1e12}
-_EMPHASIS = re.compile(r"\*\*|`")
+_CODE = re.compile("`")
 
 
 def is_missing(text: str) -> bool:
     """Whether a cell's text says that there is no number."""
-    return _EMPHASIS.sub("", text).strip() in MISSING
+    return _CODE.sub("", text).strip() in MISSING
 
 
 def value_of(text: str) -> float | None:
@@ -58,15 +57,15 @@ def value_of(text: str) -> float | None:
     significance groups may follow. ``< 0.001`` is less than 0.001.
 
     Args:
-        text: as it is shown, Markdown's emphasis included.
+        text: as it is shown.
 
     Example:
-        >>> [value_of(text) for text in ("−0.2", "1,496", "**0.98** ± 0.01 [0.9, 1.0] ab", "12 %")]
+        >>> [value_of(text) for text in ("−0.2", "1,496", "0.98 ± 0.01 [0.9, 1.0] ab", "12 %")]
         [-0.2, 1496.0, 0.98, 0.12]
         >>> value_of("< 0.001") < 0.001, value_of("5-fold"), value_of("not run")
         (True, None, None)
     """
-    found = _VALUE.fullmatch(_EMPHASIS.sub("", text).strip())
+    found = _VALUE.fullmatch(_CODE.sub("", text).strip())
     if not found:
         return None
     value = math.inf
@@ -92,15 +91,17 @@ class Cell:
     Attributes:
         text: what is read.
         value: what is sorted by; None sorts by the text, NaN sorts last in either direction.
+        bold: whether it is marked.
     """
 
     text: str
     value: float | None = None
+    bold: bool = False
 
     @classmethod
-    def of(cls, text: str) -> Cell:
+    def of(cls, text: str, *, bold: bool = False) -> Cell:
         """A cell of which the text is all that is known."""
-        return cls(text, math.nan if is_missing(text) else value_of(text))
+        return cls(text, math.nan if is_missing(text) else value_of(text), bold)
 
     @property
     def data(self) -> str | None:
@@ -179,34 +180,9 @@ class Table:
         return cls(id, title, caption, columns, cells, list(links), summary)
 
 
-def read_markdown_table(
-    text: str, *, where: object = None
-) -> tuple[list[str], list[list[str]], str]:
-    """The first pipe table of a Markdown text.
-
-    Returns:
-        Column names, rows of cell texts, and the words around the table.
-
-    Raises:
-        AssayError: there is no table.
-    """
-    lines = [line.strip() for line in text.splitlines()]
-    table = [_split_row(line) for line in lines if line.startswith("|")]
-    if len(table) < 2:
-        raise AssayError("holds no Markdown table", where=where)
-    words = " ".join(line.lstrip("# ") for line in lines if line and not line.startswith("|"))
-    return table[0], table[2:], words
-
-
-def _split_row(line: str) -> list[str]:
-    cells = re.split(r"(?<!\\)\|", line.strip().removeprefix("|").removesuffix("|"))
-    return [cell.strip().replace("\\|", "|") for cell in cells]
-
-
-def cell_html(text: str) -> Markup:
-    """A cell's text as HTML: intervals set small, Markdown's emphasis and code understood."""
-    html = str(escape(text))
-    html = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", html)
+def cell_html(cell: Cell) -> Markup:
+    """A cell as HTML: marked in bold, intervals set small, `code` between backticks."""
+    html = str(escape(cell.text))
     html = re.sub(r"`(.+?)`", r"<code>\1</code>", html)
     html = re.sub(r"(\[[^\]]*\d[^\]]*\])", r'<span class="interval">\1</span>', html)
-    return Markup(html)
+    return Markup(f"<strong>{html}</strong>" if cell.bold else html)

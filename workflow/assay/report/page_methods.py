@@ -65,7 +65,7 @@ def attacks_table(files: StudyFiles) -> Table:
 
 def costs_table(files: StudyFiles) -> Table | None:
     """What the jobs cost; None where a report was written before costs were."""
-    if not (files.folder / "statistics/costs.md").is_file():
+    if not (files.folder / "statistics/costs.json").is_file():
         return None
     return written(files, f"{files.id}-costs", "statistics/costs", "Cost of the jobs")
 

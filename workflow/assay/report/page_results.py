@@ -11,7 +11,7 @@ from assay.analysis.ledger import RESULT
 from assay.analysis.ledger import VERDICTS as COMPARISONS
 from assay.analysis.rows import PLACE
 from assay.analysis.titles import attack_title
-from assay.report.page_cells import Table, number_cell, read_markdown_table
+from assay.report.page_cells import Cell, Table, number_cell
 from assay.report.page_study import (
     EARLIER_WORDS,
     MARK,
@@ -35,7 +35,7 @@ BARS = (
 
 def headline(files: StudyFiles) -> list[dict[str, Any]]:
     """The headline's tables, one per data set and split scheme, largest first."""
-    _, _, words = read_markdown_table(files.text("headline.md"), where=files.folder)
+    words = files.table("headline").caption
     tables = []
     for number_of, (place, rows) in enumerate(files.places()):
         where = files.place(*place) or files.title("datasets", place[0])
@@ -176,7 +176,10 @@ def ledger(files: StudyFiles, summary: str) -> dict[str, Any]:
 
 
 def written(files: StudyFiles, anchor: str, place: str, title: str) -> Table:
-    """A table as its Markdown file has it."""
-    text, path = files.text(f"{place}.md"), files.folder / f"{place}.md"
-    names, rows, words = read_markdown_table(text, where=path)
-    return Table.of(anchor, title, words, names, rows, files.links(place))
+    """A table as it was written."""
+    table = files.table(place)
+    rows = [
+        [Cell.of(text, bold=(row, column) in table.marks) for column, text in enumerate(texts)]
+        for row, texts in enumerate(table.rows)
+    ]
+    return Table.of(anchor, title, table.caption, table.columns, rows, files.links(place))

@@ -12,15 +12,16 @@ import pandas as pd
 
 from assay.analysis import checks
 from assay.analysis.attack_set import SINGLE, AttackSet, attack_sets, read_table
-from assay.analysis.inputs import read_statistic
 from assay.analysis.paired import POOLED
 from assay.analysis.rows import PLACE, several_schemes
 from assay.analysis.titles import NORMS, attack_title, radius_text, title_of
+from assay.analysis.written import read_statistic
 from assay.foundation.errors import AssayError
 from assay.foundation.split import Split
 from assay.report.page_cells import Cell
 from assay.report.style import series_styles
 from assay.report.tables.cells import cells_in
+from assay.report.tables.stored import StoredTable
 
 Nested = Mapping[str, Any]
 
@@ -182,6 +183,18 @@ class StudyFiles:
 
     def json(self, name: str) -> Nested:
         return json.loads(self.text(name))
+
+    def table(self, place: str) -> StoredTable:
+        """A table as readers see it.
+
+        Args:
+            place: its place in the folder, without an ending: ``tables/table1``.
+
+        Raises:
+            AssayError: its file cannot be read, or holds no table.
+        """
+        name = f"{place}.json"
+        return StoredTable.from_json(self.text(name), where=self.folder / name)
 
     def csv(self, name: str) -> pd.DataFrame:
         self.text(name)

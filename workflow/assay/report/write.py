@@ -24,7 +24,7 @@ def write_analyses(places: Mapping[str, Path | str], inputs: AnalysisInputs, *, 
 
     Args:
         places: path of the CSV file of each of
-            :data:`assay.report.tables.build.ANALYSES`, beside which Markdown and LaTeX go, and of
+            :data:`assay.report.tables.build.ANALYSES`, beside which its other formats go, and of
             ``provenance``.
         inputs: the run.
         code: digest of the code of the analysis.
@@ -35,7 +35,7 @@ def write_analyses(places: Mapping[str, Path | str], inputs: AnalysisInputs, *, 
 
 
 def write_study_table(spec: Nested, inputs: AnalysisInputs, path: Path | str) -> None:
-    """Writes a table of the study's file to `path` (CSV) and, beside it, as Markdown and LaTeX."""
+    """Writes a table of the study's file to `path` (CSV) and, beside it, its other formats."""
     table = build_table(spec, inputs.study, inputs)
     write_table(table, Path(path).with_suffix(""))
 

@@ -1,4 +1,4 @@
-"""Tables as files: CSV for machines, Markdown and LaTeX for eyes."""
+"""Tables as files: CSV for machines, Markdown and LaTeX for eyes, JSON for the page."""
 
 from __future__ import annotations
 
@@ -10,28 +10,32 @@ import pandas as pd
 
 from assay.foundation.files import atomic_path, write_text
 from assay.report.tables.parts import Table
+from assay.report.tables.stored import StoredTable
 
 # Rows that no page holds, and letters that no column of one line holds.
 LONG_TABLE, LONG_CELL = 40, 40
-# Rows that a reader goes through; Markdown and LaTeX of a longer table have its first rows.
+# Rows that a reader goes through; of a longer table only the CSV file has more.
 MOST_ROWS = 500
 
 
 def write_table(table: Table, stem: Path | str) -> list[Path]:
-    """Writes `stem`.csv (tidy, full precision), `stem`.md and `stem`.tex (booktabs).
+    """Writes `stem`.csv (tidy, full precision), .md, .tex (booktabs) and .json (for the page).
 
     Only the CSV file has more than :data:`MOST_ROWS` rows; the others say so.
 
     Returns:
-        The three paths.
+        The four paths.
     """
     stem = Path(stem)
-    csv, markdown, latex = (stem.with_name(f"{stem.name}.{end}") for end in ("csv", "md", "tex"))
+    csv, markdown, latex, stored = (
+        stem.with_name(f"{stem.name}.{end}") for end in ("csv", "md", "tex", "json")
+    )
     write_csv(table.tidy, csv)
     short = shortened(table, csv.name)
     write_text(markdown, to_markdown(short))
     write_text(latex, to_latex(short, label=f"tab:{stem.name}"))
-    return [csv, markdown, latex]
+    write_text(stored, StoredTable.of(short).to_json() + "\n")
+    return [csv, markdown, latex, stored]
 
 
 def shortened(table: Table, csv: str) -> Table:
