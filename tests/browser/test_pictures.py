@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from assay.analysis.brief import parse_brief
 from assay.analysis.ledger import COLUMNS as LEDGER
 from assay.foundation.files import write_json, write_text
 from assay.report.page import render_page
@@ -63,7 +64,7 @@ def page(tmp_path_factory):
         "attacks": {"clean": {"norm": "none", "source": "none"}}, "access": {"clean": "none"},
         "tables": {}, "figures": figures,
     }  # fmt: skip
-    render_page("small", [study], base / "index.html")
+    render_page("small", [parse_brief(study)], base / "index.html")
     return base / "index.html"
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from assay.analysis.brief import StudyBrief, parse_brief
 from assay.foundation.entries import read_entries
 from assay.foundation.files import write_json
 from assay.foundation.outcomes import OUTCOME_COLUMNS, SCHEMA, write_outcomes
@@ -92,10 +93,14 @@ def outcomes(
     ).reset_index(drop=True)
 
 
-def study() -> dict:
-    """The study file as the plan hands it to the analysis: with titles, entries and substitutes."""
+def study(**changes) -> StudyBrief:
+    """The study as the plan hands it to the analysis: with titles, entries and substitutes.
+
+    Args:
+        **changes: fields that differ, as mappings and lists.
+    """
     text = (REPOSITORY / "config/studies/millner2024.yaml").read_text(encoding="utf-8")
-    return {
+    tree = {
         **yaml.safe_load(text),
         "name": "millner2024",
         "scale": "synthetic",
@@ -114,6 +119,12 @@ def study() -> dict:
         },
         "models": {model: _entry(model) for model in MODELS},
     }
+    return parse_brief({**tree, **changes})
+
+
+def varied(brief: StudyBrief, **changes) -> StudyBrief:
+    """A study that differs in some fields, given as mappings and lists."""
+    return parse_brief({**brief.to_json(), **changes})
 
 
 def write_run(folder: Path, **sizes) -> dict:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import factory
 
+from assay.analysis.brief import StudyBrief
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.run_provenance import provenance_summary
 from assay.foundation.files import write_json, write_text
@@ -27,13 +28,13 @@ def make_inputs(folder: Path, **sizes) -> AnalysisInputs:
     return AnalysisInputs.from_manifest(factory.write_run(folder, **sizes))
 
 
-def make_study(inputs: AnalysisInputs) -> dict:
+def make_study(inputs: AnalysisInputs) -> StudyBrief:
     """The made-up study with what the plan adds for readers, and figures of every kind."""
     models = list(dict.fromkeys(inputs.accuracy.model))
-    return {
-        **inputs.study,
-        "figures": {
-            **inputs.study["figures"],
+    return factory.varied(
+        inputs.study,
+        figures={
+            **inputs.study.figures,
             "compared": {
                 "kind": "compared_examples",
                 "title": "What PGD makes of images against each model",
@@ -68,28 +69,30 @@ def make_study(inputs: AnalysisInputs) -> dict:
                 "attack": "pgd_l2",
             },
         },
-        "scale_facts": {
+        scale_facts={
             "title": "synthetic: made-up data",
             "description": "Every number on this page is made up, to test the page.",
         },
-        "datasets": {
+        datasets={
             factory.DATASET: {
                 "title": "Medical MNIST",
                 "source": "made up",
                 "classes": list(factory.CLASSES),
             }
         },
-    }
+    )
 
 
-def table_of(kind: str, spec: dict, study: dict, inputs: AnalysisInputs) -> Table:
+def table_of(kind: str, spec: dict, study: StudyBrief, inputs: AnalysisInputs) -> Table:
     """A table of a kind, or the headline."""
     if kind == "headline":
         return headline_table(spec_of(Headline, spec), study, inputs)
     return build_table({**spec, "kind": kind}, study, inputs)
 
 
-def write_report(base: Path, inputs: AnalysisInputs, study: dict, *, drawn: bool = True) -> Path:
+def write_report(
+    base: Path, inputs: AnalysisInputs, study: StudyBrief, *, drawn: bool = True
+) -> Path:
     """Writes all analysis files of one study below `base` and the page beside them.
 
     Args:
@@ -102,13 +105,13 @@ def write_report(base: Path, inputs: AnalysisInputs, study: dict, *, drawn: bool
     Returns:
         The page's path.
     """
-    folder = base / study["name"]
+    folder = base / study.name
     for place in ANALYSES:
         write_table(analysis_table(Path(place).name, study, inputs), folder / place)
     write_json(folder / "provenance.json", provenance_summary(inputs, code="c0de"))
-    for name, spec in study["tables"].items():
+    for name, spec in study.tables.items():
         write_table(build_table(spec, study, inputs), folder / "tables" / name)
-    for name, spec in study["figures"].items():
+    for name, spec in study.figures.items():
         if drawn:
             save_figure(draw_figure(spec, study, inputs), folder / "figures" / name)
         else:

@@ -27,7 +27,7 @@ rule keep_outcomes:
         mem_mb=memory(600, 1),  # rows of one model at a time, and what figures draw
         runtime=30,
     params:
-        study=lambda w: run_facts(PLAN.brief(w.study)),
+        study=lambda w: run_facts(PLAN.brief(w.study)).to_json(),
         manifest=lambda w: PLAN.manifest(w.study),
         limit=PLAN.configuration.scale["kept_megabytes"],
         code=digest("keep_outcomes"),
@@ -109,7 +109,7 @@ rule analyse_study:
         mem_mb=memory(500, 10),
         runtime=20,
     params:
-        study=lambda w: PLAN.brief(w.study),
+        study=lambda w: PLAN.brief(w.study).to_json(),
         manifest=lambda w: PLAN.manifest(w.study),
         code=digest("analyse_study"),
     script:
@@ -137,7 +137,7 @@ rule draw_study:
         mem_mb=memory(800, 5),
         runtime=20,
     params:
-        study=lambda w: PLAN.brief(w.study),
+        study=lambda w: PLAN.brief(w.study).to_json(),
         manifest=lambda w: PLAN.manifest(w.study),
         code=lambda w: digest("draw_study", *PLAN.kinds(w.study)),
     script:

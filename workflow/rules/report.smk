@@ -26,7 +26,7 @@ rule render_page:
         mem_mb=1000,  # the files of one report
         runtime=10,
     params:
-        studies=[PLAN.brief(name) for name in PLAN.studies],
+        studies=[PLAN.brief(name).to_json() for name in PLAN.studies],
         code=digest("render_page", *PLAN.kinds()),
     script:
         "../scripts/render_page.py"

@@ -21,7 +21,7 @@ def main(snakemake) -> None:
         inputs = AnalysisInputs.from_manifest(manifest, params.study, snakemake.input.statistics)
         for place, error in write_drawings(inputs, sampled).items():
             kind = "" if isinstance(error, AssayError) else f"{type(error).__name__}: "
-            text = f"error: {params.study['name']}/{place}: {kind}{error}\n"
+            text = f"error: {inputs.study.name}/{place}: {kind}{error}\n"
             write_text(sampled / f"{place}.error", text)
 
 

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from assay.analysis.brief import StudyBrief
     from assay.report.tables.stored import StoredTable
 
 START, END = "<!-- headline -->", "<!-- /headline -->"
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def study_of(folder: Path) -> dict:
+def study_of(folder: Path) -> StudyBrief:
     """The study of a report's folder with its titles, as the plan gives it to the analysis."""
     from assay.plan.configuration import read_configuration
     from assay.plan.plan import make_plan
@@ -28,7 +29,7 @@ def study_of(folder: Path) -> dict:
     return make_plan(read_configuration(chosen)).brief(folder.name)
 
 
-def headline(folder: Path, figure: str, study: dict) -> str:
+def headline(folder: Path, figure: str, study: StudyBrief) -> str:
     """The Markdown between the markers.
 
     Args:
@@ -47,7 +48,7 @@ def headline(folder: Path, figure: str, study: dict) -> str:
     counts = "; ".join(f"{name}: {value}" for name, value in known.items())
     table = first_screen(files.table("headline"), study)
     caption = (folder / "figures" / f"{figure}.txt").read_text(encoding="utf-8").strip()
-    title = study["figures"][figure]["title"]
+    title = study.figures[figure]["title"]
     # In the README's table no row can be marked by itself: one sentence says it of all.
     lines = [f"{sentence.partition('; ')[0]}.\n" for sentence in earlier_code(files)]
     for heading, sentences in brief(files):
@@ -55,7 +56,7 @@ def headline(folder: Path, figure: str, study: dict) -> str:
         lines += [f"- {sentence}" for sentence in sentences]
         lines.append("")
     return (
-        f"**{data}: {study['title']} ({short_name(study)})**\n\n{counts}.\n\n"
+        f"**{data}: {study.title} ({short_name(study)})**\n\n{counts}.\n\n"
         + "\n".join(lines)
         + f"\n{table}\n\n"
         f"![{title}]({place}/figures/{figure}.svg)\n\n"
@@ -65,7 +66,7 @@ def headline(folder: Path, figure: str, study: dict) -> str:
     )
 
 
-def first_screen(stored: StoredTable, study: dict) -> str:
+def first_screen(stored: StoredTable, study: StudyBrief) -> str:
     """The headline table for a narrow page: a row for each attack, a column for each classifier.
 
     Of several split schemes it shows the one that the study compares with print.
@@ -80,7 +81,7 @@ def first_screen(stored: StoredTable, study: dict) -> str:
 
     table, words = pd.DataFrame(stored.in_markdown(), columns=stored.columns), stored.caption
     if "Split scheme" in table:
-        scheme = study["titles"]["splits"][study["reported"]["splits"]]
+        scheme = study.titles["splits"][study.reported.splits]
         table = table[table["Split scheme"] == scheme].drop(columns="Split scheme")
         words = f"Splits: {scheme}. {words}"
     table = table.set_index("Model").T

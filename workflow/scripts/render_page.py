@@ -4,9 +4,11 @@ from assay.foundation.scripts import script_log
 
 
 def main(snakemake) -> None:
+    from assay.analysis.brief import parse_brief
     from assay.report.page import render_page
 
-    render_page(snakemake.wildcards.scale, snakemake.params.studies, snakemake.output[0])
+    studies = map(parse_brief, snakemake.params.studies)
+    render_page(snakemake.wildcards.scale, studies, snakemake.output[0])
 
 
 if __name__ == "__main__":

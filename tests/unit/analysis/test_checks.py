@@ -6,6 +6,7 @@ import pytest
 import yaml
 from factory import REPOSITORY, outcomes, study
 
+from assay.analysis.brief import StudyBrief
 from assay.analysis.checks import (
     CHECKS,
     THRESHOLDS,
@@ -17,7 +18,7 @@ from assay.analysis.checks import (
 )
 from assay.foundation.entries import read_entries
 
-CORRECTIONS = study()["tables"]["defects"]["pairs"]
+CORRECTIONS = study().tables["defects"]["pairs"]
 FILE = Path(REPOSITORY / "config/catalogue/attacks.yaml")
 ENTRIES = read_entries(FILE.name, yaml.safe_load(FILE.read_text("utf-8")))
 
@@ -705,7 +706,7 @@ def test_a_table_on_common_images_has_no_fault():
 def test_a_table_with_an_attacked_accuracy_above_the_clean_one_of_other_images_is_told():
     rows = shown(*GOOD, SQUARE)
     titles = {"attacks": {"square": "Square"}, "models": {"resnet8": "ResNet-8"}}
-    got = lint_display(rows, {"titles": titles})
+    got = lint_display(rows, StudyBrief(titles=titles))
     assert got.status.tolist() == ["fail"]
     assert got.norm.tolist() == ["linf"]
     assert got.figure.item() == pytest.approx(0.014)

@@ -6,7 +6,7 @@ from factory import outcomes, study
 from assay.analysis.defects import COLUMNS, defects
 from assay.analysis.statistics import exact_p
 
-PAIRS = study()["tables"]["defects"]["pairs"]
+PAIRS = study().tables["defects"]["pairs"]
 
 
 @pytest.fixture(scope="module")

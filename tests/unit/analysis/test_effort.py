@@ -4,17 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from assay.analysis.brief import StudyBrief, parse_brief
 from assay.analysis.effort import at_place, counterpart_of, effort, effort_sentence, what_differs
 
-STUDY = {
-    "models": {
-        "deep": {"implementation": "nets:Deep", "settings": {"depth": 20}},
-        "deep_slow": {"implementation": "nets:Deep", "settings": {"depth": 20}},
-        "deeper": {"implementation": "nets:Deep", "settings": {"depth": 32}},
-        "wide": {"implementation": "nets:Wide", "settings": {}},
-    },
-    "titles": {"models": {"deep": "Deep", "deep_slow": "Deep, slow", "wide": "Wide"}},
-}
+STUDY = parse_brief(
+    {
+        "models": {
+            "deep": {"implementation": "nets:Deep", "settings": {"depth": 20}},
+            "deep_slow": {"implementation": "nets:Deep", "settings": {"depth": 20}},
+            "deeper": {"implementation": "nets:Deep", "settings": {"depth": 32}},
+            "wide": {"implementation": "nets:Wide", "settings": {}},
+        },
+        "titles": {"models": {"deep": "Deep", "deep_slow": "Deep, slow", "wide": "Wide"}},
+    }
+)
 
 
 def facts(rate=0.001, epochs=3, images=100, batch=16, **training):
@@ -64,7 +67,7 @@ def test_what_differs_is_read_from_the_facts():
     assert what_differs(at_place(found, ("toy", "random"), ["deep"]), STUDY) == []
     different = table(a=facts(epochs=1), b=facts(epochs=2), c=facts(epochs=4))
     means = at_place(different, ("toy", "random"), ["a", "b", "c"])
-    assert what_differs(means, {}) == ["epochs (1 to 4)", "weight updates (7 to 28)"]
+    assert what_differs(means, StudyBrief()) == ["epochs (1 to 4)", "weight updates (7 to 28)"]
 
 
 def test_one_sentence_names_who_was_trained_otherwise():

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from assay.analysis.brief import parse_brief
 from assay.analysis.statistics import (
     Families,
     Paired,
@@ -57,6 +58,10 @@ A, B, C = [1] * 30 + [0] * 10, [1] * 18 + [0] * 22, [1] * 22 + [0] * 18
 RIGHT = {"a": A, "b": B, "c": C}
 
 
+def families(study=STUDY):
+    return Families.of(parse_brief(study))
+
+
 @pytest.fixture(scope="module")
 def outcomes():
     return pd.concat([
@@ -75,7 +80,7 @@ def outcomes():
 
 @pytest.fixture(scope="module")
 def tests(outcomes):
-    return mcnemar(outcomes, families=Families.of(STUDY))
+    return mcnemar(outcomes, families=families())
 
 
 def families_of(tests, **ids):
@@ -158,30 +163,30 @@ def test_names_decide_nothing_about_families(outcomes):
         "attacks": {**STUDY["attacks"], "y": STUDY["attacks"]["old"]},
         "suites": {**STUDY["suites"], "x": {"attacks": ["y", "priced"]}},
     }
-    tests = mcnemar(renamed, families=Families.of(study))
+    tests = mcnemar(renamed, families=families(study))
     assert set(tests.family[tests.suite == "x"]) == {""}
     study["attacks"]["y"] = {"norm": "linf"}
-    tests = mcnemar(renamed, families=Families.of(study))
+    tests = mcnemar(renamed, families=families(study))
     assert set(tests.family[tests.attack == "y"]) == {"exploratory"}
 
 
 def test_families_of_two_schemes_are_apart(outcomes):
     both = pd.concat([outcomes, outcomes.assign(split="kfold_leaky_0")])
-    twice, once = (mcnemar(frame, families=Families.of(STUDY)) for frame in (both, outcomes))
+    twice, once = (mcnemar(frame, families=families()) for frame in (both, outcomes))
     leaky = twice[twice.scheme == "kfold_leaky"]
     assert leaky.holm_p.tolist() == pytest.approx(once.holm_p.tolist(), nan_ok=True)
     assert leaky.q.tolist() == pytest.approx(once.q.tolist(), nan_ok=True)
 
 
 def test_a_headline_cell_of_all_budgets_takes_them_all():
-    families = Families.of({"headline": {"models": ["a"], "cells": [{"attack": "fgsm"}]}})
+    declared = families({"headline": {"models": ["a"], "cells": [{"attack": "fgsm"}]}})
     cells = Paired.of(pd.concat([rows(RIGHT), rows(RIGHT, epsilon=0.2)])).cells
-    assert families.in_headline(cells).tolist() == [True, True]
+    assert declared.in_headline(cells).tolist() == [True, True]
 
 
 def test_a_headline_without_any_difference_is_in_no_family_though_other_models_differ():
     right = {"a": [0] * 40, "b": [0] * 40, "c": C}
-    tests = mcnemar(rows(right), families=Families.of(STUDY))
+    tests = mcnemar(rows(right), families=families())
     assert families_of(tests) == {"ab": "", "ac": "exploratory", "bc": "exploratory"}
 
 
@@ -197,21 +202,21 @@ def test_the_detectable_difference_is_that_at_the_level_of_the_tests_own_family(
 
 
 def test_all_statistics_declare_the_same_families(outcomes):
-    families = Families.of(STUDY)
+    declared = families()
     splits = pd.concat(
         outcomes.assign(split=f"kfold_{i}", sample=outcomes["sample"] + 40 * i) for i in (0, 1)
     )
     sizes = {("toy", f"kfold_{i}", model): 100 for i in (0, 1) for model in "abc"}
     keys = ["suite", "attack", "epsilon", "model_a", "model_b"]
     frames = (
-        mcnemar(splits, families=families),
-        between_splits(splits, sizes, families=families),
-        resampled_t(splits, sizes, families=families),
+        mcnemar(splits, families=declared),
+        between_splits(splits, sizes, families=declared),
+        resampled_t(splits, sizes, families=declared),
     )
     first, *others = (frame.set_index(keys).family.sort_index() for frame in frames)
     for other in others:
         pd.testing.assert_series_equal(first, other)
-    q = cochran_q(outcomes, families=families).set_index(["attack", "epsilon"])
+    q = cochran_q(outcomes, families=declared).set_index(["attack", "epsilon"])
     assert q.family["fgsm", 0.1] == "headline"
     assert q.family["old", 0.1] == q.family["pgd", 0.5] == ""
     assert q.holm_p.notna().sum() == (q.family == "headline").sum()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import factory
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from report_factory import make_inputs, make_study
 
 from assay.analysis.accuracy import accuracy, auroc
+from assay.analysis.brief import parse_brief
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.kept import FILES, as_it_ran, keep_study, kept_run, read_records, run_facts
 from assay.foundation.errors import AssayError
@@ -51,7 +53,7 @@ def test_every_analysis_and_table_is_the_one_of_the_full_files(run):
             table, same = (analysis_table(name, full.study, each) for each in (full, small))
             pd.testing.assert_frame_equal(table.tidy, same.tidy)
             pd.testing.assert_frame_equal(table.display, same.display)
-        for spec in full.study["tables"].values():
+        for spec in full.study.tables.values():
             table, same = (build_table(spec, full.study, each) for each in (full, small))
             pd.testing.assert_frame_equal(table.tidy, same.tidy)
             assert table.caption == same.caption
@@ -243,27 +245,27 @@ def test_what_the_plan_asks_for_and_the_files_lack_was_not_run(run):
 
 
 def test_settings_are_those_of_the_run_and_words_those_of_today(run, kept):
-    records = read_records(run[1])
-    attacks, models = run[0].study["attacks"], run[0].study["models"]
-    today = {
-        **run[0].study,
-        "scale": "other",
-        "attacks": {k: {**v, "norm": "l2", "source": "reworded"} for k, v in attacks.items()},
-        "models": {"gbz": {**models["gbz"], "training": {}, "title": "Reworded"}, "new": {}},
-        "titles": {**run[0].study["titles"], "models": {"gbz": "Reworded", "new": "New"}},
-        "scale_facts": {**run[0].study["scale_facts"], "description": "reworded"},
-    }  # fmt: skip
-    study = as_it_ran(today, records)
-    assert study["scale"] == "synthetic"
-    assert study["attacks"]["fgsm"] == {**attacks["fgsm"], "source": "reworded"}
-    assert study["models"]["gbz"]["training"] == models["gbz"]["training"]
-    assert study["models"]["gbz"]["title"] == study["titles"]["models"]["gbz"] == "Reworded"
-    assert study["titles"]["models"]["dbx"] == "dbx"
-    assert study["titles"]["models"]["new"] == "New"
-    assert study["scale_facts"]["description"] == "reworded"
-    cut = {**today, "scale_facts": {**today["scale_facts"], "evaluation": {"samples": 7}}}
-    described = as_it_ran(cut, records)["scale_facts"]["description"]
-    assert described == run[0].study["scale_facts"]["description"]
+    ran = parse_brief(read_records(run[1])["study"])
+    attacks, models = run[0].study.attacks, run[0].study.models
+    today = replace(
+        run[0].study,
+        scale="other",
+        attacks={k: {**v, "norm": "l2", "source": "reworded"} for k, v in attacks.items()},
+        models={"gbz": {**models["gbz"], "training": {}, "title": "Reworded"}, "new": {}},
+        titles={**run[0].study.titles, "models": {"gbz": "Reworded", "new": "New"}},
+        scale_facts={**run[0].study.scale_facts, "description": "reworded"},
+    )
+    study = as_it_ran(today, ran)
+    assert study.scale == "synthetic"
+    assert study.attacks["fgsm"] == {**attacks["fgsm"], "source": "reworded"}
+    assert study.models["gbz"]["training"] == models["gbz"]["training"]
+    assert study.models["gbz"]["title"] == study.titles["models"]["gbz"] == "Reworded"
+    assert study.titles["models"]["dbx"] == "dbx"
+    assert study.titles["models"]["new"] == "New"
+    assert study.scale_facts["description"] == "reworded"
+    cut = replace(today, scale_facts={**today.scale_facts, "evaluation": {"samples": 7}})
+    described = as_it_ran(cut, ran).scale_facts["description"]
+    assert described == run[0].study.scale_facts["description"]
 
 
 def test_records_are_text_with_a_line_for_each_file(run):

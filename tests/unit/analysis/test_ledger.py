@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from factory import DATASET, REPOSITORY, facts_of, history_of, outcomes, study
 
 from assay.analysis.accuracy import accuracy
+from assay.analysis.brief import StudyBrief
 from assay.analysis.ledger import (
     COLUMNS,
     CUT,
@@ -51,7 +54,7 @@ def cell(pooled: float, low: float, high: float, **changes) -> pd.DataFrame:
     return pd.DataFrame([{**row, **changes}])
 
 
-def compare(cells: pd.DataFrame, its_study: dict | None = None, **changes) -> pd.Series:
+def compare(cells: pd.DataFrame, its_study: StudyBrief | None = None, **changes) -> pd.Series:
     return ledger(printed(**changes), cells, its_study or study()).iloc[0]
 
 
@@ -108,7 +111,7 @@ def test_a_clear_difference_needs_no_narrow_interval():
 
 
 def test_a_stand_in_is_named_and_never_judged():
-    standing = {**study(), "substitutes": {"datasets": {"medical_mnist": "phantom"}, "models": {}}}
+    standing = study(substitutes={"datasets": {"medical_mnist": "phantom"}, "models": {}})
     got = compare(cell(0.9, 0.88, 0.92, dataset="phantom"), standing)
     assert got.verdict == "not comparable"
     assert "phantom is a substitute for Medical MNIST" in got.reason
@@ -116,9 +119,9 @@ def test_a_stand_in_is_named_and_never_judged():
 
 
 def test_a_stand_in_is_found_when_the_plan_has_already_put_it_in():
-    standing = study()
-    standing["substitutes"] = {"datasets": {}, "models": {"resnet18_as_coded": "resnet18"}}
-    standing["reported"] = {**standing["reported"], "models": {"ResNet18": "resnet18"}}
+    standing = study(substitutes={"datasets": {}, "models": {"resnet18_as_coded": "resnet18"}})
+    words = replace(standing.reported, models={"ResNet18": "resnet18"})
+    standing = replace(standing, reported=words)
     got = compare(cell(0.9, 0.88, 0.92, model="resnet18"), standing, model="ResNet18")
     assert got.verdict == "not comparable"
     assert "resnet18 is a substitute for ResNet18 (as coded)" in got.reason
@@ -224,7 +227,7 @@ SCALED = {
 
 
 def test_what_ran_with_less_has_no_verdict_and_says_how_much_less(run):
-    scaled = {**study(), "scaled": SCALED}
+    scaled = study(scaled=SCALED)
     got = compare(cell(0.9, 0.88, 0.92), scaled)
     assert (got.verdict, got.agrees) == ("not comparable", 1.0)
     assert np.isnan(got.delta)
@@ -246,7 +249,7 @@ def test_a_cap_that_a_small_data_set_never_reaches_cuts_nothing(run):
     n = max(one["train_n"] for one in facts.values())
     subsets = {(*key[:2], "train"): n for key in facts}
     caps = {"training.samples": [10 * n, None]}
-    scaled = {**study(), "scaled": {"models": {"gbz_as_coded": caps}, "attacks": {}}}
+    scaled = study(scaled={"models": {"gbz_as_coded": caps}, "attacks": {}})
     got = ledger(printed(), cell(0.9, 0.88, 0.92), scaled, facts=facts, subsets=subsets)
     assert CUT not in got.reason[0]
     assert not at_reduced_budget(got).any()
@@ -256,11 +259,10 @@ def test_a_cap_that_a_small_data_set_never_reaches_cuts_nothing(run):
 def test_what_was_cut_of_the_corrected_attack_stands_beside_its_number():
     fgsm = cell(0.4, 0.37, 0.43, attack="fgsm", suite="linf_whitebox")
     pairs = [{"published": "fgsm_as_published", "corrected": "fgsm", "defect": "d"}]
-    scaled = {
-        **study(),
-        "tables": {"defects": {"pairs": pairs}},
-        "scaled": {"models": {}, "attacks": {"fgsm": SCALED["attacks"]["fgsm"]}},
-    }
+    scaled = study(
+        tables={"defects": {"pairs": pairs}},
+        scaled={"models": {}, "attacks": {"fgsm": SCALED["attacks"]["fgsm"]}},
+    )
     got = ledger(printed(), pd.concat([cell(0.9, 0.88, 0.92), fgsm]), scaled)
     assert "the corrected attack, FGSM, gives 0.400 with 20 of 40 steps" in got.reason[0]
     assert got.verdict[0] == "reproduced"
@@ -275,7 +277,7 @@ def test_a_point_of_a_curve_is_compared_only_with_an_epoch_of_as_many_images(run
 
     def compared(**cut):
         models = {"gbz_as_coded": {f"training.{name}": values for name, values in cut.items()}}
-        scaled = {**study(), "scaled": {"models": models, "attacks": {}}}
+        scaled = study(scaled={"models": models, "attacks": {}})
         return ledger(row, table, scaled, history=history, facts=facts).iloc[0]
 
     fewer = compared(epochs=[3, 15], samples=[20, None])
@@ -303,7 +305,7 @@ def test_a_cut_of_training_voids_curves_and_accuracies_alike(run):
     )
     for cut, verdicts in (({"samples": [20, None]}, {"not comparable"}), ({}, {"reproduced"})):
         models = {"gbz_as_coded": {f"training.{name}": values for name, values in cut.items()}}
-        scaled = {**study(), "scaled": {"models": models, "attacks": {}}}
+        scaled = study(scaled={"models": models, "attacks": {}})
         cells = pd.concat(
             [cell(0.9, 0.88, 0.92), cell(0.9, 0.88, 0.92, attack="clean", epsilon=0.0)]
         )
@@ -313,28 +315,27 @@ def test_a_cut_of_training_voids_curves_and_accuracies_alike(run):
 
 
 def test_a_cut_of_one_attack_leaves_the_others_their_verdicts():
-    scaled = {**study(), "scaled": {"models": {}, "attacks": {"fgsm_as_published": {
-        "settings.steps": [20, 40]}}}}  # fmt: skip
+    cut = {"fgsm_as_published": {"settings.steps": [20, 40]}}
+    scaled = study(scaled={"models": {}, "attacks": cut})
     cells = pd.concat([cell(0.9, 0.88, 0.92), cell(0.9, 0.88, 0.92, attack="clean", epsilon=0.0)])
     rows = pd.concat([printed(), printed(attack="none", radius="")])
     assert ledger(rows, cells, scaled).verdict.tolist() == ["not comparable", "reproduced"]
 
 
 def test_a_declared_substitute_has_no_verdict_at_any_scale():
-    its_study = study()
-    its_study["datasets"] = {DATASET: {"substitute_for": "the paper's own images"}}
+    its_study = study(datasets={DATASET: {"substitute_for": "the paper's own images"}})
     got = compare(cell(0.9, 0.88, 0.92), its_study)
     assert got.verdict == "not comparable"
     assert "is a substitute for the paper's own images" in got.reason
 
 
 def test_not_run_says_whether_the_scale_leaves_it_out():
-    its_study = study() | {
-        "excluded": {
+    its_study = study(
+        excluded={
             "models": {"E-ABS": "eabs"},
             "grid": [{"datasets": [DATASET], "models": ["gbz_as_coded"], "attacks": ["clean"]}],
         }
-    }
+    )
     cells = cell(0.9, 0.88, 0.92)
     assert compare(cells, its_study, model="E-ABS").reason == (
         "scale synthetic excludes the model 'E-ABS'"
@@ -345,8 +346,7 @@ def test_not_run_says_whether_the_scale_leaves_it_out():
 
 
 def test_a_gain_by_adversarial_training_is_the_smallest_over_networks():
-    its_study = study()
-    its_study["models"] |= {"better": {"init_from": "gbz_as_coded"}}
+    its_study = study(models={**study().models, "better": {"init_from": "gbz_as_coded"}})
     cells = pd.concat([cell(0.2, 0.18, 0.22), cell(0.9, 0.88, 0.92, model="better")])
     for value, verdict in ((0.6, "reproduced"), (0.8, "differs")):
         got = compare(
@@ -358,13 +358,12 @@ def test_a_gain_by_adversarial_training_is_the_smallest_over_networks():
 
 def test_numbers_of_several_split_schemes_are_compared_with_the_one_that_the_study_names(run):
     both = pd.concat([cell(0.9, 0.88, 0.92), cell(0.5, 0.48, 0.52, scheme="kfold_patient")])
-    words = {kind: word for kind, word in study()["reported"].items() if kind != "splits"}
-    silent = {**study(), "reported": words}
+    silent = replace(study(), reported=replace(study().reported, splits=None))
     got = compare(both, silent)
     assert got.verdict == "not comparable"
     assert "run with several split schemes (kfold and kfold_patient)" in got.reason
     first, second = (
-        {**study(), "reported": {**study()["reported"], "splits": scheme}}
+        replace(study(), reported=replace(study().reported, splits=scheme))
         for scheme in ("kfold", "kfold_patient")
     )
     assert (compare(both, first).verdict, compare(both, first).reproduced) == ("reproduced", 0.9)
@@ -432,15 +431,14 @@ def test_confusion_counts_are_never_judged(run):
 
 
 def thesis_study(**reported):
-    return {
-        **study(),
-        "reported": {
+    return study(
+        reported={
             "datasets": {"mnist": DATASET},
             "models": {"E-ABS": "gbz_as_coded"},
             "attacks": {"none": "clean", "PGD": {"Linf": "pgd_linf", "L2": "pgd_l2"}},
             **reported,
-        },
-    }
+        }
+    )
 
 
 @pytest.mark.parametrize(("norm", "attack"), [("Linf", "pgd_linf"), ("L2", "pgd_l2")])

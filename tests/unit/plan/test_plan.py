@@ -53,10 +53,10 @@ def test_stand_ins_replace_names_everywhere_and_repeat_nothing():
     assert len(plan.cells) == len(set(plan.cells))
     study = plan.brief("millner2024")
     needs = {"clean": "none", "pgd_linf": "white_box", "one_pixel": "score"}
-    assert study["access"] | needs == study["access"]
-    assert study["headline"]["models"].count("resnet18") == 1
-    assert study["reported"]["models"]["ResNet18"] == "resnet18"
-    assert study["substitutes"]["datasets"] == {"medical_mnist": "phantom"}
+    assert study.access | needs == study.access
+    assert study.headline.models.count("resnet18") == 1
+    assert study.reported.models["ResNet18"] == "resnet18"
+    assert study.substitutes["datasets"] == {"medical_mnist": "phantom"}
 
 
 def test_a_model_that_borrows_weights_trains_nothing_of_its_own():
@@ -104,7 +104,7 @@ def test_what_the_analysis_takes_an_attack_for_plans_no_attack_job(key):
         asked = cell.suite, cell.dataset, cell.model
         assert after.suite(*asked) == before.suite(*asked)
     assert after.implementations == before.implementations
-    attacks = [plan.brief("millner2024")["attacks"]["pgd_linf"] for plan in (before, after)]
+    attacks = [plan.brief("millner2024").attacks["pgd_linf"] for plan in (before, after)]
     assert attacks[0][key] != attacks[1][key]
 
 
@@ -135,14 +135,14 @@ def test_a_report_names_no_folder_of_this_machine():
         kind="image_folder", settings=settings
     )
     brief = make_plan(configuration).brief("millner2024")
-    assert brief["datasets"]["medical_mnist"]["settings"]["channels"] == 1
+    assert brief.datasets["medical_mnist"]["settings"]["channels"] == 1
     assert "/elsewhere" not in str(brief)
 
 
 @pytest.mark.parametrize("scale", sorted(path.stem for path in SCALES.glob("*.yaml")))
 def test_a_corrected_attack_is_never_weaker_than_the_published_one_for_want_of_effort(scale):
     plan = make_plan(configured(scale))
-    for pair in plan.brief("millner2024")["tables"]["defects"]["pairs"]:
+    for pair in plan.brief("millner2024").tables["defects"]["pairs"]:
         published = plan.entry("attacks", pair["published"])["settings"]
         corrected = plan.entry("attacks", pair["corrected"])["settings"]
         for effort in ("steps", "population", "generations"):

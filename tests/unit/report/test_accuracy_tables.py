@@ -48,9 +48,7 @@ def frame(folds=1, models=MODELS):
 
 def run_of(rows, verdicts=None, **study_parts):
     """The analysis of some rows, sound in every norm unless `verdicts` says otherwise."""
-    inputs = AnalysisInputs(
-        {"scale": "synthetic", "seed": 0, "outcomes": []}, {**study(), **study_parts}
-    )
+    inputs = AnalysisInputs({"scale": "synthetic", "seed": 0, "outcomes": []}, study(**study_parts))
     rows = with_scheme(rows)
     worst_cases = [rows, worst_case(rows), strongest(rows)]
     table = accuracy(rows)

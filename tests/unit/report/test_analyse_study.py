@@ -27,7 +27,7 @@ def test_every_table_is_written_in_each_format_and_the_provenance_beside_them(sm
     run_script(
         "keep_outcomes",
         tmp_path,
-        params=SimpleNamespace(study=manifest["study"], manifest=manifest, limit=3),
+        params=SimpleNamespace(study=small_run.study.to_json(), manifest=manifest, limit=3),
         output=SimpleNamespace(outcomes=str(kept / FILES[0])),
     )
     assert {path.name for path in kept.iterdir()} == set(FILES)
@@ -36,7 +36,7 @@ def test_every_table_is_written_in_each_format_and_the_provenance_beside_them(sm
         "analyse_study",
         tmp_path,
         input=SimpleNamespace(kept=[str(kept / name) for name in FILES]),
-        params=SimpleNamespace(study=manifest["study"], manifest=manifest, code="ab"),
+        params=SimpleNamespace(study=small_run.study.to_json(), manifest=manifest, code="ab"),
         output={**tables, "provenance": str(folder / "provenance.json")},
     )
     declared = {f"{place}.{form}" for place in ANALYSES for form in TABLE_FORMATS}

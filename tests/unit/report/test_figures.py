@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -52,8 +53,8 @@ def study(inputs):
 def test_every_figure_of_the_study_is_saved_below_300_kb_with_labelled_axes(
     study, inputs, tmp_path
 ):
-    assert {spec["kind"] for spec in study["figures"].values()} == set(kinds("figures"))
-    for name, spec in study["figures"].items():
+    assert {spec["kind"] for spec in study.figures.values()} == set(kinds("figures"))
+    for name, spec in study.figures.items():
         figure = draw_figure(spec, study, inputs)
         svg, pdf = save_figure(figure, tmp_path / name)
         assert svg.stat().st_size < 300_000
@@ -69,7 +70,7 @@ def test_every_figure_of_the_study_is_saved_below_300_kb_with_labelled_axes(
 def test_drawing_twice_gives_the_same_bytes(study, inputs, tmp_path):
     for name in ("figure4", "figure5", "figure7"):
         files = [
-            save_figure(draw_figure(study["figures"][name], study, inputs), tmp_path / turn / name)
+            save_figure(draw_figure(study.figures[name], study, inputs), tmp_path / turn / name)
             for turn in ("first", "second")
         ]
         for first, second in zip(*files, strict=True):
@@ -77,7 +78,7 @@ def test_drawing_twice_gives_the_same_bytes(study, inputs, tmp_path):
 
 
 def test_texts_of_an_svg_stay_texts(study, inputs, tmp_path):
-    svg, _ = save_figure(draw_figure(study["figures"]["figure7"], study, inputs), tmp_path / "f")
+    svg, _ = save_figure(draw_figure(study.figures["figure7"], study, inputs), tmp_path / "f")
     text = svg.read_text(encoding="utf-8")
     assert "L∞ radius ε" in text
     assert "DejaVu" not in text
@@ -94,7 +95,7 @@ def dashed(axes):
 
 def test_a_curve_goes_through_the_pooled_accuracies_of_its_attack(study, inputs):
     table = inputs.accuracy
-    panels = draw_figure(study["figures"]["figure7"], study, inputs).axes
+    panels = draw_figure(study.figures["figure7"], study, inputs).axes
     for attack, axes in zip(("fgsm_as_published", "fgsm"), panels, strict=True):
         assert len(solid(axes)) == len(MODELS)
         for model, line in zip(MODELS, solid(axes), strict=True):
@@ -113,7 +114,7 @@ def test_a_curve_starts_at_the_clean_accuracy_of_its_own_images_and_never_rises(
     table.loc[mine, ["n", "samples", "clean"]] = [6, 6, 1.0]
     table.loc[table["attack"] == "clean", "pooled"] = 0.5
     one = changed(inputs, accuracy=table)
-    spec = {**study["figures"]["figure7"], "attacks": ["fgsm"]}
+    spec = {**study.figures["figure7"], "attacks": ["fgsm"]}
     line = solid(draw_figure(spec, study, one).axes[0])[0]
     assert line.get_ydata()[0] == 1.0
     assert (np.diff(line.get_ydata()) <= 0).all()
@@ -123,7 +124,7 @@ def test_points_on_other_images_are_no_part_of_a_curve(study, inputs):
     table = inputs.accuracy.copy()
     last = (table["attack"] == "fgsm") & np.isclose(table["epsilon"], 0.1)
     table.loc[last, ["n", "samples", "clean", "pooled"]] = [3, 3, 1.0, 1.0]
-    spec = {**study["figures"]["figure7"], "attacks": ["fgsm"]}
+    spec = {**study.figures["figure7"], "attacks": ["fgsm"]}
     one = changed(inputs, accuracy=table)
     line = solid(draw_figure(spec, study, one).axes[0])[0]
     assert max(line.get_xdata()) == pytest.approx(0.09)
@@ -132,15 +133,15 @@ def test_points_on_other_images_are_no_part_of_a_curve(study, inputs):
 
 def test_a_table_that_knows_no_clean_accuracy_gives_curves_without_a_start(study, inputs):
     one = changed(inputs, accuracy=inputs.accuracy.drop(columns="clean"))
-    line = solid(draw_figure(study["figures"]["figure7"], study, one).axes[0])[0]
+    line = solid(draw_figure(study.figures["figure7"], study, one).axes[0])[0]
     assert line.get_xdata()[0] > 0
-    assert "The value at ε = 0" not in caption(study["figures"]["figure7"], study, one)
+    assert "The value at ε = 0" not in caption(study.figures["figure7"], study, one)
 
 
 def test_the_caption_says_n_of_each_attack_where_they_differ(study, inputs):
     table = inputs.accuracy.copy()
     table.loc[table["attack"] == "fgsm", "n"] = 7
-    spec = study["figures"]["figure7"]
+    spec = study.figures["figure7"]
     text = caption(spec, study, changed(inputs, accuracy=table))
     assert "test images per point: 24 (FGSM (as published)), 7 (FGSM);" in text
     assert "n = 24 test images per point;" in caption(spec, study, inputs)
@@ -149,7 +150,7 @@ def test_the_caption_says_n_of_each_attack_where_they_differ(study, inputs):
 def test_models_keep_their_colour_and_marker_in_every_figure(study, inputs):
     seen = set()
     for name in ("figure7", "curves_pgd"):
-        for axes in draw_figure(study["figures"][name], study, inputs).axes:
+        for axes in draw_figure(study.figures[name], study, inputs).axes:
             seen.add(tuple((line.get_color(), line.get_marker()) for line in solid(axes)))
     assert len(seen) == 1
     assert len(set(seen.pop())) == len(MODELS)
@@ -168,33 +169,35 @@ def test_looks_differ_in_colour_and_marker_and_stand_out_from_white():
 
 
 def test_printed_curves_stand_beside_the_run_of_the_same_attack_alone(study, inputs):
-    published, corrected = draw_figure(study["figures"]["figure7"], study, inputs).axes
+    published, corrected = draw_figure(study.figures["figure7"], study, inputs).axes
     assert all(to_hex(line.get_color()) == GREY for line in dashed(published))
     values = {tuple(line.get_ydata()) for line in dashed(published)}
     assert (0.998, 0.98, 0.94, 0.88, 0.81, 0.78) in values
     assert not dashed(corrected)
-    for axes in draw_figure(study["figures"]["curves_pgd"], study, inputs).axes:
+    for axes in draw_figure(study.figures["curves_pgd"], study, inputs).axes:
         assert not dashed(axes)
-    text = caption(study["figures"]["figure7"], study, inputs)
+    text = caption(study.figures["figure7"], study, inputs)
     assert "the paper prints for FGSM (as published). In the ledger, the verdicts" in text
     assert "prints no number for FGSM." in text
 
 
 def test_the_study_s_words_pair_printed_numbers_with_attacks_and_names_do_not(study, inputs):
-    words = study["reported"]
-    other = {**study, "reported": {**words, "attacks": {**words["attacks"], "FGSM": "fgsm"}}}
-    published, corrected = draw_figure(study["figures"]["figure7"], other, inputs).axes
+    words = study.reported
+    words = replace(words, attacks={**words.attacks, "FGSM": "fgsm"})
+    other = replace(study, reported=words)
+    published, corrected = draw_figure(study.figures["figure7"], other, inputs).axes
     assert not dashed(published)
     assert dashed(corrected)
 
 
 def test_a_printed_curve_of_a_substitute_is_pale_and_declared(study, inputs):
-    replaced = {
-        **study,
-        "reported": {**study["reported"], "models": {"GBZ": "gbz_as_coded", "ResNet18": "far"}},
-        "substitutes": {"datasets": {}, "models": {"far": "resnet18_text"}},
-    }
-    spec = study["figures"]["figure7"]
+    models = {"GBZ": "gbz_as_coded", "ResNet18": "far"}
+    replaced = replace(
+        study,
+        reported=replace(study.reported, models=models),
+        substitutes={"datasets": {}, "models": {"far": "resnet18_text"}},
+    )
+    spec = study.figures["figure7"]
     figure = draw_figure(spec, replaced, inputs)
     colours = {line.get_ydata()[-1]: to_hex(line.get_color()) for line in dashed(figure.axes[0])}
     assert colours == {0.78: GREY, 0.33: to_hex(FAINT)}
@@ -212,12 +215,12 @@ def test_the_caption_counts_the_ledger_s_verdicts_on_the_printed_points_that_are
     ledger = inputs.ledger.copy()
     drawn = (ledger["file"] == "gbz_figure7.csv") & (ledger["model"] == "GBZ")
     ledger.loc[drawn, "verdict"] = ["reproduced"] * 3 + ["differs"] * 2 + ["not comparable"]
-    text = caption(study["figures"]["figure7"], study, changed(inputs, ledger=ledger))
+    text = caption(study.figures["figure7"], study, changed(inputs, ledger=ledger))
     assert "these 6 printed numbers are: 3 reproduced, 2 differ and 1 not comparable." in text
 
 
 def test_radii_that_the_entry_does_not_name_are_left_to_the_caption(study, inputs):
-    spec = {**study["figures"]["curves_pgd"], "attacks": ["pgd_linf"], "radii": [0.01, 0.1]}
+    spec = {**study.figures["curves_pgd"], "attacks": ["pgd_linf"], "radii": [0.01, 0.1]}
     for line in solid(draw_figure(spec, study, inputs).axes[0]):
         assert list(line.get_xdata()) == pytest.approx([0, 0.01, 0.1])
     rest = "ε = 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09 and 0.5."
@@ -246,7 +249,7 @@ def test_radii_in_grey_levels_are_written_so_on_axes_and_in_captions(study, inpu
 
 
 def test_a_worst_case_is_drawn_beside_its_members_where_its_rows_exist(study, inputs):
-    spec = study["figures"]["curves_pgd"]
+    spec = study.figures["curves_pgd"]
     table = inputs.accuracy[~over_norm(inputs.accuracy)]
     without = changed(inputs, accuracy=table)
     assert len(draw_figure(spec, study, without).axes) == 2
@@ -276,19 +279,19 @@ def test_a_figure_of_several_models_keeps_to_the_scheme_on_which_most_of_them_ex
     # Among equals the scheme that the study compares with print.
     many = elsewhere(inputs.accuracy, MODELS).assign(n=5)
     one = changed(inputs, accuracy=pd.concat([many, inputs.accuracy], ignore_index=True))
-    wanted = {**study, "reported": {**study["reported"], "splits": "kfold"}}
+    wanted = replace(study, reported=replace(study.reported, splits="kfold"))
     assert "n = 24 test images" in caption(spec, wanted, one)
 
 
 def test_printed_losses_are_divided_by_the_batch_that_their_note_names(study, inputs):
-    loss = draw_figure(study["figures"]["figure3"], study, inputs).axes[0]
+    loss = draw_figure(study.figures["figure3"], study, inputs).axes[0]
     printed = [line for line in loss.lines if line.get_linestyle() == ":"]
     assert np.isclose(printed[0].get_ydata()[0], 152274 / 64)
-    assert "divided by 64" in caption(study["figures"]["figure3"], study, inputs)
+    assert "divided by 64" in caption(study.figures["figure3"], study, inputs)
 
 
 def test_training_curves_show_every_part_every_split_and_their_mean(study, inputs):
-    figure = draw_figure(study["figures"]["figure3"], study, inputs)
+    figure = draw_figure(study.figures["figure3"], study, inputs)
     titles = [axes.get_title(loc="left") for axes in figure.axes if axes.axison]
     assert titles == ["Loss", "Reconstruction", "KL divergence", "Classification", "Accuracy"]
     accuracy = figure.axes[4]
@@ -308,9 +311,9 @@ def test_titles_of_training_curves_do_not_overlap_where_there_are_several_split_
         for (dataset, split, model), frame in inputs.history.items()
         for scheme in ("kfold", "random_millner")
     }
-    titles = {**study["titles"], "splits": dict.fromkeys(("kfold", "random_millner"), "Long " * 20)}
+    titles = {**study.titles, "splits": dict.fromkeys(("kfold", "random_millner"), "Long " * 20)}
     both = SimpleNamespace(history=history, reported=inputs.reported, facts=inputs.facts)
-    figure = draw_figure(study["figures"]["figure3"], {**study, "titles": titles}, both)
+    figure = draw_figure(study.figures["figure3"], replace(study, titles=titles), both)
     figure.draw_without_rendering()
     panels = [axes for axes in figure.axes if axes.axison]
     assert len(panels) == 2 * 5
@@ -335,7 +338,7 @@ def test_a_training_of_one_epoch_is_a_visible_point(study, inputs):
 
 
 def test_examples_mark_each_decision_that_is_wrong(study, inputs):
-    axes = draw_figure(study["figures"]["figure5"], study, inputs).axes[0]
+    axes = draw_figure(study.figures["figure5"], study, inputs).axes[0]
     key = (factory.DATASET, "kfold_0", "gbz_as_coded", "linf_whitebox")
     with np.load(inputs.examples[key]) as stored:
         shown = [0.01, 0.03, 0.05, 0.08, 0.1]
@@ -352,7 +355,7 @@ def test_examples_mark_each_decision_that_is_wrong(study, inputs):
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 2), (2, 3)])
 def test_examples_show_as_many_rows_and_columns_as_the_study_asks_for(study, inputs, rows, columns):
-    spec = {**study["figures"]["figure5"], "rows": rows, "columns": columns}
+    spec = {**study.figures["figure5"], "rows": rows, "columns": columns}
     axes = draw_figure(spec, study, inputs).axes[0]
     assert sum(text.get_text()[0] in "✓✗" for text in axes.texts) == rows * columns
 
@@ -387,7 +390,7 @@ def rewritten(inputs, change, tmp_path, suite="linf_whitebox"):
 
 
 def test_the_caption_of_examples_never_claims_classes_that_are_not_shown(study, inputs, tmp_path):
-    spec = study["figures"]["figure5"]
+    spec = study.figures["figure5"]
     alone = rewritten(inputs, lambda s, _: {**s, "labels": 0 * s["labels"]}, tmp_path)
     assert "4 test images, of 1 of the 6 classes" in caption(spec, study, alone)
 
@@ -398,7 +401,7 @@ def test_an_image_that_the_attack_did_not_see_is_not_shown(study, inputs, tmp_pa
         predicted[:, 2:] = -1
         return {**stored, "fgsm/predictions": predicted}
 
-    spec = study["figures"]["figure5"]
+    spec = study.figures["figure5"]
     one = rewritten(inputs, capped, tmp_path)
     assert caption(spec, study, one).startswith("2 test images")
     axes = draw_figure(spec, study, one).axes[0]
@@ -421,7 +424,7 @@ def compared_ledger(inputs, count=None):
 
 
 def test_the_dumbbell_joins_print_and_run_also_where_they_do_not_compare(study, inputs):
-    spec, ledger = study["figures"]["ledger"], compared_ledger(inputs)
+    spec, ledger = study.figures["ledger"], compared_ledger(inputs)
     one = changed(inputs, ledger=ledger)
     axes = draw_figure(spec, study, one).axes[0]
     rows = ledger[(ledger["metric"] == "accuracy") & ledger["reproduced"].notna()]
@@ -444,7 +447,7 @@ def test_the_dumbbell_joins_print_and_run_also_where_they_do_not_compare(study, 
 
 
 def test_no_ledger_is_taller_than_a_page_and_verdicts_come_first(study, inputs):
-    spec, ledger = study["figures"]["ledger"], compared_ledger(inputs, count=40)
+    spec, ledger = study.figures["ledger"], compared_ledger(inputs, count=40)
     one = changed(inputs, ledger=ledger)
     figure = draw_figure(spec, study, one)
     assert 11 < figure.get_size_inches()[1] <= 12
@@ -457,7 +460,7 @@ def test_no_ledger_is_taller_than_a_page_and_verdicts_come_first(study, inputs):
 
 
 def test_latent_components_explain_less_and_less_and_are_labelled_by_class(study, inputs):
-    figure = draw_figure(study["figures"]["figure4"], study, inputs)
+    figure = draw_figure(study.figures["figure4"], study, inputs)
     axes = figure.axes[0]
     shares = [
         int(label.split("(")[1].split("%")[0]) for label in (axes.get_xlabel(), axes.get_ylabel())
@@ -470,7 +473,7 @@ def test_latent_components_explain_less_and_less_and_are_labelled_by_class(study
 
 @pytest.mark.parametrize("name", ["figure3", "figure4", "figure5", "figure7", "ledger"])
 def test_captions_end_with_scale_n_splits_and_seed(study, inputs, name):
-    last = caption(study["figures"][name], study, inputs).rsplit(". ", 1)[1]
+    last = caption(study.figures[name], study, inputs).rsplit(". ", 1)[1]
     assert last.startswith("Scale synthetic; n = ")
     assert "split" in last or name == "ledger"
     assert last.endswith("; seed 0.")
@@ -500,7 +503,7 @@ def test_a_ledger_without_accuracies_is_told_in_one_line(study, inputs):
     rows = {"metric": ["epochs"], "reported": [15.0], "reproduced": [15.0], "verdict": ["x"]}
     empty = SimpleNamespace(ledger=pd.DataFrame(rows))
     with pytest.raises(ConfigError, match="no printed accuracy"):
-        draw_figure(study["figures"]["ledger"], study, empty)
+        draw_figure(study.figures["ledger"], study, empty)
 
 
 def test_drawing_needs_neither_torch_nor_pyplot():
@@ -517,7 +520,7 @@ def texts_of(figure):
 
 
 def test_the_frame_marks_the_class_with_the_largest_likelihood(study, inputs):
-    spec = study["figures"]["imitations"]
+    spec = study.figures["imitations"]
     figure = draw_figure(spec, study, inputs)
     stored = np.load(next(iter(inputs.reconstructions.values())))
     likely = stored["pgd_linf/log_likelihoods"]
@@ -531,7 +534,7 @@ def test_the_frame_marks_the_class_with_the_largest_likelihood(study, inputs):
 
 
 def test_compared_examples_say_for_each_model_how_far_its_images_went(study, inputs):
-    spec = {**study["figures"]["compared"], "radii": [0.1]}
+    spec = {**study.figures["compared"], "radii": [0.1]}
     figure = draw_figure(spec, study, inputs)
     texts = texts_of(figure)
     assert sum("unperturbed" in text for text in texts) == 1
@@ -550,7 +553,7 @@ def test_compared_examples_count_the_images_that_are_misclassified(study, inputs
             predicted[3:, 0] += 1
         return {**stored, "pgd_linf/predictions": predicted % 6}
 
-    spec = study["figures"]["compared"]
+    spec = study.figures["compared"]
     one = rewritten(inputs, some, tmp_path)
     text = caption(spec, study, one)
     assert "Misclassified: 0 of 4 by ResNet18 (text) and 1 of 4 by GBZ (as coded)." in text
@@ -572,7 +575,7 @@ def test_compared_examples_show_the_same_images_of_all_models(study, inputs, tmp
         own |= {n: v[:, order] for n, v in stored.items() if n.endswith("linf/images")}
         return {**stored, **own}
 
-    spec = {**study["figures"]["compared"], "radii": [0.1]}
+    spec = {**study.figures["compared"], "radii": [0.1]}
     one = rewritten(inputs, turned, tmp_path)
     marked = [words for words in texts_of(draw_figure(spec, study, one)) if words[:1] in "✓✗"]
     assert len(marked) == len(MODELS) * 3
@@ -581,7 +584,7 @@ def test_compared_examples_show_the_same_images_of_all_models(study, inputs, tmp
 
 
 def test_the_certified_curve_is_the_share_of_images_with_that_radius(study, inputs):
-    spec = study["figures"]["certified"]
+    spec = study.figures["certified"]
     axes = draw_figure(spec, study, inputs).axes[0]
     certified = next(line for line in axes.lines if line.get_linestyle() == "--")
     radii = np.concatenate([np.load(path)["radii"] for path in inputs.reconstructions.values()])
@@ -594,11 +597,11 @@ def test_the_certified_curve_is_the_share_of_images_with_that_radius(study, inpu
 def test_a_figure_keeps_to_the_data_sets_that_it_names(study, inputs):
     for name in ("compared", "certified", "imitations", "figure7"):
         with pytest.raises(ConfigError):
-            draw_figure({**study["figures"][name], "datasets": ["mnist"]}, study, inputs)
+            draw_figure({**study.figures[name], "datasets": ["mnist"]}, study, inputs)
 
 
 def test_certified_radii_are_those_of_the_images_that_the_attack_saw(study, inputs, tmp_path):
-    spec, files = study["figures"]["certified"], {}
+    spec, files = study.figures["certified"], {}
     for number, (key, path) in enumerate(inputs.reconstructions.items()):
         stored = dict(np.load(path))
         # As many more images again were certified, and none of them has a radius.
@@ -621,7 +624,7 @@ def with_families(inputs, families):
 
 
 def test_the_matrix_of_pairs_shows_differences_both_ways_and_marks_significant_ones(study, inputs):
-    spec = {**study["figures"]["pairs"], "attacks": ["fgsm"]}
+    spec = {**study.figures["pairs"], "attacks": ["fgsm"]}
     table = with_families(inputs, ["headline", "exploratory"])
     one = changed(inputs, mcnemar=table)
     figure = draw_figure(spec, study, one)
@@ -662,7 +665,7 @@ def mapped_at(inputs, places):
 
 @pytest.mark.parametrize("name", ["looked_at", "regions"])
 def test_maps_are_of_the_split_on_which_most_models_have_some(study, inputs, name):
-    spec = study["figures"][name]
+    spec = study.figures[name]
     files = mapped_at(inputs, {"a_0": MODELS[:1], "kfold_0": MODELS})
     text = caption(spec, study, changed(inputs, saliency=files))
     assert "split 0 of “a”" not in text
@@ -670,16 +673,16 @@ def test_maps_are_of_the_split_on_which_most_models_have_some(study, inputs, nam
     # Among equals the study's own scheme comes first, whatever the alphabet says.
     files = mapped_at(inputs, {"a_0": MODELS, "kfold_0": MODELS})
     one = changed(inputs, saliency=files)
-    titles = study["titles"].get("splits", {})
+    titles = study.titles.get("splits", {})
     for scheme in ("a", "kfold"):
-        wanted = {**study, "reported": {**study["reported"], "splits": scheme}}
+        wanted = replace(study, reported=replace(study.reported, splits=scheme))
         title = titles.get(scheme, scheme)
         assert f"split 0 of “{title}”" in caption(spec, wanted, one)
 
 
 @pytest.mark.parametrize("name", ["looked_at", "regions"])
 def test_models_without_maps_are_named_with_the_reason(study, inputs, name):
-    spec = {**study["figures"][name], "models": [*MODELS, "dbx"], "excluded_models": ["Fifth"]}
+    spec = {**study.figures[name], "models": [*MODELS, "dbx"], "excluded_models": ["Fifth"]}
     files = mapped_at(inputs, {"kfold_0": MODELS[:1]})
     one = changed(inputs, saliency=files)
     text = caption(spec, study, one)
@@ -695,7 +698,7 @@ def test_models_without_maps_are_named_with_the_reason(study, inputs, name):
 
 
 def test_maps_are_shown_at_the_entry_s_radius(study, inputs):
-    spec = study["figures"]["looked_at"]
+    spec = study.figures["looked_at"]
     for epsilon, version in ((0.01, 1), (0.03, 2)):
         at = {**spec, "epsilon": epsilon}
         figure = draw_figure(at, study, inputs)
@@ -713,7 +716,7 @@ def test_maps_are_shown_at_the_entry_s_radius(study, inputs):
 
 
 def test_a_kind_that_samples_images_is_a_photograph_which_no_theme_inverts(study, inputs):
-    for spec in study["figures"].values():
+    for spec in study.figures.values():
         if spec["kind"] == "decision_regions":
             continue  # areas of colour: a drawing
         drawn = any(axes.images for axes in draw_figure(spec, study, inputs).axes)
@@ -721,7 +724,7 @@ def test_a_kind_that_samples_images_is_a_photograph_which_no_theme_inverts(study
 
 
 def test_every_kind_says_in_words_what_it_shows(study, inputs):
-    texts = {spec["kind"]: alternative_text(spec, study) for spec in study["figures"].values()}
+    texts = {spec["kind"]: alternative_text(spec, study) for spec in study.figures.values()}
     assert len(set(texts.values())) == len(kinds("figures"))
     for text in texts.values():
         assert text.endswith(".")
@@ -732,5 +735,5 @@ def test_every_kind_says_in_words_what_it_shows(study, inputs):
 
 
 def test_a_figure_says_first_what_its_entry_says(study, inputs):
-    spec = {**study["figures"]["figure7"], "caption": "Beware of the first panel."}
+    spec = {**study.figures["figure7"], "caption": "Beware of the first panel."}
     assert caption(spec, study, inputs).startswith("Beware of the first panel. Accuracy of")

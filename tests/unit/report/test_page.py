@@ -1,7 +1,8 @@
+import copy
 import html
-import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def report(run, tmp_path):
     """A copy of the report's files that a test may change."""
     base, study = run
     shutil.copytree(base, tmp_path / report_factory.SCALE)
-    return tmp_path / report_factory.SCALE, json.loads(json.dumps(study))
+    return tmp_path / report_factory.SCALE, copy.deepcopy(study)
 
 
 def rendered(base, study):
@@ -70,8 +71,8 @@ def test_every_table_and_figure_of_the_study_is_on_the_page(run):
     page = Elements((base / "index.html").read_text(encoding="utf-8"))
     ids = [attrs["id"] for _, attrs in page.all if "id" in attrs]
     assert len(ids) == len(set(ids)), "an id stands twice"
-    assert {f"figure-{STUDY}-{name}" for name in study["figures"]} <= set(ids)
-    tables = [*study["tables"], "headline", "ledger", "ranking", "mcnemar", "checks"]
+    assert {f"figure-{STUDY}-{name}" for name in study.figures} <= set(ids)
+    tables = [*study.tables, "headline", "ledger", "ranking", "mcnemar", "checks"]
     assert {f"table-{STUDY}-{name}" for name in tables} <= set(ids)
     for _, attrs in page.all:
         for reference in attrs.get("aria-labelledby", "").split():
@@ -99,17 +100,17 @@ def test_every_written_table_and_figure_is_linked_in_all_its_formats(run):
     base, study = run
     page = Elements((base / "index.html").read_text(encoding="utf-8"))
     linked = {link["href"] for link in page.of("a")}
-    tables = [*ANALYSES, *(f"tables/{name}" for name in study["tables"])]
+    tables = [*ANALYSES, *(f"tables/{name}" for name in study.tables)]
     for table in tables:
         for ending in ("csv", "md", "tex"):
             assert f"{STUDY}/{table}.{ending}" in linked
-    for figure in study["figures"]:
+    for figure in study.figures:
         for ending in ("svg", "pdf"):
             assert f"{STUDY}/figures/{figure}.{ending}" in linked
     written = {path.relative_to(base).as_posix() for path in base.rglob("*.*")}
     assert written - linked == {
         "index.html",
-        *(f"{STUDY}/figures/{figure}.txt" for figure in study["figures"]),
+        *(f"{STUDY}/figures/{figure}.txt" for figure in study.figures),
         *(f"{STUDY}/{table}.json" for table in tables),
     }
 
@@ -138,11 +139,11 @@ def test_every_attack_stands_with_its_needs_its_cost_and_its_source(report):
     part = text[text.index(f'<table id="{STUDY}-attacks"') :]
     cell = r"<t[hd][^>]*>(.*?)</t[hd]>"
     rows = part[: part.index("</table>")].split("<tr>")[2:]
-    assert len(rows) == len(study["attacks"])
-    for row, (name, entry) in zip(rows, study["attacks"].items(), strict=True):
+    assert len(rows) == len(study.attacks)
+    for row, (name, entry) in zip(rows, study.attacks.items(), strict=True):
         cells = [html.unescape(found) for found in re.findall(cell, row)]
-        assert cells[1:3] == [NORMS[entry["norm"]], ACCESS[study["access"][name]]]
-        assert (cells[3] == "0") == (study["access"][name] != "white_box")
+        assert cells[1:3] == [NORMS[entry["norm"]], ACCESS[study.access[name]]]
+        assert (cells[3] == "0") == (study.access[name] != "white_box")
         assert cells[5] == entry["source"]
 
 
@@ -155,7 +156,7 @@ def test_what_made_the_numbers_stands_where_it_says_what_was_run(report):
         "written": ["2024-05-06T07:08:09Z", "2024-05-08T00:00:00Z"],
     }
     made["outcomes"]["code"]["corruptions"] = ["c0de", "5ta1e"]
-    study["titles"]["suites"]["corruptions"] = "Common corruptions"
+    study.titles["suites"]["corruptions"] = "Common corruptions"
     write_json(path, made)
     text = rendered(base, study)
     part = text[text.index(f'id="{STUDY}-methods"') :]
@@ -189,7 +190,7 @@ def test_the_headline_shows_the_numbers_of_its_file(run):
     base, study = run
     text = (base / "index.html").read_text(encoding="utf-8")
     headline = read_table(base / STUDY / "headline.csv")
-    asked = {(AttackSet.of(cell), cell["epsilon"]) for cell in study["headline"]["cells"]}
+    asked = {(AttackSet.of(cell), cell["epsilon"]) for cell in study.headline.cells}
     shown = set(cells_in(headline))
     assert asked < shown
     assert {found.item["norm"] for found, _ in shown - asked} == {"linf", "l0"}
@@ -215,7 +216,8 @@ def test_a_headline_column_says_its_number_of_images_once(run):
 
 def test_a_headline_cell_that_did_not_run_stays_and_says_so(report):
     base, study = report
-    study["headline"]["cells"].append({"attack": "square", "epsilon": 0.03})
+    cells = (*study.headline.cells, {"attack": "square", "epsilon": 0.03})
+    study = replace(study, headline=replace(study.headline, cells=cells))
     assert rendered(base, study).count(">not run</td>") == len(MODELS)
 
 
@@ -233,9 +235,9 @@ def test_each_norm_has_a_verdict_of_its_own_in_words_beside_the_classifier(repor
     text = rendered(base, study)
     rows = [row[0] for row in rows_of(text, "headline")[0][1:]]
     assert rows == [
-        f"{study['titles']['models']['resnet18_text']} , evaluation: sound "
+        f"{study.titles['models']['resnet18_text']} , evaluation: sound "
         "clean, L∞, pixels, corruptions",
-        f"{study['titles']['models']['gbz_as_coded']} , evaluation: sound clean, pixels "
+        f"{study.titles['models']['gbz_as_coded']} , evaluation: sound clean, pixels "
         ", evaluation: under-powered corruptions , evaluation: suspect L∞",
     ]
     card = rows_of(text, "verdicts")[0]
@@ -246,7 +248,7 @@ def test_each_norm_has_a_verdict_of_its_own_in_words_beside_the_classifier(repor
         "sound",
         "under-powered",
     ]
-    title = study["titles"]["models"]["gbz_as_coded"]
+    title = study.titles["models"]["gbz_as_coded"]
     expected = "(classifier and norm), 6 are sound, 1 is under-powered and 1 is suspect"
     doubts = f"under-powered: {title} (corruptions); suspect: {title} (L∞)"
     sentence = f"Of 8 evaluations {expected} ({doubts}); see the checks."
@@ -277,9 +279,7 @@ def test_the_card_follows_the_rule_of_the_checks_where_these_know_norms(report, 
     monkeypatch.setattr("assay.analysis.checks.verdict", verdict)
     card, values = rows_of(rendered(base, study), "verdicts")
     assert card[0] == ["Classifier", "L2"]
-    assert card[1:] == [
-        [study["titles"]["models"]["gbz_as_coded"], "broken D02 radii, D17 monotone"]
-    ]
+    assert card[1:] == [[study.titles["models"]["gbz_as_coded"], "broken D02 radii, D17 monotone"]]
     assert values[1][1] == "3"
     assert asked[0] == {"l2"}
     checks, _ = rows_of(rendered(base, study), "checks")
@@ -352,7 +352,7 @@ def test_every_number_in_every_table_carries_its_value(run):
     base, study = run
     text = (base / "index.html").read_text(encoding="utf-8")
     ids = re.findall(rf'<table [^>]*id="table-{STUDY}-([\w-]+)"', text)
-    assert {*study["tables"], "headline", "ranking", "mcnemar", "checks", "verdicts"} <= set(ids)
+    assert {*study.tables, "headline", "ranking", "mcnemar", "checks", "verdicts"} <= set(ids)
     number = re.compile(r"[-−+<\s]*\d[\d.,]*(?:e-?\d+)?(?:\s*±\s*[\d.]+)?(?:\s*\[[^\]]*\])?%?")
     counted = 0
     for name in ids:
@@ -399,7 +399,7 @@ def test_tests_of_the_headlines_family_come_first_and_the_others_are_folded(repo
     family(base, "mcnemar", {})
     text = rendered(base, study)
     rows, values = rows_of(text, "mcnemar")
-    attack = study["titles"]["attacks"]["pgd_linf"]
+    attack = study.titles["attacks"]["pgd_linf"]
     assert {row[0] for row in rows[1:]} == {f"{attack} (ε = 0.1)"}
     at = rows[0].index("Holm p")
     assert rows[0][at + 1] == "q"
@@ -463,7 +463,7 @@ def test_rows_of_an_earlier_code_are_marked_and_the_banner_counts_them(report):
         assert any(cell.startswith(f"{row.pooled:.3f}") for cell in marked)
     banner = html.unescape(re.search(r"<aside.*?</aside>", text, re.S)[0])
     assert f"{old.sum()} of {len(frame)} accuracies" in banner
-    assert study["title"] in banner
+    assert study.title in banner
 
 
 def test_a_headline_shows_what_its_file_holds_beside_the_accuracy(report):
@@ -502,8 +502,9 @@ def test_a_headline_shows_what_its_file_holds_beside_the_accuracy(report):
 
 def test_data_sets_have_headlines_of_their_own_without_each_others_budgets(report):
     base, study = report
-    study["titles"]["datasets"]["other"] = "Another data set"
-    study["headline"]["cells"] = [{"attack": "clean"}, {"attack": "pgd_linf"}]
+    study.titles["datasets"]["other"] = "Another data set"
+    cells = ({"attack": "clean"}, {"attack": "pgd_linf"})
+    study = replace(study, headline=replace(study.headline, cells=cells))
     for name in ("headline.csv", "statistics/accuracy.csv"):
         path = base / STUDY / name
         frame = pd.read_csv(path)
@@ -516,12 +517,12 @@ def test_data_sets_have_headlines_of_their_own_without_each_others_budgets(repor
     first, second = (rows_of(text, name)[0] for name in ("headline", "headline-2"))
     assert "not run" not in f"{first} {second}"
     assert [column.split(" n = ")[0] for column in first[0][1:]] == [
-        study["titles"]["attacks"]["clean"],
+        study.titles["attacks"]["clean"],
         "PGD L∞ ε = 0.03",
         "PGD L∞ ε = 0.1",
     ]
     assert [column.split(" n = ")[0] for column in second[0][1:]] == [
-        study["titles"]["attacks"]["clean"],
+        study.titles["attacks"]["clean"],
         "PGD L∞ ε = 0.06",
         "PGD L∞ ε = 0.2",
     ]
@@ -567,7 +568,7 @@ def test_tables_have_captions_and_scopes_and_figures_have_texts(run):
 def test_numbers_stand_with_n_interval_and_seed(run):
     base, study = run
     text = (base / "index.html").read_text(encoding="utf-8")
-    for name in study["figures"]:
+    for name in study.figures:
         words = re.search(rf'id="figure-{STUDY}-{name}-caption">(.*?)</figcaption>', text, re.S)[1]
         assert "n = " in words, name
         assert "seed 0" in words, name
@@ -584,23 +585,21 @@ def test_a_test_that_can_find_no_difference_shows_no_number_for_one(report):
 
 def test_the_banner_names_data_and_substitutes_by_their_titles(report):
     base, study = report
-    study["titles"]["datasets"] |= {"medical_mnist": "Medical MNIST", "oct": "OCT"}
-    study["titles"]["models"] |= {"resnet18": "ResNet18", "small": "A small network"}
-    study["substitutes"] = {
-        "datasets": {"oct": "digits"},
-        "models": {"resnet18": "gbz_as_coded"},
-    }
+    study.titles["datasets"] |= {"medical_mnist": "Medical MNIST", "oct": "OCT"}
+    study.titles["models"] |= {"resnet18": "ResNet18", "small": "A small network"}
+    pairs = {"datasets": {"oct": "digits"}, "models": {"resnet18": "gbz_as_coded"}}
+    study = replace(study, substitutes=pairs)
     text = rendered(base, study)
     banner = html.unescape(re.search(r'<aside class="scale substitute".*?</aside>', text, re.S)[0])
     assert "These are not the paper's numbers" in banner
-    title = study["titles"]["models"]["gbz_as_coded"]
+    title = study.titles["models"]["gbz_as_coded"]
     assert f"<li>{title} is a substitute for ResNet18.</li>" in banner
     assert "digits" not in banner, "a substitute that this report does not use"
     assert "gbz_as_coded" not in banner
     words = " ".join(re.sub(r"<[^>]+>", " ", banner).split())
     assert words.startswith("Medical MNIST Scale synthetic: made-up data")
     details = re.search(r"<details>(.*?)</details>", banner, re.S)[1]
-    assert study["scale_facts"]["description"] in details
+    assert study.scale_facts["description"] in details
 
 
 def test_no_id_stands_for_words(run):
@@ -609,7 +608,7 @@ def test_no_id_stands_for_words(run):
     text = re.sub(r"<(script|style|code).*?</\1>|<ul class=\"files.*?</ul>", " ", text, flags=re.S)
     text = re.sub(rf'id="table-{STUDY}-checks".*?</table>', "", text, flags=re.S)
     words = html.unescape(re.sub(r"<[^>]+>", " ", text))
-    ids = {name for kind in study["titles"].values() for name in kind if "_" in name}
+    ids = {name for kind in study.titles.values() for name in kind if "_" in name}
     ids |= {"linf", "kfold", "medical_mnist"}
     # Sentences of the ledger, of captions and of tables as written are made elsewhere.
     sources = " ".join(
@@ -626,9 +625,9 @@ def test_no_id_stands_for_words(run):
 def test_words_from_files_cannot_become_markup(report):
     base, study = report
     hostile = "<script>alert(1)</script>"
-    study["title"] = study["question"] = hostile
-    study["titles"]["models"]["gbz_as_coded"] = hostile
-    study["figures"]["figure7"]["title"] = f'" onerror="alert(1)" {hostile}'
+    study = replace(study, title=hostile, question=hostile)
+    study.titles["models"]["gbz_as_coded"] = hostile
+    study.figures["figure7"]["title"] = f'" onerror="alert(1)" {hostile}'
     (base / STUDY / "figures" / "figure7.txt").write_text(hostile, encoding="utf-8")
     page = Elements(rendered(base, study))
     assert len(page.of("script")) == 1
@@ -654,7 +653,7 @@ def test_a_missing_file_is_named_and_no_page_is_written(report, name):
 
 def test_two_studies_share_a_page(report):
     base, study = report
-    other = {**study, "name": "other2024", "title": "Another study"}
+    other = replace(study, name="other2024", title="Another study")
     shutil.copytree(base / STUDY, base / "other2024")
     render_page(report_factory.SCALE, [study, other], base / "index.html")
     ids = [

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from assay.analysis.attack_set import COLUMNS, AttackSet
+from assay.analysis.brief import parse_brief
 from assay.report.page_study import StudyFiles, split_cell
 from assay.report.page_words import banner, brief, facts, page_heading, short_name
 
@@ -75,7 +76,7 @@ def files(tmp_path):
             "tables": {"defects": {"pairs": [{"published": "pgd_old", "corrected": "pgd"}]}},
             **(study or {}),
         }
-        return StudyFiles(given, tmp_path)
+        return StudyFiles(parse_brief(given), tmp_path)
 
     return make
 
@@ -229,9 +230,9 @@ def test_the_facts_say_data_images_splits_seed_and_scale(files):
 
 def test_a_study_is_called_by_its_authors_and_its_year():
     paper = {"authors": "R. Millner, E. Picard", "year": 2024, "title": "A"}
-    assert short_name({"paper": paper}) == "Millner et al. 2024"
-    assert short_name({"paper": {**paper, "authors": "J. Ju"}}) == "Ju 2024"
-    assert short_name({"title": "A study"}) == "A study"
+    assert short_name(parse_brief({"paper": paper})) == "Millner et al. 2024"
+    assert short_name(parse_brief({"paper": {**paper, "authors": "J. Ju"}})) == "Ju 2024"
+    assert short_name(parse_brief({"title": "A study"})) == "A study"
 
 
 def test_splits_are_counted_from_one_and_the_pool_comes_first():

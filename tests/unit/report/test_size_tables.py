@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from factory import DATASET, MODELS, leaks_of, outcomes, write_run
+from factory import DATASET, MODELS, leaks_of, outcomes, varied, write_run
 from report_factory import table_of
 
 from assay.analysis.inputs import AnalysisInputs
@@ -112,9 +112,9 @@ def test_a_trend_of_so_few_networks_says_that_it_cannot_reach_a_verdict(inputs):
 def counterparts(inputs):
     """The study with a second training of the first model's network."""
     models = {name: {**entry, "implementation": f"nets:{name}"}
-              for name, entry in inputs.study["models"].items()}  # fmt: skip
+              for name, entry in inputs.study.models.items()}  # fmt: skip
     models[NAMES[1]] = models[NAMES[0]]
-    return {**inputs.study, "models": models}
+    return varied(inputs.study, models=models)
 
 
 def test_a_network_that_stands_twice_says_why_and_what_its_other_training_changes(inputs):
@@ -149,7 +149,7 @@ def chosen(inputs, spec=None, **members):
 
 
 def test_choice_is_among_all_models_of_the_headline(inputs):
-    headline = inputs.study["headline"]["models"]
+    headline = inputs.study.headline.models
     _, row = chosen(inputs)
     assert set(row.candidates.split(", ")) == set(headline) & set(NAMES)
     _, row = chosen(inputs, {"cells": CELLS[1:], "models": NAMES[:2]})
@@ -225,7 +225,7 @@ def laboratory(tmp_path_factory):
     frame = pd.concat([frame, other], ignore_index=True)
     flags = [leaks_of(rows).assign(dataset=DATASET, split=split)
              for split, rows in frame.groupby("split", sort=False)]  # fmt: skip
-    study = {**study_of, "splits": entries}
+    study = varied(study_of, splits=entries)
     from assay.analysis import accuracy
     from assay.analysis.statistics import Paired, mcnemar, ranking
 
@@ -279,9 +279,8 @@ def test_the_table_of_leaked_images_counts_what_it_shows(laboratory):
     assert set(table.tidy.scheme) == {"kfold"}
     shown = len(table.tidy)
     assert f"Of {shown} tests of a difference within splits, " in table.caption
-    study = {**laboratory.study, "datasets": {
-        DATASET: {"patient": {"safe": {"id": "{n}", "title": "patients by number alone"}}}
-    }}  # fmt: skip
+    safe = {"id": "{n}", "title": "patients by number alone"}
+    study = varied(laboratory.study, datasets={DATASET: {"patient": {"safe": safe}}})
     table = table_of("leaked", LAB, study, laboratory)
     assert "patients by number alone" in set(table.display["Shared with training"])
     assert "Patients by number alone: a coarser identification" in table.caption
@@ -289,9 +288,8 @@ def test_the_table_of_leaked_images_counts_what_it_shows(laboratory):
 
 def test_a_measure_of_the_safe_reading_has_its_own_row_and_title(inputs):
     extra = inputs.leakage.tail(1).assign(measure="patients_safe", images=7, share=0.1, groups=3)
-    study = {**inputs.study, "datasets": {
-        DATASET: {"patient": {"safe": {"id": "{n}", "title": "patients by number alone"}}}
-    }}  # fmt: skip
+    safe = {"id": "{n}", "title": "patients by number alone"}
+    study = varied(inputs.study, datasets={DATASET: {"patient": {"safe": safe}}})
     doctored = changed(inputs, leakage=pd.concat([inputs.leakage, extra], ignore_index=True))
     table = table_of("leakage", {}, study, doctored)
     assert table.display["What"].iloc[-1] == "patients by number alone"
@@ -314,7 +312,7 @@ def test_pointing_is_compared_on_the_same_images_with_interval_and_test(inputs):
     assert row.difference_low < row.difference < row.difference_high
     assert (tidy.low < tidy.hits / tidy.n).all()
     study = counterparts(inputs)
-    study["models"][NAMES[3]] = study["models"][NAMES[2]]
+    study.models[NAMES[3]] = study.models[NAMES[2]]
     tidy = table_of("pointing", {"models": NAMES}, study, inputs).tidy
     assert set(tidy.compared_with[tidy.model == NAMES[3]]) == {NAMES[2]}
     assert set(tidy.compared_with[tidy.model == NAMES[4]]) == {NAMES[0]}

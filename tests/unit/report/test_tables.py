@@ -4,7 +4,7 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
-from factory import MODELS, study, write_run
+from factory import MODELS, study, varied, write_run
 from report_factory import table_of
 
 from assay.analysis.attack_set import AttackSet, attack_sets
@@ -19,10 +19,10 @@ from assay.report.tables.stored import StoredTable
 
 CELLS = [{"attack": "clean", "epsilon": 0}, {"attack": "pgd_linf", "epsilon": 0.03}]
 SPECS = {
-    "accuracy": study()["tables"]["table1"],
-    "headline": study()["headline"],
-    "hyper_parameters": study()["tables"]["table3"],
-    "defects": study()["tables"]["defects"],
+    "accuracy": study().tables["table1"],
+    "headline": study().headline.to_spec(),
+    "hyper_parameters": study().tables["table3"],
+    "defects": study().tables["defects"],
     "distances": {"attacks": ["pgd_linf", "pgd_l2"]},
     "significance": {"cells": CELLS},
     "ranking": {"cells": CELLS},
@@ -144,8 +144,8 @@ def test_doubtful_checks_stand_first_and_the_tidy_form_keeps_its_order(inputs):
 
 
 def test_the_attacks_in_the_table_of_defects_are_checked_against_each_other(inputs):
-    pairs = inputs.study["tables"]["defects"]["pairs"]
-    norms = {inputs.study["attacks"][pair["published"]]["norm"] for pair in pairs}
+    pairs = inputs.study.tables["defects"]["pairs"]
+    norms = {inputs.study.attacks[pair["published"]]["norm"] for pair in pairs}
     found = inputs.checks[inputs.checks.check.str.startswith("D42")]
     wanted = {(model, norm) for model in inputs.checks.model for norm in norms}
     assert sorted(zip(found.model, found.norm, strict=True)) == sorted(wanted)
@@ -173,13 +173,12 @@ def test_captions_count_the_rows_shown_and_not_the_study(inputs):
 
 
 def test_substitutes_are_said_in_the_caption_by_their_titles_where_they_are_shown(inputs):
-    titles = {**inputs.study["titles"], "models": {**inputs.study["titles"]["models"],
-                                                   "big": "A big network"}}  # fmt: skip
-    standing = {
-        **inputs.study,
-        "titles": titles,
-        "substitutes": {"datasets": {"paper_set": "medical_mnist"}, "models": {"big": "gbz"}},
-    }
+    models = {**inputs.study.titles["models"], "big": "A big network"}
+    standing = varied(
+        inputs.study,
+        titles={**inputs.study.titles, "models": models},
+        substitutes={"datasets": {"paper_set": "medical_mnist"}, "models": {"big": "gbz"}},
+    )
     caption = table_of("accuracy", {"cells": CELLS}, standing, inputs).caption
     assert "Medical MNIST is a substitute for paper_set." in caption
     assert "GBZ (Bayes' rule) is a substitute for A big network." in caption

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from assay.analysis.brief import StudyBrief
 from assay.analysis.rows import PLACE
 from assay.analysis.titles import title_of
 from assay.foundation.split import Split
@@ -92,7 +93,7 @@ def at_place(table: pd.DataFrame, place: Sequence[str], models: Sequence[str]) -
     return means.reindex([model for model in models if model in means.index])
 
 
-def what_differs(means: pd.DataFrame, study: Mapping[str, Any]) -> list[str]:
+def what_differs(means: pd.DataFrame, study: StudyBrief) -> list[str]:
     """In what the trainings of some models differ, beside their size, one phrase each.
 
     Args:
@@ -117,7 +118,7 @@ def what_differs(means: pd.DataFrame, study: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def effort_sentence(table: pd.DataFrame, rows: pd.DataFrame, study: Mapping[str, Any]) -> str:
+def effort_sentence(table: pd.DataFrame, rows: pd.DataFrame, study: StudyBrief) -> str:
     """One sentence on unequal effort within the comparisons that some rows make.
 
     Args:
@@ -144,7 +145,7 @@ def effort_sentence(table: pd.DataFrame, rows: pd.DataFrame, study: Mapping[str,
     return f"The training differs. {'. '.join(parts)}."
 
 
-def _grouped(means: pd.DataFrame, study: Mapping[str, Any]) -> list[str]:
+def _grouped(means: pd.DataFrame, study: StudyBrief) -> list[str]:
     """The measures that differ, each with the models of each value."""
     phrases = []
     for name, (title, form) in MEASURES.items():
@@ -165,7 +166,7 @@ def _grouped(means: pd.DataFrame, study: Mapping[str, Any]) -> list[str]:
     return phrases
 
 
-def counterpart_of(model: str, models: Sequence[str], study: Mapping[str, Any]) -> str | None:
+def counterpart_of(model: str, models: Sequence[str], study: StudyBrief) -> str | None:
     """The model of the list that is the same network, trained in the ordinary way.
 
     Args:
@@ -187,12 +188,12 @@ def counterpart_of(model: str, models: Sequence[str], study: Mapping[str, Any]) 
     return None
 
 
-def _kind(study: Mapping[str, Any], model: str) -> str | None:
-    return study.get("models", {}).get(model, {}).get("implementation")
+def _kind(study: StudyBrief, model: str) -> str | None:
+    return study.models.get(model, {}).get("implementation")
 
 
-def _network(study: Mapping[str, Any], model: str) -> tuple | None:
-    entry = study.get("models", {}).get(model, {})
+def _network(study: StudyBrief, model: str) -> tuple | None:
+    entry = study.models.get(model, {})
     if "implementation" not in entry:
         return None
     return entry["implementation"], repr(sorted((entry.get("settings") or {}).items()))

@@ -8,15 +8,14 @@ that can find nothing, and tests of attacks that are no part of the evaluation, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy
 
 from assay.analysis.attack_set import NORM, AttackSet, attack_sets
+from assay.analysis.brief import StudyBrief
 from assay.analysis.paired import CELL, Paired
 
 ALPHA = 0.05
@@ -43,15 +42,13 @@ class Families:
     uncounted_suites: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, study: Mapping[str, Any]) -> Families:
+    def of(cls, study: StudyBrief) -> Families:
         """From a study with its catalogue entries: ``headline``, and each attack's ``role``."""
-        attacks, suites = study.get("attacks", {}), study.get("suites", {})
         uncounted = {
-            name for name, entry in attacks.items() if entry.get("role") in UNCOUNTED_ROLES
+            name for name, entry in study.attacks.items() if entry.get("role") in UNCOUNTED_ROLES
         }
-        members = {name: set(entry.get("attacks", ())) for name, entry in suites.items()}
-        headline = study.get("headline", {})
-        models, cells = headline.get("models"), headline.get("cells")
+        members = {name: set(entry.get("attacks", ())) for name, entry in study.suites.items()}
+        models, cells = study.headline.models, study.headline.cells
         return cls(
             frozenset(models) if models else None,
             tuple((AttackSet.of(cell), cell.get("epsilon")) for cell in cells) if cells else None,

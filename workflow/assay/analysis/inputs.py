@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis import accuracy, checks, costs, defects, distances, statistics
+from assay.analysis.brief import StudyBrief, parse_brief
 from assay.analysis.by_suite import BySuite, by_suite
 from assay.analysis.code_age import with_code
 from assay.analysis.effort import effort
@@ -49,28 +50,35 @@ class AnalysisInputs:
         manifest: paths by kind, as the plan lists them; under ``kept`` the study's kept outcomes
             (:class:`assay.foundation.kept.KeptOutcomes`), which stand for the outcome files; under
             ``earlier`` what is of earlier code (:func:`assay.analysis.code_age.with_code`).
-        study: the study with titles, catalogue entries and substitutes, as the plan gives it.
+        study: the study, as the plan gives it.
         written: paths of statistics that another job has computed, by their member's name; with
             them, outcome rows are hardly needed.
     """
 
     manifest: Nested
-    study: Nested = field(default_factory=dict)
+    study: StudyBrief = field(default_factory=StudyBrief)
     written: Mapping[str, Path | str] = field(default_factory=dict)
 
     @classmethod
     def from_manifest(
-        cls, manifest: Nested, study: Nested | None = None, written: Sequence[Path | str] = ()
+        cls,
+        manifest: Nested,
+        study: StudyBrief | Nested | None = None,
+        written: Sequence[Path | str] = (),
     ) -> AnalysisInputs:
         """From the plan's manifest; the study may also stand in it under ``study``.
 
         Args:
             manifest: paths by kind.
-            study: the study, as the plan gives it.
+            study: the study, as the plan gives it or as a rule's parameter.
             written: CSV files of statistics, named like the members that they hold.
+
+        Raises:
+            AssayError: the study has a key that no study has, or a value of another type.
         """
         study = manifest.get("study", {}) if study is None else study
-        return cls(manifest, study, {Path(path).stem: path for path in written})
+        brief = study if isinstance(study, StudyBrief) else parse_brief(study)
+        return cls(manifest, brief, {Path(path).stem: path for path in written})
 
     @property
     def scale(self) -> str:
@@ -106,8 +114,7 @@ class AnalysisInputs:
     @read_where_written
     def accuracy(self) -> pd.DataFrame:
         """:func:`assay.analysis.accuracy.accuracy` of the outcomes, with the age of their code."""
-        attacks = self.study.get("attacks", {})
-        norms = {name: entry.get("norm", "") for name, entry in attacks.items()}
+        norms = {name: entry.get("norm", "") for name, entry in self.study.attacks.items()}
         return with_code(self._by_suite.accuracy, self.manifest.get("earlier", ()), norms)
 
     @cached_property
@@ -160,8 +167,8 @@ class AnalysisInputs:
     @cached_property
     def effort(self) -> pd.DataFrame:
         """:func:`assay.analysis.effort.effort` of the study's trainings."""
-        models = self.study.get("models", {})
-        return effort(self.facts, {name: entry.get("init_from") for name, entry in models.items()})
+        starts = {name: entry.get("init_from") for name, entry in self.study.models.items()}
+        return effort(self.facts, starts)
 
     @cached_property
     def sizes(self) -> dict[str, dict[tuple[str, str], float]]:
@@ -186,10 +193,10 @@ class AnalysisInputs:
     @read_where_written
     def checks(self) -> pd.DataFrame:
         """:func:`assay.analysis.checks.checks` with the study's thresholds and pairs of attacks."""
-        tables = self.study.get("tables", {}).values()
+        tables = self.study.tables.values()
         corrections = [pair for table in tables for pair in table.get("pairs", ())]
         rest = (
-            self._rule("checks"), corrections, self._by_suite.evaluations, self._skipped,
+            self.study.rules.checks, corrections, self._by_suite.evaluations, self._skipped,
             self._attack_entries,
         )  # fmt: skip
         return pd.concat(
@@ -243,19 +250,21 @@ class AnalysisInputs:
     @property
     def _attack_entries(self) -> dict[str, Nested]:
         """Catalogue entries of the attacks, each with what the scale changed (``scaled``)."""
-        scaled = self.study.get("scaled", {}).get("attacks", {})
+        scaled = self.study.scaled.get("attacks", {})
         return {
             name: {**entry, "scaled": scaled.get(name, {})}
-            for name, entry in self.study.get("attacks", {}).items()
+            for name, entry in self.study.attacks.items()
         }
 
     @property
     def _skipped(self) -> dict[str, list[str]]:
         """Attacks that the plan spares a model: those on reconstructions, where it makes none."""
-        access, models = self.study.get("access", {}), self.study.get("models", {})
-        skipped = [attack for attack, needs in access.items() if needs == "reconstructions"]
+        needs = self.study.access.items()
+        skipped = [attack for attack, need in needs if need == "reconstructions"]
         return {
-            model: skipped for model, entry in models.items() if entry["family"] != "generative"
+            model: skipped
+            for model, entry in self.study.models.items()
+            if entry["family"] != "generative"
         }
 
     @cached_property
@@ -268,7 +277,7 @@ class AnalysisInputs:
     def ledger(self) -> pd.DataFrame:
         """:func:`assay.analysis.ledger.ledger` of the reported numbers against this run."""
         return ledger(
-            self.reported, self.accuracy, self.study, self._rule("ledger"),
+            self.reported, self.accuracy, self.study, self.study.rules.ledger,
             history=self.history, facts=self.facts, subsets=self.subsets, distances=self._measured,
         )  # fmt: skip
 
@@ -293,7 +302,7 @@ class AnalysisInputs:
     @property
     def _measured(self) -> pd.DataFrame | None:
         """The distances that the study's tables of distances show."""
-        tables = self.study.get("tables", {}).values()
+        tables = self.study.tables.values()
         attacks = [name for t in tables if t["kind"] == "distances" for name in t["attacks"]]
         return self.distances(list(dict.fromkeys(attacks))) if attacks else None
 
@@ -401,13 +410,10 @@ class AnalysisInputs:
         found = dict.fromkeys(tuple(item[name] for name in names) for item in items)
         return [dict(zip(names, values, strict=True)) for values in found]
 
-    def _rule(self, name: str) -> Nested:
-        return self.study.get("rules", {}).get(name, {})
-
     def _has_worst_case(self, suite: str) -> bool:
         """Whether a suite has a union by the catalogue: several attacks, all of one ball norm."""
-        names = self.study.get("suites", {}).get(suite, {}).get("attacks", ())
-        norms = {self.study["attacks"][name]["norm"] for name in names}
+        names = self.study.suites.get(suite, {}).get("attacks", ())
+        norms = {self.study.attacks[name]["norm"] for name in names}
         return len(names) > 1 and len(norms) == 1 and norms <= set(accuracy.BALLS)
 
     def _files(

@@ -13,6 +13,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -20,6 +21,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from assay.analysis import thumbnails
+from assay.analysis.brief import Entry, StudyBrief
 from assay.foundation.errors import AssayError
 from assay.foundation.files import atomic_path, read_json, write_text
 from assay.foundation.kept import DAMAGED, IDS, KeptOutcomes, write_kept
@@ -50,8 +52,7 @@ FACTS = {
     "splits": ("kind", "group", "folds", "repeats", "test", "validation", "test_per_class"),
     "suites": ("attacks",),
 }  # fmt: skip
-WHOLE = ("scale", "seed", "substitutes", "scale_facts")
-BY_NAME = ("scaled", "access")
+WHOLE = ("name", "scale", "seed", "substitutes", "scale_facts", "scaled", "access")
 # Of a figure, what decides which images it shows.
 DRAWN = ("kind", "attack", "model", "models", "rows")
 # What a scale says of itself in words.
@@ -61,7 +62,7 @@ Nested = Mapping[str, Any]
 
 
 def keep_study(
-    manifest: Nested, study: Nested, folder: Path | str, *, limit: float | None = None
+    manifest: Nested, study: StudyBrief, folder: Path | str, *, limit: float | None = None
 ) -> int:
     """Writes the three files of a study.
 
@@ -83,7 +84,7 @@ def keep_study(
     with tempfile.TemporaryDirectory(dir=folder, prefix=".kept.") as temporary:
         made = [Path(temporary) / name for name in FILES]
         write_kept(
-            manifest["outcomes"], made[0], study=study.get("name"), scale=manifest["scale"],
+            manifest["outcomes"], made[0], study=study.name, scale=manifest["scale"],
             seed=manifest["seed"],
         )  # fmt: skip
         write_text(made[1], _records(manifest, study))
@@ -153,6 +154,8 @@ def kept_run(folder: Path | str, manifest: Nested) -> Iterator[dict[str, Any]]:
 def read_records(folder: Path | str) -> dict[str, Any]:
     """The contents of ``records.json``: ``version``, ``study`` (its facts) and ``files`` by path.
 
+    :func:`assay.analysis.brief.parse_brief` reads the study.
+
     Raises:
         AssayError: it is missing, damaged, or of a version that this code does not know.
     """
@@ -165,7 +168,7 @@ def read_records(folder: Path | str) -> dict[str, Any]:
     return records
 
 
-def as_it_ran(study: Nested, records: Nested) -> dict[str, Any]:
+def as_it_ran(study: StudyBrief, ran: StudyBrief) -> StudyBrief:
     """The study in the words of today with the facts of its run.
 
     Words, tables, figures and their layout are those of `study`. What was run, with which settings,
@@ -174,71 +177,72 @@ def as_it_ran(study: Nested, records: Nested) -> dict[str, Any]:
 
     Args:
         study: the study, as the plan gives it to the analysis now.
-        records: the contents of ``records.json``.
+        ran: the facts of the run, see :func:`run_facts`.
     """
-    ran = records["study"]
-    result = {**study, **{key: ran[key] for key in WHOLE if key in ran}}
-    for key in BY_NAME:
-        if key in ran:
-            result[key] = _over(study.get(key, {}), ran[key])
-    if "scale_facts" in study and _same_scale(study, ran):
-        result["scale_facts"] = study["scale_facts"]
-    result["titles"] = {kind: dict(titles) for kind, titles in study.get("titles", {}).items()}
+    titles = {kind: dict(known) for kind, known in study.titles.items()}
     for kind in FACTS:
-        entries = dict(study.get(kind, {}))
-        for name, facts in ran.get(kind, {}).items():
-            entries[name] = {**entries.get(name, {"title": name, "source": ""}), **facts}
-            result["titles"].setdefault(kind, {}).setdefault(name, name)
-        if entries:
-            result[kind] = entries
-    return result
+        for name in ran.entries(kind):
+            titles.setdefault(kind, {}).setdefault(name, name)
+
+    def entries(kind: str) -> dict[str, Entry]:
+        found = dict(study.entries(kind))
+        for name, facts in ran.entries(kind).items():
+            found[name] = {**found.get(name, {"title": name, "source": ""}), **facts}
+        return found
+
+    of_kinds: dict[str, Any] = {kind: entries(kind) for kind in FACTS}
+    return replace(
+        study,
+        scale=ran.scale,
+        seed=ran.seed,
+        substitutes=ran.substitutes,
+        scale_facts=(study if _same_scale(study, ran) else ran).scale_facts,
+        scaled={
+            kind: {**study.scaled.get(kind, {}), **ran.scaled.get(kind, {})}
+            for kind in dict.fromkeys([*study.scaled, *ran.scaled])
+        },
+        access={**study.access, **ran.access},
+        titles=titles,
+        **of_kinds,
+    )
 
 
-def _same_scale(study: Nested, ran: Nested) -> bool:
+def _same_scale(study: StudyBrief, ran: StudyBrief) -> bool:
     """Whether today's scale is that of the run in all but its words: its words are then right."""
 
-    def facts(tree: Nested) -> dict[str, Any]:
-        scale = tree.get("scale_facts", {})
+    def facts(brief: StudyBrief) -> dict[str, Any]:
+        scale = brief.scale_facts.items()
         return {
-            "scale": {key: value for key, value in scale.items() if key not in SCALE_WORDS},
-            **{key: tree.get(key) for key in ("substitutes", "scaled")},
+            "scale": {key: value for key, value in scale if key not in SCALE_WORDS},
+            "substitutes": brief.substitutes,
+            "scaled": brief.scaled,
         }
 
     return _compact(facts(study)) == _compact(facts(ran))
 
 
-def _over(base: Any, change: Any) -> Any:
-    """`change` laid over `base`, mappings of two levels name by name."""
-    result = dict(base)
-    for key, value in change.items():
-        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-        result[key] = {**result[key], **value} if both else value
-    return result
-
-
-def run_facts(study: Nested) -> dict[str, Any]:
+def run_facts(study: StudyBrief) -> StudyBrief:
     """What is kept of a study: the facts of its run, and which images its figures show; no words.
 
     Args:
         study: the study, as the plan gives it to the analysis.
     """
-    return {
-        **{key: study[key] for key in ("name", *WHOLE, *BY_NAME) if key in study},
-        **{
-            kind: {
-                name: {key: entry[key] for key in facts if key in entry}
-                for name, entry in study.get(kind, {}).items()
-            }
-            for kind, facts in FACTS.items()
-        },
-        "figures": {
-            name: {key: figure[key] for key in DRAWN if key in figure}
-            for name, figure in study.get("figures", {}).items()
-        },
+    entries: dict[str, Any] = {
+        kind: {
+            name: {key: entry[key] for key in facts if key in entry}
+            for name, entry in study.entries(kind).items()
+        }
+        for kind, facts in FACTS.items()
     }
+    figures = {
+        name: {key: figure[key] for key in DRAWN if key in figure}
+        for name, figure in study.figures.items()
+    }
+    whole: dict[str, Any] = {name: getattr(study, name) for name in WHOLE}
+    return replace(StudyBrief(), figures=figures, **whole, **entries)
 
 
-def _records(manifest: Nested, study: Nested) -> str:
+def _records(manifest: Nested, study: StudyBrief) -> str:
     """The text of ``records.json``: a line for each file."""
     files: dict[str, Any] = {}
     for kind, members in RECORDS.items():
@@ -250,10 +254,10 @@ def _records(manifest: Nested, study: Nested) -> str:
                     files[path] = json.loads(text) if path.endswith(".json") else text
     head = {
         "version": VERSION,
-        "name": study.get("name"),
+        "name": study.name,
         "scale": manifest["scale"],
         "seed": manifest["seed"],
-        "study": run_facts(study),
+        "study": run_facts(study).to_json(),
     }
     lines = [f"{_compact(key)}: {_compact(value)}" for key, value in head.items()]
     listed = ",\n".join(f"{_compact(path)}: {_compact(value)}" for path, value in files.items())
@@ -264,7 +268,7 @@ def _compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
-def _measurements(manifest: Nested, study: Nested) -> dict[str, np.ndarray]:
+def _measurements(manifest: Nested, study: StudyBrief) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {"version": np.array(VERSION)}
     for kind, member in ARRAYS.items():
         for item in manifest.get(kind, ()):

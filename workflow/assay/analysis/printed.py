@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from assay.analysis.attack_set import AttackSet, of_word
+from assay.analysis.brief import StudyBrief
 
-Study = Mapping[str, Any]
 
-
-def id_of(study: Study, kind: str, word: str) -> str | None:
+def id_of(study: StudyBrief, kind: str, word: str) -> str | None:
     """The id of a data set or model, substitutes put in; None if the study maps no such word.
 
     Args:
@@ -19,14 +17,15 @@ def id_of(study: Study, kind: str, word: str) -> str | None:
         word: the paper's word.
 
     Example:
-        >>> id_of({"reported": {"models": {"GBZ": "gbz_as_coded"}}}, "models", "GBZ")
+        >>> from assay.analysis.brief import Printed
+        >>> id_of(StudyBrief(reported=Printed(models={"GBZ": "gbz_as_coded"})), "models", "GBZ")
         'gbz_as_coded'
     """
-    name = study.get("reported", {}).get(kind, {}).get(word)
-    return study.get("substitutes", {}).get(kind, {}).get(name, name)
+    name = study.reported.words(kind).get(word)
+    return None if name is None else study.substitutes.get(kind, {}).get(name, name)
 
 
-def attack_of(study: Study, row: Any) -> AttackSet | None:
+def attack_of(study: StudyBrief, row: Any) -> AttackSet | None:
     """What a printed number is measured under; None if the study has nothing for it.
 
     Args:
@@ -37,11 +36,12 @@ def attack_of(study: Study, row: Any) -> AttackSet | None:
     Example:
         >>> from types import SimpleNamespace
         >>> row = SimpleNamespace(attack="PGD", norm="Linf", setting="EOT runs", level="3")
-        >>> attack_of({"reported": {"sweeps": {"EOT runs": {"3": "pgd_linf_draws_3"}}}}, row)
+        >>> from assay.analysis.brief import Printed
+        >>> sweeps = {"EOT runs": {"3": "pgd_linf_draws_3"}}
+        >>> attack_of(StudyBrief(reported=Printed(sweeps=sweeps)), row)
         AttackSet(worst_case='', name='pgd_linf_draws_3')
     """
-    reported = study.get("reported", {})
     if row.setting:
-        named = reported.get("sweeps", {}).get(row.setting, {}).get(row.level)
+        named = study.reported.sweeps.get(row.setting, {}).get(row.level)
         return None if named is None else AttackSet.of(named)
-    return of_word(reported.get("attacks", {}).get(row.attack or "none"), row.norm)
+    return of_word(study.reported.attacks.get(row.attack or "none"), row.norm)

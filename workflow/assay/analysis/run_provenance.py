@@ -52,11 +52,11 @@ def provenance_summary(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
         "saliency": [item["path"] for item in manifest.get("saliency", ())],
         "importance": [item["path"] for item in manifest.get("importance", ())],
     }
-    made = provenance(code=code, config=digest_of(inputs.study), seed=inputs.seed)
+    made = provenance(code=code, config=digest_of(inputs.study.to_json()), seed=inputs.seed)
     # When it was drawn decides no number and would make every drawing differ.
     del made["written"]
     return {
-        "study": inputs.study["name"],
+        "study": inputs.study.name,
         "scale": inputs.scale,
         "seed": inputs.seed,
         "outcomes": together(inputs.made.values(), GROUPS["outcomes"]),

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from assay.analysis.brief import StudyBrief
 from assay.foundation.split import Split
 
 # As many as is customary before t-SNE (van der Maaten and Hinton 2008 take 30).
@@ -22,7 +23,7 @@ Nested = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]
 
 
-def shown(kind: str, item: Nested, stored: Mapping[str, np.ndarray], study: Nested) -> Arrays:
+def shown(kind: str, item: Nested, stored: Mapping[str, np.ndarray], study: StudyBrief) -> Arrays:
     """The arrays of one file that figures of the study may draw; empty if they draw none of it.
 
     Args:
@@ -44,7 +45,7 @@ def shown(kind: str, item: Nested, stored: Mapping[str, np.ndarray], study: Nest
         names = [*common, *chosen]
     found = {name: stored[name] for name in dict.fromkeys(names)}
     if kind == "saliency":
-        figures = study.get("figures", {}).values()
+        figures = study.figures.values()
         rows = max((f.get("rows", 2) for f in figures if f.get("kind") == kind), default=0)
         for name in found:
             if name == "images" or name.startswith("maps/"):
@@ -52,11 +53,11 @@ def shown(kind: str, item: Nested, stored: Mapping[str, np.ndarray], study: Nest
     return found
 
 
-def _drawn(study: Nested, model: str) -> set[str]:
+def _drawn(study: StudyBrief, model: str) -> set[str]:
     """Attacks that figures show on a model."""
     return {
         figure["attack"]
-        for figure in study.get("figures", {}).values()
+        for figure in study.figures.values()
         if "attack" in figure and model in (*figure.get("models", ()), figure.get("model"))
     }
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from assay.analysis.attack_set import NORM_ALL, SINGLE, SUITE, AttackSet
+from assay.analysis.brief import StudyBrief
 from assay.foundation.radius import Labels
 
 # Norms in words, and what the analysis names as one where no ball is searched.
@@ -18,7 +19,7 @@ NORMS = {
 SALIENCY_METHODS = {"gradient": "gradient", "integrated_gradients": "integrated gradients"}
 
 
-def radius_text(epsilon: float, study: Mapping[str, Any]) -> str:
+def radius_text(epsilon: float, study: StudyBrief) -> str:
     """A radius as the study writes it; one that it does not write, as short as it can be.
 
     Args:
@@ -26,15 +27,15 @@ def radius_text(epsilon: float, study: Mapping[str, Any]) -> str:
         study: the study as the plan gives it; ``radii`` has the labels.
 
     Example:
-        >>> radius_text(16 / 255, {"radii": ["16/255"]}), radius_text(0.3, {})
+        >>> radius_text(16 / 255, StudyBrief(radii=("16/255",))), radius_text(0.3, StudyBrief())
         ('16/255', '0.3')
     """
     return labels_of(study)(epsilon)
 
 
-def labels_of(study: Mapping[str, Any]) -> Labels:
+def labels_of(study: StudyBrief) -> Labels:
     """How the study writes its radii."""
-    return _labels(tuple(study.get("radii", ())))
+    return _labels(study.radii)
 
 
 @lru_cache
@@ -42,7 +43,7 @@ def _labels(radii: tuple[str, ...]) -> Labels:
     return Labels(radii)
 
 
-def attack_title(study: Mapping[str, Any], attack: AttackSet | str | Mapping[str, Any]) -> str:
+def attack_title(study: StudyBrief, attack: AttackSet | str | Mapping[str, Any]) -> str:
     """An attack's title, or that of a worst case over several attacks.
 
     Args:
@@ -50,8 +51,8 @@ def attack_title(study: Mapping[str, Any], attack: AttackSet | str | Mapping[str
         attack: an attack set, or an item that names one (:meth:`AttackSet.of`).
 
     Example:
-        >>> attack_title({}, {"norm": "linf"}), attack_title({}, {"suite": "blackbox"})
-        ('Worst case over attacks, L∞', 'Worst case over “blackbox”')
+        >>> attack_title(StudyBrief(), {"norm": "linf"})
+        'Worst case over attacks, L∞'
     """
     found = AttackSet.of(attack)
     if found.worst_case == SINGLE:
@@ -62,5 +63,12 @@ def attack_title(study: Mapping[str, Any], attack: AttackSet | str | Mapping[str
     return f"Worst case over {over}, {NORMS.get(found.name, found.name)}"
 
 
-def title_of(study: Mapping[str, Any], kind: str, name: str) -> str:
-    return study.get("titles", {}).get(kind, {}).get(name, name)
+def title_of(study: StudyBrief, kind: str, name: str) -> str:
+    """What readers see for an id; the id itself where nothing has a title for it.
+
+    Args:
+        study: the study as the plan gives it.
+        kind: one of :data:`assay.analysis.brief.KINDS`.
+        name: the id.
+    """
+    return study.titles.get(kind, {}).get(name, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from assay.analysis.brief import StudyBrief, parse_brief
 from assay.foundation.radius import labels_in, plain
 from assay.foundation.split import Split
 from assay.plan import paths
@@ -73,7 +74,7 @@ def manifest(plan: Plan, study: str) -> Nested:
     }
 
 
-def brief(plan: Plan, study: str) -> Nested:
+def brief(plan: Plan, study: str) -> StudyBrief:
     """The study as the analysis sees it: names resolved, titles and entries beside it."""
     found = plan.studies[study]
     catalogue = plan.configuration.catalogue
@@ -126,7 +127,8 @@ def brief(plan: Plan, study: str) -> Nested:
         for name in names["attacks"]
         for dataset in names["datasets"]
     ]
-    return {**plain(brief), "radii": labels_in([found.study, attacks])}
+    tree = {**plain(brief), "radii": labels_in([found.study, attacks])}
+    return parse_brief(tree, where=plan.configuration.study_file(study))
 
 
 def _sweeps(plan: Plan, study: Nested) -> dict[str, dict[str, str]]:

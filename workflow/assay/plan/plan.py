@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from assay.analysis.brief import StudyBrief
 from assay.data.kinds import reader_of
 from assay.foundation.digest import code_digest
 from assay.foundation.radius import plain
@@ -259,7 +260,7 @@ class Plan:
         wanted = self.configuration.catalogue["models"][model]["settings"].get("pretrained")
         return [paths.at(paths.PRETRAINED, scale=self.scale, model=model)] if wanted else []
 
-    def brief(self, study: str) -> Nested:
+    def brief(self, study: str) -> StudyBrief:
         """The study as the analysis sees it: names resolved, titles and entries beside it."""
         return brief.brief(self, study)
 

@@ -6,11 +6,12 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from assay.analysis.brief import StudyBrief, parse_brief
 from assay.analysis.code_age import EARLIER
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.kept import FILES, as_it_ran, kept_run, read_records
@@ -85,14 +86,14 @@ def render(
     )
     plan = make_plan(read_configuration({**given, "studies": shown}))
     result = Rendered(out / "index.html", chosen)
-    briefs = {name: as_it_ran(plan.brief(name), read_records(kept / name)) for name in shown}
+    briefs = {name: _as_it_ran(plan, name, kept) for name in shown}
     _check_only(only, [briefs[name] for name in chosen])
     jobs = [(plan, briefs[name], kept / name, out / name, only) for name in chosen]
     for name, (skipped, earlier) in zip(chosen, _side_by_side(jobs), strict=True):
         result.skipped += skipped
         result.earlier[name] = earlier
-    briefs = [_with_what_is_there(brief, out / name) for name, brief in briefs.items()]
-    render_page(scale, briefs, result.page)
+    written = [_with_what_is_there(brief, out / name) for name, brief in briefs.items()]
+    render_page(scale, written, result.page)
     return result
 
 
@@ -107,24 +108,24 @@ def _side_by_side(jobs: Sequence[tuple]) -> Iterable[tuple[list[str], int]]:
         yield from pool.map(_render_study, *zip(*jobs, strict=True))
 
 
-def _check_only(only: Sequence[str], studies: Sequence[Nested]) -> None:
+def _check_only(only: Sequence[str], studies: Sequence[StudyBrief]) -> None:
     """The studies have the tables and figures that are named."""
-    known = [name for study in studies for part in ("tables", "figures") for name in study[part]]
+    known = [name for study in studies for name in (*study.tables, *study.figures)]
     for name in only:
         if name not in known:
-            place = f"config/studies/ of {', '.join(study['name'] for study in studies)}"
+            place = f"config/studies/ of {', '.join(study.name for study in studies)}"
             raise unknown("table or figure called", name, known, "--only", place)
 
 
 def _render_study(
-    plan: Plan, study: Nested, kept: Path, out: Path, only: Sequence[str] = ()
+    plan: Plan, study: StudyBrief, kept: Path, out: Path, only: Sequence[str] = ()
 ) -> tuple[list[str], int]:
     """Writes a study's files; returns what was left out and how many rows are of earlier code."""
-    name, skipped = study["name"], []
+    name, skipped = study.name, []
     user = plan.configuration.layers.user
     with kept_run(kept, plan.manifest(name)) as manifest:
         manifest |= {
-            "seed": study["seed"],
+            "seed": study.seed,
             "reported": [str(user / path) for path in manifest["reported"]],
             "earlier": earlier_code(plan, manifest),
         }
@@ -192,19 +193,23 @@ def earlier_code(plan: Plan, manifest: Nested) -> list[tuple[str, ...]]:
     return found
 
 
-def _with_what_is_there(study: Nested, folder: Path) -> Nested:
+def _as_it_ran(plan: Plan, name: str, kept: Path) -> StudyBrief:
+    """A kept study in the words of today with the facts of its run."""
+    records = read_records(kept / name)
+    ran = parse_brief(records.get("study", {}), where=f"{kept / name / FILES[1]}: study")
+    return as_it_ran(plan.brief(name), ran)
+
+
+def _with_what_is_there(study: StudyBrief, folder: Path) -> StudyBrief:
     """The study with those of its tables and figures that are written."""
-    return {
-        **study,
-        **{
-            kind: {
-                name: spec
-                for name, spec in study[kind].items()
-                if (folder / kind / f"{name}.{form}").is_file()
-            }
-            for kind, form in (("tables", "csv"), ("figures", "svg"))
-        },
-    }
+    tables, figures = (
+        {name: spec for name, spec in specs.items() if (folder / kind / f"{name}.{form}").is_file()}
+        for kind, form, specs in (
+            ("tables", "csv", study.tables),
+            ("figures", "svg", study.figures),
+        )
+    )
+    return replace(study, tables=tables, figures=figures)
 
 
 def _kept_studies(kept: Path, scale: str, layers: Layers) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from assay.analysis.brief import StudyBrief
 from assay.analysis.kept import FILES
 from assay.analysis.rows import PLACE, several_schemes
 from assay.analysis.titles import title_of
@@ -62,13 +63,13 @@ PARTS = {
 ANCHORS = {"others": "figures"}
 
 
-def render_page(scale: str, studies: Iterable[Nested], out: Path | str) -> None:
+def render_page(scale: str, studies: Iterable[StudyBrief], out: Path | str) -> None:
     """Writes the page of one scale.
 
     Args:
         scale: the scale's name.
-        studies: study dicts as the plan gives them to the analysis; the files of each are in the
-            folder of its ``name`` beside `out`.
+        studies: as the plan gives them to the analysis; the files of each are in the folder of its
+            ``name`` beside `out`.
         out: path of the page.
 
     Raises:
@@ -103,15 +104,15 @@ def render_page(scale: str, studies: Iterable[Nested], out: Path | str) -> None:
 
 def _content(files: StudyFiles, heading: str) -> dict[str, Any]:
     """Everything that the template shows of a study, below the page's heading."""
-    study, question = files.study, files.study.get("question", "")
-    figures = [_figure(files, name, spec) for name, spec in study["figures"].items()]
+    study = files.study
+    figures = [_figure(files, name, spec) for name, spec in study.figures.items()]
     shown = ("accuracy_curves", "ledger_dumbbell")
     content = {
         "id": files.id,
-        "title": study["title"],
+        "title": study.title,
         "short": short_name(study),
-        "paper": citation(study.get("paper", {})),
-        "question": "" if question == heading else question,
+        "paper": citation(study.paper),
+        "question": "" if study.question == heading else study.question,
         "facts": facts(files),
         "brief": brief(files),
         "headline": headline(files),
@@ -120,7 +121,7 @@ def _content(files: StudyFiles, heading: str) -> dict[str, Any]:
         "ledger": ledger(files, ledger_summary(files)) if files.prints else None,
         "tables": [
             written(files, f"table-{files.id}-{name}", f"tables/{name}", spec.get("title", name))
-            for name, spec in study["tables"].items()
+            for name, spec in study.tables.items()
         ],
         "others": [f for f in figures if f["kind"] not in shown],
         "statistics": significance(files),
@@ -182,12 +183,12 @@ def _slug(text: str) -> str:
     return re.sub(r"\W+", "-", text.lower())
 
 
-def headline_text(headline: pd.DataFrame, study: Mapping[str, Any] | None = None) -> str:
+def headline_text(headline: pd.DataFrame, study: StudyBrief | None = None) -> str:
     """The headline table for a terminal.
 
     Args:
         headline: the frame of headline.csv.
-        study: ``titles`` by kind (``datasets``, ``splits``, ``models``) and id.
+        study: the study, for titles.
 
     Returns:
         A table per data set and split scheme with a column per classifier: the verdicts on its
@@ -203,9 +204,9 @@ def headline_text(headline: pd.DataFrame, study: Mapping[str, Any] | None = None
         for column, cells in rows.groupby("column", sort=False):
             cells = cells.set_index("model")
             table.append([column, *(_terminal_cell(cells, model) for model in models)])
-        place = [title_of(study or {}, "datasets", dataset)]
-        place += [title_of(study or {}, "splits", scheme)] if several else []
-        names = [title_of(study or {}, "models", model) for model in models]
+        place = [title_of(study or StudyBrief(), "datasets", dataset)]
+        place += [title_of(study or StudyBrief(), "splits", scheme)] if several else []
+        names = [title_of(study or StudyBrief(), "models", model) for model in models]
         headers = [_wrapped(", ".join(place), 30), *(_wrapped(name, 16) for name in names)]
         texts.append(tabulate(table, headers, tablefmt="simple", disable_numparse=True))
     return "\n\n".join(texts)

@@ -38,13 +38,13 @@ def attacks_table(files: StudyFiles) -> Table:
     """Every attack that was run: what it needs, what it cost, where it is from."""
     passes = files.accuracy.groupby("attack")[["forwards", "backwards"]].max()
     rows = []
-    for name, entry in files.study["attacks"].items():
+    for name, entry in files.study.attacks.items():
         spent = passes.loc[name] if name in passes.index else None
         rows.append(
             [
                 files.title("attacks", name),
                 norm_title(entry["norm"]),
-                ACCESS.get(files.study["access"][name], files.study["access"][name]),
+                ACCESS.get(files.study.access[name], files.study.access[name]),
                 *(
                     "–" if spent is None else f"{spent[kind]:,.0f}"
                     for kind in ("backwards", "forwards")
@@ -73,9 +73,9 @@ def costs_table(files: StudyFiles) -> Table | None:
 def methods(files: StudyFiles) -> list[tuple[str, list[dict[str, Any]]]]:
     """(heading, entries) of data, classifiers, attacks, and of what made the files."""
     found = [
-        (words, [_method(files, kind, *item) for item in files.study[kind].items()])
+        (words, [_method(files, kind, *item) for item in files.study.entries(kind).items()])
         for kind, words in GROUPS.items()
-        if files.study.get(kind)
+        if files.study.entries(kind)
     ]
     return [*found, ("Provenance", _provenance_summary(files))]
 
@@ -121,7 +121,7 @@ def _provenance_summary(files: StudyFiles) -> list[dict[str, Any]]:
 def _titled(files: StudyFiles, kinds: tuple[str, ...], values: Any) -> Any:
     if not isinstance(values, Mapping):
         return values
-    titles = {k: v for kind in kinds for k, v in files.study["titles"].get(kind, {}).items()}
+    titles = {k: v for kind in kinds for k, v in files.study.titles.get(kind, {}).items()}
     return {titles.get(name, name): part for name, part in values.items()}
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from assay.analysis import checks
 from assay.analysis.attack_set import SINGLE, AttackSet, attack_sets, read_table
+from assay.analysis.brief import StudyBrief
 from assay.analysis.paired import POOLED
 from assay.analysis.rows import PLACE, several_schemes
 from assay.analysis.titles import NORMS, attack_title, radius_text, title_of
@@ -49,8 +50,8 @@ class StudyFiles:
         schemes: whether a data set of the headline has several split schemes.
     """
 
-    def __init__(self, study: Nested, base: Path):
-        self.study, self.id, self.base = study, study["name"], base
+    def __init__(self, study: StudyBrief, base: Path):
+        self.study, self.id, self.base = study, study.name, base
         self.folder = base / self.id
         self.headline = self.csv("headline.csv")
         self.ledger = self.statistic("ledger.csv")
@@ -59,9 +60,7 @@ class StudyFiles:
         self.ranking = self.csv("statistics/ranking.csv")
         self.accuracy = self.csv("statistics/accuracy.csv")
         self.between_splits = self.optional("statistics/between_splits.csv")
-        self.series_styles = series_styles(
-            [*study["headline"].get("models", ()), *self.headline["model"]]
-        )
+        self.series_styles = series_styles([*study.headline.models, *self.headline["model"]])
         # The file's order of attacks, before its rows are put into that of the models.
         self._order = list(dict.fromkeys(cells_in(self.headline)))
         sets = attack_sets(self.accuracy)
@@ -96,7 +95,7 @@ class StudyFiles:
         there = set(cells_in(rows))
         known = [cell for cell in self._order if cell in there]
         behind = 0
-        for cell in self.study["headline"]["cells"]:
+        for cell in self.study.headline.cells:
             attacks, wanted = AttackSet.of(cell), cell.get("epsilon")
             found = [
                 place
@@ -147,7 +146,7 @@ class StudyFiles:
 
     def norm(self, attacks: AttackSet) -> str | None:
         """The norm of an attack set; None if neither the study nor the accuracies know it."""
-        known = self.study.get("attacks", {}) if attacks.worst_case == SINGLE else {}
+        known = self.study.attacks if attacks.worst_case == SINGLE else {}
         return known.get(attacks.name, {}).get("norm") or self._norms.get(attacks)
 
     def budget(self, attacks: AttackSet, epsilon: float) -> str:

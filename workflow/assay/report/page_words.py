@@ -8,10 +8,11 @@ from typing import Any
 import pandas as pd
 
 from assay.analysis.attack_set import NORM, NORM_ALL, SINGLE
+from assay.analysis.brief import Paper, StudyBrief
 from assay.analysis.ledger import counts_in_words
 from assay.analysis.rows import PLACE
 from assay.analysis.titles import attack_title, radius_text, title_of
-from assay.report.page_study import CHECKED, MARK, VERDICTS, Nested, StudyFiles, norm_title
+from assay.report.page_study import CHECKED, MARK, VERDICTS, StudyFiles, norm_title
 
 SUBSTITUTES = "Substitutes were used. These are not the paper's numbers:"
 OWN_SUBSTITUTES = "Substitutes were used:"
@@ -44,7 +45,7 @@ def page_heading(studies: Iterable[StudyFiles]) -> tuple[str, str]:
     studies = list(studies)
     if any(files.prints for files in studies):
         return TITLE, f"{REPEATS} {HOW}"
-    questions = {files.study.get("question") for files in studies}
+    questions = {files.study.question for files in studies}
     only = questions.pop() if len(questions) == 1 else None
     return only or OWN_TITLE, f"{ATTACKS} {HOW}"
 
@@ -56,7 +57,7 @@ def banner(name: str, studies: Iterable[StudyFiles]) -> dict[str, Any]:
     """What a reader must know of the run first: data sets, scale, substitutes, older rows."""
     studies = list(studies)
     trees = [files.study for files in studies]
-    facts = next((study["scale_facts"] for study in trees if "scale_facts" in study), {})
+    facts = next((study.scale_facts for study in trees if study.scale_facts), {})
     data = [
         files.title("datasets", dataset)
         for files in studies
@@ -73,13 +74,13 @@ def banner(name: str, studies: Iterable[StudyFiles]) -> dict[str, Any]:
     }
 
 
-def substitutes(study: Nested) -> list[str]:
+def substitutes(study: StudyBrief) -> list[str]:
     """A sentence for each substitute that the study's rows use; titles, never ids."""
     return [
         f"{title_of(study, kind, ours)} is a substitute for {title_of(study, kind, theirs)}."
-        for kind, pairs in study.get("substitutes", {}).items()
+        for kind, pairs in study.substitutes.items()
         for theirs, ours in pairs.items()
-        if ours in study["titles"].get(kind, {})
+        if ours in study.titles.get(kind, {})
     ]
 
 
@@ -88,7 +89,7 @@ def earlier_code(files: StudyFiles) -> list[str]:
     if not earlier:
         return []
     return [
-        f"{earlier:,} of {total:,} accuracies of “{files.study['title']}” were computed by an "
+        f"{earlier:,} of {total:,} accuracies of “{files.study.title}” were computed by an "
         f"earlier version of the code; {MARK} marks them."
     ]
 
@@ -96,24 +97,23 @@ def earlier_code(files: StudyFiles) -> list[str]:
 # --- a study's head ------------------------------------------------------------------------------
 
 
-def short_name(study: Nested) -> str:
+def short_name(study: StudyBrief) -> str:
     """The paper as it is cited, ``Millner et al. 2024``; without authors the study's title."""
-    paper = study.get("paper", {})
-    authors = [name.strip() for name in str(paper.get("authors", "")).split(",") if name.strip()]
+    authors = [name.strip() for name in study.paper.authors.split(",") if name.strip()]
     if not authors:
-        return study["title"]
+        return study.title
     surname = authors[0].split()[-1]
-    return f"{surname}{' et al.' if len(authors) > 1 else ''} {paper.get('year', '')}".strip()
+    return f"{surname}{' et al.' if len(authors) > 1 else ''} {study.paper.year or ''}".strip()
 
 
-def citation(paper: Nested) -> str:
-    year = f" ({paper['year']})" if "year" in paper else ""
-    return f"{paper.get('authors', '')}{year}: {paper['title']}" if "title" in paper else ""
+def citation(paper: Paper) -> str:
+    year = f" ({paper.year})" if paper.year else ""
+    return f"{paper.authors}{year}: {paper.title}" if paper.title else ""
 
 
 def facts(files: StudyFiles) -> list[tuple[str, str]]:
     """(name, value) of data sets, images, splits, classifiers, attacks, seed and scale."""
-    head, attacks = files.headline, files.study.get("attacks", {})
+    head, attacks = files.headline, files.study.attacks
     rows = files.accuracy[files.accuracy["attack"].isin(attacks)]
     attacked = rows[~rows["norm"].isin(["none"])]
     data = ", ".join(files.title("datasets", name) for name in head["dataset"].unique())
@@ -124,8 +124,8 @@ def facts(files: StudyFiles) -> list[tuple[str, str]]:
         ("splits", _range(head.groupby(PLACE)["splits"].max())),
         ("classifiers", str(head["model"].nunique())),
         ("attacks and corruptions", str(attacked["attack"].nunique())),
-        *([("seed", str(files.study["seed"]))] if "seed" in files.study else []),
-        *([("scale", files.study["scale"])] if "scale" in files.study else []),
+        *([] if files.study.seed is None else [("seed", str(files.study.seed))]),
+        *([("scale", files.study.scale)] if files.study.scale else []),
     ]
 
 
@@ -275,15 +275,10 @@ def _smaller(
     ]
 
 
-def _as_published(study: Nested) -> list[str]:
+def _as_published(study: StudyBrief) -> list[str]:
     """The published attacks with their defects: by their role, or by the study's pairs."""
-    attacks = study.get("attacks", {})
-    by_role = [name for name, entry in attacks.items() if entry.get("role") == "as_published"]
-    pairs = [
-        pair["published"]
-        for spec in study.get("tables", {}).values()
-        for pair in spec.get("pairs", ())
-    ]
+    by_role = [name for name, entry in study.attacks.items() if entry.get("role") == "as_published"]
+    pairs = [pair["published"] for spec in study.tables.values() for pair in spec.get("pairs", ())]
     return list(dict.fromkeys([*by_role, *pairs]))
 
 

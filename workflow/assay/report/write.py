@@ -69,7 +69,7 @@ def write_drawings(
         ("tables", write_study_table, "csv"),
         ("figures", write_study_figure, "svg"),
     ):
-        for name, spec in inputs.study[kind].items():
+        for name, spec in getattr(inputs.study, kind).items():
             if only and name not in only:
                 continue
             place = f"{kind}/{name}"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 
 from assay.analysis.accuracy import BALLS, over_norm
 from assay.analysis.attack_set import SINGLE, SUITE, attack_sets
+from assay.analysis.brief import StudyBrief
 from assay.analysis.checks.evaluated import CLEAN, VERDICT_NORMS
 from assay.analysis.checks.findings import FAIL, FLAG, percent, points
 from assay.analysis.titles import attack_title, radius_text, title_of
@@ -22,7 +20,7 @@ TOLERANCE = 1e-9
 
 def lint_display(
     rows: pd.DataFrame,
-    study: Mapping[str, Any] | None = None,
+    study: StudyBrief | None = None,
     says_n: bool = False,
 ) -> pd.DataFrame:
     """What a reader of one table, headline or curve would take from its rows, but must not.
@@ -44,7 +42,7 @@ def lint_display(
         models were tested on different numbers of images.
     """
     rows = rows.reset_index(drop=True)
-    status, study = FLAG if says_n else FAIL, study or {}
+    status, study = FLAG if says_n else FAIL, study or StudyBrief()
     found = pd.concat(
         [
             _twice(rows),

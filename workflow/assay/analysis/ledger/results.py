@@ -30,7 +30,7 @@ def accuracy(run: Run, row: Row) -> Agreement:
     ids = f"{dataset}, {model}, {attack}"
     if cells.empty:
         lacks = (
-            f"scale {run.study.get('scale', '')} excludes"
+            f"scale {run.study.scale} excludes"
             if run.planned(dataset, model, attack)
             else "this study does not run"
         )
@@ -74,7 +74,7 @@ def accuracy(run: Run, row: Row) -> Agreement:
 
 def corrected(run: Run, row: Row, dataset: str, model: str, attack: AttackSet) -> str:
     """What the correction of a published attack gives, as a clause; empty if none."""
-    for spec in run.study.get("tables", {}).values():
+    for spec in run.study.tables.values():
         for pair in spec.get("pairs", ()):
             if AttackSet.of(pair["published"]) != attack:
                 continue
@@ -109,7 +109,7 @@ def gain(run: Run, row: Row) -> Agreement:
     pooled = cells.set_index("model").pooled
     gains = {
         model: pooled[model] - pooled[entry["init_from"]]
-        for model, entry in run.study.get("models", {}).items()
+        for model, entry in run.study.models.items()
         if entry.get("init_from") in pooled.index and model in pooled.index
     }
     if not gains:

@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 
 from assay.analysis.attack_set import AttackSet
+from assay.analysis.brief import StudyBrief
 from assay.analysis.ledger.agreement import Agreement, changes
 from assay.analysis.printed import attack_of, id_of
-from assay.analysis.titles import attack_title
+from assay.analysis.titles import attack_title, title_of
 from assay.foundation.split import Split
 
 Key = tuple[str, str, str]
@@ -28,7 +29,7 @@ class Run:
     """
 
     accuracy: pd.DataFrame
-    study: Mapping[str, Any]
+    study: StudyBrief
     rule: Mapping[str, float]
     history: Mapping[Key, pd.DataFrame]
     facts: Mapping[Key, Mapping[str, Any]]
@@ -37,28 +38,26 @@ class Run:
 
     def lacking(self, kind: str, word: str, what: str) -> Agreement:
         """Why the study has nothing for a word of the paper: the study, or the scale."""
-        if word in self.study.get("excluded", {}).get(kind, {}):
-            return Agreement(
-                "not run", f"scale {self.study.get('scale', '')} excludes the {what} '{word}'"
-            )
+        if word in self.study.excluded.words(kind):
+            return Agreement("not run", f"scale {self.study.scale} excludes the {what} '{word}'")
         return Agreement("not run", f"this study has no {what} for '{word}'")
 
     def planned(self, dataset: str, model: str, attack: AttackSet) -> bool:
         """Whether the study as written runs an attack on a model and a data set, at any scale."""
         return any(
-            dataset in block["datasets"]
-            and model in block["models"]
-            and attack in map(AttackSet.of, block["attacks"])
-            for block in self.study.get("excluded", {}).get("grid", ())
+            dataset in block.datasets
+            and model in block.models
+            and attack in map(AttackSet.of, block.attacks)
+            for block in self.study.excluded.grid
         )
 
     def scaled(self, kind: str, name: str | None) -> Mapping[str, Sequence]:
         """What the scale changed in an entry: path to [here, in the catalogue]."""
-        return self.study.get("scaled", {}).get(kind, {}).get(name, {})
+        return self.study.scaled.get(kind, {}).get(name or "", {})
 
     def title(self, kind: str, name: str | None) -> str:
         """What readers call an entry."""
-        return self.study.get("titles", {}).get(kind, {}).get(name, name or "")
+        return title_of(self.study, kind, name or "")
 
     def in_words(self, dataset: str, model: str, attack: AttackSet) -> str:
         """Data set, model and attack, by their titles."""
@@ -81,7 +80,7 @@ class Run:
     @property
     def scheme(self) -> str | None:
         """The split scheme that the printed numbers are held against, if the study names one."""
-        return self.study["reported"].get("splits")
+        return self.study.reported.splits
 
     def of_scheme(self) -> pd.DataFrame:
         table = self.accuracy
@@ -145,13 +144,13 @@ class Run:
     def substitute(self, dataset: str | None, model: str | None) -> str:
         """Which entries are substitutes for what the paper used, as a clause; empty if none is."""
         subsets = []
-        used = self.study.get("datasets", {}).get(dataset, {}).get("substitute_for")
+        used = self.study.datasets.get(dataset or "", {}).get("substitute_for")
         if used:
             subsets.append(f"{self.title('datasets', dataset)} is a substitute for {used}")
         for kind, name in (("datasets", dataset), ("models", model)):
             originals = [
                 original
-                for original, stand_in in self.study.get("substitutes", {}).get(kind, {}).items()
+                for original, stand_in in self.study.substitutes.get(kind, {}).items()
                 if stand_in == name
             ]
             if originals:

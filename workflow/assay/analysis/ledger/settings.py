@@ -28,7 +28,7 @@ SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
 def hyper_parameter(run: Run, row: Row) -> Agreement:
     """A printed hyper-parameter against the catalogue entry that this run used."""
     model = run.name("models", row.model) or _table_model(run, row.file)
-    entry = run.study.get("models", {}).get(model)
+    entry = run.study.models.get(model)
     if entry is None:
         return run.lacking("models", row.model, "model")
     path = SETTINGS.get(row.key, "")
@@ -84,7 +84,7 @@ def _side(run: Run, row: Row, model: str, entry: Mapping, axis: int) -> float | 
 
 def _table_model(run: Run, file: str) -> str | None:
     """The model of the table that shows a file of printed hyper-parameters."""
-    for spec in run.study.get("tables", {}).values():
+    for spec in run.study.tables.values():
         if spec.get("reported") == file:
             return spec.get("model")
     return None
@@ -112,7 +112,7 @@ def fact(run: Run, row: Row) -> Agreement:
     substitute = run.substitute(dataset, None)
     if substitute:
         return Agreement("not comparable", substitute, compared_with=dataset)
-    models = [run.name("models", word) for word in run.study["reported"].get("models", {})]
+    models = [run.name("models", word) for word in run.study.reported.models]
     values = {
         "n_test": lambda: {dataset: (clean.n / clean.splits).max()},
         "n_total_approx": lambda: {dataset: _images(run, dataset)},
@@ -122,8 +122,7 @@ def fact(run: Run, row: Row) -> Agreement:
             key[0]: len(facts["classes"]) for key, facts in run.facts.items() if key[0] == dataset
         },
         "epochs": lambda: {
-            model: _get(run.study.get("models", {}).get(model, {}), "training.epochs")
-            for model in models
+            model: _get(run.study.models.get(model, {}), "training.epochs") for model in models
         },
     }[row.metric]()
     values = {owner: float(value) for owner, value in values.items() if value is not None}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from assay.analysis.brief import StudyBrief
 from assay.analysis.ledger import results, settings
 from assay.analysis.ledger.agreement import COUNT, DURATION, RESULT, RULE, SETTING, Agreement
 from assay.analysis.ledger.run import Key, Row, Run
@@ -52,7 +53,7 @@ METRICS: dict[str, tuple[str, Comparison]] = {
 def ledger(
     reported: pd.DataFrame,
     accuracy: pd.DataFrame,
-    study: Mapping[str, Any],
+    study: StudyBrief,
     rule: Mapping[str, float] | None = None,
     *,
     history: Mapping[Key, pd.DataFrame] | None = None,

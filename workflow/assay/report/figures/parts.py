@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from assay.analysis.brief import StudyBrief
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import attack_title, radius_text, title_of
 from assay.foundation.errors import ConfigError
@@ -35,7 +36,7 @@ RADIUS_LABELS = {
     "none": "ε",
 }
 
-Study = dict[str, Any]
+Study = StudyBrief
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def places_in_words(places: set[tuple[str, str]], study: Study) -> Callable[[str
 def models_to_draw(spec: Any, study: Study, inputs: AnalysisInputs) -> list[str]:
     """The models to draw, in the study's order, as far as they have outcomes."""
     known = dict.fromkeys(inputs.accuracy["model"])
-    wanted = spec.models or study.get("headline", {}).get("models") or known
+    wanted = spec.models or study.headline.models or known
     return [model for model in wanted if model in known]
 
 
@@ -196,7 +197,7 @@ def compared_places(rows: pd.DataFrame, study: Study) -> list[tuple[str, str]]:
         rows: with the columns dataset, scheme and model, of the models to draw.
         study: the study as the plan gives it.
     """
-    wanted = study.get("reported", {}).get("splits")
+    wanted = study.reported.splits
     counts = rows.groupby(["dataset", "scheme"], sort=False, observed=True)["model"].nunique()
     best: dict[str, tuple] = {}
     for (dataset, scheme), models in counts.items():
@@ -273,7 +274,7 @@ def undrawn_in_words(run: Iterable[float], drawn: Iterable[float], study: Study)
 
 def classes_of(study: Study, inputs: AnalysisInputs, key: tuple, labels: np.ndarray) -> list[str]:
     facts = inputs.facts.get(key[:3], {})
-    entry = study.get("datasets", {}).get(key[0], {})
+    entry = study.datasets.get(key[0], {})
     for names in (facts.get("classes"), entry.get("classes")):
         if isinstance(names, list):
             return names

@@ -26,7 +26,7 @@ def in_file(rows: pd.DataFrame, spec: Any) -> pd.DataFrame:
 
 def compared(study: Study, scheme: str) -> bool:
     """Whether printed numbers are compared with what was run with this split scheme."""
-    return study.get("reported", {}).get("splits", scheme) == scheme
+    return study.reported.splits in (None, scheme)
 
 
 def printed_accuracy(
@@ -61,9 +61,9 @@ def printed_accuracy(
 
 def substituted(study: Study, kind: str, ours: str) -> list[str]:
     """The paper's words (or titles) of what an id here substitutes for; empty if for nothing."""
-    words = study.get("reported", {}).get(kind, {})
+    words = study.reported.words(kind)
     found = []
-    for theirs, substitute in study.get("substitutes", {}).get(kind, {}).items():
+    for theirs, substitute in study.substitutes.get(kind, {}).items():
         if substitute == ours:
             printed = [word for word, name in words.items() if name == theirs]
             found += printed or [title_of(study, kind, theirs)]

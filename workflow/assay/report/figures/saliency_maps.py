@@ -38,6 +38,11 @@ class SaliencyMaps(NamedTuple):
         return self.stored["images"].shape[1]
 
 
+def saliency_attack(study: Study) -> str:
+    """The title of the attack whose images have maps; empty where the study stores none."""
+    return title_of(study, "attacks", study.saliency.attack) if study.saliency else ""
+
+
 def saliency_maps(spec: Any, study: Study, inputs: AnalysisInputs) -> list[SaliencyMaps]:
     """The stored maps of the entry's models, all of one data set and split.
 
@@ -56,7 +61,7 @@ def saliency_maps(spec: Any, study: Study, inputs: AnalysisInputs) -> list[Salie
                 places.setdefault(key[:2], []).append(key)
     if not places:
         raise nothing_to_draw(spec, f"no saliency maps of {', '.join(spec.models)}")
-    compared = study.get("reported", {}).get("splits")
+    compared = study.reported.splits
     place = min(places, key=lambda p: (-len(places[p]), Split.of(p[1]).scheme != compared, p))
     found = []
     for key in places[place]:

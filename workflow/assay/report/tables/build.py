@@ -51,7 +51,7 @@ def analysis_table(name: str, study: Study, inputs: AnalysisInputs) -> Table:
         inputs: the run.
     """
     if name == "headline":
-        return headline_table(spec_of(Headline, study["headline"]), study, inputs)
+        return headline_table(spec_of(Headline, study.headline.to_spec()), study, inputs)
     written: dict[str, Any] = {}
     if name == "accuracy":
         every = list(dict.fromkeys(attack_sets(inputs.accuracy)))

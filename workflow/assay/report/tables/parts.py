@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis.attack_set import COLUMNS, AttackSet
+from assay.analysis.brief import StudyBrief
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE, several_schemes
 from assay.analysis.statistics import POOLED
@@ -26,7 +27,7 @@ from assay.report.tables.cells import (
     leading,
 )
 
-Study = Mapping[str, Any]
+Study = StudyBrief
 
 NOT_RUN = "not run"
 INTERVAL = "the 95 % Wilson interval of the pooled accuracy"
@@ -125,7 +126,7 @@ def assessed(rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
 
 def margin_of(inputs: AnalysisInputs) -> float:
     """The margin of marks (config/config.yaml, ``marks.margin``)."""
-    return inputs.study.get("rules", {}).get("marks", {}).get("margin", MARGIN)
+    return inputs.study.rules.marks.get("margin", MARGIN)
 
 
 def in_cells(rows: pd.DataFrame, spec: Any, inputs: AnalysisInputs) -> pd.DataFrame:
@@ -268,7 +269,7 @@ def _substitutes(study: Study, table: pd.DataFrame, rows: pd.DataFrame | None) -
     there = table if rows is None or not len(rows) else rows
     shown = {*there.get("dataset", ()), *_models(there)}
     sentences = []
-    for kind, pairs in study.get("substitutes", {}).items():
+    for kind, pairs in study.substitutes.items():
         for substitute in dict.fromkeys(pairs.values()):
             originals = [
                 title_of(study, kind, name) for name, other in pairs.items() if other == substitute

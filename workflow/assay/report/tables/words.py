@@ -58,7 +58,7 @@ def conclusions(tests: pd.DataFrame, otherwise: pd.Series) -> np.ndarray:
 
 def safe_title(study: Study, dataset: str) -> str:
     """How readers know the reading of patients that never parts a person."""
-    patient = study.get("datasets", {}).get(dataset, {}).get("patient") or {}
+    patient = study.datasets.get(dataset, {}).get("patient") or {}
     return (patient.get("safe") or {}).get("title", _SAFE)
 
 

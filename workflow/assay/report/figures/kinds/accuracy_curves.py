@@ -76,7 +76,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     figure = Figure((width, 0.55 + (3.0 if columns < 3 else 2.6) * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     models = models_to_draw(spec, study, inputs)
-    styles = series_styles([*study.get("headline", {}).get("models", []), *models])
+    styles = series_styles([*study.headline.models, *models])
     shown = [model for model in models if any(model in set(p.rows["model"]) for p in panels)]
     where = places_in_words({(p.dataset, p.scheme) for p in panels}, study)
     for axes, panel in zip(grid, panels, strict=False):
@@ -284,7 +284,7 @@ def _printed(
 
 
 def alt(spec: Spec, study: Study) -> str:
-    models = spec.models or study.get("headline", {}).get("models", [])
+    models = spec.models or study.headline.models
     of = f" of {names_of(study, 'models', models)}" if models else ""
     beside = ", beside the printed numbers" if spec.reported else ""
     return (

@@ -77,7 +77,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
         (WIDTH if columns > 1 else WIDTH * 0.86, 0.65 + 3.0 * rows), layout="constrained"
     )
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
-    styles = series_styles([*study.get("headline", {}).get("models", []), *spec.models])
+    styles = series_styles([*study.headline.models, *spec.models])
     where = places_in_words(set(panels), study)
     for axes, (place, models) in zip(grid, panels.items(), strict=False):
         for model, curve in models.items():

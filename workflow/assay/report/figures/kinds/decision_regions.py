@@ -24,6 +24,7 @@ from assay.report.figures.saliency_maps import (
     SaliencyMaps,
     missing_in_words,
     radius_in_words,
+    saliency_attack,
     saliency_maps,
 )
 from assay.report.needs import Measured, Need
@@ -121,7 +122,7 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     dataset, split, _ = found[0].key
     stored = found[0].stored
     count = min(len(stored["labels"]), PROJECTED)
-    attack = title_of(study, "attacks", study["saliency"]["attack"])
+    attack = saliency_attack(study)
     models = [one.key[2] for one in found]
     return Caption(
         f"Features of {count} of {len(stored['labels'])} test images "

@@ -29,6 +29,7 @@ from assay.report.figures.saliency_maps import (
     SaliencyMaps,
     missing_in_words,
     radius_in_words,
+    saliency_attack,
     saliency_maps,
 )
 from assay.report.needs import Measured, Need
@@ -120,7 +121,7 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
     return Caption(
         f"{images_in_words(labels[:count], len(classes))} "
         f"({title_of(study, 'datasets', dataset)}, {split_words(study, split)}), "
-        f"unperturbed and after {title_of(study, 'attacks', study['saliency']['attack'])} at "
+        f"unperturbed and after {saliency_attack(study)} at "
         f"{radius_in_words(found, spec, study)}, with saliency maps of "
         f"{names_of(study, 'models', models)}. A map shows the magnitude of each pixel's "
         "contribution to the logit of the predicted class, smoothed and scaled by the maximum of "

@@ -190,8 +190,7 @@ def _wrong_sentence(tidy: pd.DataFrame, study: Study) -> str:
     sentences = "A map explains the predicted class."
     if attacked.empty:
         return sentences
-    name = (study.get("saliency") or {}).get("attack", "")
-    attack = title_of(study, "attacks", name) if name else "the attack"
+    attack = title_of(study, "attacks", study.saliency.attack) if study.saliency else "the attack"
     wrong, total = int(attacked.wrong.sum()), int(attacked.n.sum())
     return f"{sentences} After {attack}, it is a wrong class in {wrong} of {total} predictions."
 

@@ -171,7 +171,7 @@ def _short_titles(study: Study, schemes: list[str]) -> dict[str, str]:
 
 
 def _group_of(study: Study, scheme: str) -> str | None:
-    return study.get("splits", {}).get(scheme, {}).get("group")
+    return study.splits.get(scheme, {}).get("group")
 
 
 def _kept_together(study: Study, scheme: str) -> str:

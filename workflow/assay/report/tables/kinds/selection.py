@@ -56,7 +56,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     highest accuracy of those whose evaluation is sound in the norm of the attack. The smallest is
     named by each of :data:`ORDERS`, since networks that are small by one are not by the other.
     """
-    wanted = spec.models or study.get("headline", {}).get("models")
+    wanted = list(spec.models or study.headline.models)
     models = models_of(replace(spec, models=wanted or ABSENT), inputs)
     clean = inputs.accuracy[inputs.accuracy.attack == "clean"]
     clean = on_datasets(clean[clean.model.isin(models)], spec)
