@@ -17,6 +17,7 @@ import torch
 
 from assay.data.dataset import load
 from assay.data.prepare import prepare
+from assay.evaluation.adversarials import read_adversarials
 from assay.foundation.files import digest_file, read_json
 from assay.foundation.provenance import read_provenance, write_parquet
 from assay.foundation.resources import ROOT
@@ -130,7 +131,13 @@ def test_a_suite_and_features_say_what_made_them_in_every_file(tmp_path, monkeyp
         for attack in plan.suite("corruptions", "phantom", "gbz")
         if attack["name"] == "clean"
     ]
-    evaluation = {"samples": 6, "chunk": 6, "repeats": 2, "examples": 2}
+    evaluation = {
+        "samples": 6,
+        "chunk": 6,
+        "repeats": 2,
+        "examples": 2,
+        "keep_adversarials": "none",
+    }
     job = {
         "input": SimpleNamespace(**files, weights="weights.safetensors"),
         "params": SimpleNamespace(
@@ -144,7 +151,11 @@ def test_a_suite_and_features_say_what_made_them_in_every_file(tmp_path, monkeyp
         "wildcards": SimpleNamespace(**ids, suite="corruptions", scale="smoke"),
         "log": ["job.log"],
     }
-    output = SimpleNamespace(outcomes="corruptions.parquet", examples="corruptions.npz")
+    output = SimpleNamespace(
+        outcomes="corruptions.parquet",
+        examples="corruptions.npz",
+        adversarials="corruptions.adversarials.npz",
+    )
     run("run_suite", **job, output=output)
     run("extract_features", **job, output=["features.npz"])
     for file in ("corruptions.parquet", "corruptions.npz", "features.npz"):
@@ -171,13 +182,18 @@ def evaluated(tmp_path, weights):
     ids = {"dataset": "digits", "split": "kfold_0", "model": "dbx"}
     clean = next(a for a in plan.suite("corruptions", "phantom", "gbz") if a["name"] == "clean")
     common = {"entry": entry, "seed": 1, "code": "cc",
-              "evaluation": {"samples": 6, "chunk": 6, "repeats": 2, "examples": 2}}  # fmt: skip
+              "evaluation": {"samples": 6, "chunk": 6, "repeats": 2, "examples": 2,
+                             "keep_adversarials": "all"}}  # fmt: skip
     suites = [
         {
             "script": "run_suite",
             "wildcards": {**ids, "suite": suite},
             "examples": [],
-            "output": {"outcomes": f"suites/{suite}.parquet", "examples": f"suites/{suite}.npz"},
+            "output": {
+                "outcomes": f"suites/{suite}.parquet",
+                "examples": f"suites/{suite}.npz",
+                "adversarials": f"suites/{suite}.adversarials.npz",
+            },
             "params": {**common, "attacks": attacks, "work": f"work/{suite}"},
         }
         for suite, attacks in (("corruptions", [clean]), ("another", [{**clean, "name": "again"}]))
@@ -206,8 +222,10 @@ def test_one_job_evaluates_a_model_with_all_its_suites_and_measurements(tmp_path
     )
     assert made == [
         "features.npz",
+        "suites/another.adversarials.npz",
         "suites/another.npz",
         "suites/another.parquet",
+        "suites/corruptions.adversarials.npz",
         "suites/corruptions.npz",
         "suites/corruptions.parquet",
     ]
@@ -219,6 +237,8 @@ def test_one_job_evaluates_a_model_with_all_its_suites_and_measurements(tmp_path
         facts = read_provenance(f"evaluated/suites/{suite}.parquet")
         assert facts["suite"] == suite
         assert list(Path("work", suite).rglob("chunk_*.parquet"))
+        kept = read_adversarials(f"evaluated/suites/{suite}.adversarials.npz")
+        assert [len(arrays["images"]) for _, _, arrays in kept] == [6]
 
 
 def test_a_job_of_many_tasks_tells_the_mistake_of_one_in_one_line(tmp_path, monkeypatch, capfd):

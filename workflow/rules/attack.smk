@@ -1,5 +1,5 @@
 # inputs    data, split and trained weights
-# outputs   results/{scale}/outcomes/{dataset}/{split}/{model}/{suite}.parquet, .examples.npz;
+# outputs   results/{scale}/outcomes/{dataset}/{split}/{model}/{suite}.parquet, .examples.npz, .adversarials.npz;
 #           results/{scale}/features/{dataset}/{split}/{model}.npz, reconstructions/{dataset}/{split}/{model}.npz,
 #           saliency/{dataset}/{split}/{model}.npz, importance/{dataset}/{split}/{model}.npz
 # steps     one job runs one suite on one model; finished chunks are kept in results/{scale}/work/, where jobs of
@@ -19,6 +19,7 @@ rule run_suite:
     output:
         outcomes=paths.OUTCOMES,
         examples=paths.EXAMPLES,
+        adversarials=paths.ADVERSARIALS,
     log:
         paths.log("run_suite", paths.SUITE_ID),
     benchmark:

@@ -42,6 +42,7 @@ rule run_suite:
     output:
         outcomes=paths.OUTCOMES,
         examples=paths.EXAMPLES,
+        adversarials=paths.ADVERSARIALS,
     log:
         paths.log("run_suite", paths.SUITE_ID),
     localrule: True
@@ -51,6 +52,7 @@ rule run_suite:
         """
         cp {input:q}/suites/{wildcards.suite}.parquet {output.outcomes:q} 2>{log:q}
         cp {input:q}/suites/{wildcards.suite}.examples.npz {output.examples:q} 2>{log:q}
+        cp {input:q}/suites/{wildcards.suite}.adversarials.npz {output.adversarials:q} 2>{log:q}
         """
 
 

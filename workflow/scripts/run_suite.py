@@ -9,6 +9,7 @@ from assay.foundation.scripts import script_log
 
 
 def main(snakemake) -> None:
+    from assay.evaluation.adversarials import write_adversarials
     from assay.evaluation.shares import pack_share, unpack_share
     from assay.evaluation.suite import run_suite
     from assay.evaluation.trained import TrainedJob
@@ -38,6 +39,7 @@ def main(snakemake) -> None:
         key=digest_of({**job.facts(params.entry), "device": job.device.type}),
         seed=params.seed,
         share=share,
+        keep_adversarials=params.evaluation.get("keep_adversarials", "none"),
     )
     if share:
         pack_share(work, snakemake.output[0], seconds=job.seconds)
@@ -47,6 +49,7 @@ def main(snakemake) -> None:
     made["seconds"] = round(job.seconds + sum(elsewhere), 1)
     made["audit"] = outcomes.attrs["audit"]
     write_arrays(examples, snakemake.output.examples, made)
+    write_adversarials(outcomes.attrs["adversarials"], snakemake.output.adversarials, made)
     write_outcomes(outcomes, snakemake.output.outcomes, made)
 
 

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from assay.attacks.result import Perturbed
+from assay.evaluation.adversarials import NONE, Arrays, is_whole, write_chunk
 from assay.foundation.errors import OutcomeError
 from assay.foundation.files import atomic_path
 from assay.foundation.outcomes import read_outcomes, write_outcomes
@@ -24,12 +25,17 @@ log = logging.getLogger(__name__)
 
 
 class Part(NamedTuple):
-    """One attack on one chunk: its rows, and the perturbed images of the examples among them."""
+    """One attack on one chunk: its rows, and the perturbed images of the examples among them.
+
+    ``adversarials`` are the images that are kept as they are, None where none are; a chunk that was
+    loaded leaves them in their file.
+    """
 
     frame: pd.DataFrame
     samples: np.ndarray
     images: np.ndarray
     predictions: np.ndarray
+    adversarials: Arrays | None = None
 
 
 class MemberStates:
@@ -76,15 +82,30 @@ class MemberStates:
         return self._folder / f"{name}.safetensors"
 
 
+def adversarials_path(folder: Path, number: int) -> Path:
+    """The file of the adversarial images of a chunk that are kept."""
+    return folder / f"chunk_{number:03d}.adversarials.npz"
+
+
 def store_chunk(folder: Path, number: int, part: Part) -> None:
+    """Stores a finished chunk, each of its files atomically."""
+    if part.adversarials is not None:
+        write_chunk(part.adversarials, adversarials_path(folder, number))
     # The rows come last: a chunk without them was not finished.
     with atomic_path(folder / f"chunk_{number:03d}.npz") as path:
         np.savez(path, samples=part.samples, images=part.images, predictions=part.predictions)
     write_outcomes(part.frame, folder / f"chunk_{number:03d}.parquet", {})
 
 
-def load_chunk(folder: Path, number: int, rows: np.ndarray, shown: np.ndarray) -> Part | None:
-    """A finished chunk, or None if there is none or it cannot be what was stored."""
+def load_chunk(folder: Path, number: int, rows: np.ndarray, keep: str = NONE) -> Part | None:
+    """A finished chunk, or None if there is none or it cannot be what was stored.
+
+    Args:
+        folder: of the attack's chunks.
+        number: of the chunk.
+        rows: (n,) the samples that it must hold.
+        keep: which adversarial images must be there, see :mod:`assay.evaluation.adversarials`.
+    """
     path = folder / f"chunk_{number:03d}.parquet"
     if not path.exists():
         return None
@@ -92,6 +113,8 @@ def load_chunk(folder: Path, number: int, rows: np.ndarray, shown: np.ndarray) -
         frame = read_outcomes(path)
         with np.load(path.with_suffix(".npz")) as arrays:
             stored = Part(frame, *(arrays[name] for name in ("samples", "images", "predictions")))
+        if keep != NONE and not is_whole(adversarials_path(folder, number)):
+            raise ValueError("its adversarial images are damaged or missing")
         whole = len(frame) and not len(frame) % len(rows)
         if whole and np.array_equal(frame["sample"][: len(rows)], rows):
             return stored

@@ -15,7 +15,7 @@ from assay.foundation.errors import OutcomeError
 from assay.foundation.files import atomic_path
 
 _SECONDS = "seconds.json"
-_CHUNK = re.compile(r"\w+/chunk_\d+\.(npz|parquet)")
+_CHUNK = re.compile(r"\w+/chunk_\d+\.(npz|parquet|adversarials\.npz)")
 
 
 def pack_share(work: Path, target: Path | str, *, seconds: float) -> None:
@@ -33,7 +33,8 @@ def pack_share(work: Path, target: Path | str, *, seconds: float) -> None:
     with atomic_path(target) as path, zipfile.ZipFile(path, "w") as packed:
         packed.writestr(_SECONDS, json.dumps(seconds))
         for rows in chunks:
-            for part in (rows.with_suffix(".npz"), rows):
+            kept = rows.with_suffix(".adversarials.npz")
+            for part in (*([kept] if kept.is_file() else []), rows.with_suffix(".npz"), rows):
                 packed.write(part, part.relative_to(work).as_posix())
 
 

@@ -21,9 +21,11 @@ from assay.attacks.catalogue import make_attack
 from assay.attacks.routes import EACH
 from assay.attacks.victim import Victim
 from assay.data.splits import subsample
+from assay.evaluation.adversarials import NONE, chosen_adversarials
 from assay.evaluation.chunks import (
     MemberStates,
     Part,
+    adversarials_path,
     load_chunk,
     pieces_of,
     store_chunk,
@@ -52,6 +54,7 @@ def run_suite(
     key: str,
     seed: int = 0,
     share: tuple[int, int] | None = None,
+    keep_adversarials: str = NONE,
 ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
     """Attacks a victim with every attack of a suite.
 
@@ -77,6 +80,8 @@ def run_suite(
         seed: of the whole run.
         share: (i, n), to do the i-th of n shares of the chunks, from 0, and leave the others to
             jobs elsewhere: a job without a share that follows them finds all chunks in `work`.
+        keep_adversarials: ``none``; ``misclassified``: images that an attack changed and that are
+            misclassified; ``all``: of all rows. They are kept beside the chunks.
 
     Returns:
         Outcome rows in the schema's columns, and arrays for an ``.npz`` file: ``labels`` (n,),
@@ -86,7 +91,9 @@ def run_suite(
         from an example, its images there are NaN and its predictions -1.
         Of a share: the rows of its chunks, none where there are more shares than chunks.
         ``attrs["audit"]`` of the rows holds the measurements of the victim before the first attack,
-        see :func:`assay.evaluation.findings.audit`.
+        see :func:`assay.evaluation.findings.audit`, and ``attrs["adversarials"]`` the files of the
+        images that are kept, by attack, for
+        :func:`assay.evaluation.adversarials.write_adversarials`.
 
     Raises:
         AttackError: an attack cannot work on this victim or these images, the victim is not what it
@@ -104,6 +111,7 @@ def run_suite(
         for entry, _ in made
     ]
     shown = in_turn(min(chosen, key=len, default=indices), source.labels, examples)
+    kept: dict[str, list[str]] = {}
     frames, arrays = [], {"samples": shown, "labels": source.labels[shown]}
     turn = count()
     pieces = [
@@ -118,15 +126,21 @@ def run_suite(
     with progress(total=total, desc=ids["suite"], unit="image") as bar:
         for (entry, attack), mine, todo in zip(made, chosen, pieces, strict=True):
             bar.set_postfix_str(entry["name"])
-            folder = work / f"{entry['name']}_{_digest(entry, source, mine, shown, key)}"
+            digest = _digest(entry, source, mine, shown, key, keep_adversarials)
+            folder = work / f"{entry['name']}_{digest}"
             pictures, predicted = _blank(len(entry["epsilons"]), len(shown), victim.shape)
             for number, rows in todo:
-                part = load_chunk(folder, number, rows, shown)
+                part = load_chunk(folder, number, rows, keep_adversarials)
                 if part is None:
                     stages = MemberStates(folder, number)
-                    part = _attack_chunk(source, attack, entry, number, rows, shown, stages)
+                    part = _attack_chunk(
+                        source, attack, entry, number, rows, shown, stages, keep_adversarials
+                    )
                     store_chunk(folder, number, part)
                     stages.clear()
+                if keep_adversarials != NONE:
+                    path = str(adversarials_path(folder, number))
+                    kept.setdefault(entry["name"], []).append(path)
                 frames.append(part.frame)
                 places = np.searchsorted(shown, part.samples)
                 pictures[:, places], predicted[:, places] = part.images, part.predictions
@@ -138,6 +152,7 @@ def run_suite(
         return pd.DataFrame(columns=list(OUTCOME_COLUMNS)), arrays
     outcomes = pd.concat(frames, ignore_index=True)
     outcomes.attrs["audit"] = source.audit()
+    outcomes.attrs["adversarials"] = kept
     if share is not None:
         return outcomes, arrays
     decided = outcomes.drop_duplicates("sample").set_index("sample")["clean_prediction"]
@@ -155,6 +170,7 @@ def _attack_chunk(
     rows: np.ndarray,
     shown: np.ndarray,
     stages: MemberStates,
+    keep: str,
 ) -> Part:
     found = within_memory(source.victim, source.attack, attack, entry, number, rows, stages)
     names = {**source.ids, "attack": entry["name"], "norm": attack.norm}
@@ -170,6 +186,7 @@ def _attack_chunk(
         rows[places],
         worst.images[:, where].half().cpu().numpy(),
         worst.prediction[:, where].cpu().numpy(),
+        None if keep == NONE else chosen_adversarials(found, rows, labels, keep),
     )
 
 
@@ -197,12 +214,21 @@ def _blank(budgets: int, n: int, shape: tuple[int, int, int]) -> tuple[np.ndarra
     return images, np.full((budgets, n), -1, dtype=np.int64)
 
 
-def _digest(entry, source: Source, mine: np.ndarray, shown: np.ndarray, key: str) -> str:
+def _digest(
+    entry: Mapping[str, Any],
+    source: Source,
+    mine: np.ndarray,
+    shown: np.ndarray,
+    key: str,
+    keep: str,
+) -> str:
     decisive = {
         part: entry.get(part) for part in ("implementation", "settings", "epsilons", "code")
     }
     if entry.get("routes") == EACH:
         decisive["routes"] = EACH
+    if keep != NONE:
+        decisive["keep_adversarials"] = keep
     facts = {"key": key, "ids": source.ids, "chunk": source.chunk, "repeats": source.repeats}
     chosen = {"samples": mine.tolist(), "shown": shown.tolist(), "seed": source.seed}
     return digest_of({**decisive, **facts, **chosen})

@@ -422,7 +422,9 @@ def _disk(plan: Plan, sizes: Sizes, root: Path) -> dict[str, int]:
         path.parent.name: path.stat().st_size
         for path in root.glob(paths.at(paths.WEIGHTS, scale="*", dataset="*", split="*", model="*"))
     }
-    rows = examples = 0
+    rows = examples = adversarials = 0
+    # At most: as many as are misclassified are kept, or all.
+    keeps = plan.configuration.scale["evaluation"]["keep_adversarials"] != "none"
     for cell in plan.cells:
         kept = plan.evaluation(cell.dataset, cell.split, cell.model)["examples"]
         for attack in plan.suite(cell.suite, cell.dataset, cell.model):
@@ -430,6 +432,7 @@ def _disk(plan: Plan, sizes: Sizes, root: Path) -> dict[str, int]:
             images = sizes.evaluated(cell.dataset, cell.split, attack)
             classes = len(plan.configuration.catalogue["datasets"][cell.dataset]["classes"] or ())
             rows += images * radii * (_ROW + 4 * classes)
+            adversarials += keeps * images * radii * 4 * sizes.pixels(cell.dataset)
             examples += min(kept, images) * radii * 2 * sizes.pixels(cell.dataset)
     return {
         "prepared images": sum(
@@ -441,4 +444,5 @@ def _disk(plan: Plan, sizes: Sizes, root: Path) -> dict[str, int]:
         # Once as chunks, once as a whole.
         "outcomes": 2 * rows,
         "example images": 2 * examples,
+        **({"adversarial images": 2 * adversarials} if keeps else {}),
     }

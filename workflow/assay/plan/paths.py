@@ -33,6 +33,7 @@ MODEL_FACTS = f"{_MODEL}/model.json"
 
 OUTCOMES = f"{RESULTS}/outcomes/{SUITE_ID}.parquet"
 EXAMPLES = f"{RESULTS}/outcomes/{SUITE_ID}.examples.npz"
+ADVERSARIALS = f"{RESULTS}/outcomes/{SUITE_ID}.adversarials.npz"
 FEATURES = f"{RESULTS}/features/{NETWORK_ID}.npz"
 RECONSTRUCTIONS = f"{RESULTS}/reconstructions/{NETWORK_ID}.npz"
 IMPORTANCE = f"{RESULTS}/importance/{NETWORK_ID}.npz"

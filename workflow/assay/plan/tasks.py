@@ -65,7 +65,11 @@ def tasks(plan: Plan, network: Training, digest: Callable[..., str]) -> list[Nes
     suites = [
         task(
             "run_suite",
-            {"outcomes": f"suites/{suite}.parquet", "examples": f"suites/{suite}.examples.npz"},
+            {
+                "outcomes": f"suites/{suite}.parquet",
+                "examples": f"suites/{suite}.examples.npz",
+                "adversarials": f"suites/{suite}.adversarials.npz",
+            },
             {
                 "work": paths.work(
                     "run_suite", paths.SUITE_ID, scale=plan.scale, **ids, suite=suite

@@ -78,6 +78,13 @@ class Evaluation:
     chunk: Annotated[
         int, key("images per chunk; a killed job resumes after its last finished chunk", ge=1)
     ] = 256
+    keep_adversarials: Annotated[
+        Literal["none", "misclassified", "all"],
+        key(
+            "adversarial images that are stored as they are (float32), to be predicted again or by "
+            "other models; misclassified: those that an attack changed and that are misclassified"
+        ),
+    ] = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
