@@ -1,15 +1,20 @@
 """What tables and figures name is checked, excluded and asked for by the types of their keys."""
 
 import copy
+from dataclasses import dataclass
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 
 from assay.foundation.errors import ConfigError
+from assay.foundation.sources import Source
 from assay.plan.check_study import needs_of
 from assay.plan.configuration import read_configuration
+from assay.plan.expand import Library, expanded
 from assay.plan.plan import make_plan
 from assay.report.needs import Examples, PrintedNumbers
+from assay.report.spec import AttackItem, Cells, FigureSpec, RadiusOfMaps
 
 
 @cache
@@ -80,3 +85,44 @@ def test_needs_say_what_each_table_and_figure_reads():
     assert needs["ledger"] == [PrintedNumbers()]
     assert needs["figure7"] == []
     assert needs_of(found, "tables")["table1"] == []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duel(FigureSpec):
+    """Of a kind that nobody has written, with keys of names that nobody has used."""
+
+    weapons: list[AttackItem]
+    rounds: Cells
+    nearest: RadiusOfMaps
+
+
+def test_sweeps_and_threats_are_expanded_in_keys_of_any_name(monkeypatch):
+    monkeypatch.setattr(
+        "assay.plan.expand.kinds", lambda part: {"duel": SimpleNamespace(Spec=Duel)}
+    )
+    library = Library(
+        sweeps={"steps": ["steps_1", "steps_2"]},
+        norms=lambda attacks: "linf",
+        threats={"mnist": {"linf": [0.3]}},
+    )
+    entry = {
+        "kind": "duel",
+        "weapons": ["steps", {"norm": "linf"}],
+        "rounds": [{"attack": "steps", "epsilon": "threat"}],
+        "nearest": "threat",
+    }
+    written = {
+        "grid": [{"datasets": ["mnist"]}],
+        "saliency": {"attack": "pgd"},
+        "figures": {"mine": entry},
+    }
+    study = expanded(Source("mine.yaml", (), written), library).tree
+    assert study["figures"]["mine"] == {
+        "kind": "duel",
+        "weapons": ["steps_1", "steps_2", {"norm": "linf"}],
+        "rounds": [
+            {"attack": "steps_1", "epsilon": 0.3},
+            {"attack": "steps_2", "epsilon": 0.3},
+        ],
+        "nearest": 0.3,
+    }

@@ -10,13 +10,18 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any, NamedTuple, get_args, get_origin
 
 from assay.analysis.attack_set import AttackSet
 from assay.foundation.errors import ConfigError
+from assay.foundation.keys import fields_of
 from assay.foundation.sources import Keys, Source, laid_over, place
 from assay.foundation.suggestions import did_you_mean
 from assay.plan.keys import schema
+from assay.report.kinds import kinds
+from assay.report.spec import Refers, WrittenCell, resolved
+from assay.report.tables.headline import Headline
 
 Nested = dict[str, Any]
 PARTS = ("tables", "figures")
@@ -87,13 +92,15 @@ def expanded(source: Source, library: Library) -> Expanded:
                 whole = laid_over(sources)
                 sets = _listed(whole) if isinstance(whole, Mapping) else []
                 resolve = _Radii(library, sets or everywhere, tree.get("saliency"))
-                found[part, name] = [_resolved(one, library, resolve) for one in sources]
+                keys = _Keys.of_item(part, whole)
+                found[part, name] = [_resolved(one, library, resolve, keys) for one in sources]
                 items[name] = laid_over(found[part, name])
         tree[part] = items
     head = source._replace(tree=tree)
     if isinstance(tree.get("headline"), Mapping):
         resolve = _Radii(library, everywhere, None)
-        headline = _resolved(source.below("headline"), library, resolve)
+        keys = _Keys.of(Headline)
+        headline = _resolved(source.below("headline"), library, resolve, keys)
         tree["headline"] = headline.tree
         head = source._replace(tree=tree, moved=_above(headline, source.keys, "headline"))
     return Expanded(tree, found, head)
@@ -275,26 +282,59 @@ class _Radii:
         return list(dict.fromkeys(found))
 
 
-def _resolved(source: Source, library: Library, radii: _Radii) -> Source:
+class _Keys(NamedTuple):
+    """The keys of a kind that name lists of cells, lists of attacks, and a radius of maps."""
+
+    cells: tuple[str, ...] = ()
+    attacks: tuple[str, ...] = ()
+    radii: tuple[str, ...] = ()
+
+    @classmethod
+    def of_item(cls, part: str, item: Any) -> _Keys:
+        """Those of a table or figure; none of one of a kind that there is not."""
+        name = item.get("kind") if isinstance(item, Mapping) else None
+        kind = kinds(part).get(name) if isinstance(name, str) else None
+        return cls.of(kind.Spec) if kind else cls()
+
+    @classmethod
+    @cache
+    def of(cls, spec: type) -> _Keys:
+        """Those of a specification, by the types of its fields."""
+        cells, attacks, radii = [], [], []
+        for name, hint in fields_of(spec).items():
+            marks, form = resolved(hint, [])
+            members = get_args(form)[0] if get_origin(form) is list else None
+            if resolved(members, {})[1] is WrittenCell:
+                cells.append(name)
+            elif Refers.ATTACK in resolved(members, "")[0]:
+                attacks.append(name)
+            elif Refers.RADIUS_OF_MAPS in marks:
+                radii.append(name)
+        return cls(tuple(cells), tuple(attacks), tuple(radii))
+
+
+def _resolved(source: Source, library: Library, radii: _Radii, keys: _Keys) -> Source:
     """What a source says of an item, with sweeps and threats in full."""
     if not isinstance(source.tree, Mapping):
         return source
     tree = dict(source.tree)
-    moved = [pair for pair in source.moved if pair[0][:1] not in (("cells",), ("attacks",))]
-    for key in ("cells", "attacks"):
+    lists = (*keys.cells, *keys.attacks)
+    moved = [pair for pair in source.moved if pair[0][:1] not in {(key,) for key in lists}]
+    for key in lists:
         if not isinstance(tree.get(key), list):
             continue
         parts: list[Any] = []
         for number, part in enumerate(tree[key]):
             at = source.at(key, number, "epsilon")
-            cells = key == "cells"
+            cells = key in keys.cells
             made = _cells(part, library, radii, at) if cells else _members(part, library)
             for one in made:
                 moved.append(((key, len(parts)), source.written(key, number)))
                 parts.append(one)
         tree[key] = parts
-    if tree.get("epsilon") == THREAT:
-        tree["epsilon"] = radii.of_figure(source.at("epsilon"))
+    for key in keys.radii:
+        if tree.get(key) == THREAT:
+            tree[key] = radii.of_figure(source.at(key))
     return source._replace(tree=tree, moved=tuple(moved))
 
 
