@@ -1,6 +1,6 @@
 # inputs    results/{scale}/data/{dataset}/, results/{scale}/splits/{dataset}/{split}.parquet
 # outputs   results/{scale}/models/{dataset}/{split}/{model}/: best and last weights, history, facts
-# steps     fetch published weights where wanted -> train with checkpoints in results/{scale}/work/ -> keep the best on validation
+# steps     check models from outside -> fetch published weights where wanted -> train with checkpoints in results/{scale}/work/ -> keep the best on validation
 
 
 rule fetch_weights:
@@ -20,6 +20,36 @@ rule fetch_weights:
         "../scripts/fetch_weights.py"
 
 
+rule check_entries:
+    """Build every model from outside once, and check that it can be evaluated."""
+    input:
+        datasets=lambda w: [
+            paths.at(paths.DATASET_FACTS, scale=w.scale, dataset=dataset)
+            for dataset in sorted({dataset for dataset, _ in PLAN.outside})
+        ],
+    output:
+        paths.CHECKED,
+    log:
+        paths.log("check_entries", "models"),
+    benchmark:
+        paths.benchmark("check_entries", "models")
+    priority: 100  # a mistake in an entry is found before any training begins
+    conda:
+        "../../envs/torch.yaml"
+    threads: SETTINGS["threads"]
+    resources:
+        mem_mb=4000,  # the largest network of the entries, twice
+        runtime=30,
+    params:
+        entries=[
+            [dataset, model, PLAN.model(dataset, model)]
+            for dataset, model in PLAN.outside
+        ],
+        code=digest("check_entries"),
+    script:
+        "../scripts/check_entries.py"
+
+
 rule train_model:
     """Train one model on one split; an interrupted training resumes."""
     input:
@@ -30,6 +60,8 @@ rule train_model:
         split=rules.make_split.output.split,
         pretrained=lambda w: PLAN.pretrained(w.model),
         start=lambda w: PLAN.start(w.dataset, w.split, w.model),
+        # Checked again, it is not trained again.
+        checked=lambda w: [ancient(path) for path in PLAN.checked(w.model)],
     output:
         weights=paths.WEIGHTS,
         last=paths.LAST_WEIGHTS,

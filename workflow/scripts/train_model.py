@@ -13,6 +13,7 @@ def main(snakemake) -> None:
     from assay.data.dataset import load
     from assay.data.splits import learning_seed, subsample
     from assay.foundation.device import select_device, use_threads
+    from assay.foundation.entries import is_trained
     from assay.foundation.files import atomic_path, digest_file, digest_of, write_json
     from assay.foundation.places import mirror_of
     from assay.foundation.provenance import provenance
@@ -66,6 +67,7 @@ def main(snakemake) -> None:
     work = Path(snakemake.params.work, key)
     if entry["weights"]:
         import_weights(model, **entry["weights"], mirror=mirror_of(snakemake.config))
+    if not is_trained(entry):
         result = untrained(model)
     else:
         result = train(

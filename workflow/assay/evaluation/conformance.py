@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from assay.attacks.victim import View
 from assay.evaluation.check import IMAGES, Check, Failed, Result, Skipped, Subject
 from assay.evaluation.inspection import TOLERANCE, inspect_victim, is_probabilities
 from assay.foundation.errors import ModelError
@@ -28,6 +29,8 @@ REPEATS, REPEATS_OF_A_SEARCH = 40, 4
 
 
 CHECKS: list[Check] = []
+# The check that a model without any gradient fails.
+GRADIENT = "a gradient of some view reaches some image"
 
 
 def _check(sentence: str, remedy: str, needed: bool = False) -> Callable:
@@ -216,16 +219,24 @@ def _output(subject: Subject) -> None:
 
 
 @_check(
-    "every view leads a gradient to the image",
-    "give the model a view that is differentiable (assay.attacks.views.bpda)",
+    GRADIENT,
+    "give the model a view that is differentiable (assay.attacks.views.bpda), or say "
+    "no_gradient: WHY in its entry, and attack it with 'square'",
+    needed=True,
+)
+def _some_gradient(subject: Subject) -> None:
+    gradients = (_gradient(subject, view) for view in subject.model.views().values())
+    if not any(found is not None and bool((found != 0).any()) for found in gradients):
+        raise Failed("the logits' gradient is missing or zero")
+
+
+@_check(
+    "every view leads a gradient to every image",
+    "give the model views that are differentiable (assay.attacks.views.bpda)",
 )
 def _gradients(subject: Subject) -> None:
     for name, view in subject.model.views().items():
-        leaf = subject.images.clone().requires_grad_()
-        loss = functional.cross_entropy(view.logits(leaf, _seeded()), subject.labels)
-        if not loss.requires_grad:
-            raise Failed(f"view '{name}' cuts the graph")
-        (gradient,) = torch.autograd.grad(loss, leaf, allow_unused=True)
+        gradient = _gradient(subject, view)
         if gradient is None or not gradient.isfinite().all():
             raise Failed(f"the gradient of view '{name}' is missing or not finite")
         if not (gradient.flatten(1).abs().amax(1) > 0).all():
@@ -322,6 +333,15 @@ def _round_trip(subject: Subject) -> None:
 
 def _loss(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(logits, labels, reduction="none")
+
+
+def _gradient(subject: Subject, view: View) -> Tensor | None:
+    """That of the cross-entropy in the images, (B, C, H, W); None if the view cuts the graph."""
+    leaf = subject.images.clone().requires_grad_()
+    loss = functional.cross_entropy(view.logits(leaf, _seeded()), subject.labels)
+    if not loss.requires_grad:
+        return None
+    return torch.autograd.grad(loss, leaf, allow_unused=True)[0]
 
 
 def _decided(model: Classifier, images: Tensor, seed: int = 0) -> Tensor:

@@ -1,5 +1,8 @@
 """Digests of code: what a number depends on, blind to comments, docstrings, layout and messages.
 
+Code from outside this package counts as far as its own files reach: its package, and other modules
+that no installation put there (see :mod:`assay.foundation.outside_code`).
+
 Snakemake watches a rule's script but not what the script imports. Each rule therefore carries the
 digest of its script and of every ``assay`` module that the script reaches, as a parameter: a
 changed line reruns exactly what depends on it. A changed comment, error message or log message
@@ -15,6 +18,13 @@ from functools import cache
 from pathlib import Path
 
 from assay.foundation.errors import AssayError
+from assay.foundation.outside_code import (
+    dotted,
+    imported_names,
+    outside_file,
+    own_file,
+    package_files,
+)
 from assay.foundation.resources import PACKAGE, resource
 
 ROOT = PACKAGE.parent
@@ -33,7 +43,7 @@ def code_digest(*sources: str | Path) -> str:
 
     Args:
         *sources: module names (``"assay.attacks.pgd"``), catalogue references
-            (``"assay.attacks.pgd:PGD"``) or paths of scripts.
+            (``"assay.attacks.pgd:PGD"``, ``"my_package.defence:Net"``) or paths of scripts.
 
     Returns:
         Sixteen hexadecimal characters.
@@ -69,12 +79,14 @@ def _label(file: Path) -> str:
     for folder in (resource("workflow"), ROOT):
         if file.is_relative_to(folder):
             return file.relative_to(folder).as_posix()
-    return file.name
+    return dotted(file)
 
 
 def _locate(source: str | Path) -> Path:
     if isinstance(source, str) and (source == PACKAGE or source.startswith(f"{PACKAGE}.")):
         file = module_file(source.partition(":")[0])
+    elif isinstance(source, str) and ":" in source:
+        file = outside_file(source.partition(":")[0])
     else:
         file = Path(source).resolve()
     if file is None or not file.is_file():
@@ -124,19 +136,16 @@ def _imports(file: Path) -> tuple[Path, ...]:
 
 
 def _imported(file: Path) -> Iterator[Path]:
-    for node in ast.walk(parsed(file)):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            # `from assay.models import gbz` may name a module or a member of the package.
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for name in names:
-            if name == PACKAGE or name.startswith(f"{PACKAGE}."):
-                found = module_file(name)
-                if found and found.relative_to(ROOT).as_posix() not in NEUTRAL:
-                    yield found
+    outside = not any(file.is_relative_to(f) for f in (resource("workflow"), ROOT / PACKAGE))
+    if outside:
+        yield from package_files(file)
+    for name in imported_names(parsed(file), file):
+        if name == PACKAGE or name.startswith(f"{PACKAGE}."):
+            found = module_file(name)
+            if found and found.relative_to(ROOT).as_posix() not in NEUTRAL:
+                yield found
+        elif outside and (found := own_file(name, file)):
+            yield found
 
 
 @cache

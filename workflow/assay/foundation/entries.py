@@ -236,6 +236,16 @@ def _listed(value: Any) -> Any:
     return [_listed(part) for part in value] if isinstance(value, tuple | list) else value
 
 
+def is_trained(model: Mapping[str, Any]) -> bool:
+    """Whether assay trains the network of a model's entry; others come with their weights.
+
+    Example:
+        >>> is_trained({"weights": None}), is_trained({"weights": None, "trained": False})
+        (True, False)
+    """
+    return not model.get("weights") and model.get("trained", True)
+
+
 def read_entries(file: str, tree: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The entries of attacks that one file alone makes, by id."""
     return {

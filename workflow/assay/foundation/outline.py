@@ -17,6 +17,7 @@ from typing import Any
 from assay.foundation import digest
 from assay.foundation.digest import PACKAGE, module_file, parsed
 from assay.foundation.errors import AssayError
+from assay.foundation.outside_code import absolute, dotted, outside_file, own_file
 from assay.foundation.suggestions import nearest
 
 
@@ -32,6 +33,7 @@ class Outline:
         numbers: the arguments that are numbers, or lists of them; True for whole numbers.
         lineage: names of the class and of its bases in this package, ``module:Name``; of a function
             none.
+        whole: whether it takes no arguments but these, as far as its source tells.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Outline:
     values: Mapping[str, Any]
     numbers: Mapping[str, bool]
     lineage: tuple[str, ...]
+    whole: bool = True
 
 
 @cache
@@ -52,6 +55,44 @@ def outline(specification: str) -> Outline:
     file = module_file(module) if module.split(".")[0] == PACKAGE else None
     if file is None:
         raise AssayError(f"there is no module '{module}'", remedy=_nearest_module(module))
+    return _outlined(module, file, name)
+
+
+def outside_outline(specification: str) -> Outline | None:
+    """The outline of ``"module:Name"`` in any module whose source can be found.
+
+    Returns:
+        None where the source does not tell: of what a module imports from an installed package, or
+        makes while it is imported.
+
+    Raises:
+        AssayError: there is no such module, or no such name in it.
+    """
+    module, _, name = specification.partition(":")
+    file = outside_file(module)
+    if file is None:
+        files = [*Path.cwd().glob("*.py"), *Path.cwd().glob("*/__init__.py")]
+        near = nearest(module, [dotted(path) for path in files])
+        otherwise = "install it, or put it into the working folder"
+        remedy = f"did you mean '{near}'?" if near else otherwise
+        raise AssayError(f"there is no module '{module}'", remedy=remedy)
+    if _find(file, name) is None and _is_made(parsed(file), name):
+        return None
+    return _outlined(module, file, name)
+
+
+def _is_made(tree: ast.Module, name: str) -> bool:
+    """Whether a module may have a name that it does not define as a class or a function."""
+    bound = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            bound |= {alias.asname or alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.FunctionDef):
+            bound.add(node.name)
+    return not {name.split(".")[0], "*", "__getattr__"}.isdisjoint(bound)
+
+
+def _outlined(module: str, file: Path, name: str) -> Outline:
     found = _find(file, name)
     if found is None:
         near = nearest(name, _Names.of(file).defined)
@@ -59,14 +100,16 @@ def outline(specification: str) -> Outline:
         raise AssayError(f"module '{module}' has no '{name}'", remedy=remedy)
     if isinstance(found[1], ast.FunctionDef):
         arguments = _parameters(found[1])
-        return Outline(name, tuple(arguments), {}, _numbers(arguments), ())
+        whole = not found[1].args.kwarg
+        return Outline(name, tuple(arguments), {}, _numbers(arguments), (), whole)
     lineage = dict(_lineage(found[0], found[1]))
     values: dict[str, Any] = {}
     for part in reversed(lineage.values()):
         values = {**values, **dict(_assigned(part))}
     known = {key: value for key, value in values.items() if value is not _Unknown}
     arguments = _arguments(list(lineage.values()))
-    return Outline(name, tuple(arguments), known, _numbers(arguments), tuple(lineage))
+    whole = _takes_these_alone(list(lineage.values()))
+    return Outline(name, tuple(arguments), known, _numbers(arguments), tuple(lineage), whole)
 
 
 def constant_keys(module: str, name: str) -> tuple[str, ...]:
@@ -100,9 +143,10 @@ class _Names:
         for node in parsed(file).body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef):
                 defined[node.name] = node
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            elif isinstance(node, ast.ImportFrom):
+                module = absolute(node, file)
                 for alias in node.names:
-                    imported[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+                    imported[alias.asname or alias.name] = f"{module}.{alias.name}"
             elif isinstance(node, ast.Import):
                 for alias in node.names:
                     # `import a.b` binds `a`, `import a.b as c` binds `c` to `a.b`.
@@ -118,14 +162,21 @@ def _find(file: Path, name: str) -> tuple[Path, ast.ClassDef | ast.FunctionDef] 
     if not rest and head in names.defined:
         return file, names.defined[head]
     module, _, member = ".".join([names.imported.get(head, head), *rest]).rpartition(".")
-    place = module_file(module) if module.split(".")[0] == PACKAGE else None
+    place = _file_of(module, file)
     return _find(place, member) if place and (place, member) != (file, name) else None
+
+
+def _file_of(module: str, importer: Path) -> Path | None:
+    """The file of a module of this package, or of one that code from outside has of its own."""
+    if module.split(".")[0] == PACKAGE:
+        return module_file(module)
+    outside = not importer.is_relative_to(digest.ROOT / PACKAGE)
+    return own_file(module, importer) if module and outside else None
 
 
 def _lineage(file: Path, node: ast.ClassDef) -> Iterator[tuple[str, ast.ClassDef]]:
     """A class and its bases within this package, each before its own bases, by their names."""
-    module = ".".join(file.relative_to(digest.ROOT).with_suffix("").parts)
-    yield f"{module}:{node.name}", node
+    yield f"{dotted(file)}:{node.name}", node
     for base in node.bases:
         found = _find(file, ast.unparse(base))
         if found and isinstance(found[1], ast.ClassDef):
@@ -147,6 +198,15 @@ def _arguments(lineage: list[ast.ClassDef]) -> dict[str, str]:
         }
         return {name: kind for name, kind in fields.items() if "ClassVar" not in kind}
     return {}
+
+
+def _takes_these_alone(lineage: list[ast.ClassDef]) -> bool:
+    """Whether an ``__init__`` is in the source that takes no ``**kwargs``."""
+    for part in lineage:
+        for node in part.body:
+            if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+                return not node.args.kwarg
+    return False
 
 
 def _parameters(node: ast.FunctionDef) -> dict[str, str]:

@@ -213,7 +213,9 @@ def network(
     torchvision: str | None = None,
     timm: str | None = None,
     arguments: Mapping[str, Any] | None = None,
-    **options: Any,
+    normalisation: Mapping[str, Any] | None = None,
+    input_size: int | Sequence[int] | None = None,
+    output: str | None = None,
 ) -> Classifier:
     """A network from outside as a model; one of the five sources is given.
 
@@ -228,20 +230,26 @@ def network(
         timm: a name of ``timm``.
         arguments: keywords of the class, function or library. One that takes the number of classes
             (`loading.CLASSES`) or the ``shape`` of the images is given them.
-        **options: keywords of :class:`Outside`.
+        normalisation, input_size, output: see :class:`Outside`.
 
     Raises:
         ModelError: it cannot be loaded or built; the message names the key of the entry.
         ConfigError: there is no such module or name.
     """
     arguments = dict(arguments or {})
+    options: dict[str, Any] = {
+        "normalisation": normalisation,
+        "input_size": input_size,
+        "output": output,
+    }
+    options = {key: value for key, value in options.items() if value is not None}
     if implementation is not None:
         found = built(implementation, arguments, classes, shape)
         if isinstance(found, Classifier):
-            if given := [key for key, value in options.items() if value is not None]:
+            if options:
                 raise ModelError(
                     f"'{implementation}' is a Classifier, which prepares its images itself",
-                    where=given[0],
+                    where=next(iter(options)),
                     remedy="take the key out",
                 )
             return found

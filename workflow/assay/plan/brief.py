@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from assay.analysis.brief import StudyBrief, parse_brief
+from assay.foundation.entries import is_trained
 from assay.foundation.radius import labels_in, plain
 from assay.foundation.split import Split
 from assay.plan import paths
@@ -142,9 +143,10 @@ def _scaled(plan: Plan, kind: str, name: str) -> dict[str, list]:
     """What the scale changed in an entry's settings and training: [here, in the catalogue]."""
     configuration = plan.configuration
     owners = {"training": plan.weights_owner(name)} if kind == "models" else {}
+    trained = kind == "models" and is_trained(configuration.catalogue[kind][owners["training"]])
     return {
         path: values
-        for part in ("settings", "training")
+        for part in (("settings", "training") if trained else ("settings",))
         for path, values in differences(
             *(
                 {part: catalogue[kind][owners.get(part, name)].get(part)}

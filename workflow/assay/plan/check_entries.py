@@ -10,6 +10,7 @@ from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.outline import Outline, constant_keys, outline
 from assay.plan.cells import Cell, trained_for, unique
 from assay.plan.configuration import Configuration
+from assay.plan.outside import is_outside, shown_sources
 from assay.plan.validation import Nested, unknown
 
 # What a model is built with beside its settings (see assay.models.base.build).
@@ -68,13 +69,19 @@ def _check_start(model: str, configuration: Configuration) -> None:
                 where=place,
                 remedy="give one of them random initial weights (init_from: null)",
             )
-        if entry["implementation"] != models[seen[-1]]["implementation"]:
+        if _code(entry) != _code(models[seen[-1]]):
             raise ConfigError(
                 f"'{first}' has another implementation ({entry['implementation']})",
                 where=place,
                 remedy="name an entry of the same implementation",
             )
         seen.append(first)
+
+
+def _code(entry: Nested) -> tuple[str, ...]:
+    """What builds a network: entries of equal code have weights of the same names."""
+    outside = shown_sources(entry) if is_outside(entry) else ""
+    return entry["implementation"], outside
 
 
 def check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
@@ -95,6 +102,8 @@ def check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
     models = configuration.catalogue["models"]
     for name in unique(cell.model for cell in cells):
         for model in unique((name, *trained_for(models, name))):
+            if is_outside(models[model]):
+                continue  # `check_machine` looks at its code, which other machines need not have
             where = partial(configuration.where, "models", model)
             found = _outline(models[model], where)
             _check_base("models", found, where)

@@ -30,6 +30,7 @@ from assay.foundation.outline import outline
 from assay.foundation.sources import Keys, Source, changes, laid_over, place
 from assay.plan.expand import Expanded, Library, expanded
 from assay.plan.layers import Layers
+from assay.plan.outside import as_built, check_sources, untrained_source
 from assay.plan.validation import Nested, as_number, check, checked, completed, unknown
 from assay.plan.yaml_files import read
 
@@ -76,7 +77,8 @@ class Configuration:
         asked = kind, name, dataset
         if asked not in self._on_datasets:
             sources = self._sources_on(kind, name, dataset)
-            self._on_datasets[asked] = _completed_entries(kind, {name: sources})[name]
+            entry = _completed_entries(kind, {name: sources})[name]
+            self._on_datasets[asked] = as_built(entry) if kind == "models" else entry
         return self._on_datasets[asked]
 
     def _sources_on(self, kind: str, name: str, dataset: str) -> list[Source]:
@@ -261,6 +263,8 @@ def _sources(
         over = [overrides.below(name) for name in entry.names]
         order = [*base, star, *over, *own] if entry.own == 0 else [*base, star, *own, *over]
         found[name] = [source for source in order if source]
+    if kind == "models":
+        found = {name: [untrained_source(part) for part in parts] for name, parts in found.items()}
     known = {name for entry in entries.values() for name in entry.names}
     for name, tree in overrides.tree.items():
         if name != "*" and name not in known:
@@ -278,8 +282,13 @@ def _sources(
 
 def _catalogue(kind: str, sources: Mapping[str, list[Source]]) -> dict[str, Nested]:
     """The checked entries of a catalogue by id."""
+    where = partial(_place_in, sources)
     entries = _completed_entries(kind, sources)
-    check(entries, kind, partial(_place_in, sources))
+    check(entries, kind, where)
+    if kind == "models":
+        for name, entry in entries.items():
+            check_sources(entry, partial(where, name))
+        entries = {name: as_built(entry) for name, entry in entries.items()}
     return entries
 
 

@@ -18,6 +18,7 @@ from statistics import median
 import pandas as pd
 
 from assay.data.splits import share_of
+from assay.foundation.entries import is_trained
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.files import read_json
 from assay.foundation.outline import outline
@@ -169,8 +170,9 @@ class Sizes:
         return max(1, round(min(there, *(cap or math.inf for cap in caps))))
 
     def _of_training(self, dataset: str, split: str, model: str) -> float:
-        training = self._plan.model(dataset, model)["training"]
-        if training is None:
+        entry = self._plan.model(dataset, model)
+        training = entry["training"]
+        if not is_trained(entry):
             return 1.0
         there = self.images(dataset) * share_of(self._plan.scheme(split)[0], "train")
         images = min(there, training["samples"] or math.inf)

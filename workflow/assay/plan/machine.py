@@ -1,13 +1,15 @@
-"""What a run needs of the machine it runs on: the folders of a user's own images."""
+"""What a run needs of the machine it runs on: a user's own images, and models from outside."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.data.clutter import is_clutter
 from assay.foundation.errors import ConfigError
 from assay.plan.cells import unique
+from assay.plan.outside import check_outside
 from assay.plan.validation import Nested
 
 if TYPE_CHECKING:
@@ -35,12 +37,15 @@ def watched_files(settings: Nested) -> list[str]:
 
 
 def check_machine(plan: Plan) -> None:
-    """What a run finds on this machine alone: the folders of a user's own images.
+    """What a run finds on this machine alone: folders of images, code and files of models.
 
     Raises:
-        ConfigError: one does not exist.
+        ConfigError: one does not exist, or cannot be what its entry says.
     """
     configuration = plan.configuration
+    for model in unique(item.model for item in plan.trainings):
+        entry = configuration.catalogue["models"][model]
+        check_outside(entry, partial(configuration.where, "models", model))
     for dataset in unique(cell.dataset for cell in plan.cells):
         entry = configuration.catalogue["datasets"][dataset]
         if entry["kind"] != "image_folder":

@@ -16,6 +16,7 @@ from assay.plan.cells import Cell, SaliencyTarget, Training, trained_for, unique
 from assay.plan.check_entries import access
 from assay.plan.configuration import Configuration
 from assay.plan.machine import watched_files
+from assay.plan.outside import contents, is_outside
 from assay.plan.study_plan import StudyPlan, plan_study
 from assay.plan.validation import Nested
 from assay.report.kinds import code_of
@@ -127,11 +128,30 @@ class Plan:
             entry = self.configuration.catalogue[kind][name]
         else:
             entry = self.configuration.entry_on(kind, name, dataset)
-        return plain({key: value for key, value in entry.items() if key not in NON_FUNCTIONAL_KEYS})
+        kept = {key: value for key, value in entry.items() if key not in NON_FUNCTIONAL_KEYS}
+        if kind == "models" and (outside := contents(entry)):
+            kept["contents"] = outside
+        return plain(kept)
 
     def model(self, dataset: str, name: str) -> Nested:
         """A model's entry on a data set."""
         return self.entry("models", name, dataset)
+
+    @cached_property
+    def outside(self) -> tuple[tuple[str, str], ...]:
+        """Data sets and models from outside that are evaluated on them."""
+        models = self.configuration.catalogue["models"]
+        return unique(
+            (item.dataset, item.model)
+            for item in self.trainings
+            if is_outside(models[item.model]) or contents(models[item.model])
+        )
+
+    def checked(self, model: str) -> list[str]:
+        """The record of the job that checks models from outside, for a job that needs `model`."""
+        if model not in {name for _, name in self.outside}:
+            return []
+        return [paths.at(paths.CHECKED, scale=self.scale)]
 
     def reader(self, dataset: str) -> str:
         """The code that reads a data set of this kind, fit for a code digest."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from assay.analysis.attack_set import AttackSet
+from assay.foundation.entries import is_trained
 from assay.report.page_cells import Table
 from assay.report.page_results import written
 from assay.report.page_study import Nested, StudyFiles, norm_title
@@ -87,7 +88,8 @@ def _method(files: StudyFiles, kind: str, name: str, entry: Nested) -> dict[str,
         lines.append(f"Source: {entry['source']}")
     differences = entry.get("differences") or []
     lines += [f"Differs: {text}" for text in differences]
-    settings = _flat({**(entry.get("settings") or {}), **(entry.get("training") or {})})
+    training = (entry.get("training") or {}) if is_trained(entry) else {}
+    settings = _flat({**(entry.get("settings") or {}), **training})
     if settings:
         lines.append("Settings: " + ", ".join(settings))
     budgets = [files.budget(AttackSet.of(name), epsilon) for epsilon in entry.get("epsilons") or ()]

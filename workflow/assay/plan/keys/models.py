@@ -135,10 +135,46 @@ class Images:
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Published weights."""
+    """Trained weights that replace training."""
 
-    format: Annotated[Literal["abs_bethgelab"], key("file layout of the weights")]
-    folder: Annotated[str, key("folder of the files, absolute or within data_mirror")]
+    ONE_OF: ClassVar = (("folder", "file"),)
+
+    format: Annotated[
+        Literal["state_dict", "abs_bethgelab"],
+        key("state_dict: names and tensors of the network in one file; abs_bethgelab: a folder"),
+    ] = "state_dict"
+    file: Annotated[
+        str,
+        key(
+            "file of a state dict, relative to the working folder: safetensors, or what torch.save "
+            "wrote, read with weights_only=True"
+        ),
+    ] = ABSENT
+    key: Annotated[
+        str, key("key of the file that holds the state dict, where it holds more, e.g. state_dict")
+    ] = ABSENT
+    prefix: Annotated[
+        str, key("beginning of each name in the file that the network's names lack, e.g. module.")
+    ] = ABSENT
+    sha256: Annotated[
+        str,
+        key(
+            "SHA-256 of the file, which is then verified",
+            pattern="^[0-9a-fA-F]{64}$",
+            examples=("64 hexadecimal characters",),
+        ),
+    ] = ABSENT
+    folder: Annotated[str, key("folder of the files, absolute or within data_mirror")] = ABSENT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Normalisation:
+    """What a network from outside subtracts from the channels of an image, and divides them by."""
+
+    mean: Annotated[
+        list[float], key("mean of each channel, or of all; images are in [0, 1]", least=1)
+    ]
+    std: Annotated[list[float], key("standard deviation of each channel, or of all", least=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,11 +189,43 @@ class Model:
     implementation: Annotated[
         str,
         key(
-            "the class, 'module:Name'",
-            pattern="^[a-z_][a-zA-Z0-9_.]*:[A-Za-z_0-9]+$",
-            examples=("assay.models.resnet:ResNet18",),
+            "the class, 'module:Name': of this package, or of any module that can be imported, the "
+            "working folder first; this key or one of the next four",
+            pattern="^[A-Za-z_][a-zA-Z0-9_.]*:[A-Za-z_0-9.]+$",
+            examples=("assay.models.resnet:ResNet18", "my_package.defence:Net"),
         ),
-    ]
+    ] = ABSENT
+    torchscript: Annotated[
+        str,
+        key("a trained network: a file that torch.jit.save wrote, relative to the working folder"),
+    ] = ABSENT
+    exported: Annotated[
+        str, key("a trained network: a file that torch.export.save wrote (.pt2)")
+    ] = ABSENT
+    torchvision: Annotated[
+        str, key("a network of torchvision by its name, such as resnet18; needs weights")
+    ] = ABSENT
+    timm: Annotated[
+        str, key("a network of timm by its name, if timm is installed; needs weights")
+    ] = ABSENT
+    normalisation: Annotated[
+        Normalisation,
+        key("of the images of a network from outside, inside the model; default: none"),
+    ] = ABSENT
+    input_size: Annotated[
+        int | list[int],
+        key("side in pixels, or [height, width], to which a model from outside resizes its images"),
+    ] = ABSENT
+    output: Annotated[
+        Literal["logits", "probabilities"],
+        key("what a network from outside returns; default logits"),
+    ] = ABSENT
+    trained: Annotated[
+        bool, key("whether assay trains the network; `training: none` sets it to false")
+    ] = ABSENT
+    no_gradient: Annotated[
+        str, key("why no view of the model has a gradient; without it that is an error")
+    ] = ABSENT
     extends: Annotated[
         str, key("another entry, of which this one takes everything but its title")
     ] = ABSENT
@@ -176,14 +244,16 @@ class Model:
         str | None, key("another entry whose trained weights this one shares")
     ] = None
     weights: Annotated[
-        Weights | None, key("published weights that replace training; null: train")
+        Weights | None, key("trained weights that replace training; null: train")
     ] = None
     init_from: Annotated[
         str | None,
         key("another entry with the same network, whose trained weights initialise the training"),
     ] = None
     settings: Annotated[dict, key("keyword arguments of the class")] = field(default_factory=dict)
-    training: Annotated[Training, key("training settings")] = field(default_factory=Training)
+    training: Annotated[
+        Training, key("training settings, or the word none: the network stays as it is")
+    ] = field(default_factory=Training)
     for_datasets: Annotated[
         dict[str, dict],
         key("changes to this entry for single data sets: data set id, then the changed keys"),
