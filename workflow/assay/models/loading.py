@@ -79,7 +79,9 @@ def from_outside(what: str, where: str = "implementation") -> Iterator[None]:
     except AssayError:
         raise
     except Exception as error:
-        text = (str(error).strip().splitlines() or [""])[0]
+        lines = str(error).strip().splitlines() or [""]
+        # TorchScript's own traceback ends with what is wrong.
+        text = lines[-1 if "TorchScript interpreter" in lines[0] else 0]
         line = _last_line(error.__traceback__)
         raise ModelError(
             f"{what} ({type(error).__name__}: {text}{f'; {line}' if line else ''})", where=where
