@@ -9,6 +9,7 @@ from assay.analysis.attack_set import AttackSet
 from assay.foundation.keys import ABSENT, Key, key
 from assay.plan.keys.build import schema_of
 from assay.report.kinds import PARTS, kinds
+from assay.report.needs import Examples
 from assay.report.spec import (
     AttackItem,
     Cell,
@@ -94,6 +95,20 @@ def test_every_kind_states_its_keys_and_what_it_shows(part):
         schema = schema_of(kind.Spec)
         own = {*schema["properties"]} - {*schema_of(base)["properties"]}
         assert all("description" in schema["properties"][key] for key in own), name
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_example_images_are_of_the_keys_by_which_a_report_keeps_them(part):
+    for name, kind in kinds(part).items():
+        if not hasattr(kind, "needs"):
+            continue
+        spec = spec_of(kind.Spec, {"attack": "pgd", "model": "cnn", "models": ["gbz", "dbx"]})
+        for need in kind.needs(spec):
+            if isinstance(need, Examples):
+                assert (need.attack, need.models) in {
+                    ("pgd", ("cnn",)),
+                    ("pgd", ("gbz", "dbx")),
+                }, name
 
 
 def test_the_longest_of_several_least_lengths_counts():

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 class Examples:
     """Example images of one attack on some models.
 
+    A report keeps those of the attack and models that an entry names by the keys ``attack`` and
+    ``model`` or ``models``.
+
     Attributes:
         attack: its id.
         models: ids of the models that it attacks.
