@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -83,7 +84,7 @@ class AttackSet:
         return named & (rows["worst_case"] == self.worst_case)
 
 
-def of_word(named: object, norm: object) -> AttackSet | None:
+def of_word(named: Any, norm: object) -> AttackSet | None:
     """What a study maps an attack of a paper to: one item for all norms, or one for each.
 
     Args:

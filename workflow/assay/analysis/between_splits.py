@@ -99,8 +99,9 @@ def between_splits(
     if not blocks:
         return pd.DataFrame(columns=COLUMNS)
     first = np.concatenate([np.full(len(block.a), block.place) for block in blocks])
-    compared = tuple(
-        np.concatenate([block.models[getattr(block, side)] for block in blocks]) for side in "ab"
+    compared = (
+        np.concatenate([block.models[block.a] for block in blocks]),
+        np.concatenate([block.models[block.b] for block in blocks]),
     )
     table = pairs.cells.iloc[first][CELL].reset_index(drop=True)
     names = np.array(pairs.models, object)

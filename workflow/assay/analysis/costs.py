@@ -19,8 +19,8 @@ def costs(
     megabytes: Mapping[tuple, float],
     training_seconds: Mapping[tuple, float],
     training_megabytes: Mapping[tuple, float],
-    parameters: Mapping[tuple, float],
-    updates: Mapping[tuple, float] | None = None,
+    parameters: Mapping[tuple, float | None],
+    updates: Mapping[tuple, float | None] | None = None,
 ) -> pd.DataFrame:
     """One row per data set, scheme, model and suite; means over splits.
 

@@ -47,7 +47,8 @@ def effort(
         batch, epochs, images = (
             training.get("batch_size"), known.get("epochs"), known.get("train_n")
         )  # fmt: skip
-        trained = bool(batch and epochs and images)
+        updates = epochs * _batches(images, batch) if batch and epochs and images else np.nan
+        trained = not np.isnan(updates)
         rows.append(
             {
                 "dataset": dataset,
@@ -58,7 +59,7 @@ def effort(
                 "epochs": epochs if trained else np.nan,
                 "images": images if trained else np.nan,
                 "batch_size": batch if trained else np.nan,
-                "updates": epochs * _batches(images, batch) if trained else np.nan,
+                "updates": updates,
                 "adversarial": bool(training.get("adversary")),
             }
         )

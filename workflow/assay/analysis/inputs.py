@@ -32,7 +32,7 @@ from assay.foundation.reported import read_reported
 log = logging.getLogger(__name__)
 
 Nested = Mapping[str, Any]
-Key = tuple[str, ...]
+Key = tuple[Any, ...]
 
 # Measures of a network's size, as model.json names them.
 SIZES = ("depth", "parameters", "flops")

@@ -268,8 +268,8 @@ def _compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
-def _measurements(manifest: Nested, study: StudyBrief) -> dict[str, np.ndarray]:
-    found: dict[str, np.ndarray] = {"version": np.array(VERSION)}
+def _measurements(manifest: Nested, study: StudyBrief) -> dict[str, Any]:
+    found: dict[str, Any] = {"version": np.array(VERSION)}
     for kind, member in ARRAYS.items():
         for item in manifest.get(kind, ()):
             path = item.get(member)
@@ -313,7 +313,8 @@ class _Unpacked:
                 if wanted.endswith(".parquet"):
                     target.write_bytes(packed["bytes"].tobytes())
                 else:
-                    np.savez(target, **thumbnails.unpacked(packed))
+                    arrays: dict[str, Any] = dict(thumbnails.unpacked(packed))
+                    np.savez(target, **arrays)
             self._paths[wanted] = str(target)
         return self._paths[wanted]
 

@@ -7,6 +7,7 @@ difference of two proportions, on as many images as the data are worth.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -115,7 +116,7 @@ def _compared(table: pd.DataFrame, reading: str) -> dict[str, float] | None:
             for side in (leaked, ~leaked)
         ]
     ).astype(float)
-    both = (counts > 0).all(axis=0)
+    both = np.all(counts > 0, axis=0)
     if not both.any():
         return None
     kept = both[stratum]
@@ -289,11 +290,11 @@ def _between(
     pair: Sequence[pd.DataFrame],
     ids: tuple[str, str],
     train_sizes: Mapping[tuple[str, str, str], int],
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Two schemes' accuracies of one model in one cell."""
     splits = [part.groupby("split").right.agg(["mean", "size"]) for part in pair]
     means = [float(found["mean"].mean()) for found in splits]
-    found = {
+    found: dict[str, Any] = {
         "baseline_splits": len(splits[0]), "splits": len(splits[1]),
         "baseline_n": len(pair[0]), "n": len(pair[1]), "difference": means[0] - means[1],
     }  # fmt: skip
@@ -370,7 +371,7 @@ def _cells(
     cells: Sequence[tuple[AttackSet, float]],
     *,
     together: bool = False,
-) -> list[tuple[dict[str, object], np.ndarray]]:
+) -> list[tuple[dict[str, Any], np.ndarray]]:
     """The wanted cells, each with its ids and the rows of ``paired.cells`` of its splits.
 
     Args:
@@ -389,7 +390,7 @@ def _cells(
     ]
     chosen = chosen.sort_values("order", kind="stable")
     rows = np.bincount(paired.cell, minlength=len(table))
-    found: dict[tuple, tuple[dict[str, object], np.ndarray]] = {}
+    found: dict[tuple, tuple[dict[str, Any], np.ndarray]] = {}
     for ids, own in chosen.groupby(names, observed=True, sort=False):
         place, index = dict(zip(names, ids, strict=True)), own.index.to_numpy()
         where = tuple(place[name] for name in ("dataset", "scheme") if name in place)

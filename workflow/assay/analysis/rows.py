@@ -79,7 +79,8 @@ def group_index(*keys: pd.Series | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     combined, size = np.zeros(len(keys[0]), np.int64), 1
     for key in keys:
         if isinstance(key.dtype, pd.CategoricalDtype):
-            codes, count = key.cat.codes.to_numpy(), len(key.cat.categories)
+            column = pd.Series(key).cat
+            codes, count = column.codes.to_numpy(), len(column.categories)
         else:
             codes, values = pd.factorize(key)
             count = len(values)
@@ -110,7 +111,7 @@ def means(values: pd.Series | np.ndarray, numbers: np.ndarray, count: int) -> np
         return np.bincount(numbers, values, count) / np.bincount(numbers, minlength=count)
 
 
-def over_splits(cells: pd.DataFrame, values: Mapping[tuple, float]) -> list[float]:
+def over_splits(cells: pd.DataFrame, values: Mapping[tuple, float | None]) -> list[float]:
     """The mean over splits of values keyed (dataset, split, …) for rows of (dataset, scheme, …)."""
     found: dict[tuple, list[float]] = {}
     for (dataset, split, *rest), value in values.items():

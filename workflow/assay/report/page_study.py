@@ -151,7 +151,7 @@ class StudyFiles:
 
     def budget(self, attacks: AttackSet, epsilon: float) -> str:
         """An attack's budget in words: ``ε = 8/255``, ``severity 4``; empty where it has none."""
-        form = BUDGETS.get(self.norm(attacks), "ε = {}")
+        form = BUDGETS.get(self.norm(attacks) or "", "ε = {}")
         return "" if math.isnan(epsilon) else form.format(radius_text(epsilon, self.study))
 
     def attack(self, attacks: AttackSet, epsilon: float) -> str:

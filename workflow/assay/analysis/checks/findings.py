@@ -62,7 +62,7 @@ def decide(
     held = []
     # Holm's correction only ever raises a p-value.
     if any(one.gap > limits["tolerance"] and one.p < limits[level] for one in found):
-        corrected = holm([one.p for one in found])
+        corrected = holm(np.array([one.p for one in found]))
         held = [
             (one, p)
             for one, p in zip(found, corrected, strict=True)

@@ -199,7 +199,7 @@ def worst_case_gap(run: Evaluated, norm: str) -> Finding | None:
         # Attacks on fewer images are compared on these; all others on theirs.
         for count in sorted(set(known.sum(axis=0))):
             members = cells[known.sum(axis=0) >= count]
-            rows = (~np.isnan(run.misclassified[:, members.index])).all(axis=1)
+            rows = np.all(~np.isnan(run.misclassified[:, members.index]), axis=1)
             if len(members) < 2 or not rows.any():
                 continue
             compared = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 
@@ -16,26 +18,25 @@ from assay.foundation.radius import Radius
 BY_CHANCE = ("validation_samples",)
 
 
+class Wanted(NamedTuple):
+    """What a printed accuracy is of, by the ids of this run."""
+
+    dataset: str
+    model: str
+    attack: AttackSet
+
+
 def accuracy(run: Run, row: Row) -> Agreement:
     """An accuracy, or an error rate, against the outcomes."""
-    dataset, model = run.name("datasets", row.dataset), run.name("models", row.model)
-    attack = run.attack(row)
-    for kind, printed, name, what in (
-        ("datasets", row.dataset, dataset, "data set"), ("models", row.model, model, "model"),
-        ("attacks", row.attack, attack, "attack"),
-    ):  # fmt: skip
-        if name is None:
-            return run.lacking(kind, printed, what)
-    cells = run.cells(dataset, model, attack)
-    ids = f"{dataset}, {model}, {attack}"
+    wanted = _wanted(run, row)
+    if isinstance(wanted, Agreement):
+        return wanted
+    cells = run.cells(*wanted)
+    ids = ", ".join(map(str, wanted))
     if cells.empty:
-        lacks = (
-            f"scale {run.study.scale} excludes"
-            if run.planned(dataset, model, attack)
-            else "this study does not run"
-        )
-        reason = f"{lacks} {run.in_words(dataset, model, attack)}"
-        return Agreement("not run", reason, compared_with=ids)
+        planned = run.planned(*wanted)
+        lacks = f"scale {run.study.scale} excludes" if planned else "this study does not run"
+        return Agreement("not run", f"{lacks} {run.in_words(*wanted)}", compared_with=ids)
     undecided = run.undecided(cells.scheme)
     if undecided:
         return Agreement("not comparable", undecided, compared_with=ids)
@@ -43,7 +44,8 @@ def accuracy(run: Run, row: Row) -> Agreement:
     cell = cells[cells.epsilon == radius]
     if cell.empty:
         known = ", ".join(radius_text(value, run.study) for value in cells.epsilon)
-        reason = f"{attack_title(run.study, attack)} was not run at ε = {radius}, but at {known}"
+        title = attack_title(run.study, wanted.attack)
+        reason = f"{title} was not run at ε = {radius}, but at {known}"
         return Agreement("not run", reason, compared_with=ids)
     cell = cell.iloc[0]
     value, low, high = cell.pooled, cell.low, cell.high
@@ -52,22 +54,52 @@ def accuracy(run: Run, row: Row) -> Agreement:
     found = compared(row.reported, value, low, high, run.rule["tolerance"])
     ids += f", epsilon {radius_text(cell.epsilon, run.study)}"
     found = found._replace(n=cell.n, compared_with=ids)
-    better = corrected(run, row, dataset, model, attack)
+    better = corrected(run, row, *wanted)
     if better:
         found = found._replace(reason=f"{found.reason}; {better}")
+    return _doubted(run, row, wanted, found, cell.samples, high - low)
+
+
+def _wanted(run: Run, row: Row) -> Wanted | Agreement:
+    """What a printed accuracy is of, or which of its words means nothing here."""
+    dataset, model = run.name("datasets", row.dataset), run.name("models", row.model)
+    attack = run.attack(row)
+    if dataset is None:
+        return run.lacking("datasets", row.dataset, "data set")
+    if model is None:
+        return run.lacking("models", row.model, "model")
+    if attack is None:
+        return run.lacking("attacks", row.attack, "attack")
+    return Wanted(dataset, model, attack)
+
+
+def _doubted(
+    run: Run, row: Row, wanted: Wanted, found: Agreement, images: float, width: float
+) -> Agreement:
+    """A comparison of accuracies, without a verdict where it deserves none.
+
+    Args:
+        run: this run.
+        row: the printed accuracy.
+        wanted: what it is of.
+        found: the comparison.
+        images: how many different images were tested.
+        width: that of the interval.
+    """
     if row.attacked == "unknown":
         return not_comparable(found, "the source does not say whether these images were attacked")
-    substitute = run.substitute(dataset, model)
+    substitute = run.substitute(wanted.dataset, wanted.model)
     if substitute:
         return not_comparable(found, substitute)
-    if cell.samples < run.rule["minimum_n"]:
-        return not_comparable(found, f"only {int(cell.samples)} images were tested")
-    cuts = [*run.training_cuts(dataset, model, BY_CHANCE), *run.attack_cuts(attack)]
+    if images < run.rule["minimum_n"]:
+        return not_comparable(found, f"only {int(images)} images were tested")
+    cuts = run.training_cuts(wanted.dataset, wanted.model, BY_CHANCE)
+    cuts = [*cuts, *run.attack_cuts(wanted.attack)]
     if cuts:
         return cut(found, cuts)
-    if found.verdict == "reproduced" and high - low > run.rule["widest_interval"]:
+    if found.verdict == "reproduced" and width > run.rule["widest_interval"]:
         return not_comparable(
-            found, f"the interval is {high - low:.2f} wide: too few images for a verdict"
+            found, f"the interval is {width:.2f} wide: too few images for a verdict"
         )
     return found
 

@@ -28,8 +28,8 @@ SECONDS = {"seconds": 1, "minutes": 60, "hours": 3600}
 def hyper_parameter(run: Run, row: Row) -> Agreement:
     """A printed hyper-parameter against the catalogue entry that this run used."""
     model = run.name("models", row.model) or _table_model(run, row.file)
-    entry = run.study.models.get(model)
-    if entry is None:
+    entry = None if model is None else run.study.models.get(model)
+    if model is None or entry is None:
         return run.lacking("models", row.model, "model")
     path = SETTINGS.get(row.key, "")
     value = _get(entry, path)
@@ -94,7 +94,8 @@ def architecture(run: Run, row: Row) -> Agreement:
     """A printed size of a network against that of the network that was trained."""
     dataset, model = run.name("datasets", row.dataset), run.name("models", row.model)
     for key, facts in run.facts.items():
-        if run.ours(key, dataset, model) and row.key in facts.get("architecture", {}):
+        found = run.ours(key, dataset, model) and row.key in facts.get("architecture", {})
+        if found and model is not None:
             return compared_setting(row.reported, float(facts["architecture"][row.key]), model)
     return Agreement("not run", f"this run has no network '{row.model}' trained on '{row.dataset}'")
 
@@ -102,6 +103,8 @@ def architecture(run: Run, row: Row) -> Agreement:
 def fact(run: Run, row: Row) -> Agreement:
     """A number of the paper's text (images, classes, folds, epochs) against this run's."""
     dataset = run.name("datasets", row.dataset)
+    if dataset is None:
+        return run.lacking("datasets", row.dataset, "data set")
     clean = run.of_scheme()
     clean = clean[(clean.dataset == dataset) & (clean.attack == "clean")]
     if clean.empty:
@@ -112,7 +115,8 @@ def fact(run: Run, row: Row) -> Agreement:
     substitute = run.substitute(dataset, None)
     if substitute:
         return Agreement("not comparable", substitute, compared_with=dataset)
-    models = [run.name("models", word) for word in run.study.reported.models]
+    names = (run.name("models", word) for word in run.study.reported.models)
+    models = [name for name in names if name is not None]
     values = {
         "n_test": lambda: {dataset: (clean.n / clean.splits).max()},
         "n_total_approx": lambda: {dataset: _images(run, dataset)},

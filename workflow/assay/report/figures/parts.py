@@ -96,8 +96,8 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def names_of(study: Study, kind: str, ids: Iterable[str]) -> str:
-    """Titles of some ids as a list in a sentence."""
+def names_of(study: Study, kind: str, ids: Iterable[Any]) -> str:
+    """Titles of some ids, or of attack sets, as a list in a sentence."""
     if kind == "attacks":
         return listed([attack_title(study, name) for name in ids])
     return listed([title_of(study, kind, name) for name in ids])
@@ -119,7 +119,7 @@ def tested(rows: pd.DataFrame) -> str:
     return f"n = {span(n)} test images per point; {plural(span(splits), 'split')}"
 
 
-def images_in_words(labels: Sequence[int], classes: int) -> str:
+def images_in_words(labels: Sequence[int] | np.ndarray, classes: int) -> str:
     """How many test images of how many classes a figure shows.
 
     Example:

@@ -58,7 +58,7 @@ def saliency_maps(spec: Any, study: Study, inputs: AnalysisInputs) -> list[Salie
     for model in spec.models:
         for key in inputs.saliency:
             if key[2] == model and key[0] in (spec.datasets or key[:1]):
-                places.setdefault(key[:2], []).append(key)
+                places.setdefault((key[0], key[1]), []).append(key)
     if not places:
         raise nothing_to_draw(spec, f"no saliency maps of {', '.join(spec.models)}")
     compared = study.reported.splits

@@ -26,7 +26,7 @@ def stored_examples(
 
 def attacked(stored: Arrays, attack: str) -> np.ndarray:
     """(M,) whether the attack saw each stored image: a cap keeps an attack from some."""
-    return (stored[f"{attack}/predictions"] >= 0).all(axis=0)
+    return np.all(stored[f"{attack}/predictions"] >= 0, axis=0)
 
 
 def radii_shown(stored: Arrays, spec: Any) -> np.ndarray:

@@ -109,7 +109,7 @@ def _with_worst_cases(
     norms = dict(zip(cells_in(known), known.norm, strict=True))
     groups: dict[tuple, list[Cell]] = {}
     for cell in cells:
-        norm, epsilon = norms.get(cell), cell[1]
+        norm, epsilon = norms.get(cell, ""), cell[1]
         key = (norm, epsilon) if norm in BALLS else cell
         if key not in groups:
             worst = [(AttackSet(kind, norm), epsilon) for kind in (NORM, NORM_ALL)]

@@ -214,7 +214,7 @@ def _history_parts(histories: list[pd.DataFrame]) -> list[str]:
 
 def _reported_curves(
     spec: Spec, study: Study, inputs: AnalysisInputs
-) -> dict[tuple[str, str], pd.Series]:
+) -> dict[tuple[str | None, str], pd.Series]:
     """Printed curves by (model, column), each over epochs counted from zero."""
     rows = in_file(inputs.reported, spec)
     rows = rows[rows["epoch"].notna()].astype({"epoch": int})

@@ -66,8 +66,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
             }
             lines.append((head, own))
     display, bold = filled(lines, tidy, accuracy_text)
-    legend = " ".join(
-        filter(None, [spread_words(tidy, "Mean"), bold_words(tidy, margin_of(inputs), title,
-                                                              "accuracy"), *cautions])
-    )  # fmt: skip
+    bold_legend = bold_words(tidy, margin_of(inputs), title, "accuracy")
+    words = [spread_words(tidy, "Mean"), bold_legend, *cautions]
+    legend = " ".join(part for part in words if part)
     return Table(display, tidy, caption_of(spec, legend, study, inputs, tidy), bold)

@@ -170,8 +170,8 @@ def _short_titles(study: Study, schemes: list[str]) -> dict[str, str]:
     return short if len(set(short.values())) == len(short) else {name: name for name in schemes}
 
 
-def _group_of(study: Study, scheme: str) -> str | None:
-    return study.splits.get(scheme, {}).get("group")
+def _group_of(study: Study, scheme: str) -> str:
+    return study.splits.get(scheme, {}).get("group") or ""
 
 
 def _kept_together(study: Study, scheme: str) -> str:
