@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -105,7 +106,16 @@ def study(**changes) -> StudyBrief:
         "name": "millner2024",
         "scale": "synthetic",
         "substitutes": {"models": {}, "datasets": {}},
-        "saliency": {"models": list(MODELS), "attack": "pgd_linf", "epsilons": [0.01, 0.03]},
+        "measurements": {
+            "saliency": {
+                **_measurement("saliency:Saliency"),
+                "attack": "pgd_linf",
+                "epsilons": [0.01, 0.03],
+            },
+            "features": {**_measurement("features:Features"), "kept": "first"},
+            "reconstructions": _measurement("reconstructions:Reconstructions"),
+            "certificates": _measurement("certificates:Certificates"),
+        },
         "titles": {
             "models": {**_UNRUN, **{model: facts["title"] for model, facts in MODELS.items()}},
             "attacks": {entry["attack"]: _attack_title(entry["attack"]) for entry in ATTACKS},
@@ -141,9 +151,7 @@ def write_run(folder: Path, **sizes) -> dict:
         "study": study(),
         "outcomes": [],
         "models": [],
-        "features": [],
-        "reconstructions": [],
-        "saliency": [],
+        "measurements": [],
         "leakage": [],
         "leaks": [],
         "reported": [str(path) for path in sorted((REPOSITORY / "config/reported").glob("gbz_*"))],
@@ -175,15 +183,17 @@ def write_run(folder: Path, **sizes) -> dict:
                 "labels": clean.label.to_numpy(np.int64),
                 "samples": clean["sample"].to_numpy(),
             }
-            write_arrays(arrays, place / "features.npz", {**ids, **MADE})
-            manifest["features"].append({**ids, "path": str(place / "features.npz")})
-            rows = cell[cell.suite == "linf_whitebox"]
-            write_arrays(_explained(rows), place / "reconstructions.npz", {**ids, **MADE})
-            manifest["reconstructions"].append({**ids, "path": str(place / "reconstructions.npz")})
+            manifest["measurements"].append(_stored("features", arrays, place, ids))
+            made = _explained(cell[cell.suite == "linf_whitebox"])
+            own = ("radii", "labels", "samples")
+            for name, stored in (
+                ("reconstructions", {k: v for k, v in made.items() if k not in own}),
+                ("certificates", {k: made[k] for k in own}),
+            ):
+                manifest["measurements"].append(_stored(name, stored, place, ids))
         if split.endswith("_0"):
             clean = cell[cell.attack == "clean"]
-            write_arrays(_mapped(model, clean), place / "saliency.npz", {**ids, **MADE})
-            manifest["saliency"].append({**ids, "path": str(place / "saliency.npz")})
+            manifest["measurements"].append(_stored("saliency", _mapped(model, clean), place, ids))
     for split in dict.fromkeys(frame["split"]):
         target = folder / "splits" / DATASET / f"{split}.leakage.csv"
         shared = {
@@ -200,6 +210,25 @@ def write_run(folder: Path, **sizes) -> dict:
         leaks_of(frame[frame["split"] == split]).to_parquet(target)
         manifest["leaks"].append({"dataset": DATASET, "split": split, "path": str(target)})
     return manifest
+
+
+def _measurement(implementation: str) -> dict[str, Any]:
+    """The entry of a measurement as the plan gives it to the analysis."""
+    title = implementation.partition(":")[2]
+    return {
+        "title": title,
+        "implementation": f"assay.evaluation.measurements.{implementation}",
+        "models": list(MODELS),
+    }
+
+
+def _stored(
+    name: str, arrays: dict[str, np.ndarray], place: Path, ids: dict[str, str]
+) -> dict[str, str]:
+    """A written measurement's entry of the manifest."""
+    made = {**ids, "measurement": name}
+    write_arrays(arrays, place / f"{name}.npz", {**made, **MADE})
+    return {**made, "path": str(place / f"{name}.npz")}
 
 
 def leaks_of(rows: pd.DataFrame) -> pd.DataFrame:

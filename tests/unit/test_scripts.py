@@ -37,6 +37,11 @@ RULES = {
 }
 
 
+FEATURES = "assay.evaluation.measurements.features:Features"
+# What a measurement reads that needs neither an attack nor examples.
+NOTHING = {"attack": {}, "epsilons": [], "examples": []}
+
+
 def run(script, **snakemake):
     """Runs a rule's script as Snakemake would."""
     job = SimpleNamespace(threads=1, config={}, **snakemake)
@@ -157,13 +162,27 @@ def test_a_suite_and_features_say_what_made_them_in_every_file(tmp_path, monkeyp
         adversarials="corruptions.adversarials.npz",
     )
     run("run_suite", **job, output=output)
-    run("extract_features", **job, output=["features.npz"])
+    params = SimpleNamespace(
+        entry=entry,
+        measurement={"name": "features", "implementation": FEATURES, "settings": {}},
+        reads=NOTHING,
+        evaluation=evaluation,
+        seed=1,
+        code="cc",
+    )
+    job |= {
+        "params": params,
+        "input": SimpleNamespace(**files, weights="weights.safetensors", examples=[]),
+        "wildcards": SimpleNamespace(**ids, measurement="features", scale="smoke"),
+    }
+    run("measure_model", **job, output=["features.npz"])
     for file in ("corruptions.parquet", "corruptions.npz", "features.npz"):
         facts = read_provenance(file)
         made = {**ids, "scale": "smoke", "code": "cc", "seed": 1, "threads": 1,
                 "data": data.digest, "weights": digest_file("weights.safetensors")}  # fmt: skip
         assert made.items() <= facts.items(), file
         assert all(key in facts for key in ("config", "device", "seconds", "packages"))
+    assert read_provenance("features.npz")["measurement"] == "features"
     assert read_provenance("corruptions.npz")["attacks"] == {"clean": attacks[0]["code"]}
     assert np.load("features.npz")["features"].shape[0] == 6
 
@@ -198,8 +217,17 @@ def evaluated(tmp_path, weights):
         }
         for suite, attacks in (("corruptions", [clean]), ("another", [{**clean, "name": "again"}]))
     ]
-    features = {"script": "extract_features", "wildcards": ids, "examples": [],
-                "output": ["features.npz"], "params": common}  # fmt: skip
+    measured = {
+        "script": "measure_model",
+        "wildcards": {**ids, "measurement": "features"},
+        "examples": [],
+        "output": ["measurements/features.npz"],
+        "params": {
+            **common,
+            "measurement": {"name": "features", "implementation": FEATURES, "settings": {}},
+            "reads": NOTHING,
+        },
+    }
     run(
         "evaluate_model",
         log=["job.log"],
@@ -209,7 +237,7 @@ def evaluated(tmp_path, weights):
             "split": "split.parquet",
             "weights": weights,
         },
-        params=SimpleNamespace(tasks=[*suites, features]),
+        params=SimpleNamespace(tasks=[*suites, measured]),
         output=["evaluated"],
     )
 
@@ -221,7 +249,7 @@ def test_one_job_evaluates_a_model_with_all_its_suites_and_measurements(tmp_path
         path.relative_to("evaluated").as_posix() for path in Path("evaluated").rglob("*.*")
     )
     assert made == [
-        "features.npz",
+        "measurements/features.npz",
         "suites/another.adversarials.npz",
         "suites/another.npz",
         "suites/another.parquet",
@@ -348,30 +376,33 @@ def test_reconstructions_and_radii_are_stored_with_what_made_them(digits_28):
             "pgd/predictions": np.stack([[labels[0], 9, -1], [9, 9, -1]]),
         },
     )
-    run(
-        "reconstruct_examples",
-        log=["job.log"],
-        wildcards=SimpleNamespace(
-            dataset="digits_28", split="random_0", model="eabs", scale="smoke"
-        ),
-        input=SimpleNamespace(
-            images="data/images.npy",
-            split="split.parquet",
-            weights="weights.safetensors",
-            examples=["thesis_l2.examples.npz"],
-        ),
-        params=SimpleNamespace(
-            entry=entry,
-            evaluation={"samples": 6},
-            example_attacks=[("thesis_l2", "pgd")],
-            seed=1,
-            code="ee",
-        ),
-        output=["reconstructions.npz"],
-    )
+    for name, examples in (("certificates", []), ("reconstructions", ["thesis_l2.examples.npz"])):
+        run(
+            "measure_model",
+            log=["job.log"],
+            wildcards=SimpleNamespace(
+                dataset="digits_28", split="random_0", model="eabs", measurement=name, scale="smoke"
+            ),
+            input=SimpleNamespace(
+                images="data/images.npy",
+                split="split.parquet",
+                weights="weights.safetensors",
+                examples=examples,
+            ),
+            params=SimpleNamespace(
+                entry=entry,
+                measurement=plan.measurement(name),
+                evaluation={"samples": 6, "examples": 3},
+                reads={**NOTHING, "examples": [["thesis_l2", "pgd"]] if examples else []},
+                seed=1,
+                code="ee",
+            ),
+            output=[f"{name}.npz"],
+        )
+    radii = np.load("certificates.npz")["radii"]
+    assert radii.shape == (6,)
+    assert (radii >= 0).all()
     found = np.load("reconstructions.npz")
-    assert found["radii"].shape == (6,)
-    assert (found["radii"] >= 0).all()
     assert found["pgd/reconstructions"].shape == (2, 2, 10, 1, 28, 28)
     assert found["pgd/log_likelihoods"].shape == (2, 2, 10)
     assert found["pgd/epsilons"].tolist() == [2.0, 0.5]

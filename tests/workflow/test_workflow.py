@@ -13,6 +13,7 @@ import pytest
 from assay.foundation.files import read_json
 from assay.foundation.outcomes import read_outcomes
 from assay.foundation.provenance import read_provenance
+from assay.foundation.split import Split
 from assay.plan.configuration import read_configuration
 from assay.plan.plan import make_plan
 from assay.plan.targets import make_targets
@@ -70,7 +71,7 @@ def test_every_file_of_a_run_says_what_made_it_and_the_report_puts_it_together(s
         *results.glob("splits/*/*.parquet"),
         *results.glob("models/*/*/*/model.json"),
         *results.glob("outcomes/*/*/*/*"),
-        *results.glob("features/*/*/*.npz"),
+        *results.glob("measurements/*/*/*/*.npz"),
     ]
     assert len(files) > 2 * len(study.cells)
     for file in files:
@@ -80,7 +81,10 @@ def test_every_file_of_a_run_says_what_made_it_and_the_report_puts_it_together(s
     assert made["outcomes"]["files"] == len(study.cells)
     assert made["models"]["files"] == len({item["facts"] for item in manifest["models"]})
     # A report keeps the features that its figures show, those of the first split.
-    assert made["features"]["files"] == len([f for f in study.features if f.split.endswith("_0")])
+    measured = [i for i in study.measurements if i.measurement == "features"]
+    assert made["measurements"]["features"]["files"] == sum(
+        Split.of(item.split).is_first for item in measured
+    )
     assert set(made["outcomes"]["code"]) == {cell.suite for cell in study.cells}
     assert made["outcomes"]["attacks"]["fgsm"]
     assert made["outcomes"]["seconds"] > 0

@@ -1,8 +1,7 @@
 # inputs    data, split and trained weights
 # outputs   results/{scale}/outcomes/{dataset}/{split}/{model}/{suite}.parquet, .examples.npz, .adversarials.npz;
-#           results/{scale}/features/{dataset}/{split}/{model}.npz, reconstructions/{dataset}/{split}/{model}.npz,
-#           saliency/{dataset}/{split}/{model}.npz, importance/{dataset}/{split}/{model}.npz
-# steps     one job runs one suite on one model; finished chunks are kept in results/{scale}/work/, where jobs of
+#           results/{scale}/measurements/{dataset}/{split}/{model}/{measurement}.npz
+# steps     one job runs one suite on one model, or makes one measurement; finished chunks are kept in results/{scale}/work/, where jobs of
 #           rule run_share may have put them before (--set-scatter share=N)
 
 
@@ -61,8 +60,8 @@ use rule run_suite as run_share with:
         paths.benchmark("run_share", f"{paths.SUITE_ID}.{{scatteritem}}")
 
 
-rule extract_features:
-    """Latent features of the evaluated test images, for projections."""
+rule measure_model:
+    """One measurement of one trained model: arrays for figures, tables and checks."""
     input:
         images=rules.prepare_dataset.output.images,
         samples=rules.prepare_dataset.output.samples,
@@ -70,132 +69,32 @@ rule extract_features:
         masks=rules.prepare_dataset.output.masks,
         split=rules.make_split.output.split,
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
-    output:
-        paths.FEATURES,
-    log:
-        paths.log("extract_features", paths.NETWORK_ID),
-    benchmark:
-        paths.benchmark("extract_features", paths.NETWORK_ID)
-    conda:
-        "../../envs/torch.yaml"
-    threads: SETTINGS["threads"]
-    resources:
-        mem_mb=4000,  # a network and the features of the test images
-        gpu=GPUS,
-        runtime=60,
-    params:
-        entry=lambda w: PLAN.model(w.dataset, w.model),
-        evaluation=PLAN.configuration.scale["evaluation"],
-        seed=PLAN.seed,
-        code=lambda w: digest(
-            "extract_features", PLAN.entry("models", w.model)["implementation"]
+        examples=lambda w: PLAN.example_files(
+            w.dataset, w.split, w.model, w.measurement
         ),
-    script:
-        "../scripts/extract_features.py"
-
-
-rule reconstruct_examples:
-    """Reconstructions of example images before and after attacks, and certified radii."""
-    input:
-        images=rules.prepare_dataset.output.images,
-        samples=rules.prepare_dataset.output.samples,
-        dataset=rules.prepare_dataset.output.facts,
-        masks=rules.prepare_dataset.output.masks,
-        split=rules.make_split.output.split,
-        weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
-        examples=lambda w: PLAN.example_files(w.dataset, w.split, w.model),
+        files=lambda w: at_home(PLAN.files_of([w.measurement])),
     output:
-        paths.RECONSTRUCTIONS,
+        paths.MEASUREMENT,
     log:
-        paths.log("reconstruct_examples", paths.NETWORK_ID),
+        paths.log("measure_model", paths.MEASUREMENT_ID),
     benchmark:
-        paths.benchmark("reconstruct_examples", paths.NETWORK_ID)
+        paths.benchmark("measure_model", paths.MEASUREMENT_ID)
     conda:
         "../../envs/torch.yaml"
     threads: SETTINGS["threads"]
     resources:
-        mem_mb=4000,  # a network and the reconstructions of its candidates
+        mem_mb=4000,  # a network, the test images and what is measured of them
         gpu=GPUS,
         runtime=120,
     params:
         entry=lambda w: PLAN.model(w.dataset, w.model),
-        evaluation=PLAN.configuration.scale["evaluation"],
-        example_attacks=lambda w: PLAN.example_attacks(w.dataset, w.split, w.model),
-        seed=PLAN.seed,
-        code=lambda w: digest(
-            "reconstruct_examples", PLAN.entry("models", w.model)["implementation"]
-        ),
-    script:
-        "../scripts/reconstruct_examples.py"
-
-
-rule examine_importance:
-    """Effective sample sizes of a model that uses importance sampling for its prediction."""
-    input:
-        images=rules.prepare_dataset.output.images,
-        samples=rules.prepare_dataset.output.samples,
-        dataset=rules.prepare_dataset.output.facts,
-        masks=rules.prepare_dataset.output.masks,
-        split=rules.make_split.output.split,
-        weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
-    output:
-        paths.IMPORTANCE,
-    log:
-        paths.log("examine_importance", paths.NETWORK_ID),
-    benchmark:
-        paths.benchmark("examine_importance", paths.NETWORK_ID)
-    conda:
-        "../../envs/torch.yaml"
-    threads: SETTINGS["threads"]
-    resources:
-        mem_mb=4000,  # a network and a batch of decodings
-        gpu=GPUS,
-        runtime=60,
-    params:
-        entry=lambda w: PLAN.model(w.dataset, w.model),
+        measurement=lambda w: PLAN.measurement(w.measurement),
+        reads=lambda w: PLAN.reads(w.dataset, w.split, w.model, w.measurement),
         evaluation=PLAN.configuration.scale["evaluation"],
         seed=PLAN.seed,
         code=lambda w: digest(
-            "examine_importance", PLAN.entry("models", w.model)["implementation"]
+            "measure_model",
+            *PLAN.measuring_code(w.dataset, w.split, w.model, w.measurement),
         ),
     script:
-        "../scripts/examine_importance.py"
-
-
-rule map_saliency:
-    """Saliency maps and features of test images, unperturbed and attacked."""
-    input:
-        images=rules.prepare_dataset.output.images,
-        samples=rules.prepare_dataset.output.samples,
-        dataset=rules.prepare_dataset.output.facts,
-        masks=rules.prepare_dataset.output.masks,
-        split=rules.make_split.output.split,
-        weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
-    output:
-        paths.SALIENCY,
-    log:
-        paths.log("map_saliency", paths.NETWORK_ID),
-    benchmark:
-        paths.benchmark("map_saliency", paths.NETWORK_ID)
-    conda:
-        "../../envs/torch.yaml"
-    threads: SETTINGS["threads"]
-    resources:
-        mem_mb=4000,  # a network, the test images and their attacked versions
-        gpu=GPUS,
-        runtime=120,
-    params:
-        entry=lambda w: PLAN.model(w.dataset, w.model),
-        attack=lambda w: PLAN.saliency_targets(w.dataset, w.split, w.model).attack,
-        epsilons=lambda w: PLAN.saliency_targets(w.dataset, w.split, w.model).epsilons,
-        evaluation=PLAN.configuration.scale["evaluation"],
-        seed=PLAN.seed,
-        code=lambda w: digest(
-            "map_saliency",
-            PLAN.entry("models", w.model)["implementation"],
-            PLAN.saliency_targets(w.dataset, w.split, w.model).attack[
-                "implementation"
-            ],
-        ),
-    script:
-        "../scripts/map_saliency.py"
+        "../scripts/measure_model.py"

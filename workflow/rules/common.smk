@@ -124,6 +124,7 @@ wildcard_constraints:
     split="[a-z0-9_]+_[0-9]+",
     model="|".join(PLAN.configuration.catalogue["models"]),
     suite="|".join(PLAN.configuration.catalogue["suites"]),
+    measurement="|".join(PLAN.configuration.catalogue["measurements"]),
     study="|".join(PLAN.studies),
     table="[a-z0-9_]+",
     figure="[a-z0-9_]+",

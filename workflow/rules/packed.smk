@@ -1,7 +1,7 @@
 # In place of attack.smk at scales of small models (job_per: model), where most of a job is its start.
 #
 # inputs    data, split and trained weights
-# outputs   those of attack.smk: outcomes with examples, features, reconstructions, saliency, importance
+# outputs   those of attack.smk: outcomes with examples, measurements
 # steps     one job evaluates one model with all its suites and measurements, each by the script of its rule in
 #           attack.smk, into results/{scale}/evaluated/ -> each result to its place
 
@@ -15,6 +15,9 @@ rule evaluate_model:
         masks=rules.prepare_dataset.output.masks,
         split=rules.make_split.output.split,
         weights=lambda w: PLAN.weights(w.dataset, w.split, w.model),
+        files=lambda w: at_home(
+            PLAN.files_of(PLAN.measured_of(w.dataset, w.split, w.model))
+        ),
     output:
         temp(directory(paths.EVALUATED)),
     log:
@@ -56,61 +59,16 @@ rule run_suite:
         """
 
 
-rule extract_features:
-    """Latent features of the evaluated test images, for projections."""
+rule measure_model:
+    """One measurement: arrays for figures, tables and checks."""
     input:
         rules.evaluate_model.output,
     output:
-        paths.FEATURES,
+        paths.MEASUREMENT,
     log:
-        paths.log("extract_features", paths.NETWORK_ID),
+        paths.log("measure_model", paths.MEASUREMENT_ID),
     localrule: True
     conda:
         "../../envs/analysis.yaml"
     shell:
-        "cp {input:q}/features.npz {output:q} 2> {log:q}"
-
-
-rule reconstruct_examples:
-    """Reconstructions of example images before and after attacks, and certified radii."""
-    input:
-        rules.evaluate_model.output,
-    output:
-        paths.RECONSTRUCTIONS,
-    log:
-        paths.log("reconstruct_examples", paths.NETWORK_ID),
-    localrule: True
-    conda:
-        "../../envs/analysis.yaml"
-    shell:
-        "cp {input:q}/reconstructions.npz {output:q} 2> {log:q}"
-
-
-rule examine_importance:
-    """Effective sample sizes of a model that uses importance sampling for its prediction."""
-    input:
-        rules.evaluate_model.output,
-    output:
-        paths.IMPORTANCE,
-    log:
-        paths.log("examine_importance", paths.NETWORK_ID),
-    localrule: True
-    conda:
-        "../../envs/analysis.yaml"
-    shell:
-        "cp {input:q}/importance.npz {output:q} 2> {log:q}"
-
-
-rule map_saliency:
-    """Saliency maps and features of test images, unperturbed and attacked."""
-    input:
-        rules.evaluate_model.output,
-    output:
-        paths.SALIENCY,
-    log:
-        paths.log("map_saliency", paths.NETWORK_ID),
-    localrule: True
-    conda:
-        "../../envs/analysis.yaml"
-    shell:
-        "cp {input:q}/saliency.npz {output:q} 2> {log:q}"
+        "cp {input:q}/measurements/{wildcards.measurement}.npz {output:q} 2> {log:q}"

@@ -18,7 +18,8 @@ def main(snakemake) -> None:
 
     folder, errors = Path(snakemake.output[0]), []
     shutil.rmtree(folder, ignore_errors=True)
-    (folder / "suites").mkdir(parents=True)
+    for part in ("suites", "measurements"):
+        (folder / part).mkdir(parents=True)
     for task in snakemake.params.tasks:
         outputs = task["output"]
         places = [str(folder / place) for place in outputs]

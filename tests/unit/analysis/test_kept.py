@@ -142,19 +142,23 @@ def test_images_keep_the_precision_of_a_thumbnail_and_the_length_of_their_change
                             for each in (stored, thumbs)
                         )
                         assert same == pytest.approx(change, rel=0.005, abs=1e-3)
-        (key, path), *_ = small.features.items()
-        with np.load(path) as thumbs, np.load(full.features[key]) as stored:
+        # Figures show the first split.
+        assert [key[1] for key in small.networks("features")] == ["kfold_0"]
+        for key in small.networks("features"):
+            thumbs, stored = (each.arrays("features", key) for each in (small, full))
             np.testing.assert_allclose(thumbs["features"], stored["features"], atol=0.1)
             np.testing.assert_array_equal(thumbs["labels"], stored["labels"])
 
 
 def test_an_image_that_an_attack_did_not_see_stays_unknown(run):
-    from assay.analysis.thumbnails import packed, unpacked
+    from assay.analysis.thumbnails import example_dimensions, packed, unpacked
 
     clean = np.full((2, 1, 4, 4), 0.5, np.float16)
     attacked = np.stack([clean, clean + np.float16(0.25)])
     attacked[1, 1] = np.nan
-    found = unpacked(packed({"clean/images": clean, "pgd/images": attacked}))["pgd/images"]
+    found = unpacked(packed({"clean/images": clean, "pgd/images": attacked}, example_dimensions))[
+        "pgd/images"
+    ]
     assert np.isnan(found[1, 1]).all()
     assert np.isfinite(found[[0, 0, 1], [0, 1, 0]]).all()
 
@@ -162,8 +166,9 @@ def test_an_image_that_an_attack_did_not_see_stays_unknown(run):
 def test_maps_and_images_under_saliency_keep_their_shades(run):
     full, folder = run
     with again(run, folder) as manifest:
-        for key, path in AnalysisInputs(manifest, full.study).saliency.items():
-            with np.load(path) as thumbs, np.load(full.saliency[key]) as stored:
+        for key, path in AnalysisInputs(manifest, full.study).measured["saliency"].items():
+            whole = full.measured["saliency"][key]
+            with np.load(path) as thumbs, np.load(whole) as stored:
                 assert set(thumbs.files) == set(stored.files)
                 # Two images of each network are drawn.
                 shown = thumbs["images"], stored["images"][:, :2]

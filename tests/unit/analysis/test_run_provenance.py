@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections import Counter
 
 import pytest
 from factory import MADE, MODELS, write_run
@@ -26,8 +27,11 @@ def run(written):
 
 def test_every_file_of_the_study_is_counted_and_its_time_summed(run):
     made = provenance_summary(run, code="ab")
-    counts = {kind: len(run.manifest[kind]) for kind in ("outcomes", "models", "features")}
+    counts = {kind: len(run.manifest[kind]) for kind in ("outcomes", "models")}
     assert {kind: made[kind]["files"] for kind in counts} == counts
+    measured = Counter(item["measurement"] for item in run.manifest["measurements"])
+    assert {name: one["files"] for name, one in made["measurements"].items()} == measured
+    assert set(measured) == {"saliency"}
     assert made["outcomes"]["seconds"] == 12.5 * counts["outcomes"]
     assert (made["study"], made["scale"], made["seed"]) == ("millner2024", "synthetic", 0)
     assert set(made["outcomes"]["code"]) == {item["suite"] for item in run.manifest["outcomes"]}

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from assay.evaluation.importance import importance_health
-from assay.foundation.errors import ModelError
+from assay.evaluation.measurements.base import Data, measured
+from assay.evaluation.measurements.importance import Importance
+from assay.foundation.errors import MeasurementError, ModelError
 from assay.models.base import build
 
 SHAPE, CLASSES = (1, 8, 8), 3
@@ -32,8 +33,9 @@ def labels():
     return np.arange(20, dtype=np.uint8) % CLASSES
 
 
-def health(made, images, labels, indices, **options):
-    return importance_health(made, images, labels, indices, device="cpu", seed=0, **options)
+def health(made, images, labels, indices, **settings):
+    given = Data(images=images, labels=labels, indices=indices, seed=0)
+    return measured(Importance(**settings), made, given)
 
 
 @pytest.mark.parametrize("sees_class", [False, True])
@@ -93,3 +95,8 @@ def test_a_model_without_importance_samples_is_refused_by_name(images, labels):
         pytest.skip("no plain network of that size")
     with pytest.raises(ModelError, match="no importance samples"):
         health(plain, np.zeros((3, 1, 28, 28), np.uint8), labels[:3], np.arange(3))
+
+
+def test_numbers_of_samples_that_are_none_are_one_line():
+    with pytest.raises(MeasurementError, match=r"setting 'sweep': \[0, 10\] are no numbers"):
+        Importance(sweep=[0, 10])

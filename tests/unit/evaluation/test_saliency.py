@@ -6,11 +6,13 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from assay.attacks.fgsm import FGSM
-from assay.evaluation.saliency import BLUR, METHODS, at_lesions, compute_saliency, saliency_maps
+from assay.evaluation.measurements.base import Data, measured
+from assay.evaluation.measurements.saliency import METHODS, Saliency, at_lesions
+from assay.foundation.errors import MeasurementError
 from assay.models.base import Classifier
 
 SIDE = 12
+FGSM = {"implementation": "assay.attacks.fgsm:FGSM", "norm": "linf"}
 
 
 class Linear(Classifier):
@@ -48,8 +50,8 @@ def test_maps_are_a_linear_networks_weights_and_their_products_with_the_pixels(m
     weights = model.layer.weight.view(3, 2, SIDE, SIDE)[classes]
     for method, values in (("gradient", weights), ("integrated_gradients", weights * images)):
         expected = values.abs().sum(dim=1).numpy()
-        expected = gaussian_filter(expected, sigma=(0, BLUR * SIDE, BLUR * SIDE))
-        found = saliency_maps(model, images, classes, method)
+        expected = gaussian_filter(expected, sigma=(0, 5 / 224 * SIDE, 5 / 224 * SIDE))
+        found = Saliency().maps(model, images, classes, method)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
@@ -69,18 +71,9 @@ def test_looking_at_images_and_their_attacked_versions(model):
     masks = np.zeros((10, 1, SIDE, SIDE), np.uint8)
     masks[:8, 0, :3, :4] = 1
     indices = np.arange(2, 10)
-    found = compute_saliency(
-        model,
-        images,
-        labels,
-        indices,
-        FGSM(),
-        [0.05, 0.1],
-        masks=masks,
-        shown=3,
-        device="cpu",
-        seed=1,
-    )
+    given = Data(images=images, labels=labels, indices=indices, masks=masks, shown=3, attack=FGSM,
+                 epsilons=[0.05, 0.1])  # fmt: skip
+    found = measured(Saliency(), model, given)
     assert found["epsilons"].tolist() == [0, 0.05, 0.1]
     assert sorted(found["samples"]) == indices.tolist()
     assert len(set(found["labels"][:3])) == 3, "the images shown are of all classes"
@@ -103,7 +96,13 @@ def test_looking_at_images_and_their_attacked_versions(model):
 
 def test_without_masks_nothing_points_anywhere(model):
     images, labels = data()
-    found = compute_saliency(
-        model, images, labels, np.arange(4), FGSM(), [0.1], device="cpu", seed=1
-    )
+    given = Data(images=images, labels=labels, indices=np.arange(4), attack=FGSM, epsilons=[0.1])
+    found = measured(Saliency(methods=["gradient"]), model, given)
+    assert "maps/gradient" in found
+    assert "maps/integrated_gradients" not in found
     assert not any(name.startswith(("pointing", "mass", "lesion")) for name in found)
+
+
+def test_a_method_that_there_is_not_is_one_line():
+    with pytest.raises(MeasurementError, match=r"setting 'methods': 'grad' is no method; use grad"):
+        Saliency(methods=["grad"])

@@ -86,22 +86,29 @@ def test_one_job_has_the_parameters_of_the_jobs_that_it_stands_for():
         assert params["work"].endswith("/".join(("work/run_suite", *network, suite)))
 
 
-@pytest.mark.parametrize(
-    ("script", "networks"),
-    [
-        ("extract_features", PLAN.features),
-        ("examine_importance", [i for s in PLAN.studies.values() for i in s.importance]),
-        ("map_saliency", [i for s in PLAN.studies.values() for i in s.saliency_targets]),
-        ("reconstruct_examples", [i[:3] for s in PLAN.studies.values() for i in s.reconstructions]),
-    ],
-)
-def test_one_job_measures_what_a_study_asks_for_and_nothing_else(script, networks):
-    measured = {
-        network
-        for network in {Training(*cell[:3]) for cell in PLAN.cells}
-        if script in [task["script"] for task in tasks(PLAN, network, digest)]
-    }
-    assert measured == {Training(*network) for network in networks}
+def test_one_job_measures_what_a_study_asks_for_and_nothing_else():
+    measured = [
+        tuple(task["wildcards"].values())
+        for network in dict.fromkeys(Training(*cell[:3]) for cell in PLAN.cells)
+        for task in tasks(PLAN, network, digest)
+        if task["script"] == "measure_model"
+    ]
+    assert sorted(measured) == sorted(PLAN.measurements)
+    assert len({item[3] for item in measured}) > 1
+
+
+def test_a_measurement_s_task_has_the_parameters_of_its_job():
+    for item in PLAN.measurements:
+        task = next(
+            task
+            for task in tasks(PLAN, Training(*item[:3]), digest)
+            if tuple(task["wildcards"].values()) == item
+        )
+        assert task["output"] == [f"measurements/{item.measurement}.npz"]
+        params = task["params"]
+        assert params["measurement"] == PLAN.measurement(item.measurement)
+        assert params["reads"] == PLAN.reads(*item)
+        assert params["code"] == digest("measure_model", *PLAN.measuring_code(*item))
 
 
 def test_a_task_reads_only_what_tasks_before_it_have_made():

@@ -9,7 +9,9 @@ import pytest
 
 from assay.analysis.attack_set import AttackSet
 from assay.foundation import digest
+from assay.foundation.digest import module_closure
 from assay.foundation.errors import ConfigError
+from assay.foundation.resources import resource
 from assay.plan.configuration import read_configuration
 from assay.plan.layers import Layers
 from assay.plan.machine import check_machine
@@ -69,8 +71,7 @@ def test_a_model_that_borrows_weights_trains_nothing_of_its_own():
         grid=grid(models=["gbz_as_coded", "borrower"]),
         tables={},
         figures={},
-        features=[],
-        importance=[],
+        measurements={},
         headline={"models": [], "cells": []},
         reported={"files": []},
     )
@@ -111,13 +112,12 @@ def test_what_the_analysis_takes_an_attack_for_plans_no_attack_job(key):
 def test_saliency_maps_do_not_depend_on_an_attacks_role():
     given = {"scale": "paper", "studies": ["rodriguez2022"]}
     plan = make_plan(read_configuration(given))
-    item = plan.studies["rodriguez2022"].saliency_targets[0]
-    before = plan.saliency_targets(*item)
-    changed = {"attacks": {before.attack["name"]: {"role": "control"}}}
-    assert (
-        make_plan(read_configuration({**given, "catalogue": changed})).saliency_targets(*item)
-        == before
-    )
+    item = plan.studies["rodriguez2022"].measurements[0]
+    before = plan.reads(*item)
+    assert before["epsilons"]
+    changed = {"attacks": {before["attack"]["name"]: {"role": "control"}}}
+    after = make_plan(read_configuration({**given, "catalogue": changed}))
+    assert after.reads(*item) == before
 
 
 @pytest.mark.parametrize("other", ["pgd_linf", "pgd_l2", "fgms"])
@@ -183,7 +183,39 @@ def test_every_table_and_figure_has_all_its_formats_among_the_targets():
         ),
         ({"grid": grid(splits="random_patient")}, r"'medical_mnist' has no patient ids"),
         ({"grid": grid(splits="random_150_person")}, r"'medical_mnist' has no patient ids"),
-        ({"features": ["resnet8"]}, r"features\.0: there is no model in the grid called 'resnet8'"),
+        (
+            {"measurements": {"features": {"models": ["resnet8"]}}},
+            r"measurements\.features\.models\.0: there is no model in the grid called 'resnet8'",
+        ),
+        (
+            {"measurements": {"feature": {"models": ["gbz"]}}},
+            r"measurements: there is no measurement 'feature'; did you mean 'features'\?",
+        ),
+        (
+            {"measurements": {"saliency": {"models": ["dbx"], "attack": "fgsm"}}},
+            r"measurements\.saliency: the measurement 'saliency' needs the key 'epsilons'; write",
+        ),
+        (
+            {"measurements": {"reconstructions": {"models": ["gbz"]}}},
+            r"measurements\.reconstructions: the measurement .* needs the key 'attacks'; write",
+        ),
+        (
+            {"measurements": {"features": {"models": ["gbz"], "attack": "fgsm"}}},
+            r"measurements\.features\.attack: the measurement 'features' reads no 'attack'; take",
+        ),
+        (
+            {
+                "measurements": {
+                    "saliency": {"models": ["dbx"], "attack": "fgsm", "epsilons": [0.033]}
+                }
+            },
+            r"saliency\.epsilons\.0: attack 'fgsm' is not run at epsilon 0\.033; its epsilons are",
+        ),
+        (
+            {"measurements": {"lpips": {"models": ["gbz"], "attacks": ["fsgm"]}}},
+            r"measurements\.yaml: lpips\.settings: the measurement 'lpips' needs a file, which "
+            r"settings\.weights does not name; write catalogue: \{measurements: \{lpips: ",
+        ),
         (
             {"headline": {"models": [], "cells": [{"attack": "fgsm", "epsilon": 0.033}]}},
             r"cells\.0\.epsilon: attack 'fgsm' is not run at epsilon 0\.033; its epsilons are",
@@ -235,8 +267,9 @@ def figure(name, **changes):
             r"figure3\.reported: there is no file of the study called 'gbz_figure4\.csv'; did you",
         ),
         (
-            {"features": []},
-            r"figures\.figure4\.model: no features of 'gbz_as_coded' are stored; add it to",
+            {"measurements": {"features": {"models": ["gbz"]}}},
+            r"figures\.figure4\.model: no features of 'gbz_as_coded' are stored; add it to the "
+            r"study's key measurements\.features\.models \(now: \['gbz'\]\)",
         ),
         (
             {"grid": [*grid(suites=["corruptions"]), *grid(models=["dbx"])], "tables": {}}
@@ -379,7 +412,7 @@ def simple(catalogue=None, **block):
     """A study of one block, without tables, figures or printed numbers."""
     configuration = configured(
         catalogue=catalogue, grid=grid(**block), tables={}, figures={}, reported={"files": []},
-        features=[], importance=[], headline={"models": [], "cells": []},
+        measurements={}, headline={"models": [], "cells": []},
     )  # fmt: skip
     del configuration.studies["millner2024"]["paper"]
     return configuration
@@ -500,7 +533,7 @@ def test_an_entry_that_no_study_uses_does_not_stop_a_run():
     for part in ("tables", "figures"):
         configuration.studies["millner2024"][part] = {}
     configuration.studies["millner2024"]["headline"] = {"models": [], "cells": []}
-    configuration.studies["millner2024"]["importance"] = []
+    configuration.studies["millner2024"]["measurements"] = {}
     configuration.catalogue["models"]["dbx"]["implementation"] = "assay.models.nothing:DBX"
     assert make_plan(configuration).cells
 
@@ -588,7 +621,7 @@ def test_the_start_of_a_training_is_trained_although_no_grid_names_it():
                 "suites": ["unperturbed"],
             }
         ],
-        tables={}, figures={}, reconstructions=[], headline={"models": [], "cells": []},
+        tables={}, figures={}, measurements={}, headline={"models": [], "cells": []},
         reported={"files": [], "datasets": {}, "models": {}, "attacks": {}},
     )  # fmt: skip
     plan = make_plan(configuration)
@@ -681,7 +714,8 @@ def test_a_model_that_is_left_out_takes_its_columns_and_pictures_along():
     configuration.scale["exclude"]["models"].append("abs")
     study = make_plan(configuration).studies["ju2021_eabs"].study
     assert "abs" not in study["headline"]["models"]
-    assert study["reconstructions"] == ["eabs"]
+    for name in ("reconstructions", "certificates"):
+        assert study["measurements"][name]["models"] == ["eabs"]
     assert "imitations" in study["figures"]
     assert "imitations_abs" not in study["figures"]
     assert study["figures"]["certified"]["models"] == ["eabs"]
@@ -743,15 +777,87 @@ def test_leaving_out_what_is_not_there_or_all_that_is_there_is_an_error(gone, me
         make_plan(configuration)
 
 
-def test_reconstructions_are_stored_of_the_attacks_that_figures_show():
+def test_reconstructions_are_stored_of_the_attacks_that_the_study_names():
     plan = make_plan(thesis())
-    assert plan.example_attacks("mnist", "official_0", "eabs") == (("thesis_l2", "pgd_l2_thesis"),)
-    assert plan.example_files("mnist", "official_0", "eabs") == [
+    item = ("mnist", "official_0", "eabs", "reconstructions")
+    assert plan.reads(*item)["examples"] == [["thesis_l2", "pgd_l2_thesis"]]
+    assert plan.reads(*item[:3], "certificates")["examples"] == []
+    assert plan.example_files(*item) == [
         "results/paper/outcomes/mnist/official_0/eabs/thesis_l2.examples.npz"
     ]
     manifest = plan.manifest("ju2021_eabs")
-    assert {item["model"] for item in manifest["reconstructions"]} == {"abs", "eabs"}
-    assert manifest["reconstructions"][0]["path"] in plan.record_files("ju2021_eabs")
+    stored = [i for i in manifest["measurements"] if i["measurement"] == "reconstructions"]
+    assert {item["model"] for item in stored} == {"abs", "eabs"}
+    assert stored[0]["path"] in plan.record_files("ju2021_eabs")
+
+
+def test_a_figure_of_reconstructions_needs_those_under_its_attack():
+    measured = {"reconstructions": {"models": ["abs", "eabs"], "attacks": ["ddn"]},
+                "certificates": {"models": ["abs", "eabs"]}}  # fmt: skip
+    with pytest.raises(ConfigError, match=r"attacked by 'pgd_l2_thesis' are stored; add it to the"):
+        make_plan(thesis(measurements=measured))
+
+
+def test_a_suite_that_is_left_out_takes_measurements_of_its_examples_along():
+    configuration = thesis("workstation")
+    configuration.scale["exclude"]["suites"] = ["thesis_l2", "sweep_steps"]
+    study = make_plan(configuration).studies["ju2021_eabs"]
+    assert {item.measurement for item in study.measurements} == {"certificates"}
+
+
+def test_a_measurement_of_first_splits_is_made_of_no_other():
+    plan = make_plan(configured())
+    splits = {i.split for i in plan.measurements if i.measurement == "features"}
+    assert {"kfold_4", "random_millner_0"} <= splits
+    changed = {"measurements": {"features": {"splits": "first"}}}
+    plan = make_plan(read_configuration({"scale": "paper", "catalogue": changed}))
+    splits = {i.split for i in plan.measurements if i.measurement == "features"}
+    assert splits == {"kfold_0", "random_millner_0"}
+
+
+def test_a_setting_that_a_measurement_does_not_have_is_told():
+    changed = {"measurements": {"importance": {"settings": {"sweeps": [1]}}}}
+    message = (
+        r"importance\.settings: there is no setting of Importance 'sweeps'; did you mean 'swee"
+    )
+    with pytest.raises(ConfigError, match=message):
+        make_plan(read_configuration({"scale": "paper", "catalogue": changed}))
+
+
+def test_the_code_of_a_measurement_is_its_own_file_and_the_model_s_and_the_attack_s():
+    plan = make_plan(read_configuration({"scale": "paper", "studies": ["rodriguez2022"]}))
+    item = plan.measurements[0]
+    module, model, attack = plan.measuring_code(*item)
+    assert module == "assay.evaluation.measurements.saliency:Saliency"
+    assert attack == plan.reads(*item)["attack"]["implementation"]
+    script = resource("workflow/scripts/measure_model.py")
+    own = {
+        path.stem
+        for source in (script, module, model, attack)
+        for path in module_closure(source)
+        if path.parent.name == "measurements"
+    }
+    assert own - {"__init__"} == {"base", "saliency"}
+    features = {p.name for s in (script, "assay.evaluation.measurements.features:Features")
+                for p in module_closure(s)}  # fmt: skip
+    assert "catalogue.py" not in features, "features need no attack"
+
+
+def test_the_file_of_a_measurement_is_looked_for_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.setenv("ASSAY_DATA", str(tmp_path))
+    changed = {"measurements": {"fid": {"settings": {"network": "weights/inception.pt"}}}}
+    configuration = read_configuration({"scale": "paper", "catalogue": changed})
+    configuration.studies["millner2024"]["measurements"]["fid"] = {"models": ["gbz"]}
+    plan = make_plan(configuration)
+    message = r"fid\.settings\.network: there is no file 'weights/inception\.pt'; name a file that"
+    with pytest.raises(ConfigError, match=message):
+        check_machine(plan)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/inception.pt").write_bytes(b"")
+    check_machine(plan)
+    assert plan.files_of(["fid", "features"]) == [str(tmp_path / "weights/inception.pt")]
+    # No report shows a path of this machine.
+    assert "network" not in plan.brief("millner2024").measurements["fid"]["settings"]
 
 
 def test_a_table_may_name_the_union_of_a_suite_at_radii_that_all_of_it_has():
@@ -789,10 +895,9 @@ def test_a_table_may_name_the_worst_case_over_all_suites_of_a_norm():
 
 
 def test_a_figure_of_reconstructions_needs_them_stored():
-    with pytest.raises(
-        ConfigError, match=r"no reconstructions of 'eabs' are stored.*reconstructions"
-    ):
-        make_plan(thesis(reconstructions=["abs"]))
+    measured = {"reconstructions": {"models": ["abs"], "attacks": ["pgd_l2_thesis"]}}
+    with pytest.raises(ConfigError, match=r"no reconstructions of 'eabs' are stored.*reconstruct"):
+        make_plan(thesis(measurements=measured))
 
 
 def test_example_images_are_kept_of_first_splits_and_where_reconstructions_are_shown():

@@ -298,7 +298,7 @@ def test_cells_may_name_several_attacks_a_sweep_and_the_radii_of_the_data_sets()
 
 def test_a_figure_of_maps_may_show_the_radius_of_its_data_set():
     figure = {"kind": "saliency", "datasets": ["mnist"], "epsilon": "threat"}
-    found = study(saliency={"attack": "pgd"}, figures={"a": figure}).tree
+    found = study(measurements={"saliency": {"attack": "pgd"}}, figures={"a": figure}).tree
     assert found["figures"]["a"]["epsilon"] == 0.3
 
 
@@ -340,7 +340,7 @@ def test_a_figure_of_maps_may_show_the_radius_of_its_data_set():
             r"'all x'; write the radius, or give a data set one",
         ),
         (
-            {"saliency": {"attack": "pgd"},
+            {"measurements": {"saliency": {"attack": "pgd"}},
              "figures": {"a": {"kind": "saliency", "datasets": ["svhn"], "epsilon": "threat"}}},
             r"figures\.a\.epsilon: the data sets shown have several radii \(0\.03, 0\.06\)",
         ),

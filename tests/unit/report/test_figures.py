@@ -522,7 +522,7 @@ def texts_of(figure):
 def test_the_frame_marks_the_class_with_the_largest_likelihood(study, inputs):
     spec = study.figures["imitations"]
     figure = draw_figure(spec, study, inputs)
-    stored = np.load(next(iter(inputs.reconstructions.values())))
+    stored = np.load(next(iter(inputs.measured["reconstructions"].values())))
     likely = stored["pgd_linf/log_likelihoods"]
     shown = min(4, likely.shape[1])
     frames = figure.axes[0].lines
@@ -587,7 +587,8 @@ def test_the_certified_curve_is_the_share_of_images_with_that_radius(study, inpu
     spec = study.figures["certified"]
     axes = draw_figure(spec, study, inputs).axes[0]
     certified = next(line for line in axes.lines if line.get_linestyle() == "--")
-    radii = np.concatenate([np.load(path)["radii"] for path in inputs.reconstructions.values()])
+    certificates = inputs.measured["certificates"].values()
+    radii = np.concatenate([np.load(path)["radii"] for path in certificates])
     for radius in (0.0, 0.1, 0.25):
         place = np.searchsorted(certified.get_xdata(), radius, side="right") - 1
         assert certified.get_ydata()[place] == pytest.approx((radii > radius).mean(), abs=1e-9)
@@ -602,14 +603,15 @@ def test_a_figure_keeps_to_the_data_sets_that_it_names(study, inputs):
 
 def test_certified_radii_are_those_of_the_images_that_the_attack_saw(study, inputs, tmp_path):
     spec, files = study.figures["certified"], {}
-    for number, (key, path) in enumerate(inputs.reconstructions.items()):
+    for number, (key, path) in enumerate(inputs.measured["certificates"].items()):
         stored = dict(np.load(path))
         # As many more images again were certified, and none of them has a radius.
         stored["radii"] = np.concatenate([stored["radii"], np.zeros_like(stored["radii"])])
         stored["samples"] = np.concatenate([stored["samples"], 10_000 + stored["samples"]])
+        stored["labels"] = np.concatenate([stored["labels"], stored["labels"]])
         files[key] = tmp_path / f"{number}.npz"
         np.savez(files[key], **stored)
-    one = changed(inputs, reconstructions=files)
+    one = changed(inputs, measured={"certificates": files})
     before, after = (dashed(draw_figure(spec, study, run).axes[0])[0] for run in (inputs, one))
     assert list(before.get_ydata()) == list(after.get_ydata())
     text = caption(spec, study, one)
@@ -655,7 +657,7 @@ def test_the_matrix_of_pairs_shows_differences_both_ways_and_marks_significant_o
 
 def mapped_at(inputs, places):
     """Keys of saliency files: for each place (data set, split) those of some models."""
-    first = {key[2]: path for key, path in inputs.saliency.items()}
+    first = {key[2]: path for key, path in inputs.measured["saliency"].items()}
     return {
         (factory.DATASET, split, model): first[model]
         for split, models in places.items()
@@ -667,12 +669,12 @@ def mapped_at(inputs, places):
 def test_maps_are_of_the_split_on_which_most_models_have_some(study, inputs, name):
     spec = study.figures[name]
     files = mapped_at(inputs, {"a_0": MODELS[:1], "kfold_0": MODELS})
-    text = caption(spec, study, changed(inputs, saliency=files))
+    text = caption(spec, study, changed(inputs, measured={"saliency": files}))
     assert "split 0 of “a”" not in text
     assert "Not shown" not in text
     # Among equals the study's own scheme comes first, whatever the alphabet says.
     files = mapped_at(inputs, {"a_0": MODELS, "kfold_0": MODELS})
-    one = changed(inputs, saliency=files)
+    one = changed(inputs, measured={"saliency": files})
     titles = study.titles.get("splits", {})
     for scheme in ("a", "kfold"):
         wanted = replace(study, reported=replace(study.reported, splits=scheme))
@@ -684,7 +686,7 @@ def test_maps_are_of_the_split_on_which_most_models_have_some(study, inputs, nam
 def test_models_without_maps_are_named_with_the_reason(study, inputs, name):
     spec = {**study.figures[name], "models": [*MODELS, "dbx"], "excluded_models": ["Fifth"]}
     files = mapped_at(inputs, {"kfold_0": MODELS[:1]})
-    one = changed(inputs, saliency=files)
+    one = changed(inputs, measured={"saliency": files})
     text = caption(spec, study, one)
     assert (
         "Not shown: GBZ (as coded) (no map is stored); DBX (not trained on this data set at this "
@@ -693,7 +695,7 @@ def test_models_without_maps_are_named_with_the_reason(study, inputs, name):
     assert len([a for a in draw_figure(spec, study, one).axes if a.images]) == 1
     table = inputs.accuracy
     table = table.assign(scheme=np.where(table["model"] == MODELS[1], "another", table["scheme"]))
-    text = caption(spec, study, changed(inputs, saliency=files, accuracy=table))
+    text = caption(spec, study, changed(inputs, measured={"saliency": files}, accuracy=table))
     assert "GBZ (as coded) (trained on another split only)" in text
 
 
@@ -704,7 +706,7 @@ def test_maps_are_shown_at_the_entry_s_radius(study, inputs):
         figure = draw_figure(at, study, inputs)
         assert f"attacked, ε = {epsilon:g}" in texts_of(figure)
         assert f"at ε = {epsilon:g}, with" in caption(at, study, inputs)
-        stored = np.load(inputs.saliency[factory.DATASET, "kfold_0", MODELS[0]])
+        stored = np.load(inputs.measured["saliency"][factory.DATASET, "kfold_0", MODELS[0]])
         shown = [image.get_array() for image in figure.axes[0].images]
         assert any(np.allclose(image, stored["images"][version, 0, 0]) for image in shown)
         assert not any(np.allclose(image, stored["images"][3 - version, 0, 0]) for image in shown)

@@ -55,14 +55,15 @@ def kept(tmp_path_factory):
     made = factory.write_run(folder / "made", models=models, folds=2, per_fold=24)
     wanted = plan.manifest(STUDY)
     manifest = {**wanted, "reported": []}
-    for kind in ("outcomes", "models", "features", "leakage"):
-        sources = {tuple(item.get(name) for name in IDS): item for item in made[kind]}
+    ids = (*IDS, "measurement")
+    for kind in ("outcomes", "models", "measurements", "leakage"):
+        sources = {tuple(item.get(name) for name in ids): item for item in made[kind]}
         manifest[kind] = [
-            item for item in wanted[kind] if tuple(item.get(name) for name in IDS) in sources
+            item for item in wanted[kind] if tuple(item.get(name) for name in ids) in sources
         ]
         for item in manifest[kind]:
-            source = sources[tuple(item.get(name) for name in IDS)]
-            for member in source.keys() - set(IDS):
+            source = sources[tuple(item.get(name) for name in ids)]
+            for member in source.keys() - set(ids):
                 target = folder / item[member]
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source[member], target)

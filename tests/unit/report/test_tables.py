@@ -273,11 +273,10 @@ def test_latex_of_an_empty_table_is_still_a_table():
 
 
 def test_missing_records_are_named_and_left_out(inputs, caplog):
-    manifest = {**inputs.manifest, "features": [
-        {"dataset": "d", "split": "s", "model": "m", "path": "gone/features.npz"},
-    ]}  # fmt: skip
+    ids = {"dataset": "d", "split": "s", "model": "m", "measurement": "features"}
+    manifest = {**inputs.manifest, "measurements": [{**ids, "path": "gone/features.npz"}]}
     with caplog.at_level(logging.WARNING):
-        assert AnalysisInputs(manifest, inputs.study).features == {}
+        assert AnalysisInputs(manifest, inputs.study).networks("features") == []
     assert "gone/features.npz is missing" in caplog.text
 
 
@@ -402,7 +401,7 @@ def test_the_pointing_game_counts_images_with_a_lesion(inputs):
 
 
 def test_without_masks_the_pointing_game_says_what_it_needs(inputs):
-    doctored = changed(inputs, accuracy=inputs.accuracy, saliency={})
+    doctored = changed(inputs, accuracy=inputs.accuracy, measured={})
     with pytest.raises(ConfigError, match=r"no saliency map of images with known lesions.*phantom"):
         table_of("pointing", SPECS["pointing"], inputs.study, doctored)
 

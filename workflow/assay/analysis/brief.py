@@ -24,8 +24,9 @@ Spec = Mapping[str, Any]
 # An entry of a catalogue, as its file has it.
 Entry = Mapping[str, Any]
 Names = Mapping[str, str]
-# What belongs to which kind of id: datasets, models, attacks, suites or splits.
-KINDS = ("datasets", "models", "attacks", "suites", "splits")
+# What belongs to which kind of id: datasets, models, attacks, suites, splits
+# or measurements.
+KINDS = ("datasets", "models", "attacks", "suites", "splits", "measurements")
 
 
 class _Closed:
@@ -122,15 +123,6 @@ class Excluded(_Closed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Saliency(_Closed):
-    """Of what saliency maps are stored."""
-
-    models: tuple[str, ...]
-    attack: str
-    epsilons: tuple[float, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Rules(_Closed):
     """Settings of ``config/config.yaml`` by which numbers are judged, by their keys there."""
 
@@ -150,11 +142,12 @@ class StudyBrief(_Closed):
         headline, tables, figures: what the report shows; tables and figures by their ids.
         reported: the paper's numbers and words.
         grid: blocks of data sets x splits x models x suites that run.
-        features, reconstructions, importance, saliency: of which models what is stored.
         substitutes: by kind, the id that runs in the place of another.
         excluded: what the scale leaves out.
         titles: by kind (:data:`KINDS`), what readers see for an id, substituted ones included.
-        datasets, models, attacks, suites, splits, measurements: catalogue entries by id.
+        datasets, models, attacks, suites, splits: catalogue entries by id.
+        measurements: catalogue entries by id, each with what the study says: its models, and the
+            attacks that it needs.
         access: what each attack needs of a model: white_box, score, decision, none …
         scaled: by kind (models, attacks) and id, what the scale changed: path to the value here and
             that of the catalogue.
@@ -174,10 +167,6 @@ class StudyBrief(_Closed):
     figures: Mapping[str, Spec] = field(default_factory=dict)
     reported: Printed = Printed()
     grid: tuple[Spec, ...] = ()
-    features: tuple[str, ...] = ()
-    reconstructions: tuple[str, ...] = ()
-    importance: tuple[str, ...] = ()
-    saliency: Saliency | None = None
     substitutes: Mapping[str, Names] = field(default_factory=dict)
     excluded: Excluded = Excluded()
     titles: Mapping[str, Names] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from assay.analysis.by_suite import BySuite, by_suite
 from assay.analysis.code_age import with_code
 from assay.analysis.effort import effort
 from assay.analysis.ledger import ledger
+from assay.analysis.measured import read_measured
 from assay.analysis.rows import worst_case_over_views
 from assay.analysis.statistics import Families, Paired
 from assay.analysis.titles import labels_of
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 Nested = Mapping[str, Any]
 Key = tuple[Any, ...]
 
+NETWORK = ("dataset", "split", "model")
 # Measures of a network's size, as model.json names them.
 SIZES = ("depth", "parameters", "flops")
 
@@ -218,16 +220,14 @@ class AnalysisInputs:
         They are those of the most samples that were tried: of few, even one is a large share.
         """
         tables = []
-        for key, path in self._files("importance", "path").items():
+        for key in self.networks("importance"):
             if (key[0], key[2]) == (dataset, model):
-                with np.load(path) as stored:
-                    ids = {"dataset": dataset, "split": key[1], "model": model}
-                    most = int(stored["sweep"].argmax())
-                    tables.append(
-                        pd.DataFrame(
-                            {**ids, "sample": stored["samples"], "ess": stored["share"][most]}
-                        )
-                    )
+                stored = self.arrays("importance", key)
+                ids = {"dataset": dataset, "split": key[1], "model": model}
+                most = int(stored["sweep"].argmax())
+                tables.append(
+                    pd.DataFrame({**ids, "sample": stored["samples"], "ess": stored["share"][most]})
+                )
         return pd.concat(tables, ignore_index=True) if tables else None
 
     @cached_property
@@ -327,19 +327,29 @@ class AnalysisInputs:
         return {key: read_json(path) for key, path in self._files("models", "facts").items()}
 
     @cached_property
-    def features(self) -> dict[Key, Path]:
-        """Paths of latent features by (dataset, split, model)."""
-        return self._files("features", "path")
+    def measured(self) -> dict[str, dict[Key, Path]]:
+        """Paths of measurements by id, then by (dataset, split, model)."""
+        names = dict.fromkeys(item["measurement"] for item in self.manifest.get("measurements", ()))
+        every = self._files("measurements", "path", ids=(*NETWORK, "measurement"))
+        return {
+            name: {key[:3]: path for key, path in every.items() if key[3] == name} for name in names
+        }
 
-    @cached_property
-    def reconstructions(self) -> dict[Key, Path]:
-        """Paths of reconstructions and certified radii by (dataset, split, model)."""
-        return self._files("reconstructions", "path")
+    def networks(self, measurement: str) -> list[Key]:
+        """The (dataset, split, model) of which a measurement is stored, in the order of the run."""
+        return list(self.measured.get(measurement, {}))
 
-    @cached_property
-    def saliency(self) -> dict[Key, Path]:
-        """Paths of saliency maps and attacked features by (dataset, split, model)."""
-        return self._files("saliency", "path")
+    def arrays(self, measurement: str, key: Key) -> dict[str, np.ndarray]:
+        """The arrays of a measurement of one network, checked against its schema.
+
+        Args:
+            measurement: its id.
+            key: one of :meth:`networks`.
+
+        Raises:
+            MeasurementError: the file is damaged, or does not follow the schema.
+        """
+        return read_measured(self.measured[measurement][key], self.study, measurement)
 
     @cached_property
     def examples(self) -> dict[Key, Path]:
@@ -416,9 +426,7 @@ class AnalysisInputs:
         norms = {self.study.attacks[name]["norm"] for name in names}
         return len(names) > 1 and len(norms) == 1 and norms <= set(accuracy.BALLS)
 
-    def _files(
-        self, kind: str, member: str, ids: Sequence[str] = ("dataset", "split", "model")
-    ) -> dict[Key, Path]:
+    def _files(self, kind: str, member: str, ids: Sequence[str] = NETWORK) -> dict[Key, Path]:
         paths = {
             tuple(item[name] for name in ids): Path(item[member])
             for item in self.manifest.get(kind, ())

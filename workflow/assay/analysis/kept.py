@@ -37,10 +37,7 @@ RECORDS = {
 }
 ARRAYS = {
     "outcomes": "examples",
-    "features": "path",
-    "reconstructions": "path",
-    "saliency": "path",
-    "importance": "path",
+    "measurements": "path",
     "leaks": "path",
 }
 # What a catalogue entry is to the run; all else are words for readers.
@@ -51,6 +48,8 @@ FACTS = {
     "datasets": ("kind", "classes", "shape", "settings"),
     "splits": ("kind", "group", "folds", "repeats", "test", "validation", "test_per_class"),
     "suites": ("attacks",),
+    "measurements": ("implementation", "kept", "settings", "models", "attack", "epsilons",
+                     "attacks"),
 }  # fmt: skip
 WHOLE = ("name", "scale", "seed", "substitutes", "scale_facts", "scaled", "access")
 # Of a figure, what decides which images it shows.
@@ -139,10 +138,7 @@ def kept_run(folder: Path | str, manifest: Nested) -> Iterator[dict[str, Any]]:
                 if kind != "outcomes" or tuple(item[name] for name in IDS) in known
             ]
         for kind, member in (
-            ("features", "path"),
-            ("reconstructions", "path"),
-            ("saliency", "path"),
-            ("importance", "path"),
+            ("measurements", "path"),
             ("leakage", "path"),
             ("leaks", "path"),
             ("models", "facts"),
@@ -280,8 +276,14 @@ def _measurements(manifest: Nested, study: StudyBrief) -> dict[str, Any]:
                 found[f"{path}:bytes"] = np.frombuffer(Path(path).read_bytes(), np.uint8)
                 continue
             with np.load(path) as stored:
-                shown = thumbnails.shown(kind, item, stored, study)
-            found |= {f"{path}:{name}": array for name, array in thumbnails.packed(shown).items()}
+                if kind == "measurements":
+                    shown = thumbnails.shown_measured(item, stored, study)
+                    words = thumbnails.dimensions(study, item["measurement"])
+                else:
+                    shown = thumbnails.shown_examples(item, stored, study)
+                    words = thumbnails.example_dimensions
+            packed = thumbnails.packed(shown, words)
+            found |= {f"{path}:{name}": array for name, array in packed.items()}
     return found
 
 

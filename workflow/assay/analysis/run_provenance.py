@@ -11,16 +11,24 @@ from assay.foundation.provenance import provenance, read_provenance
 
 # Facts of one file alone; their sums and ranges stand in their place.
 SINGLE = frozenset(
-    {"dataset", "split", "model", "suite", "scale", "weights", "seconds", "written", "audit"}
+    {
+        "dataset",
+        "split",
+        "model",
+        "suite",
+        "scale",
+        "weights",
+        "seconds",
+        "written",
+        "audit",
+        "measurement",
+    }
 )
 # By what a fact differs that is not the same in all files.
 GROUPS = {
     "outcomes": {"code": "suite", "config": "suite", "data": "dataset"},
     "models": {"code": "model", "config": "model", "data": "dataset"},
-    "features": {"code": "model", "config": "model", "data": "dataset"},
-    "reconstructions": {"code": "model", "config": "model", "data": "dataset"},
-    "saliency": {"code": "model", "config": "model", "data": "dataset"},
-    "importance": {"code": "model", "config": "model", "data": "dataset"},
+    "measurements": {"code": "model", "config": "model", "data": "dataset"},
 }
 
 
@@ -32,7 +40,8 @@ def provenance_summary(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
         code: digest of the code of the analysis.
 
     Returns:
-        ``study``, ``scale``, ``seed``; for each kind of file (outcomes, models …) how many
+        ``study``, ``scale``, ``seed``; for each kind of file (outcomes, models, and by id the
+        ``measurements``) how many
         ``files`` there are, their ``seconds`` together, when the first and the last were
         ``written``, and the distinct values of everything else that they say: digests of code
         and configuration (by suite or model) and of data, digests of the ``attacks``, seeds,
@@ -45,13 +54,9 @@ def provenance_summary(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
         AssayError: a file carries no provenance (the message names it).
     """
     manifest = inputs.manifest
-    places = {
-        "models": [item["facts"] for item in manifest["models"]],
-        "features": [item["path"] for item in manifest["features"]],
-        "reconstructions": [item["path"] for item in manifest.get("reconstructions", ())],
-        "saliency": [item["path"] for item in manifest.get("saliency", ())],
-        "importance": [item["path"] for item in manifest.get("importance", ())],
-    }
+    measured: dict[str, list[str]] = {}
+    for item in manifest.get("measurements", ()):
+        measured.setdefault(item["measurement"], []).append(item["path"])
     made = provenance(code=code, config=digest_of(inputs.study.to_json()), seed=inputs.seed)
     # When it was drawn decides no number and would make every drawing differ.
     del made["written"]
@@ -61,14 +66,18 @@ def provenance_summary(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
         "seed": inputs.seed,
         "outcomes": together(inputs.made.values(), GROUPS["outcomes"]),
         # Models that borrow weights share a file.
-        **{
-            kind: together(map(read_provenance, dict.fromkeys(paths)), GROUPS[kind])
-            for kind, paths in places.items()
+        "models": _together((item["facts"] for item in manifest["models"]), "models"),
+        "measurements": {
+            name: _together(paths, "measurements") for name, paths in measured.items()
         },
         "inspections": _inspections(inputs.made.values()),
         "earlier_code": _earlier(inputs.manifest.get("earlier", ())),
         "analysis": made,
     }
+
+
+def _together(paths: Iterable[str], kind: str) -> dict[str, Any]:
+    return together(map(read_provenance, dict.fromkeys(paths)), GROUPS[kind])
 
 
 def _inspections(facts: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

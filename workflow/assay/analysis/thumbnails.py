@@ -1,56 +1,89 @@
 """What figures draw of stored arrays, small: which of them, and at which precision.
 
-Images have 8 bits. A perturbed image among examples is stored as its change, in steps of a 127th of
-the largest, so that its length keeps its digits. Maps have such steps of their own largest value,
-features of the largest value of each coordinate. Features that are only projected by t-SNE are
-stored along their first principal components.
+What an array holds is told by its dimensions (:mod:`assay.foundation.arrays`). Images have 8 bits.
+A perturbed image among examples is stored as its change, in steps of a 127th of the largest, so
+that its length keeps its digits. Maps have such steps of their own largest value, features of the
+largest value of each coordinate. Features that are only projected by t-SNE are stored along their
+first principal components.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from assay.analysis.brief import StudyBrief
+from assay.analysis.measured import declared
+from assay.foundation.arrays import column
+from assay.foundation.provenance import FIELD
 from assay.foundation.split import Split
 
 # As many as is customary before t-SNE (van der Maaten and Hinton 2008 take 30).
 COMPONENTS = 50
+# Dimensions of a picture, of a feature, and of the images that figures show.
+PICTURE, FEATURE, SHOWN = ("channel", "row", "column"), "feature", "shown"
 
 Nested = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]
 
 
-def shown(kind: str, item: Nested, stored: Mapping[str, np.ndarray], study: StudyBrief) -> Arrays:
-    """The arrays of one file that figures of the study may draw; empty if they draw none of it.
+def shown_examples(item: Nested, stored: Mapping[str, np.ndarray], study: StudyBrief) -> Arrays:
+    """The example images of one suite that figures of the study may draw; empty if they draw none.
 
     Args:
-        kind: of the manifest: outcomes (whose examples these are), features, reconstructions,
-            saliency.
-        item: the manifest's entry.
+        item: of the manifest's outcomes.
         stored: the file's arrays.
         study: the study, as the plan gives it to the analysis.
     """
-    if kind == "features" and not Split.of(item["split"]).is_first:
-        return {}  # figures show the first split
     names = list(stored)
-    if kind == "outcomes":
-        attacks = _drawn(study, item["model"])
-        chosen = [name for name in names if name.partition("/")[0] in attacks]
-        if not any(name.endswith("/images") and stored[name].size for name in chosen):
-            return {}
-        common = [n for n in names if "/" not in n or n.startswith("clean/")]
-        names = [*common, *chosen]
-    found = {name: stored[name] for name in dict.fromkeys(names)}
-    if kind == "saliency":
-        figures = study.figures.values()
-        rows = max((f.get("rows", 2) for f in figures if f.get("kind") == kind), default=0)
-        for name in found:
-            if name == "images" or name.startswith("maps/"):
-                found[name] = found[name][:, :rows]
-    return found
+    attacks = _drawn(study, item["model"])
+    chosen = [name for name in names if name.partition("/")[0] in attacks]
+    if not any(name.endswith("/images") and stored[name].size for name in chosen):
+        return {}
+    common = [n for n in names if "/" not in n or n.startswith("clean/")]
+    return {name: stored[name] for name in dict.fromkeys([*common, *chosen])}
+
+
+def shown_measured(item: Nested, stored: Mapping[str, np.ndarray], study: StudyBrief) -> Arrays:
+    """The arrays of one measurement that are kept with the report.
+
+    Where its entry says ``kept: first``, those of other splits are not. Along a dimension ``shown``
+    there are as many as a figure of this kind has rows.
+
+    Args:
+        item: of the manifest's measurements.
+        stored: the file's arrays.
+        study: the study, as the plan gives it to the analysis.
+    """
+    name = item["measurement"]
+    entry = study.measurements.get(name, {})
+    if entry.get("kept") == "first" and not Split.of(item["split"]).is_first:
+        return {}
+    figures = study.figures.values()
+    rows = max((f.get("rows", 2) for f in figures if f.get("kind") == name), default=0)
+    words = dimensions(study, name)
+    return {
+        key: stored[key][tuple(slice(rows if word == SHOWN else None) for word in words(key))]
+        for key in stored
+    }
+
+
+def dimensions(study: StudyBrief, measurement: str) -> Callable[[str], tuple[str, ...]]:
+    """The dimensions of each array of a measurement by its name; none where none are known."""
+    known = declared(study, measurement)
+
+    def words(name: str) -> tuple[str, ...]:
+        found = column(name, known.arrays) if known else None
+        return found.dimensions if found else ()
+
+    return words
+
+
+def example_dimensions(name: str) -> tuple[str, ...]:
+    """The dimensions of each array of a suite's example images, as far as they matter here."""
+    return PICTURE if name.rpartition("/")[2] == "images" else ()
 
 
 def _drawn(study: StudyBrief, model: str) -> set[str]:
@@ -62,26 +95,31 @@ def _drawn(study: StudyBrief, model: str) -> set[str]:
     }
 
 
-def packed(arrays: Mapping[str, np.ndarray]) -> Arrays:
-    """Arrays at the precision of a thumbnail, by names that say how to read them."""
+def packed(arrays: Mapping[str, np.ndarray], words: Callable[[str], tuple[str, ...]]) -> Arrays:
+    """Arrays at the precision of a thumbnail, by names that say how to read them.
+
+    Args:
+        arrays: by name.
+        words: the dimensions of an array, which say what is drawn of it.
+    """
     found: Arrays = {}
     clean = arrays.get("clean/images")
     for name, array in arrays.items():
-        last = name.rpartition("/")[2]
-        if name == "provenance" or array.dtype.kind in "US":
+        axes = words(name)
+        if name == FIELD or array.dtype.kind in "US":
             # As bytes: numpy has four for each letter.
             found[f"{name}@text"] = np.frombuffer(str(array).encode(), np.uint8)
-        elif last == "images" and clean is not None and name != "clean/images":
+        elif axes[-3:] == PICTURE and clean is not None and name != "clean/images":
             steps, size = _steps(array.astype(np.float32) - clean, axes=(-3, -2, -1))
             found |= {f"{name}@change": steps, f"{name}@size": size}
-        elif last in ("images", "reconstructions"):
+        elif axes[-3:] == PICTURE:
             shades = np.round(array.astype(np.float32).clip(0, 1) * 255)
             found[f"{name}@bytes"] = _neighbours_apart(shades.astype(np.uint8))
-        elif name.startswith("maps/"):
+        elif axes[-2:] == PICTURE[-2:]:
             steps, size = _steps(array.astype(np.float32), axes=(-2, -1))
             found[f"{name}@map"] = _neighbours_apart(steps.view(np.uint8))
             found[f"{name}@size"] = size
-        elif name == "features":
+        elif axes[-1:] == (FEATURE,):
             # Of several versions of the images: t-SNE looks at distances alone.
             values = _reduced(array) if array.ndim == 3 else array.astype(np.float32)
             steps, size = _steps(values, axes=tuple(range(array.ndim - 1)))

@@ -27,7 +27,8 @@ class TrainedJob:
             ``entry`` (the model's catalogue entry), ``evaluation``, ``seed`` and ``code``.
 
     Attributes:
-        ids: ``dataset``, ``split``, ``model`` and, of a suite's job, ``suite``.
+        ids: ``dataset``, ``split``, ``model`` and what the job is about beside these: ``suite`` or
+            ``measurement``.
         device: where it computes.
         data: the data set.
         indices: (n,), the evaluated test images.
@@ -44,7 +45,7 @@ class TrainedJob:
         use_threads(job.threads)
         self.device = select_device(job.config.get("device", "auto"))
         params = job.params
-        parts = ("dataset", "split", "model", "suite")
+        parts = ("dataset", "split", "model", "suite", "measurement")
         self.ids = {p: getattr(job.wildcards, p) for p in parts if hasattr(job.wildcards, p)}
         self.data = load(Path(job.input.images).parent)
         self.indices = evaluated_samples(

@@ -54,3 +54,7 @@ class AttackError(AssayError):
 
 class OutcomeError(AssayError):
     """A file of outcomes is damaged or does not follow the schema."""
+
+
+class MeasurementError(AssayError):
+    """A measurement cannot be made, or its arrays do not follow its schema."""

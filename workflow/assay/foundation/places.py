@@ -32,3 +32,22 @@ def mirror_of(settings: Mapping[str, Any]) -> Path | None:
 def downloads_of(settings: Mapping[str, Any]) -> Path:
     """The folder that keeps verified downloads, shared by all scales."""
     return Path(settings.get("downloads") or "results/downloads")
+
+
+def located(place: str, settings: Mapping[str, Any]) -> Path | None:
+    """A file that a user names: absolute, in the working folder, or in the mirror.
+
+    Args:
+        place: as it is written; ``~`` is the home folder.
+        settings: of ``config.yaml``, which name the mirror.
+
+    Returns:
+        The first that exists, or None.
+    """
+    try:
+        written = Path(place).expanduser()
+    except RuntimeError:  # there is no such user
+        return None
+    mirror = mirror_of(settings)
+    found = [written, *([mirror / written] if mirror else [])]
+    return next((path for path in found if path.is_file()), None)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-# Keys of the configuration under their former names.
+# Keys of the configuration under their former names, by what they are called now; a dot leads to a
+# key below another one.
 FORMER = {
     "attack_draws": "eot_samples",
     "draws": "eot_samples",
-    "explained": "reconstructions",
+    "explained": "measurements.reconstructions",
+    "features": "measurements.features",
+    "importance": "measurements.importance",
     "leave_out": "exclude",
     "parts": "subsets",
     "recipe": "objective",
     "replay_flips": "prediction_flips",
+    "reconstructions": "measurements.reconstructions",
     "replays": "repeats",
+    "saliency": "measurements.saliency",
     "stand_ins": "substitutes",
     "starts_from": "init_from",
     "twin_significance": "correction_significance",
@@ -31,8 +36,9 @@ def nearest(name: object, known: Iterable[object]) -> str | None:
         ('repeats', 'samples')
     """
     names = [str(one) for one in known]
-    if FORMER.get(str(name)) in names:
-        return FORMER[str(name)]
+    now = FORMER.get(str(name), "")
+    if now.partition(".")[0] in names:
+        return now
     return next(iter(difflib.get_close_matches(str(name), names, n=1)), None)
 
 

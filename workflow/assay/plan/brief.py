@@ -10,9 +10,9 @@ from assay.foundation.entries import is_trained
 from assay.foundation.radius import labels_in, plain
 from assay.foundation.split import Split
 from assay.plan import paths
-from assay.plan.cells import Training
 from assay.plan.check_entries import access
 from assay.plan.check_study import level_entries
+from assay.plan.measurements import published
 from assay.plan.validation import Nested
 
 if TYPE_CHECKING:
@@ -45,18 +45,10 @@ def manifest(plan: Plan, study: str) -> Nested:
             }
             for item in found.models
         ],
-        **{
-            kind: [
-                {**item._asdict(), "path": plan.at(template, item)}
-                for item in (Training(*network[:3]) for network in networks)
-            ]
-            for kind, template, networks in (
-                ("features", paths.FEATURES, found.features),
-                ("reconstructions", paths.RECONSTRUCTIONS, found.reconstructions),
-                ("saliency", paths.SALIENCY, found.saliency_targets),
-                ("importance", paths.IMPORTANCE, found.importance),
-            )
-        },
+        "measurements": [
+            {**item._asdict(), "path": plan.at(paths.MEASUREMENT, item)}
+            for item in found.measurements
+        ],
         **{
             kind: [
                 {
@@ -91,6 +83,7 @@ def brief(plan: Plan, study: str) -> StudyBrief:
         ),
         "suites": list(dict.fromkeys(cell.suite for cell in found.cells)),
         "splits": list(dict.fromkeys(Split.of(cell.split).scheme for cell in found.cells)),
+        "measurements": list(found.study["measurements"]),
     }
     brief = {
         **found.study,
@@ -114,6 +107,10 @@ def brief(plan: Plan, study: str) -> StudyBrief:
         **{kind: {name: catalogue[kind][name] for name in names[kind]} for kind in names},
         "datasets": {
             name: without_places(catalogue["datasets"][name]) for name in names["datasets"]
+        },
+        "measurements": {
+            name: {**published(catalogue["measurements"][name]), **wanted}
+            for name, wanted in found.study["measurements"].items()
         },
         "access": {name: access(catalogue["attacks"][name]) for name in names["attacks"]},
         "scaled": {

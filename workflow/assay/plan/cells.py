@@ -25,20 +25,13 @@ class Cell(NamedTuple):
     suite: str
 
 
-class Reconstructed(NamedTuple):
-    """One trained network whose reconstructions are stored, and (suite, attack) of the images."""
+class Measured(NamedTuple):
+    """One measurement of one trained model."""
 
     dataset: str
     split: str
     model: str
-    example_attacks: tuple[tuple[str, str], ...]
-
-
-class SaliencyTarget(NamedTuple):
-    """One trained network whose saliency maps are stored: its attack's entry and the radii."""
-
-    attack: Nested
-    epsilons: list[float]
+    measurement: str
 
 
 def trained_for(models: Mapping[str, Nested], model: str) -> list[str]:

@@ -16,7 +16,11 @@ from assay.plan.validation import Nested, unknown
 # What a model is built with beside its settings (see assay.models.base.build).
 GIVEN = ("classes", "shape", "pretrained_weights")
 # What the class that an entry names must be.
-BASES = {"models": "assay.models.base:Classifier", "attacks": "assay.attacks.attack:Attack"}
+BASES = {
+    "models": "assay.models.base:Classifier",
+    "attacks": "assay.attacks.attack:Attack",
+    "measurements": "assay.evaluation.measurements.base:Measurement",
+}
 
 
 def check_names(study: Nested, configuration: Configuration, where: str) -> None:
@@ -105,15 +109,11 @@ def check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
             if is_outside(models[model]):
                 continue  # `check_machine` looks at its code, which other machines need not have
             where = partial(configuration.where, "models", model)
-            found = _outline(models[model], where)
-            _check_base("models", found, where)
-            _check_settings(models[model], found, where, GIVEN)
+            checked_class("models", models[model], where, GIVEN)
     for attack in unique(name for cell in cells for name in suites[cell.suite]["attacks"]):
         entry = configuration.catalogue["attacks"][attack]
         where = partial(configuration.where, "attacks", attack)
-        found = _outline(entry, where)
-        _check_base("attacks", found, where)
-        _check_settings(entry, found, where)
+        found = checked_class("attacks", entry, where)
         _check_unit(entry, found, where)
         norm = {**found.values, **entry["settings"]}.get("norm", entry["norm"])
         if entry["norm"] != norm:
@@ -122,6 +122,26 @@ def check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
                 where=where("norm"),
                 remedy=f"write norm: {norm}",
             )
+
+
+def checked_class(
+    kind: str, entry: Nested, where: Callable[..., str], given: Iterable[str] = ()
+) -> Outline:
+    """The class that an entry names, which has its settings.
+
+    Args:
+        kind: one of :data:`BASES`.
+        entry: of that catalogue.
+        where: gives the file and place of the value at some keys of the entry.
+        given: arguments of the class that no entry sets.
+
+    Raises:
+        ConfigError: there is no such class, it is none of this kind, or a setting is none of its.
+    """
+    found = _outline(entry, where)
+    _check_base(kind, found, where)
+    _check_settings(entry, found, where, given)
+    return found
 
 
 def _check_unit(attack: Nested, found: Outline, where: Callable[..., str]) -> None:

@@ -19,6 +19,9 @@ from assay.report.kinds import PARTS, kind_of
 from assay.report.needs import Examples, Measured, Need, PrintedNumbers
 from assay.report.spec import Reference, Refers, references, spec_of
 
+# The measurement whose attack is that of the figures of maps.
+SALIENCY = "saliency"
+
 
 def check_cells(study: Nested, where: str) -> None:
     """Each cell of the headline and of a table names one attack, or one worst case."""
@@ -87,7 +90,8 @@ class _References:
             self._check_radius(_attacks_in(one.beside), one.value, place)
         elif one.refers is Refers.RADIUS_OF_MAPS:
             # Without maps :func:`check_needs` says what is missing.
-            of_maps = references(keys.Saliency, self._study["saliency"] or {})
+            maps = self._study["measurements"].get(SALIENCY, {})
+            of_maps = references(keys.Measured, maps)
             self._check_radius(_attacks_in(of_maps), one.value, place)
         elif one.refers is Refers.SOME_RADII:
             self._check_radii(_attacks_in(one.beside), one.value, place)
@@ -223,14 +227,6 @@ def _found(attacks: AttackSet) -> str:
     return f"the worst case over {attacks.worst_case} '{attacks.name}'"
 
 
-# Measurements by name: what an error calls them, and the key of a study that names their models.
-_STORED = {
-    "features": ("features", "features"),
-    "reconstructions": ("reconstructions", "reconstructions"),
-    "saliency": ("saliency maps", "saliency.models"),
-}
-
-
 def needs_of(study: Nested, part: str) -> dict[str, list[Need]]:
     """What each of a study's ``tables`` or ``figures`` reads beside accuracies, by its name."""
     found = {}
@@ -239,14 +235,6 @@ def needs_of(study: Nested, part: str) -> dict[str, list[Need]]:
         needs = getattr(kind, "needs", None)
         found[name] = needs(spec_of(kind.Spec, written)) if needs else []
     return found
-
-
-def stored_models(study: Nested, measurement: str) -> list[str]:
-    """The models whose results of a measurement a study stores."""
-    value = study
-    for key in _STORED[measurement][1].split("."):
-        value = (value or {}).get(key)
-    return list(value or ())
 
 
 def check_needs(
@@ -276,15 +264,22 @@ def _check_need(
                     remedy="name their files in the study's key reported.files, or take this out",
                 )
         case Measured():
-            called, key = _STORED[need.measurement]
-            stored = stored_models(study, need.measurement)
+            key = f"measurements.{need.measurement}"
+            stored = study["measurements"].get(need.measurement, {})
+            models, attacks = stored.get("models", []), stored.get("attacks", [])
             for model in need.models:
-                if model not in stored:
+                if model not in models:
                     raise ConfigError(
-                        f"no {called} of '{model}' are stored",
+                        f"no {need.measurement} of '{model}' are stored",
                         where=place(need.key),
-                        remedy=f"add it to the study's key {key} (now: {stored})",
+                        remedy=f"add it to the study's key {key}.models (now: {models})",
                     )
+            if need.attack and need.attack not in attacks:
+                raise ConfigError(
+                    f"no {need.measurement} of images attacked by '{need.attack}' are stored",
+                    where=place("attack"),
+                    remedy=f"add it to the study's key {key}.attacks (now: {attacks})",
+                )
         case Examples():
             suites = configuration.catalogue["suites"]
             for model in need.models:

@@ -34,7 +34,7 @@ from assay.plan.outside import as_built, check_sources, untrained_source
 from assay.plan.validation import Nested, as_number, check, checked, completed, unknown
 from assay.plan.yaml_files import read
 
-CATALOGUES = ("datasets", "splits", "models", "attacks", "suites")
+CATALOGUES = ("datasets", "splits", "models", "attacks", "suites", "measurements")
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ def _completed_entries(kind: str, sources: Mapping[str, list[Source]]) -> dict[s
         entries = {name: _without_threat(entry) for name, entry in entries.items()}
     entries = completed(entries, kind, where)
     for name, entry in entries.items():
-        if kind in ("models", "attacks") and isinstance(entry, dict):
+        if kind in ("models", "attacks", "measurements") and isinstance(entry, dict):
             _read_numbers(entry, partial(where, name, "settings"))
     return entries
 

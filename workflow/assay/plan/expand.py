@@ -91,7 +91,7 @@ def expanded(source: Source, library: Library) -> Expanded:
                 sources = [*_of_kind(below, part, item), item]
                 whole = laid_over(sources)
                 sets = _listed(whole) if isinstance(whole, Mapping) else []
-                resolve = _Radii(library, sets or everywhere, tree.get("saliency"))
+                resolve = _Radii(library, sets or everywhere, _saliency(source))
                 keys = _Keys.of_item(part, whole)
                 found[part, name] = [_resolved(one, library, resolve, keys) for one in sources]
                 items[name] = laid_over(found[part, name])
@@ -109,6 +109,12 @@ def expanded(source: Source, library: Library) -> Expanded:
 def _above(source: Source, keys: Keys, *path: Any) -> tuple[tuple[Keys, Keys], ...]:
     """Where what stands below `path` of a file is written."""
     return tuple(((*keys, *path, *start), to) for start, to in source.moved)
+
+
+def _saliency(source: Source) -> Any:
+    """What a study says of its saliency maps, if it has some."""
+    found = source.below("measurements", "saliency")
+    return found.tree if found else None
 
 
 def _listed(tree: Mapping[str, Any]) -> list[str]:

@@ -363,11 +363,6 @@ def write_costs(records: Iterable[Record], path: Path) -> int:
 
 def _jobs(plan: Plan, root: Path) -> dict[str, tuple[int, int]]:
     """Jobs by rule, and of how many the files are there."""
-    reconstructions = {
-        Training(*item[:3]) for study in plan.studies.values() for item in study.reconstructions
-    }
-    saliency_targets = {item for study in plan.studies.values() for item in study.saliency_targets}
-    importance = {item for study in plan.studies.values() for item in study.importance}
     splits = dict.fromkeys((cell.dataset, cell.split) for cell in plan.cells)
     files = {
         "prepare_dataset": [
@@ -384,10 +379,7 @@ def _jobs(plan: Plan, root: Path) -> dict[str, tuple[int, int]]:
             for rule, template, items in (
                 ("train_model", paths.MODEL_FACTS, plan.trainings),
                 ("run_suite", paths.OUTCOMES, plan.cells),
-                ("extract_features", paths.FEATURES, plan.features),
-                ("reconstruct_examples", paths.RECONSTRUCTIONS, reconstructions),
-                ("map_saliency", paths.SALIENCY, saliency_targets),
-                ("examine_importance", paths.IMPORTANCE, importance),
+                ("measure_model", paths.MEASUREMENT, plan.measurements),
             )
         },
         "analyse_study": [(paths.analysis("ledger"), {"study": name}) for name in plan.studies],

@@ -1,4 +1,4 @@
-"""What a run needs of the machine it runs on: a user's own images, and models from outside."""
+"""What a run needs of the machine it runs on: a user's own images, and networks from files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from assay.data.clutter import is_clutter
 from assay.foundation.errors import ConfigError
+from assay.foundation.places import located
 from assay.plan.cells import unique
+from assay.plan.measurements import named_files
 from assay.plan.outside import check_outside
 from assay.plan.validation import Nested
 
@@ -37,11 +39,12 @@ def watched_files(settings: Nested) -> list[str]:
 
 
 def check_machine(plan: Plan) -> None:
-    """What a run finds on this machine alone: folders of images, code and files of models.
+    """What a run finds on this machine alone: folders of images, code and files of networks.
 
     Raises:
         ConfigError: one does not exist, or cannot be what its entry says.
     """
+    _check_named_files(plan)
     configuration = plan.configuration
     for model in unique(item.model for item in plan.trainings):
         entry = configuration.catalogue["models"][model]
@@ -59,6 +62,18 @@ def check_machine(plan: Plan) -> None:
                 where=configuration.where("datasets", dataset, "settings", "folder"),
                 remedy="name the folder that holds a sub-folder of images for each class",
             )
+
+
+def _check_named_files(plan: Plan) -> None:
+    configuration = plan.configuration
+    for name in unique(item.measurement for item in plan.measurements):
+        for setting, place in named_files(configuration.catalogue["measurements"][name]).items():
+            if located(place, configuration.settings) is None:
+                raise ConfigError(
+                    f"there is no file '{place}'",
+                    where=configuration.where("measurements", name, "settings", setting),
+                    remedy="name a file that is absolute, in the working folder or in data_mirror",
+                )
 
 
 def below_home(place: str) -> Path:

@@ -6,10 +6,11 @@ with :func:`at`. Templates are relative to the working folder.
 
 from __future__ import annotations
 
-# What files are about: a data set on one split, a trained network, a suite on it.
+# What files are about: a data set on one split, a trained network, a suite on it, or a measurement.
 SPLIT_ID = "{dataset}/{split}"
 NETWORK_ID = f"{SPLIT_ID}/{{model}}"
 SUITE_ID = f"{NETWORK_ID}/{{suite}}"
+MEASUREMENT_ID = f"{NETWORK_ID}/{{measurement}}"
 
 RESULTS = "results/{scale}"
 REPORT = "report/{scale}"
@@ -35,10 +36,7 @@ MODEL_FACTS = f"{_MODEL}/model.json"
 OUTCOMES = f"{RESULTS}/outcomes/{SUITE_ID}.parquet"
 EXAMPLES = f"{RESULTS}/outcomes/{SUITE_ID}.examples.npz"
 ADVERSARIALS = f"{RESULTS}/outcomes/{SUITE_ID}.adversarials.npz"
-FEATURES = f"{RESULTS}/features/{NETWORK_ID}.npz"
-RECONSTRUCTIONS = f"{RESULTS}/reconstructions/{NETWORK_ID}.npz"
-IMPORTANCE = f"{RESULTS}/importance/{NETWORK_ID}.npz"
-SALIENCY = f"{RESULTS}/saliency/{NETWORK_ID}.npz"
+MEASUREMENT = f"{RESULTS}/measurements/{MEASUREMENT_ID}.npz"
 # What one job leaves that evaluates a network with all its suites and measurements.
 EVALUATED = f"{RESULTS}/evaluated/{NETWORK_ID}"
 

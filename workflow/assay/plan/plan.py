@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from assay.analysis.brief import StudyBrief
 from assay.data.kinds import reader_of
 from assay.foundation.digest import code_digest
+from assay.foundation.places import located
 from assay.foundation.radius import plain
 from assay.foundation.split import Split
 from assay.plan import brief, paths
-from assay.plan.cells import Cell, SaliencyTarget, Training, trained_for, unique
+from assay.plan.cells import Cell, Measured, Training, trained_for, unique
 from assay.plan.check_entries import access
 from assay.plan.configuration import Configuration
 from assay.plan.machine import watched_files
+from assay.plan.measurements import named_files, reads
 from assay.plan.outside import contents, is_outside
 from assay.plan.study_plan import StudyPlan, plan_study
 from assay.plan.validation import Nested
@@ -43,6 +45,8 @@ NON_FUNCTIONAL_KEYS = frozenset(
         "level",
         "images",
         "reconstructions",
+        "splits",
+        "kept",
     }
 )
 
@@ -84,7 +88,7 @@ class Plan:
 
     @cached_property
     def implementations(self) -> tuple[str, ...]:
-        """All code that the entries of this run name: readers, models and attacks."""
+        """All code that the entries of this run name: readers, models, attacks, measurements."""
         catalogue = self.configuration.catalogue
         models = {
             name
@@ -100,6 +104,12 @@ class Plan:
             *sorted({self.reader(cell.dataset) for cell in self.cells}),
             *sorted({catalogue["models"][name]["implementation"] for name in models}),
             *sorted({catalogue["attacks"][name]["implementation"] for name in attacks}),
+            *sorted(
+                {
+                    catalogue["measurements"][item.measurement]["implementation"]
+                    for item in self.measurements
+                }
+            ),
         )
 
     def kinds(self, *studies: str) -> list[str]:
@@ -108,8 +118,9 @@ class Plan:
         return sorted({module for study in shown for module in code_of(study)})
 
     @cached_property
-    def features(self) -> tuple[Training, ...]:
-        return unique(item for study in self.studies.values() for item in study.features)
+    def measurements(self) -> tuple[Measured, ...]:
+        """What is measured of trained models beside attacks."""
+        return unique(item for study in self.studies.values() for item in study.measurements)
 
     def weights_owner(self, model: str) -> str:
         """The model whose training makes `model`'s weights (itself, unless
@@ -197,7 +208,7 @@ class Plan:
         return [item["path"] for item in self.manifest(study)["outcomes"]]
 
     def record_files(self, study: str) -> list[str]:
-        """What a study's analysis reads beside outcomes: histories, facts, features, leakage."""
+        """What the analysis of a study reads beside outcomes: histories, measurements, leakage …"""
         manifest = self.manifest(study)
         return [
             *(item["examples"] for item in manifest["outcomes"]),
@@ -206,14 +217,7 @@ class Plan:
             ),
             *(
                 item["path"]
-                for kind in (
-                    "features",
-                    "reconstructions",
-                    "saliency",
-                    "importance",
-                    "leakage",
-                    "leaks",
-                )
+                for kind in ("measurements", "leakage", "leaks")
                 for item in manifest[kind]
             ),
         ]
@@ -232,43 +236,56 @@ class Plan:
             return self.at(paths.benchmark("evaluate_model", paths.NETWORK_ID), cell)
         return self.at(paths.benchmark("run_suite", paths.SUITE_ID), cell)
 
-    def example_attacks(self, dataset: str, split: str, model: str) -> tuple[tuple[str, str], ...]:
-        """Suite and attack of the images whose reconstructions are stored, over all studies."""
-        return unique(
-            pair
-            for study in self.studies.values()
-            for item in study.reconstructions
-            if item[:3] == (dataset, split, model)
-            for pair in item.example_attacks
-        )
+    def measurement(self, name: str) -> Nested:
+        """A measurement's entry with its name, fit for a rule's params."""
+        return {"name": name, **self.entry("measurements", name)}
 
-    def example_files(self, dataset: str, split: str, model: str) -> list[str]:
-        """The files of example images that :meth:`example_attacks` is read from."""
+    def files_of(self, names: Iterable[str]) -> list[str]:
+        """The files that measurements name in their settings, as far as they are there."""
+        found = (
+            located(place, self.configuration.settings)
+            for name in names
+            for place in named_files(self.configuration.catalogue["measurements"][name]).values()
+        )
+        return list(unique(str(path) for path in found if path))
+
+    def measured_of(self, dataset: str, split: str, model: str) -> list[str]:
+        """The measurements of one network."""
+        return [item[3] for item in self.measurements if item[:3] == (dataset, split, model)]
+
+    def reads(self, dataset: str, split: str, model: str, measurement: str) -> Nested:
+        """What a measurement reads beside the model, see :func:`assay.plan.measurements.reads`."""
+        return reads(self, Measured(dataset, split, model, measurement))
+
+    def example_files(self, dataset: str, split: str, model: str, measurement: str) -> list[str]:
+        """The files of example images that a measurement reads, one per suite."""
+        examples = self.reads(dataset, split, model, measurement)["examples"]
         return [
             self.at(paths.EXAMPLES, Cell(dataset, split, model, suite))
-            for suite in dict.fromkeys(
-                suite for suite, _ in self.example_attacks(dataset, split, model)
-            )
+            for suite in dict.fromkeys(suite for suite, _ in examples)
         ]
 
+    def measuring_code(
+        self, dataset: str, split: str, model: str, measurement: str
+    ) -> tuple[str, ...]:
+        """All code that entries name for a measurement: its own, the model's and the attack's."""
+        attack = self.reads(dataset, split, model, measurement)["attack"]
+        entries = (self.entry("measurements", measurement), self.entry("models", model), attack)
+        return tuple(entry["implementation"] for entry in entries if entry)
+
     def evaluation(self, dataset: str, split: str, model: str) -> Nested:
-        """How a trained model is attacked; example images are kept where figures may show them."""
+        """How a trained model is attacked; example images are kept where they may be shown."""
         evaluation = self.configuration.scale["evaluation"]
-        if Split.of(split).is_first or self.example_attacks(dataset, split, model):
+        if Split.of(split).is_first or (dataset, split, model) in self._with_examples:
             return evaluation
         return {**evaluation, "examples": 0}
 
-    def saliency_targets(self, dataset: str, split: str, model: str) -> SaliencyTarget:
-        """What perturbs the images of a network's saliency maps; the first study decides."""
-        item = Training(dataset, split, model)
-        wanted = next(
-            study.study["saliency"]
-            for study in self.studies.values()
-            if item in study.saliency_targets
+    @cached_property
+    def _with_examples(self) -> frozenset[Training]:
+        """The networks of which a measurement reads example images."""
+        return frozenset(
+            Training(*item[:3]) for item in self.measurements if self.reads(*item)["examples"]
         )
-        entry = self.entry("attacks", wanted["attack"], dataset)
-        shared = sorted(set(entry["epsilons"]).intersection(wanted["epsilons"]))
-        return SaliencyTarget({"name": wanted["attack"], **entry}, plain(shared))
 
     def start(self, dataset: str, split: str, model: str) -> list[str]:
         """The file of another model's weights that a model's training starts from, if any."""
@@ -288,7 +305,7 @@ class Plan:
         """The network whose training makes the weights of `item`."""
         return item._replace(model=self.weights_owner(item.model))
 
-    def at(self, template: str, item: Training | Cell) -> str:
+    def at(self, template: str, item: Training | Cell | Measured) -> str:
         return paths.at(template, scale=self.scale, **item._asdict())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,13 +10,13 @@ from typing import Any
 from assay.data.splits import split_count
 from assay.foundation.errors import ConfigError
 from assay.foundation.split import Split
-from assay.plan.cells import Cell, Reconstructed, Training, unique
+from assay.plan.cells import Cell, Measured, Training, unique
 from assay.plan.check_entries import check_code, check_fit, check_names, check_single_steps
-from assay.plan.check_study import check_cells, check_needs, check_references, needs_of
+from assay.plan.check_study import check_cells, check_needs, check_references
 from assay.plan.configuration import Configuration
 from assay.plan.exclusions import names_in, without_excluded
+from assay.plan.measurements import check_measurements, measured_networks
 from assay.plan.validation import Nested
-from assay.report.needs import Measured
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,13 @@ class StudyPlan:
         name: the study's id.
         study: the study file with substitutes put in.
         cells: its attack jobs.
-        features: models whose latent features are stored, per split.
-        reconstructions: models whose reconstructions are stored, per split.
-        saliency_targets: models whose saliency maps are stored, on the first split of each scheme.
-        importance: models whose importance sampling is examined, per split.
+        measurements: what is measured beside attacks, per network.
     """
 
     name: str
     study: Nested
     cells: tuple[Cell, ...]
-    features: tuple[Training, ...]
-    reconstructions: tuple[Reconstructed, ...] = ()
-    saliency_targets: tuple[Training, ...] = ()
-    importance: tuple[Training, ...] = ()
+    measurements: tuple[Measured, ...] = ()
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -87,51 +81,14 @@ def plan_study(name: str, written: Nested, configuration: Configuration) -> Stud
                     for suite in block["suites"]
                 ]
     cells = unique(cells)
-    models = {cell.model for cell in cells}
     check_code(cells, configuration)
     check_fit(cells, configuration, where)
     check_single_steps(configuration)
     at = partial(configuration.in_study, name)
+    check_measurements(study, configuration, at)
     check_references(study, cells, configuration, at)
     check_needs(study, cells, configuration, at)
-    features, importance = (
-        unique(Training(*cell[:3]) for cell in cells if cell.model in set(study[part]) & models)
-        for part in ("features", "importance")
-    )
-    reconstructions = tuple(_reconstructed(study, cells, configuration))
-    saliency_targets = unique(
-        Training(*cell[:3])
-        for cell in cells
-        if cell.model in (study["saliency"] or {"models": ()})["models"]
-        and Split.of(cell.split).is_first
-    )
-    return StudyPlan(name, study, cells, features, reconstructions, saliency_targets, importance)
-
-
-def _reconstructed(
-    study: Nested, cells: Iterable[Cell], configuration: Configuration
-) -> Iterable[Reconstructed]:
-    """Networks whose reconstructions are stored, each with the attacks that figures show."""
-    suites = configuration.catalogue["suites"]
-    for item in unique(
-        Training(*cell[:3]) for cell in cells if cell.model in study["reconstructions"]
-    ):
-        wanted = {
-            need.attack
-            for needs in needs_of(study, "figures").values()
-            for need in needs
-            if isinstance(need, Measured)
-            and need.measurement == "reconstructions"
-            and item.model in need.models
-        }
-        shown = tuple(
-            (cell.suite, attack)
-            for cell in cells
-            if Training(*cell[:3]) == item
-            for attack in suites[cell.suite]["attacks"]
-            if attack in wanted
-        )
-        yield Reconstructed(*item, shown)
+    return StudyPlan(name, study, cells, measured_networks(study, cells, configuration))
 
 
 def _splits(scheme_name: str, dataset: str, configuration: Configuration, where: str) -> list[str]:

@@ -38,28 +38,24 @@ def tasks(plan: Plan, network: Training, digest: Callable[..., str]) -> list[Nes
                 "params": params, **rest}  # fmt: skip
 
     def measured() -> Iterator[Nested]:
-        evaluation = {"evaluation": plan.configuration.scale["evaluation"]}
-        studies = plan.studies.values()
-        if network in plan.features:
-            yield task("extract_features", ["features.npz"], evaluation)
-        if any(network in study.importance for study in studies):
-            yield task("examine_importance", ["importance.npz"], evaluation)
-        if any(network in study.saliency_targets for study in studies):
-            target = plan.saliency_targets(*network)
-            attack = {"attack": target.attack, "epsilons": target.epsilons}
-            implementation = target.attack["implementation"]
-            yield task("map_saliency", ["saliency.npz"], evaluation | attack, implementation)
-        if any(network == item[:3] for study in studies for item in study.reconstructions):
-            example_attacks = plan.example_attacks(*network)
-            examples = [
-                f"suites/{suite}.examples.npz"
-                for suite in dict.fromkeys(s for s, _ in example_attacks)
-            ]
+        for item in plan.measurements:
+            if item[:3] != network:
+                continue
+            reads = plan.reads(*item)
             yield task(
-                "reconstruct_examples",
-                ["reconstructions.npz"],
-                {**evaluation, "example_attacks": example_attacks},
-                examples=examples,
+                "measure_model",
+                [f"measurements/{item.measurement}.npz"],
+                {
+                    "code": digest("measure_model", *plan.measuring_code(*item)),
+                    "measurement": plan.measurement(item.measurement),
+                    "reads": reads,
+                    "evaluation": plan.configuration.scale["evaluation"],
+                },
+                wildcards=item._asdict(),
+                examples=[
+                    f"suites/{suite}.examples.npz"
+                    for suite in dict.fromkeys(suite for suite, _ in reads["examples"])
+                ],
             )
 
     suites = [

@@ -31,7 +31,7 @@ class Measured:
     """A measurement of trained models.
 
     Attributes:
-        measurement: its name: ``features``, ``reconstructions``, ``saliency``.
+        measurement: its id in config/catalogue/measurements.yaml.
         models: ids of the models.
         key: the key of the entry that names them.
         attack: id of the attack whose example images are measured, if it is of these.

@@ -14,10 +14,6 @@ from assay.report.page_study import Nested, StudyFiles, norm_title
 PROVENANCE_FACTS = {
     "models": "Trained networks",
     "outcomes": "Outcomes of attacks",
-    "features": "Latent features",
-    "reconstructions": "Reconstructions and certificates",
-    "saliency": "Saliency maps",
-    "analysis": "Analysis",
 }
 # What an attack needs of its classifier, as readers know it.
 ACCESS = {
@@ -102,9 +98,14 @@ def _provenance_summary(files: StudyFiles) -> list[dict[str, Any]]:
     """What the files say made them, without the digests of configurations."""
     made = files.json("provenance.json")
     entries = []
-    for kind, title in PROVENANCE_FACTS.items():
+    measured = made.get("measurements", {})
+    kinds = [
         # A report that an earlier version wrote lacks some kinds.
-        facts = made.get(kind, {"files": 0})
+        *((title, made.get(kind, {"files": 0})) for kind, title in PROVENANCE_FACTS.items()),
+        *((files.title("measurements", name), facts) for name, facts in measured.items()),
+        ("Analysis", made.get("analysis", {"files": 0})),
+    ]
+    for title, facts in kinds:
         count = facts.get("files")
         if count == 0:
             continue

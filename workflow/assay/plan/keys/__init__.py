@@ -14,11 +14,13 @@ from typing import Any
 
 import yaml
 
+from assay.foundation.outline import outline
 from assay.foundation.resources import resource
 from assay.plan.keys.attacks import Attack
-from assay.plan.keys.build import Schema, file_schema, key_table, kind_table
+from assay.plan.keys.build import Schema, array_table, file_schema, key_table, kind_table
 from assay.plan.keys.config import Config
 from assay.plan.keys.datasets import Dataset
+from assay.plan.keys.measurements import Measurement
 from assay.plan.keys.models import Model
 from assay.plan.keys.scale import Scale
 from assay.plan.keys.splits import Split
@@ -60,6 +62,11 @@ FILES: Mapping[str, tuple[Any, str, str]] = {
         "config/catalogue/suites.yaml",
         "Named lists of attacks; one job runs one suite on one trained model.",
     ),
+    "measurements": (
+        dict[str, Measurement],
+        "config/catalogue/measurements.yaml",
+        "Measurements of trained models beside attacks; one entry per id.",
+    ),
 }
 
 
@@ -81,17 +88,20 @@ def documents() -> dict[str, str]:
         + yaml.safe_dump(_plain(schema(name)), sort_keys=False, allow_unicode=True, width=100)
         for name in FILES
     }
-    page = "config/README.md"
-    found[page] = re.sub(
-        r"(<!-- (keys|kinds) (\w+) -->\n).*?(?=<!-- /\2 -->)",
-        lambda match: match[1] + _table(match[2], match[3]),
-        resource(page).read_text("utf-8"),
-        flags=re.DOTALL,
-    )
+    for page in ("config/README.md", "docs/measurements.md"):
+        found[page] = re.sub(
+            r"(<!-- (keys|kinds|arrays) (\w+) -->\n).*?(?=<!-- /\2 -->)",
+            lambda match: match[1] + _table(match[2], match[3]),
+            resource(page).read_text("utf-8"),
+            flags=re.DOTALL,
+        )
     return found
 
 
 def _table(what: str, name: str) -> str:
+    if what == "arrays":
+        entries = yaml.safe_load(resource("config/catalogue/measurements.yaml").read_text("utf-8"))
+        return array_table(outline(entries[name]["implementation"]).values["arrays"])
     if what == "kinds":
         # The first paragraph of the documentation of a kind's keys is what it shows.
         shows = {

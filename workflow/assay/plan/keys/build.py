@@ -224,3 +224,17 @@ def kind_table(schema: Schema, shows: Mapping[str, str]) -> str:
         name = chosen["const"]
         lines.append(f"| `{name}` | {shows[name]} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines) + "\n"
+
+
+def array_table(arrays: Mapping[str, tuple[str, str, str]]) -> str:
+    """The arrays of a measurement as a Markdown table.
+
+    Example:
+        >>> print(array_table({"radii": ("float32", "image", "certified radius")}).splitlines()[2])
+        | `radii` | float32 | image | certified radius |
+    """
+    lines = ["| array | type | dimensions | meaning |", "| --- | --- | --- | --- |"]
+    for name, (dtype, dimensions, meaning) in arrays.items():
+        shape = " × ".join(dimensions.split()) or "a single number"
+        lines.append(f"| `{name}` | {dtype} | {shape} | {meaning} |")
+    return "\n".join(lines) + "\n"

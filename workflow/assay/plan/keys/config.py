@@ -17,6 +17,7 @@ class Catalogue:
     models: Annotated[dict, key("your own models")] = ABSENT
     attacks: Annotated[dict, key("your own attacks")] = ABSENT
     suites: Annotated[dict, key("your own suites")] = ABSENT
+    measurements: Annotated[dict, key("your own measurements")] = ABSENT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,6 +96,7 @@ class Overrides:
     models: Annotated[dict, key("changes to models")] = ABSENT
     attacks: Annotated[dict, key("changes to attacks")] = ABSENT
     suites: Annotated[dict, key("changes to suites")] = ABSENT
+    measurements: Annotated[dict, key("changes to measurements")] = ABSENT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,15 +35,26 @@ class Block:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Saliency:
-    """Of what saliency maps are stored."""
+class Measured:
+    """Of what a measurement is made."""
 
-    models: Annotated[list[ModelId], key("deterministic models of the grid", least=1)]
-    attack: Annotated[AttackId, key("attack, an id of config/catalogue/attacks.yaml")]
+    models: Annotated[list[ModelId], key("models of the grid", least=1)]
+    attack: Annotated[
+        AttackId,
+        key("attack of a measurement that needs one, an id of config/catalogue/attacks.yaml"),
+    ] = ABSENT
     epsilons: Annotated[
         list[Annotated[Radius, Refers.RADIUS, Key(gt=0)]],
-        key("radii; on each data set, those at which the attack runs there", least=1),
-    ]
+        key("radii of the attack; on each data set, those at which it runs there", least=1),
+    ] = ABSENT
+    attacks: Annotated[
+        list[AttackId],
+        key(
+            "attacks whose example images the measurement reads, ids of "
+            "config/catalogue/attacks.yaml",
+            least=1,
+        ),
+    ] = ABSENT
 
 
 def _one_of(part: str) -> Any:
@@ -125,30 +136,13 @@ class Study:
     grid: Annotated[
         list[Block], key("blocks of data sets x splits x models x suites that run", least=1)
     ]
-    features: Annotated[
-        list[ModelId], key("models whose latent features are stored for figures")
-    ] = field(default_factory=list)
-    reconstructions: Annotated[
-        list[ModelId],
+    measurements: Annotated[
+        dict[str, Measured],
         key(
-            "models with one generator per class; their reconstructions and certified radii are "
-            "stored for tables and figures"
+            "what is measured of trained models beside attacks, for tables, figures and checks: an "
+            "id of config/catalogue/measurements.yaml, then the models and what it needs"
         ),
-    ] = field(default_factory=list)
-    importance: Annotated[
-        list[ModelId],
-        key(
-            "models that decide by importance sampling; their effective sample size, and log p(x) "
-            "with more samples, are stored"
-        ),
-    ] = field(default_factory=list)
-    saliency: Annotated[
-        Saliency | None,
-        key(
-            "networks whose saliency maps and attacked features are stored, for the first split of "
-            "each scheme; null: none"
-        ),
-    ] = None
+    ] = field(default_factory=dict)
     headline: Annotated[Headline, key("the first table of the report")]
     defaults: Annotated[
         Defaults, key("keys of all tables or figures of a kind, where these do not have them")

@@ -19,7 +19,7 @@ class SaliencyMaps(NamedTuple):
 
     Attributes:
         key: data set, split and model.
-        stored: the arrays of :func:`assay.evaluation.saliency.series_style`.
+        stored: the arrays of :class:`assay.evaluation.measurements.saliency.Saliency`.
         version: the place of the attacked images that are shown among the stored versions.
     """
 
@@ -40,7 +40,8 @@ class SaliencyMaps(NamedTuple):
 
 def saliency_attack(study: Study) -> str:
     """The title of the attack whose images have maps; empty where the study stores none."""
-    return title_of(study, "attacks", study.saliency.attack) if study.saliency else ""
+    attack = study.measurements.get("saliency", {}).get("attack", "")
+    return title_of(study, "attacks", attack) if attack else ""
 
 
 def saliency_maps(spec: Any, study: Study, inputs: AnalysisInputs) -> list[SaliencyMaps]:
@@ -56,7 +57,7 @@ def saliency_maps(spec: Any, study: Study, inputs: AnalysisInputs) -> list[Salie
     """
     places: dict[tuple[str, str], list[Key]] = {}
     for model in spec.models:
-        for key in inputs.saliency:
+        for key in inputs.networks("saliency"):
             if key[2] == model and key[0] in (spec.datasets or key[:1]):
                 places.setdefault((key[0], key[1]), []).append(key)
     if not places:
@@ -65,8 +66,7 @@ def saliency_maps(spec: Any, study: Study, inputs: AnalysisInputs) -> list[Salie
     place = min(places, key=lambda p: (-len(places[p]), Split.of(p[1]).scheme != compared, p))
     found = []
     for key in places[place]:
-        with np.load(inputs.saliency[key]) as file:
-            stored = dict(file)
+        stored = inputs.arrays("saliency", key)
         found.append(SaliencyMaps(key, stored, _version(stored["epsilons"], spec.epsilon or None)))
     return found
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Spec(FigureSpec):
     """Share of images with at least that certified radius, below the accuracy of the same images
-    under an attack; models must be among the study's ``reconstructions``.
+    under an attack; models must be among the study's ``measurements.certificates``.
     """
 
     models: Drawn
@@ -53,7 +53,7 @@ class Spec(FigureSpec):
 
 def needs(spec: Spec) -> list[Need]:
     """What the study must store."""
-    return [Measured("reconstructions", tuple(spec.models), "models")]
+    return [Measured("certificates", tuple(spec.models), "models")]
 
 
 class _Curve(NamedTuple):
@@ -155,11 +155,11 @@ def _panels(
 ) -> dict[tuple[str, str], dict[str, _Curve]]:
     """By data set and scheme, by model: what is drawn."""
     found: dict = {}
-    for (dataset, split, model), path in sorted(inputs.reconstructions.items()):
+    for dataset, split, model in sorted(inputs.networks("certificates")):
         if model in spec.models and dataset in (spec.datasets or [dataset]):
             place = dataset, Split.of(split).scheme
-            with np.load(path) as stored:
-                part = split, stored["radii"], stored["samples"]
+            stored = inputs.arrays("certificates", (dataset, split, model))
+            part = split, stored["radii"], stored["samples"]
             found.setdefault(place, {}).setdefault(model, []).append(part)
     panels: dict = {}
     table = inputs.accuracy

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Spec(FigureSpec):
     """Features of unperturbed and attacked images in two dimensions (t-SNE), and the class
-    predicted for their neighbours; models must be among the study's ``saliency``.
+    predicted for their neighbours; models must be among the study's
+    ``measurements.saliency``.
     """
 
     models: Drawn

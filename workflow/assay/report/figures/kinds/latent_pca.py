@@ -107,11 +107,11 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
 
 
 def _features(spec: Spec, inputs: AnalysisInputs) -> tuple[tuple, np.ndarray, np.ndarray]:
-    keys = sorted(key for key in inputs.features if key[2] == spec.model)
+    keys = sorted(key for key in inputs.networks("features") if key[2] == spec.model)
     if not keys:
         raise nothing_to_draw(spec, f"there are no latent features of {spec.model}")
-    with np.load(inputs.features[keys[0]]) as stored:
-        return keys[0], stored["features"].astype(np.float64), stored["labels"]
+    stored = inputs.arrays("features", keys[0])
+    return keys[0], stored["features"].astype(np.float64), stored["labels"]
 
 
 def alt(spec: Spec, study: Study) -> str:

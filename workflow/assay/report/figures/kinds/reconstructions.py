@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Spec(FigureSpec):
     """Each class's reconstruction of an image before and after an attack, with its
-    log-likelihood; the model must be among the study's ``reconstructions``.
+    log-likelihood; the model and the attack must be among the study's
+    ``measurements.reconstructions``.
     """
 
     model: Model
@@ -145,11 +146,11 @@ class _Grid:
 
 
 def _explained(spec: Spec, inputs: AnalysisInputs) -> tuple[tuple, dict[str, np.ndarray]]:
-    for key in sorted(inputs.reconstructions):
+    for key in sorted(inputs.networks("reconstructions")):
         if key[2] == spec.model and key[0] in (spec.datasets or key[:1]):
-            with np.load(inputs.reconstructions[key]) as stored:
-                if f"{spec.attack}/images" in stored:
-                    return key, dict(stored)
+            stored = inputs.arrays("reconstructions", key)
+            if f"{spec.attack}/images" in stored:
+                return key, stored
     raise nothing_to_draw(spec, f"there are no reconstructions of {spec.model} under {spec.attack}")
 
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Spec(FigureSpec):
     """Which pixels decide the prediction, unperturbed and attacked; models must be among the
-    study's ``saliency``.
+    study's ``measurements.saliency``.
     """
 
     models: Drawn

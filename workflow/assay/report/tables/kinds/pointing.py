@@ -115,39 +115,37 @@ def _measured(
     """One row per network, images and kind of map, and by the same names the hits of each image."""
     rows: list[dict[str, Any]] = []
     hits: dict[tuple, pd.Series] = {}
-    for key in sorted(inputs.saliency, key=lambda key: key[:2]):
+    for key in sorted(inputs.networks("saliency"), key=lambda key: key[:2]):
         dataset, split, model = key
         if model not in models or dataset not in (spec.datasets or [dataset]):
             continue
-        with np.load(inputs.saliency[key]) as stored:
-            if "lesion_share" not in stored:
-                continue
-            known = ~np.isnan(stored["lesion_share"])
-            # Maps are made of the first images alone, predictions of all.
-            first = np.flatnonzero(known)
-            wrong = stored["predictions"][:, first] != stored["labels"][first]
-            for version, epsilon in enumerate(stored["epsilons"]):
-                for method in SALIENCY_METHODS:
-                    hit = stored[f"pointing/{method}"][version, known]
-                    place = (dataset, Split.of(split).scheme, float(epsilon), method)
-                    hits[(*place, model)] = pd.Series(
-                        hit.astype(bool), index=stored["samples"][first]
-                    )
-                    rows.append(
-                        {
-                            "dataset": dataset,
-                            "scheme": place[1],
-                            "model": model,
-                            "epsilon": float(epsilon),
-                            "method": method,
-                            "hits": int(hit.sum()),
-                            "n": int(known.sum()),
-                            "mass": float(stored[f"mass/{method}"][version, known].mean()),
-                            "chance": float(stored["lesion_share"][known].mean()),
-                            "wrong": int(wrong[version].sum()),
-                            "splits": 1,
-                        }
-                    )
+        stored = inputs.arrays("saliency", key)
+        if "lesion_share" not in stored:
+            continue
+        known = ~np.isnan(stored["lesion_share"])
+        # Maps are made of the first images alone, predictions of all.
+        first = np.flatnonzero(known)
+        wrong = stored["predictions"][:, first] != stored["labels"][first]
+        for version, epsilon in enumerate(stored["epsilons"]):
+            for method in SALIENCY_METHODS:
+                hit = stored[f"pointing/{method}"][version, known]
+                place = (dataset, Split.of(split).scheme, float(epsilon), method)
+                hits[(*place, model)] = pd.Series(hit.astype(bool), index=stored["samples"][first])
+                rows.append(
+                    {
+                        "dataset": dataset,
+                        "scheme": place[1],
+                        "model": model,
+                        "epsilon": float(epsilon),
+                        "method": method,
+                        "hits": int(hit.sum()),
+                        "n": int(known.sum()),
+                        "mass": float(stored[f"mass/{method}"][version, known].mean()),
+                        "chance": float(stored["lesion_share"][known].mean()),
+                        "wrong": int(wrong[version].sum()),
+                        "splits": 1,
+                    }
+                )
     return pd.DataFrame(rows), hits
 
 
@@ -190,7 +188,8 @@ def _wrong_sentence(tidy: pd.DataFrame, study: Study) -> str:
     sentences = "A map explains the predicted class."
     if attacked.empty:
         return sentences
-    attack = title_of(study, "attacks", study.saliency.attack) if study.saliency else "the attack"
+    name = study.measurements.get("saliency", {}).get("attack", "")
+    attack = title_of(study, "attacks", name) if name else "the attack"
     wrong, total = int(attacked.wrong.sum()), int(attacked.n.sum())
     return f"{sentences} After {attack}, it is a wrong class in {wrong} of {total} predictions."
 

@@ -1,0 +1,1 @@
+"""Measurements of trained models beside attacks: one module each, found by the catalogue."""

@@ -1,0 +1,175 @@
+"""What a measurement is: arrays of one trained model, outside of attack suites.
+
+Each module of this package holds one. Its class is a frozen value whose fields are its settings.
+The plan reads the class from its source and never imports it, so what it declares is literal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from assay.evaluation.trained import on_device
+from assay.foundation.arrays import Schema, check_arrays
+from assay.foundation.errors import MeasurementError
+from assay.foundation.places import located
+from assay.foundation.progress import progress
+from assay.foundation.registry import load
+from assay.foundation.suggestions import did_you_mean
+from assay.models.base import Classifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What a measurement may read beside the model.
+
+    Attributes:
+        images: (N, C, H, W) uint8, memory-mapped or not: the whole data set.
+        labels: (N,) classes.
+        indices: (M,) the evaluated test images among them.
+        masks: (N, 1, H, W) uint8, 1 inside a lesion; None where no lesions are known.
+        device: where to compute.
+        seed: the run's seed; random numbers derive from it and from a name.
+        shown: how many images figures may show.
+        attack: the catalogue entry of the attack that the study names, for a measurement that
+            needs one.
+        epsilons: the radii of that attack.
+        examples: names of attacks, each with the arrays of its suite's file of example images, for
+            a measurement that needs examples.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    indices: np.ndarray
+    masks: np.ndarray | None = None
+    device: torch.device | str = "cpu"
+    seed: int = 1
+    shown: int = 6
+    attack: Mapping[str, Any] = field(default_factory=dict)
+    epsilons: Sequence[float] = ()
+    examples: Sequence[tuple[str, Mapping[str, np.ndarray]]] = ()
+
+    @property
+    def own_labels(self) -> np.ndarray:
+        """(M,) the classes of the evaluated test images, in their order."""
+        return self.labels[self.indices]
+
+    def batches(self, model: Classifier, desc: str) -> Iterator[tuple[Tensor, np.ndarray]]:
+        """The evaluated images in batches that the model takes at once.
+
+        Args:
+            model: whose ``max_batch`` divides them.
+            desc: what the progress bar says.
+
+        Yields:
+            Images (B, C, H, W) in [0, 1] on the device, and their rows (B,) of the data set.
+        """
+        parts = np.array_split(self.indices, max(1, -(-len(self.indices) // model.max_batch)))
+        for part in progress(parts, desc=desc, unit="batch"):
+            yield on_device(self.images[part], self.device), part
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement(ABC):
+    """A frozen value: what is measured, with which settings.
+
+    A subclass declares :attr:`arrays`, the schema of what it returns (see
+    :mod:`assay.foundation.arrays`), and :attr:`needs`. Both are literals.
+
+    Attributes:
+        arrays: name, then type, dimensions and meaning of each array.
+        optional: names of arrays that may be missing, beside those with placeholders.
+        needs: what a study has to say beside the models: ``attack`` (an attack and its epsilons) or
+            ``examples`` (attacks whose example images are read).
+        may_need: the same, where the measurement also works without.
+        files: settings that name a file, absolute, in the working folder or in ``data_mirror``.
+    """
+
+    arrays: ClassVar[Schema] = {}
+    optional: ClassVar[tuple[str, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ()
+    may_need: ClassVar[tuple[str, ...]] = ()
+    files: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def measure(self, model: Classifier, data: Data) -> dict[str, np.ndarray]:
+        """Measures a trained model.
+
+        Args:
+            model: in evaluation mode, frozen, on the device of `data`.
+            data: images and all else that may be read.
+
+        Returns:
+            Arrays that follow :attr:`arrays`.
+
+        Raises:
+            ModelError: the model has not what is measured.
+            MeasurementError: a setting is impossible, or a file is missing.
+        """
+
+
+def make_measurement(
+    entry: Mapping[str, Any], located_in: Mapping[str, Any] | None = None
+) -> Measurement:
+    """The measurement that a catalogue entry describes.
+
+    Args:
+        entry: ``implementation`` (``module:Class``) and ``settings``; ``name`` for messages.
+        located_in: settings of ``config.yaml``, whose ``data_mirror`` may hold the files that the
+            entry names.
+
+    Raises:
+        MeasurementError: a setting is unknown, or the class is no measurement.
+        ConfigError: there is no such implementation.
+
+    Example:
+        >>> entry = {"implementation": "assay.evaluation.measurements.features:Features"}
+        >>> make_measurement(entry)
+        Features()
+    """
+    name = entry.get("name", entry["implementation"])
+    kind = load(entry["implementation"])
+    if not (isinstance(kind, type) and issubclass(kind, Measurement)):
+        raise MeasurementError(
+            f"'{entry['implementation']}' is no measurement",
+            where=f"measurement '{name}' implementation",
+            remedy=f"name a class that inherits from {Measurement.__module__}:Measurement",
+        )
+    settings = dict(entry.get("settings") or {})
+    known = [part.name for part in dataclasses.fields(kind)]
+    for key in settings:
+        if key not in known:
+            raise MeasurementError(
+                f"{kind.__name__} has no setting '{key}'",
+                where=f"measurement '{name}' settings",
+                remedy=did_you_mean(key, known, f"known are {', '.join(known) or 'none'}"),
+            )
+    for key in kind.files:
+        if settings.get(key) and (found := located(settings[key], located_in or {})):
+            settings[key] = str(found)
+    return kind(**settings)
+
+
+def measured(measurement: Measurement, model: Classifier, data: Data) -> dict[str, np.ndarray]:
+    """The arrays of a measurement, checked against its schema.
+
+    Args:
+        measurement: what is measured.
+        model: put into evaluation mode, frozen, and onto the device of `data`.
+        data: what it may read.
+
+    Raises:
+        MeasurementError: the arrays do not follow the schema, or what `Measurement.measure` raises.
+    """
+    model = model.to(data.device).eval().requires_grad_(False)
+    arrays = measurement.measure(model, data)
+    where = f"{type(measurement).__module__}:{type(measurement).__name__}"
+    check_arrays(arrays, measurement.arrays, where, optional=measurement.optional)
+    return arrays

@@ -1,0 +1,42 @@
+"""Certified L2 radii: how far each image may be moved without another decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from assay.evaluation.measurements.base import Data, Measurement
+from assay.foundation.arrays import Schema
+from assay.foundation.seeds import seed_for
+from assay.models.base import Classifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificates(Measurement):
+    """The certified L2 radius of each image, for models with a certificate."""
+
+    arrays: ClassVar[Schema] = {
+        "radii": (
+            "float32",
+            "image",
+            "certified L2 radius, for images in [0, 1]; 0 where the unperturbed decision is wrong",
+        ),
+        "labels": ("integer", "image", "classes"),
+        "samples": ("integer", "image", "rows of the data set"),
+    }
+
+    def measure(self, model: Classifier, data: Data) -> dict[str, np.ndarray]:
+        # The noise of a randomised search.
+        generator = torch.Generator(data.device).manual_seed(seed_for("certify", data.seed))
+        radii = []
+        for images, rows in data.batches(model, "certify"):
+            truth = torch.from_numpy(data.labels[rows].astype(np.int64)).to(data.device)
+            radii.append(model.certified_radius(images, truth, generator).cpu())
+        return {
+            "radii": torch.cat(radii).numpy(),
+            "labels": data.own_labels,
+            "samples": data.indices,
+        }
