@@ -29,7 +29,9 @@ from assay.data.dataset import load
 from assay.data.prepare import prepare
 from assay.models.base import Classifier, build
 from assay.plan.configuration import read_configuration
-from assay.training.loop import OBJECTIVES, train
+from assay.training.loop import train
+from assay.training.objective import make_objective
+from assay.training.optimisation import optimiser
 
 ARCHIVE = "medical-mnist.zip"
 # And how many times --images an epoch of it has.
@@ -91,12 +93,17 @@ class Race:
 
     def optimised(self) -> tuple[Classifier, torch.optim.Optimizer]:
         model = self.model().train()
-        rate = self.training["learning_rate"]
-        return model, torch.optim.Adam(model.parameters(), lr=rate, fused=True)
+        return model, optimiser(list(model.parameters()), self.training["optimizer"])
+
+    def join(self, parts: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The loss of a batch, as the entry's objective minimises it."""
+        adversary = self.training["adversary"]
+        summed = make_objective(self.training["objective"], adversary).loss_is_a_sum
+        return parts["total"].sum() if summed else parts["total"].mean()
 
     def bare(self) -> Callable[[], None]:
         """Forward, backward and update on float tensors in memory, batch by batch."""
-        size, join = self.training["batch_size"], OBJECTIVES[self.training["objective"]]
+        size, join = self.training["batch_size"], self.join
         batches = [
             (
                 torch.from_numpy(self.images[start : start + size]).float() / 255,
@@ -104,15 +111,15 @@ class Race:
             )
             for start in range(0, len(self.labels), size)
         ]
-        model, optimiser = self.optimised()
+        model, optimised = self.optimised()
         generator = torch.Generator().manual_seed(0)
 
         def epoch() -> None:
             for images, labels in batches:
-                loss = join(model.training_loss(images, labels, generator)["total"])
-                optimiser.zero_grad(set_to_none=True)
+                loss = join(model.training_loss(images, labels, generator))
+                optimised.zero_grad(set_to_none=True)
                 loss.backward()
-                optimiser.step()
+                optimised.step()
 
         return epoch
 
@@ -143,17 +150,17 @@ class Race:
         loader = DataLoader(
             files, batch_size=self.training["batch_size"], shuffle=True, num_workers=2
         )
-        model, optimiser = self.optimised()
-        join, generator = OBJECTIVES[self.training["objective"]], torch.Generator().manual_seed(0)
+        model, optimised = self.optimised()
+        join, generator = self.join, torch.Generator().manual_seed(0)
 
         def epoch() -> None:
             total, right = 0.0, 0.0
             for images, labels in loader:
                 parts = model.training_loss(images, labels, generator)
-                loss = join(parts["total"])
-                optimiser.zero_grad()
+                loss = join(parts)
+                optimised.zero_grad()
                 loss.backward()
-                optimiser.step()
+                optimised.step()
                 total += loss.item()
                 right += parts["accuracy"].sum().item()
 

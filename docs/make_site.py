@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[1]
 STAGED = ROOT / "build/docs"
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Use": (
-        "docs/installation.md", "docs/data.md", "docs/models.md", "docs/attacks.md",
+        "docs/installation.md", "docs/data.md", "docs/models.md", "docs/training.md",
+        "docs/attacks.md",
         "docs/attacks/*.md", "docs/statistics.md", "docs/report.md", "docs/reliability.md",
         "docs/glossary.md",
     ),

@@ -317,9 +317,10 @@ def facts_of(split: str, model: str, frame: pd.DataFrame) -> dict:
         "pretrained": False,
         "classes": list(CLASSES),
         "training": {
-            "objective": "elbo" if _generative(model) else "standard",
+            "objective": {"name": "elbo" if _generative(model) else "standard"},
             "batch_size": BATCH,
         },
+        "loss_per": "batch" if _generative(model) else "image",
         "shape": [1, SIDE, SIDE],
         "train_n": tested * 3,
         "val_n": tested,
@@ -418,12 +419,11 @@ def _entry(model: str) -> dict:
         "family": "generative" if generative else "discriminative",
         "settings": {"latent_dim": 100, "input_size": 68} if generative else {},
         "training": {
-            "objective": "elbo" if generative else "standard",
+            "objective": {"name": "elbo" if generative else "standard"},
             "epochs": 10,
             "batch_size": 64,
-            "learning_rate": 3e-3,
-            "weight_decay": 0.0,
-            "scheduler": {"step_size": 10, "gamma": 0.1},
+            "optimizer": {"name": "Adam", "lr": 3e-3, "weight_decay": 0.0},
+            "scheduler": {"name": "StepLR", "step_size": 10, "gamma": 0.1},
         },
     }
 

@@ -330,7 +330,14 @@ def digits_28(tmp_path, monkeypatch):
 def test_a_training_starts_from_another_model_s_weights(digits_28):
     plan, data = digits_28
     entry = plan.model("digits_28", "cnn_adv_l2")
-    entry = {**entry, "training": {**entry["training"], "samples": 20, "learning_rate": 1e-12}}
+    entry = {
+        **entry,
+        "training": {
+            **entry["training"],
+            "samples": 20,
+            "optimizer": {"name": "Adam", "lr": 1e-12},
+        },
+    }
     first = build("cnn", entry, classes=10, shape=data.shape, seed=7)
     save_weights(first.state_dict(), Path("cnn.safetensors"))
     run(

@@ -92,8 +92,6 @@ rule train_model:
         work=lambda w: paths.work("train_model", paths.NETWORK_ID, **w),
         entry=lambda w: PLAN.model(w.dataset, w.model),
         seed=PLAN.seed,
-        code=lambda w: digest(
-            "train_model", PLAN.entry("models", w.model)["implementation"]
-        ),
+        code=lambda w: digest("train_model", *PLAN.training_code(w.dataset, w.model)),
     script:
         "../scripts/train_model.py"

@@ -20,7 +20,8 @@ def main(snakemake) -> None:
     from assay.foundation.seeds import seed_for
     from assay.models.base import build, load_weights, save_weights
     from assay.models.importers import import_weights
-    from assay.training.loop import train, untrained
+    from assay.training.loop import train
+    from assay.training.result import untrained
 
     use_threads(snakemake.threads)
     device = select_device(snakemake.config.get("device", "auto"))

@@ -24,7 +24,7 @@ def facts(rate=0.001, epochs=3, images=100, batch=16, **training):
     return {
         "train_n": images,
         "epochs": epochs,
-        "training": {"learning_rate": rate, "batch_size": batch, **training},
+        "training": {"optimizer": {"lr": rate}, "batch_size": batch, **training},
     }
 
 

@@ -79,12 +79,24 @@ def test_imports_inside_functions_count(package, tmp_path):
 SCRIPTS = ROOT / "workflow/scripts"
 
 
+TRAINED = {
+    "standard": "assay.models.resnet:ResNet18",
+    "elbo": "assay.models.gbz:GBZ",
+    "madry": "assay.models.resnet:ResNet18",
+    "trades": "assay.models.resnet:ResNet18",
+}
+
+
 def of_rules():
     """The digests that rules carry: of data, training, attacks, by what they run."""
     return {
         "data": digest.code_digest(SCRIPTS / "prepare_dataset.py"),
-        "standard": digest.code_digest(SCRIPTS / "train_model.py", "assay.models.resnet:ResNet18"),
-        "elbo": digest.code_digest(SCRIPTS / "train_model.py", "assay.models.gbz:GBZ"),
+        **{
+            name: digest.code_digest(
+                SCRIPTS / "train_model.py", model, f"assay.training.objectives.{name}"
+            )
+            for name, model in TRAINED.items()
+        },
         "suite": digest.code_digest(SCRIPTS / "run_suite.py", "assay.attacks.pgd:PGD"),
     }
 
@@ -95,8 +107,11 @@ def of_rules():
         ("attacks/queries.py", "amount = by.long()", "amount = 2 * by.long()", {"suite"}),
         ("attacks/attack.py", "_ATTEMPTS = 0.25, 8", "_ATTEMPTS = 0.25, 9", {"suite"}),
         ("attacks/pgd.py", "restarts: int = 1", "restarts: int = 2", {"suite"}),
-        ("threat/ball.py", "clamp_min(1e-30)", "clamp_min(1e-29)", {"standard", "elbo", "suite"}),
-        ("training/adversary.py", "steps: int = 10", "steps: int = 11", {"standard", "elbo"}),
+        ("threat/ball.py", "clamp_min(1e-30)", "clamp_min(1e-29)", {"madry", "trades", "suite"}),
+        ("training/adversary.py", "steps: int = 10", "steps: int = 11", {"madry", "trades"}),
+        ("training/objectives/trades.py", "START = 0.001", "START = 0.002", {"trades"}),
+        ("training/objectives/elbo.py", "loss_is_a_sum = True", "loss_is_a_sum = 1", {"elbo"}),
+        ("training/optimisation.py", "FUSED = (", "FUSED = (0, ", {*TRAINED}),
         ("models/gbz.py", "import torch\n", "import torch\n\nUNUSED = 1\n", {"elbo"}),
         ("foundation/progress.py", "mininterval=0.2", "mininterval=0.3", set()),
         ("foundation/scripts.py", "import logging\n", "import logging\n\nUNUSED = 1\n", set()),

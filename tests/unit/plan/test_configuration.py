@@ -316,7 +316,8 @@ def test_examples_say_how_many_rows_and_columns_they_show(root):
 def test_numbers_may_be_written_as_fractions_or_with_an_exponent():
     """YAML takes 8/255 and 1e-3 for texts."""
     attack = {"epsilons": ["8/255", "4/255"], "settings": {"relative_step": "1/4", "steps": "1e2"}}
-    model = {"training": {"learning_rate": "1e-3", "epochs": "1e1", "batch_size": 32.0}}
+    optimizer = {"name": "AdamW", "lr": "1e-3", "eps": "1e-4"}
+    model = {"training": {"optimizer": optimizer, "epochs": "1e1", "batch_size": 32.0}}
     catalogue = {"attacks": {"pgd_linf": attack}, "models": {"resnet18": model}}
     found = read_configuration(
         {"seed": "12345678901234567890", "ledger": {"tolerance": "1/50"}, "catalogue": catalogue}
@@ -329,7 +330,7 @@ def test_numbers_may_be_written_as_fractions_or_with_an_exponent():
         assert entry["settings"]["relative_step"] == 0.25
         assert repr(entry["settings"]["steps"]) == "100"
     training = found.catalogue["models"]["resnet18"]["training"]
-    assert training["learning_rate"] == 0.001
+    assert training["optimizer"] == {"name": "AdamW", "lr": 0.001, "eps": 0.0001}
     assert (repr(training["epochs"]), repr(training["batch_size"])) == ("10", "32")
     assert found.settings["seed"] == 12345678901234567890
     assert found.settings["ledger"]["tolerance"] == 0.02

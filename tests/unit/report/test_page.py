@@ -726,7 +726,7 @@ CAPTIONS = sorted((ROOT / "report").rglob("*.rst"))
 
 def written_caption(path, objective="elbo"):
     """A caption as Snakemake's report shows it."""
-    training = {"entry": {"training": {"objective": objective, "batch_size": 50}}}
+    training = {"entry": {"training": {"objective": {"name": objective}, "batch_size": 50}}}
     job = {
         "wildcards": dict.fromkeys(
             ("study", "scale", "table", "figure", "dataset", "split", "model"), "name"

@@ -31,7 +31,10 @@ def changed(inputs, study=None, **members):
 def with_rates(inputs, **rates):
     """The facts of the run with other learning rates."""
     return {
-        key: {**known, "training": {**known["training"], "learning_rate": rates.get(key[2], 0.001)}}
+        key: {
+            **known,
+            "training": {**known["training"], "optimizer": {"lr": rates.get(key[2], 0.001)}},
+        }
         for key, known in inputs.facts.items()
     }
 

@@ -123,13 +123,17 @@ def stripes(n):
 def test_training_against_it_makes_a_network_that_withstands_it(tmp_path):
     images, labels = stripes(80)
     adversary = {"norm": "linf", "epsilon": 0.12, "steps": 4}
+    adam = {"optimizer": {"name": "Adam", "lr": 0.002}}
     after, histories = {}, {}
-    for name, settings in (("plain", None), ("hardened", adversary)):
+    for name, settings in (
+        ("plain", {}),
+        ("hardened", {"objective": "madry", "adversary": adversary}),
+    ):
         torch.manual_seed(0)
         model = CNN(classes=2, shape=SHAPE, dropout=0.0)
         result = train(
             model, images, labels, np.arange(64), np.arange(64, 80),
-            {"epochs": 12, "batch_size": 16, "learning_rate": 0.002, "adversary": settings},
+            {"epochs": 12, "batch_size": 16, **adam, **settings},
             work=tmp_path / name, names=(name,),
         )  # fmt: skip
         histories[name] = result.history

@@ -14,100 +14,35 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 from torch.nn import functional
+from training_factory import (
+    CLASSES,
+    SHAPE,
+    TRAIN,
+    Small,
+    Stop,
+    adam,
+    blobs,
+    numbers,
+    run,
+    same,
+    small,
+    steps,
+    stop,
+    stopping_at,
+)
 
 from assay.foundation.errors import ModelError, TrainingError
-from assay.models.base import Classifier, build, correct
+from assay.models.base import build, correct
 from assay.models.gbz import GBZ
 from assay.models.resnet import ResNet18
-from assay.training.loop import batches, train
-
-SHAPE, CLASSES, TRAIN = (1, 8, 8), 3, 100
-
-
-def blobs(n: int = 160) -> tuple[np.ndarray, np.ndarray]:
-    """Images of noise with a bright patch whose place is the class."""
-    rng = np.random.default_rng(0)
-    labels = rng.integers(CLASSES, size=n)
-    images = rng.integers(0, 120, size=(n, *SHAPE), dtype=np.uint8)
-    for image, label in zip(images, labels, strict=True):
-        image[0, 2 * label : 2 * label + 3, 2 * label : 2 * label + 3] += 110
-    return images, labels
-
-
-class Small(Classifier):
-    """A network with everything that resuming has to bring back: noise, dropout, statistics."""
-
-    stochastic = True
-
-    def __init__(self, **keywords):
-        super().__init__(classes=CLASSES, shape=SHAPE, **keywords)
-        self.body = nn.Sequential(
-            nn.Conv2d(1, 4, 3),
-            nn.BatchNorm2d(4),
-            nn.ReLU(),
-            nn.Conv2d(4, 4, 3, padding=1),  # its filters lie with their channels innermost
-            nn.Flatten(),
-            nn.Dropout(0.2),
-        )
-        self.head = nn.Linear(144, CLASSES)
-
-    def features(self, images):
-        return self.body(images)
-
-    def logits(self, images, generator=None):
-        features = self.body(images)
-        noise = torch.randn(features.shape, generator=generator)
-        return self.head(features + 0.1 * noise)
-
-
-def small(kind: type[Classifier] = Small) -> Classifier:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return kind()
-
-
-def run(
-    work: Path,
-    model: Classifier | None = None,
-    *,
-    names=("test",),
-    every=60.0,
-    val=None,
-    **settings,
-):
-    images, labels = blobs()
-    return train(
-        model or small(),
-        images,
-        labels,
-        np.arange(TRAIN),
-        np.arange(TRAIN, len(labels)) if val is None else val,
-        {"epochs": 3, "batch_size": 16, **settings},
-        work=work,
-        names=names,
-        checkpoint_every_s=every,
-    )
-
-
-def same(first: dict, second: dict) -> bool:
-    return first.keys() == second.keys() and all(
-        torch.equal(first[key], second[key]) for key in first
-    )
-
-
-def numbers(history):
-    return history.drop(columns="seconds")
+from assay.training.images import batches
+from assay.training.loop import train
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     return run(tmp_path_factory.mktemp("undisturbed"))
-
-
-def steps(folder: Path) -> list[int]:
-    return sorted(int(path.stem.split("_")[1]) for path in folder.glob("checkpoint_*.pt"))
 
 
 def test_training_learns(tmp_path):
@@ -119,7 +54,7 @@ def test_training_learns(tmp_path):
 def test_a_generative_model_learns_every_part_of_its_loss(tmp_path):
     entry = {"implementation": "assay.models.gbz:GBZ", "settings": {"latent_dim": 4, "samples": 2}}
     model = build("gbz", entry, classes=CLASSES, shape=SHAPE)
-    result = run(tmp_path, model, objective="elbo", epochs=25, learning_rate=0.003, scheduler=None)
+    result = run(tmp_path, model, objective="elbo", epochs=25, scheduler=None)
     first, last = result.history.iloc[0], result.history.iloc[-1]
     assert last["val_reconstruction"] < first["val_reconstruction"]
     assert last["val_classification"] < first["val_classification"]
@@ -183,7 +118,7 @@ def test_every_epoch_shows_every_image_once_in_a_new_order(tmp_path):
 
 def test_the_learning_rate_falls_in_steps(tmp_path):
     history = run(
-        tmp_path, epochs=5, learning_rate=0.01, scheduler={"step_size": 2, "gamma": 0.1}
+        tmp_path, epochs=5, optimizer=adam(0.01), scheduler={"name": "StepLR", "step_size": 2}
     ).history
     assert history["learning_rate"].tolist() == pytest.approx([0.01, 0.01, 0.001, 0.001, 0.0001])
 
@@ -202,20 +137,21 @@ def test_a_step_follows_the_gradient_by_the_learning_rate_and_the_decay_pulls_to
     pixels = torch.from_numpy(images[:TRAIN]).float() / 255
     functional.cross_entropy(model.logits(pixels), torch.from_numpy(labels[:TRAIN])).backward()
 
-    def moved(**settings):
+    def moved(lr, decay=0.0):
         """How far one step on all images moves each weight."""
-        work = tmp_path / "_".join(map(str, settings.values()))
-        done = run(work, small(Pixels), epochs=1, batch_size=TRAIN, scheduler=None, **settings)
+        settings = {"optimizer": adam(lr, weight_decay=decay), "scheduler": None}
+        work = tmp_path / f"{lr}_{decay}"
+        done = run(work, small(Pixels), epochs=1, batch_size=TRAIN, **settings)
         return done.last_state["head.weight"] - before
 
-    plain, double = moved(learning_rate=0.01), moved(learning_rate=0.02)
+    plain, double = moved(0.01), moved(0.02)
     torch.testing.assert_close(double, 2 * plain, rtol=1e-3, atol=1e-6)
     seen = model.head.weight.grad.abs() > 1e-4
     assert seen[:, :64].all()
     assert torch.equal(plain.sign()[seen], -model.head.weight.grad.sign()[seen])
     # A weight whose input is always zero has no gradient: the decay alone moves it.
     assert (plain[:, 64:] == 0).all()
-    decayed = moved(learning_rate=0.01, weight_decay=0.1)[:, 64:]
+    decayed = moved(0.01, 0.1)[:, 64:]
     assert torch.equal(decayed.sign(), -before[:, 64:].sign())
 
 
@@ -276,7 +212,7 @@ def test_the_model_is_left_with_the_last_weights(tmp_path):
 def test_frozen_layers_do_not_change(tmp_path):
     model = ResNet18(classes=CLASSES, shape=SHAPE, trainable=["conv1", "fc"])
     before = {name: value.clone() for name, value in model.network.named_parameters()}
-    run(tmp_path, model, epochs=1, weight_decay=0.1)
+    run(tmp_path, model, epochs=1, optimizer=adam(0.003, weight_decay=0.1))
     for name, value in model.network.named_parameters():
         trained = name.split(".")[0] in ("conv1", "fc")
         assert torch.equal(value, before[name]) != trained, name
@@ -296,31 +232,6 @@ def test_a_training_repeats_itself_whatever_else_samples_random_numbers(tmp_path
 
 def test_another_name_is_another_training(tmp_path, undisturbed):
     assert not same(run(tmp_path, names=("other",)).last_state, undisturbed.last_state)
-
-
-class Stop(Exception):
-    """Stands for a kill at a chosen moment."""
-
-
-def stopping_at(step: int, how) -> Classifier:
-    """A model during whose `step`-th training step `how` is called."""
-
-    class Stopping(Small):
-        count = 0
-
-        def training_loss(self, images, labels, generator=None):
-            if self.training:
-                type(self).count += 1
-                if self.count == step:
-                    how()
-            return super().training_loss(images, labels, generator)
-
-    Stopping.__name__ = Small.__name__  # the same training, hence the same checkpoints
-    return small(Stopping)
-
-
-def stop():
-    raise Stop
 
 
 @pytest.mark.parametrize("step", [1, 2, 6, 7, 8, 13, 21])
@@ -390,8 +301,7 @@ import sys
 from pathlib import Path
 import torch
 torch.set_num_threads(int(sys.argv[2]))
-sys.path.insert(0, sys.argv[3])
-from test_loop import run
+from training_factory import run
 run(Path(sys.argv[1]), every=0, epochs=20)
 """
 
@@ -409,7 +319,6 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_bits(tmp_path):
                 KILLED,
                 str(work),
                 str(torch.get_num_threads()),
-                str(Path(__file__).parent),
             ],
             env=environment,
             stderr=subprocess.PIPE,
@@ -556,8 +465,11 @@ def test_a_loss_that_is_no_number_stops_with_epoch_and_learning_rate(tmp_path):
     ("settings", "message"),
     [
         ({"epoch": 3}, "unknown key 'epoch'.*epochs"),
-        ({"objective": "magic"}, "'magic' is not allowed.*standard"),
-        ({"learning_rate": 0}, "training.learning_rate: 0 is not positive"),
+        ({"objective": "magic"}, "there is no objective 'magic'.*standard"),
+        ({"learning_rate": 0.1}, "unknown key 'learning_rate'.*write optimizer: {lr: ...}"),
+        ({"batch_size": 0}, "training.batch_size: 0 is not positive"),
+        ({"optimizer": {"name": "Adem"}}, "there is no optimizer 'Adem'"),
+        ({"optimizer": {"name": "SGD", "lr": 0.1, "nesterov": True}}, "SGD: Nesterov"),
         ({"augment": [{"name": "spin"}]}, "no augmentation 'spin'.*flip"),
     ],
 )

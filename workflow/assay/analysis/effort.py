@@ -55,7 +55,7 @@ def effort(
                 "scheme": Split.of(split).scheme,
                 "split": split,
                 "model": model,
-                "learning_rate": training.get("learning_rate", np.nan),
+                "learning_rate": (training.get("optimizer") or {}).get("lr", np.nan),
                 "epochs": epochs if trained else np.nan,
                 "images": images if trained else np.nan,
                 "batch_size": batch if trained else np.nan,

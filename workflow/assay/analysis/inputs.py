@@ -310,14 +310,14 @@ class AnalysisInputs:
     def history(self) -> dict[Key, pd.DataFrame]:
         """Training histories by (dataset, split, model), every loss per image.
 
-        The files hold what was minimised, which for the recipe ``elbo`` is a sum over a batch.
+        The files hold what was minimised, which may be the sum over a batch (``loss_per``).
         """
         histories = {}
         for key, path in self._files("models", "history").items():
             history = pd.read_csv(path)
-            training = self.facts.get(key, {}).get("training", {})
-            if training.get("objective") == "elbo":
-                history[["train_loss", "val_loss"]] /= training["batch_size"]
+            facts = self.facts.get(key, {})
+            if facts.get("loss_per") == "batch":
+                history[["train_loss", "val_loss"]] /= facts["training"]["batch_size"]
             histories[key] = history
         return histories
 

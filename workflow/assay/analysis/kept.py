@@ -25,6 +25,8 @@ from assay.analysis.brief import Entry, StudyBrief
 from assay.foundation.errors import AssayError
 from assay.foundation.files import atomic_path, read_json, write_text
 from assay.foundation.kept import DAMAGED, IDS, KeptOutcomes, write_kept
+from assay.training.settings import FORMER
+from assay.training.settings import kept as kept_settings
 
 # Of records and measurements; outcomes have a version of their own.
 VERSION = 1
@@ -161,6 +163,26 @@ def read_records(folder: Path | str) -> dict[str, Any]:
     except AssayError as error:
         raise AssayError(error.what, where=path, remedy=DAMAGED) from error
     _check_version(records.get("version") if isinstance(records, dict) else None, path, "records")
+    return _renewed(records)
+
+
+def _renewed(records: dict[str, Any]) -> dict[str, Any]:
+    """Records with the settings of trainings as they are written today."""
+    study, files = records["study"], records["files"]
+    entries = [*study.get("models", {}).values()]
+    entries += [
+        part
+        for file in files.values()
+        if isinstance(file, dict)
+        for part in (file, file.get("settings"))
+    ]
+    for entry in entries:
+        if isinstance(entry, dict) and isinstance(entry.get("training"), dict):
+            entry["training"] = kept_settings(entry["training"])
+    for scaled in study.get("scaled", {}).get("models", {}).values():
+        for former, now in FORMER.items():
+            if f"training.{former}" in scaled:
+                scaled[f"training.{'.'.join(now)}"] = scaled.pop(f"training.{former}")
     return records
 
 

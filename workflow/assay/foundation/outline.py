@@ -112,6 +112,17 @@ def _outlined(module: str, file: Path, name: str) -> Outline:
     return Outline(name, tuple(arguments), known, _numbers(arguments), tuple(lineage), whole)
 
 
+def classes_of(module: str) -> tuple[str, ...]:
+    """The names of the classes that a module of this package defines.
+
+    Example:
+        >>> classes_of("assay.foundation.radius")
+        ('Radius',)
+    """
+    defined = _Names.of(module_file(module)).defined
+    return tuple(name for name, node in defined.items() if isinstance(node, ast.ClassDef))
+
+
 def constant_keys(module: str, name: str) -> tuple[str, ...]:
     """The keys of a dictionary that a module of this package spells out under `name`."""
     file = module_file(module)

@@ -92,9 +92,20 @@ class Classifier(nn.Module, ABC):
             ``accuracy`` (1 where the prediction is right; absent where training predicts
             nothing), and whatever else is worth a curve.
         """
-        logits = self.logits(images, generator)
+        return self.loss_of(self.logits(images, generator), labels)
+
+    def loss_of(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy of logits (B, K) and what :meth:`penalty` adds; parts (B,) as of
+        :meth:`training_loss`.
+        """
         loss = functional.cross_entropy(logits, labels, reduction="none")
-        return {"total": loss, "accuracy": correct(logits, labels)}
+        penalty = self.penalty()
+        total = loss if penalty is None else loss + penalty
+        return {"total": total, "accuracy": correct(logits, labels)}
+
+    def penalty(self) -> Tensor | None:
+        """What the weights alone add to the loss of each image, a scalar; None: nothing."""
+        return None
 
     def validation_loss(
         self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None

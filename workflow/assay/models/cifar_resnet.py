@@ -71,11 +71,9 @@ class CifarResNet(Classifier):
     def logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return self.head(self.features(images))
 
-    def training_loss(
-        self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
-    ) -> dict[str, Tensor]:
-        parts = super().training_loss(images, labels, generator)
-        return {**parts, "total": parts["total"] + self.l2 * squared_kernels(self)}
+    def penalty(self) -> Tensor:
+        """`l2` times the sum of squared kernels."""
+        return self.l2 * squared_kernels(self)
 
 
 class _Block(nn.Module):

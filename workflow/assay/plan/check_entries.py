@@ -11,6 +11,7 @@ from assay.foundation.outline import Outline, constant_keys, outline
 from assay.plan.cells import Cell, trained_for, unique
 from assay.plan.configuration import Configuration
 from assay.plan.outside import is_outside, shown_sources
+from assay.plan.trainings import check_training
 from assay.plan.validation import Nested, unknown
 
 # What a model is built with beside its settings (see assay.models.base.build).
@@ -106,9 +107,12 @@ def check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
     models = configuration.catalogue["models"]
     for name in unique(cell.model for cell in cells):
         for model in unique((name, *trained_for(models, name))):
+            where = partial(configuration.where, "models", model)
+            for dataset in unique(cell.dataset for cell in cells if cell.model == name):
+                training = configuration.entry_on("models", model, dataset)["training"]
+                check_training(training, partial(where, "training"))
             if is_outside(models[model]):
                 continue  # `check_machine` looks at its code, which other machines need not have
-            where = partial(configuration.where, "models", model)
             checked_class("models", models[model], where, GIVEN)
     for attack in unique(name for cell in cells for name in suites[cell.suite]["attacks"]):
         entry = configuration.catalogue["attacks"][attack]

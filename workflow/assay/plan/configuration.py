@@ -31,6 +31,7 @@ from assay.foundation.sources import Keys, Source, changes, laid_over, place
 from assay.plan.expand import Expanded, Library, expanded
 from assay.plan.layers import Layers
 from assay.plan.outside import as_built, check_sources, untrained_source
+from assay.plan.trainings import completed_training, laid_over_by_name, renewed_source
 from assay.plan.validation import Nested, as_number, check, checked, completed, unknown
 from assay.plan.yaml_files import read
 
@@ -264,7 +265,10 @@ def _sources(
         order = [*base, star, *over, *own] if entry.own == 0 else [*base, star, *own, *over]
         found[name] = [source for source in order if source]
     if kind == "models":
-        found = {name: [untrained_source(part) for part in parts] for name, parts in found.items()}
+        found = {
+            name: [renewed_source(untrained_source(part)) for part in parts]
+            for name, parts in found.items()
+        }
     known = {name for entry in entries.values() for name in entry.names}
     for name, tree in overrides.tree.items():
         if name != "*" and name not in known:
@@ -301,7 +305,10 @@ def _completed_entries(kind: str, sources: Mapping[str, list[Source]]) -> dict[s
             name: _with_class(entry, partial(where, name)) for name, entry in entries.items()
         }
     if kind == "models":
-        entries = {name: _without_threat(entry) for name, entry in entries.items()}
+        entries = {name: laid_over_by_name(parts) for name, parts in sources.items()}
+        entries = {
+            name: completed_training(_without_threat(entry)) for name, entry in entries.items()
+        }
     entries = completed(entries, kind, where)
     for name, entry in entries.items():
         if kind in ("models", "attacks", "measurements") and isinstance(entry, dict):

@@ -28,6 +28,7 @@ from assay.plan.cells import Cell, Training
 from assay.plan.configuration import read_configuration
 from assay.plan.layers import Layers
 from assay.plan.plan import Plan, make_plan
+from assay.plan.trainings import phases_of
 from assay.plan.validation import Nested
 
 COSTS = "config/costs.csv"
@@ -40,6 +41,8 @@ _EFFORT = (
 _UNCOUNTED = 10_000
 # Bytes of an outcome row on disk, and of a network's two files where no record has any.
 _ROW, _NETWORK = 60, 50 * 2**20
+# Steps of an inner attack where an entry does not say.
+INNER_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -176,8 +179,10 @@ class Sizes:
             return 1.0
         there = self.images(dataset) * share_of(self._plan.scheme(split)[0], "train")
         images = min(there, training["samples"] or math.inf)
-        adversary = training.get("adversary")
-        return images * training["epochs"] * (1 + (adversary["steps"] if adversary else 0))
+        return images * sum(
+            phase["epochs"] * (1 + (phase["adversary"] or {"steps": 0}).get("steps", INNER_STEPS))
+            for phase in phases_of(training)
+        )
 
     def _of_suite(self, dataset: str, split: str, model: str, suite: str) -> float:
         passes = 0.0

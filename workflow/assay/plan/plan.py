@@ -20,6 +20,7 @@ from assay.plan.machine import watched_files
 from assay.plan.measurements import named_files, reads
 from assay.plan.outside import contents, is_outside
 from assay.plan.study_plan import StudyPlan, plan_study
+from assay.plan.trainings import objectives_of
 from assay.plan.validation import Nested
 from assay.report.kinds import code_of
 
@@ -103,6 +104,7 @@ class Plan:
         return (
             *sorted({self.reader(cell.dataset) for cell in self.cells}),
             *sorted({catalogue["models"][name]["implementation"] for name in models}),
+            *sorted({code for item in self.trainings for code in self.training_code(*item[::2])}),
             *sorted({catalogue["attacks"][name]["implementation"] for name in attacks}),
             *sorted(
                 {
@@ -147,6 +149,11 @@ class Plan:
     def model(self, dataset: str, name: str) -> Nested:
         """A model's entry on a data set."""
         return self.entry("models", name, dataset)
+
+    def training_code(self, dataset: str, model: str) -> list[str]:
+        """The code that a model's training runs beside the loop: its class and its objectives."""
+        entry = self.model(dataset, model)
+        return [entry["implementation"], *objectives_of(entry["training"])]
 
     @cached_property
     def outside(self) -> tuple[tuple[str, str], ...]:

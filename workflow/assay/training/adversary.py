@@ -1,11 +1,9 @@
-"""The inner maximisation of adversarial training: projected gradient ascent on a whole batch.
-
-A. Madry et al., Towards deep learning models resistant to adversarial attacks, ICLR 2018.
-"""
+"""The inner maximisation of adversarial training: projected gradient ascent on a whole batch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +14,12 @@ from torch.nn import functional
 from assay.foundation.errors import TrainingError
 from assay.models.base import Classifier
 from assay.threat.ball import random_point, step_inside, unit
+from assay.training.objective import Objective
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adversary:
-    """Images of a batch at a high cross-entropy within a ball: every image takes every step.
+    """Images of a batch at a high loss within a ball: every image takes every step.
 
     The network is queried in evaluation mode, so that the attack's batches are no part of its
     statistics and dropout does not blur the gradient; the weights' gradients are not computed.
@@ -65,19 +64,78 @@ class Adversary:
     def __call__(
         self, model: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Perturbed `images` (B, C, H, W); the model is left in the mode that it was in."""
+        """Perturbed `images` (B, C, H, W) of high cross-entropy, from a random start in the ball.
+
+        The model is left in the mode that it was in.
+        """
+
+        def cross_entropy(leaf: Tensor) -> Tensor:
+            logits = model.logits(leaf, generator)
+            return functional.cross_entropy(logits, labels, reduction="sum")
+
+        with self.watching(model):
+            start = random_point(images, self.epsilon, self.norm, generator)
+            return self.ascend(images, start, cross_entropy)
+
+    @contextmanager
+    def watching(self, model: Classifier) -> Iterator[None]:
+        """A block in which the model is in evaluation mode and computes in full precision: without
+        a scaler the gradients of a pixel vanish in half precision.
+        """
         training = model.training
         model.eval()
-        found = random_point(images, self.epsilon, self.norm, generator)
+        try:
+            with torch.autocast(next(model.parameters()).device.type, enabled=False):
+                yield
+        finally:
+            model.train(training)
+
+    def ascend(self, images: Tensor, start: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        """Images (B, C, H, W) of high loss within the ball around `images`, clipped to [0, 1].
+
+        Args:
+            images: (B, C, H, W), the centres.
+            start: (B, C, H, W), where the ascent begins.
+            loss: images to the sum of their losses.
+        """
+        found = start
         length = self.relative_step * self.epsilon / self.steps
         for _ in range(self.steps):
             with torch.enable_grad():
                 leaf = found.detach().requires_grad_()
-                loss = functional.cross_entropy(
-                    model.logits(leaf, generator), labels, reduction="sum"
-                )
-                (gradient,) = torch.autograd.grad(loss, leaf)
+                (gradient,) = torch.autograd.grad(loss(leaf), leaf)
             gradient = gradient.sign_() if self.norm == "linf" else unit(gradient)
             found = step_inside(found, gradient, length, images, self.epsilon, self.norm)
-        model.train(training)
         return found
+
+
+class Adversarial(Objective):
+    """An objective with an inner attack; the accuracy on its images chooses the best weights.
+
+    Args:
+        adversary: ``training.adversary``.
+
+    Raises:
+        TrainingError: there is no adversary, or it is impossible.
+    """
+
+    def __init__(self, *, adversary: Mapping[str, Any] | None = None):
+        made = Adversary.of(adversary)
+        if made is None:
+            raise TrainingError(
+                "this objective needs an adversary",
+                where="training.adversary",
+                remedy="write for example adversary: {norm: linf, epsilon: 8/255, steps: 10}",
+            )
+        self.adversary = made
+
+    def validate(
+        self, model: Classifier, images: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Parts of the loss on perturbed images, each (B,); ``clean_accuracy`` is that of the
+        images as they are.
+        """
+        clean = model.validation_loss(images, labels, generator)["accuracy"]
+        perturbed = self.adversary(model, images, labels, generator)
+        parts = model.validation_loss(perturbed, labels, generator)
+        return {**parts, "clean_accuracy": clean}

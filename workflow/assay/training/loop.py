@@ -3,6 +3,9 @@
 Images stay on the device as bytes. A batch is indexed, converted and scaled there, so that an epoch
 costs little more than the network's own passes (``benchmarks/training.py`` measures it).
 
+What is minimised, and by which steps, the loop does not know: an objective yields updates
+(:mod:`assay.training.objective`), and :mod:`assay.training.optimisation` takes them.
+
 Every random number derives from the names of the training, the epoch and the batch, never from what
 was drawn before. So a checkpoint needs no generator states, and a training that was killed anywhere
 ends with the same bits as one that was not, on the same device with as many threads.
@@ -12,10 +15,8 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,50 +31,17 @@ from assay.foundation.files import digest_of
 from assay.foundation.progress import progress
 from assay.foundation.seeds import seed_for
 from assay.models.base import Classifier, placed
-from assay.training.adversary import Adversary
 from assay.training.augment import augmentations
 from assay.training.checkpoints import Checkpoints
+from assay.training.images import Images, batches
 from assay.training.interrupts import Request, stop_request
+from assay.training.objective import Batch, make_objective
+from assay.training.optimisation import Optimisation
+from assay.training.reproducible import reproducible
+from assay.training.result import TrainingResult, on_cpu
+from assay.training.settings import complete, phases
 
 log = logging.getLogger(__name__)
-
-# What the parts of a batch's loss are joined to before the backward pass. The sum is what the
-# published code of GBZ minimises; with Adam the two differ by weight decay only.
-OBJECTIVES = {"standard": Tensor.mean, "elbo": Tensor.sum}
-
-DEFAULTS: Mapping[str, Any] = {
-    "objective": "standard",
-    "epochs": 15,
-    "patience": None,
-    "batch_size": 64,
-    "learning_rate": 3e-3,
-    "weight_decay": 0.0,
-    "scheduler": {"step_size": 10, "gamma": 0.1},
-    "augment": [],
-    "adversary": None,
-    "samples": None,
-    "validation_samples": None,
-}
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a training leaves.
-
-    Attributes:
-        best_state: weights (on the CPU) after the epoch with the highest validation accuracy, the
-            latest of equals; the last weights where nothing was held out for validation.
-        last_state: weights after the last epoch, on the CPU.
-        history: a row per epoch: ``epoch`` (from 0), ``learning_rate``, ``seconds``, and for train
-            and val ``*_loss`` (in the unit that is minimised: per image, or, for recipe ``elbo``,
-            per full batch), ``*_accuracy``, and each part of the loss per image.
-        facts: sizes, best epoch, seconds and the network's own facts, fit for JSON.
-    """
-
-    best_state: dict[str, Tensor]
-    last_state: dict[str, Tensor]
-    history: pd.DataFrame
-    facts: dict[str, Any]
 
 
 @dataclass
@@ -86,7 +54,10 @@ class _Progress:
         sums: per part of the loss, the sum over these images.
         seconds: time spent on this epoch so far.
         history: rows of finished epochs.
-        best_epoch, best_accuracy: of the best weights so far.
+        best_epoch, best_accuracy: of the best weights of this phase so far.
+        phase: the phase that runs, from 0.
+        phase_began: the first epoch of it.
+        rate: learning rate at the beginning of the epoch.
     """
 
     epoch: int = 0
@@ -96,29 +67,9 @@ class _Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
     best_accuracy: float = -math.inf
-
-
-@dataclass(frozen=True)
-class _Images:
-    """Bytes and labels on the device, in the order of the indices."""
-
-    pixels: Tensor
-    labels: Tensor
-
-    @classmethod
-    def take(
-        cls, images: np.ndarray, labels: np.ndarray, indices: np.ndarray, device: torch.device
-    ) -> _Images:
-        return cls(
-            torch.from_numpy(np.ascontiguousarray(images[indices])).to(device),
-            torch.from_numpy(np.asarray(labels)[indices].astype(np.int64)).to(device),
-        )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def batch(self, chosen: Tensor | slice) -> tuple[Tensor, Tensor]:
-        return self.pixels[chosen].float().div_(255), self.labels[chosen]
+    phase: int = 0
+    phase_began: int = 0
+    rate: float = 0.0
 
 
 def train(
@@ -133,8 +84,9 @@ def train(
     names: Sequence[object],
     device: torch.device | str = "cpu",
     checkpoint_every_s: float = 60.0,
+    needs: Mapping[str, Classifier] | None = None,
 ) -> TrainingResult:
-    """Trains `model` in place with Adam and a stepwise falling learning rate.
+    """Trains `model` in place.
 
     An interrupted training resumes at its last checkpoint in `work`, also in the middle of an
     epoch, and ends with the same weights. The result of a finished one is read from there.
@@ -146,12 +98,14 @@ def train(
         labels: (N,) class indices.
         train_indices: which images train.
         val_indices: which images choose the best weights; may be empty.
-        settings: a catalogue entry's ``training``: any of the keys of :data:`DEFAULTS`. The caps
-            ``samples`` and ``validation_samples`` are for whoever chooses the indices.
+        settings: a catalogue entry's ``training``: any of the keys of
+            :data:`assay.training.settings.DEFAULTS`. The caps ``samples`` and
+            ``validation_samples`` are for whoever chooses the indices.
         work: folder of this training's checkpoints.
         names: what the training is called, seed included; all randomness derives from it.
         device: where to compute.
         checkpoint_every_s: seconds of work that a kill may cost, at most.
+        needs: trained models that the objective asks for, by their role.
 
     Raises:
         TrainingError: a setting is impossible, nothing is there to train on, a class that needs
@@ -160,7 +114,7 @@ def train(
         ModelError: the model still awaits its weights.
     """
     device = torch.device(device)
-    settings = _checked(settings)
+    settings = complete(settings)
     names = tuple(map(str, names))
     model.require_weights()
     _check_classes(model, np.asarray(labels)[train_indices], names)
@@ -169,15 +123,16 @@ def train(
     try:
         training = _Training(
             placed(model, device),
-            _Images.take(images, labels, train_indices, device),
-            _Images.take(images, labels, val_indices, device),
+            Images.take(images, labels, train_indices, device),
+            Images.take(images, labels, val_indices, device),
             settings,
             names,
             device,
             checkpoints,
             checkpoint_every_s,
+            {role: placed(item, device).eval() for role, item in (needs or {}).items()},
         )
-        with _reproducible(device), stop_request() as request:
+        with reproducible(device), stop_request() as request:
             return training.run(request)
     except torch.OutOfMemoryError as error:
         raise TrainingError(
@@ -187,60 +142,35 @@ def train(
         ) from error
 
 
-def untrained(model: Classifier) -> TrainingResult:
-    """What a training would leave of a model whose weights come from elsewhere."""
-    state = _on_cpu(model.state_dict())
-    row = dict.fromkeys(("train_loss", "val_loss", "train_accuracy", "val_accuracy"), math.nan)
-    history = pd.DataFrame([{"epoch": 0, **row, "learning_rate": 0.0, "seconds": 0.0}])
-    facts = {
-        "epochs": 0,
-        "best_epoch": 0,
-        "best_val_accuracy": None,
-        "training": {},
-        "seconds": 0.0,
-    }
-    return TrainingResult(state, state, history, {**model.facts(), **facts})
-
-
 class _Training:
     """One training under way."""
 
     def __init__(
         self,
         model: Classifier,
-        train_images: _Images,
-        val_images: _Images,
+        train_images: Images,
+        val_images: Images,
         settings: Mapping[str, Any],
         names: tuple[str, ...],
         device: torch.device,
         checkpoints: Checkpoints,
         checkpoint_every_s: float,
+        needs: Mapping[str, Classifier],
     ):
         if not len(train_images):
             raise TrainingError("there is no image to train on", where="/".join(names))
         self.model, self.train_images, self.val_images = model, train_images, val_images
         self.settings, self.names, self.device = settings, names, device
         self.checkpoints, self.checkpoint_every_s = checkpoints, checkpoint_every_s
-        self.augment = augmentations(settings["augment"])
-        self.adversary = Adversary.of(settings["adversary"])
-        self.join = OBJECTIVES[settings["objective"]]
-        trained = [item for item in model.parameters() if item.requires_grad]
-        if not trained:
-            raise TrainingError(
-                "every layer is frozen",
-                where="/".join(names),
-                remedy="name layers that train under settings.trainable",
-            )
-        self.optimiser = torch.optim.Adam(
-            trained, lr=settings["learning_rate"], weight_decay=settings["weight_decay"], fused=True
-        )
+        self.phases, self.needs = phases(settings), needs
         self.at = _Progress()
         self.best_state: dict[str, Tensor] = {}
         self.generator = torch.Generator(device)
+        self._prepare_phase()
 
     def run(self, request: Request) -> TrainingResult:
-        self._restore()
-        epochs, size = self.settings["epochs"], len(self.train_images)
+        finished = self._restore()
+        epochs, size = sum(phase["epochs"] for phase in self.phases), len(self.train_images)
         bar = progress(
             total=epochs * size,
             initial=self.at.epoch * size + self.at.position,
@@ -249,7 +179,11 @@ class _Training:
         )
         saved = time.monotonic()
         with bar:
-            while self.at.epoch < epochs and not self._patience_exhausted():
+            while not finished:
+                if self._phase_is_over():
+                    self.optimisation.finish()
+                    finished = not self._next_phase()
+                    continue
                 for start, stop, parts in self._epoch():
                     bar.update(stop - start)
                     if request.signal or time.monotonic() - saved > self.checkpoint_every_s:
@@ -264,10 +198,42 @@ class _Training:
         self._checkpoint(0, {}, last=True)
         return self._result()
 
-    def _patience_exhausted(self) -> bool:
-        """Whether `patience` epochs have passed without a better validation accuracy."""
-        patience = self.settings["patience"]
-        return patience is not None and self.at.epoch - self.at.best_epoch > patience
+    def _phase_is_over(self) -> bool:
+        """Whether all its epochs are done, or `patience` ones have passed without a better
+        validation accuracy.
+        """
+        at, patience = self.at, self.phase["patience"]
+        exhausted = patience is not None and at.epoch - at.best_epoch > patience
+        return exhausted or at.epoch - at.phase_began >= self.phase["epochs"]
+
+    def _next_phase(self) -> bool:
+        """Goes on to the next phase, from the weights of this one; False: there is none."""
+        at = self.at
+        if at.phase + 1 == len(self.phases):
+            return False
+        at.phase, at.phase_began = at.phase + 1, at.epoch
+        at.best_epoch, at.best_accuracy = at.epoch - 1, -math.inf
+        self._prepare_phase()
+        return True
+
+    def _prepare_phase(self) -> None:
+        """What the phase that runs works with, as at its beginning."""
+        self.phase = self.phases[self.at.phase]
+        self.augment = augmentations(self.phase["augment"])
+        self.objective = make_objective(
+            self.phase["objective"], self.phase["adversary"], self.needs
+        )
+        try:
+            self.optimisation = Optimisation(
+                self.model,
+                self.objective,
+                self.phase,
+                steps_per_epoch=len(batches(len(self.train_images), self.phase["batch_size"])),
+                device=self.device,
+            )
+        except TrainingError as error:
+            where = error.where or "/".join(self.names)
+            raise TrainingError(error.what, where=where, remedy=error.remedy) from error
 
     def _epoch(self) -> Iterator[tuple[int, int, dict[str, Tensor]]]:
         """Runs the rest of the current epoch.
@@ -277,9 +243,8 @@ class _Training:
             parts so far, still on the device.
         """
         at, size = self.at, len(self.train_images)
-        rate = self._learning_rate(at.epoch)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        if not at.position:
+            at.rate = self.optimisation.rate
         order = torch.randperm(
             size, generator=torch.Generator().manual_seed(seed_for("order", *self.names, at.epoch))
         ).to(self.device)
@@ -289,7 +254,7 @@ class _Training:
             for name, value in at.sums.items()
         }
         self.model.train()
-        for start, stop in batches(size, self.settings["batch_size"]):
+        for start, stop in batches(size, self.phase["batch_size"]):
             if start < at.position:
                 continue
             for name, value in self._step(order[start:stop], start).items():
@@ -301,12 +266,12 @@ class _Training:
         trouble = self.model.diverges(means)
         if trouble:
             raise TrainingError(
-                f"{trouble} in epoch {at.epoch} at learning rate {rate:g}",
+                f"{trouble} in epoch {at.epoch} at learning rate {at.rate:g}",
                 where="/".join(self.names),
-                remedy="lower training.learning_rate in config/catalogue/models.yaml; "
+                remedy="lower training.optimizer.lr in config/catalogue/models.yaml; "
                 "the last checkpoint is kept",
             )
-        self._finish_epoch(means, rate, began)
+        self._finish_epoch(means, began)
 
     def _step(self, chosen: Tensor, start: int) -> dict[str, Tensor]:
         """One update on the images at `chosen`; returns the parts of their loss, each (B,)."""
@@ -316,15 +281,9 @@ class _Training:
         pixels, labels = self.train_images.batch(chosen)
         for augmentation in self.augment:
             pixels = augmentation(pixels, self.generator)
-        if self.adversary:
-            pixels = self.adversary(self.model, pixels, labels, self.generator)
-        parts = self.model.training_loss(pixels, labels, self.generator)
-        self.optimiser.zero_grad(set_to_none=True)
-        self.join(parts["total"]).backward()
-        self.optimiser.step()
-        return parts
+        return self.optimisation.step(Batch(pixels, labels, self.generator, self.at.epoch))
 
-    def _finish_epoch(self, means: dict[str, float], rate: float, began: float) -> None:
+    def _finish_epoch(self, means: dict[str, float], began: float) -> None:
         at = self.at
         validation = self._validate()
         accuracy = validation.get("accuracy", math.nan)
@@ -332,7 +291,7 @@ class _Training:
         if not accuracy < at.best_accuracy:
             at.best_epoch = at.epoch
             at.best_accuracy = accuracy if len(self.val_images) else -math.inf
-            self.best_state = _on_cpu(self.model.state_dict())
+            self.best_state = on_cpu(self.optimisation.evaluated.state_dict())
         at.history.append(
             {
                 "epoch": at.epoch,
@@ -340,7 +299,7 @@ class _Training:
                 "val_loss": validation.get("total", math.nan) * self._unit,
                 "train_accuracy": means.get("accuracy", math.nan),
                 "val_accuracy": accuracy,
-                "learning_rate": rate,
+                "learning_rate": at.rate,
                 "seconds": time.monotonic() - began,
                 **{
                     f"{prefix}_{name}": value
@@ -351,29 +310,23 @@ class _Training:
             }
         )
         at.epoch, at.position, at.sums, at.seconds = at.epoch + 1, 0, {}, 0.0
+        self.optimisation.end_epoch()
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
         """Mean of each part of the loss over the validation images, in evaluation mode.
 
-        The noise is the same after every epoch, so that epochs are compared on equal terms. With an
-        adversary they are those of the perturbed images, whose accuracy then chooses the best
-        weights; ``clean_accuracy`` is that of the images as they are.
+        The noise is the same after every epoch, so that epochs are compared on equal terms.
         """
         if not len(self.val_images):
             return {}
-        self.model.eval()
+        model = self.optimisation.evaluated.eval()
         self.generator.manual_seed(seed_for("validation", *self.names))
         totals: dict[str, Tensor] = {}
-        size = min(self.settings["batch_size"], self.model.max_batch)
+        size = min(self.phase["batch_size"], model.max_batch)
         for start, stop in batches(len(self.val_images), size):
             pixels, labels = self.val_images.batch(slice(start, stop))
-            clean = {}
-            if self.adversary:
-                predicted = self.model.validation_loss(pixels, labels, self.generator)
-                clean = {"clean_accuracy": predicted["accuracy"]}
-                pixels = self.adversary(self.model, pixels, labels, self.generator)
-            parts = {**self.model.validation_loss(pixels, labels, self.generator), **clean}
+            parts = self.objective.validate(model, pixels, labels, self.generator)
             for name, value in parts.items():
                 totals[name] = totals.get(name, 0) + value.sum(dtype=torch.float64)
         return {name: value.item() / len(self.val_images) for name, value in totals.items()}
@@ -386,28 +339,32 @@ class _Training:
         self.at.position, self.at.sums = position, self._finite(totals)
         content = {
             "model": self.model.state_dict(),
-            "optimiser": None if last else self.optimiser.state_dict(),
+            "optimiser": None if last else self.optimisation.state_dict(),
             "best": self.best_state,
             "at": asdict(self.at),
         }
         step = self.at.epoch * len(self.train_images) + position
         self.checkpoints.save(content, step, alone=last)
 
-    def _restore(self) -> None:
+    def _restore(self) -> bool:
+        """Goes on where a checkpoint was written; returns whether the training had ended."""
         content = self.checkpoints.load(self.device)
         if content is None:
-            return
-        self.model.load_state_dict(content["model"])
-        if content["optimiser"] is not None:
-            self.optimiser.load_state_dict(content["optimiser"])
-        self.best_state = _on_cpu(content["best"])
+            return False
         self.at = _Progress(**content["at"])
+        self.model.load_state_dict(content["model"])
+        self._prepare_phase()
+        finished = content["optimiser"] is None
+        if not finished:
+            self.optimisation.load_state_dict(content["optimiser"])
+        self.best_state = on_cpu(content["best"])
         log.info(
             "%s goes on at epoch %d, image %d",
             "/".join(self.names),
             self.at.epoch,
             self.at.position,
         )
+        return finished
 
     def _finite(self, totals: dict[str, Tensor]) -> dict[str, float]:
         """`totals` as numbers; the one place where the host waits for the device.
@@ -419,28 +376,23 @@ class _Training:
         if not math.isfinite(numbers.get("total", 0.0)):
             raise TrainingError(
                 f"the loss is NaN or infinite in epoch {self.at.epoch} "
-                f"at learning rate {self._learning_rate(self.at.epoch):g}",
+                f"at learning rate {self.optimisation.rate:g}",
                 where="/".join(self.names),
-                remedy="lower training.learning_rate in config/catalogue/models.yaml",
+                remedy="lower training.optimizer.lr in config/catalogue/models.yaml",
             )
         return numbers
-
-    def _learning_rate(self, epoch: int) -> float:
-        scheduler = self.settings["scheduler"]
-        falls = epoch // scheduler["step_size"] if scheduler else 0
-        return self.settings["learning_rate"] * (scheduler["gamma"] ** falls if falls else 1.0)
 
     @property
     def _unit(self) -> int:
         """Images that the reported loss is a sum over."""
-        return self.settings["batch_size"] if self.settings["objective"] == "elbo" else 1
+        return self.phase["batch_size"] if self.objective.loss_is_a_sum else 1
 
     def _result(self) -> TrainingResult:
         at = self.at
         history = pd.DataFrame(at.history)
         return TrainingResult(
             self.best_state,
-            _on_cpu(self.model.state_dict()),
+            on_cpu(self.model.state_dict()),
             history,
             {
                 **self.model.facts(),
@@ -456,47 +408,6 @@ class _Training:
                 "threads": torch.get_num_threads(),
             },
         )
-
-
-def batches(total: int, size: int) -> list[tuple[int, int]]:
-    """First and last (excluded) position of each batch.
-
-    A last batch of a single image joins the one before: batch normalisation cannot train on one.
-
-    Example:
-        >>> batches(5, 2)
-        [(0, 2), (2, 5)]
-    """
-    starts = list(range(0, total, size))
-    if len(starts) > 1 and total - starts[-1] == 1:
-        starts.pop()
-    return list(zip(starts, [*starts[1:], total], strict=True))
-
-
-def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`settings` with defaults.
-
-    Raises:
-        TrainingError: a key is unknown or a value impossible.
-    """
-    for key in settings:
-        if key not in DEFAULTS:
-            raise TrainingError(
-                f"unknown key '{key}'",
-                where="training",
-                remedy=f"known keys are {', '.join(DEFAULTS)}",
-            )
-    full = {**DEFAULTS, **settings}
-    if full["objective"] not in OBJECTIVES:
-        raise TrainingError(
-            f"'{full['objective']}' is not allowed",
-            where="training.recipe",
-            remedy=f"use one of {', '.join(OBJECTIVES)}",
-        )
-    for key in ("epochs", "batch_size", "learning_rate", "patience"):
-        if full[key] is not None and not full[key] > 0:
-            raise TrainingError(f"{full[key]} is not positive", where=f"training.{key}")
-    return full
 
 
 def _check_classes(model: Classifier, labels: np.ndarray, names: tuple[str, ...]) -> None:
@@ -521,29 +432,3 @@ def _identity(
     shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
     trained = [name for name, value in model.named_parameters() if value.requires_grad]
     return digest_of([type(model).__name__, shapes, trained, dict(settings), names, sizes])
-
-
-@contextmanager
-def _reproducible(device: torch.device) -> Iterator[None]:
-    """Equal bits for equal steps, and torch's global random state as it was afterwards."""
-    if device.type != "cuda":
-        with torch.random.fork_rng(devices=[]):
-            yield
-        return
-    # cuBLAS reads this when it starts; without it matrix products may differ between runs.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
-    try:
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
-        with torch.random.fork_rng(devices=[device]):
-            yield
-    finally:
-        torch.use_deterministic_algorithms(before, warn_only=warn_only)
-        torch.utils.deterministic.fill_uninitialized_memory = fill
-
-
-def _on_cpu(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in state.items()}

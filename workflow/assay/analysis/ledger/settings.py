@@ -15,9 +15,9 @@ from assay.foundation.split import Split
 SETTINGS = {
     "latent_dim": "settings.latent_dim",
     "num_epochs": "training.epochs",
-    "learning_rate": "training.learning_rate",
+    "learning_rate": "training.optimizer.lr",
     "batch_size": "training.batch_size",
-    "weight_decay": "training.weight_decay",
+    "weight_decay": "training.optimizer.weight_decay",
     "scheduler_step_size": "training.scheduler.step_size",
     "scheduler_gamma": "training.scheduler.gamma",
 }

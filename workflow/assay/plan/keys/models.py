@@ -48,11 +48,59 @@ class Noise:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scheduler:
-    """Decay of the learning rate."""
+class Objective:
+    """What training minimises."""
 
-    step_size: Annotated[int, key("epochs, at least 1", ge=1)] = 10
-    gamma: Annotated[float, key("factor in (0, 1]", gt=0, le=1)] = 0.1
+    OPEN: ClassVar = True
+
+    name: Annotated[
+        str,
+        key(
+            "a file of assay.training.objectives; standard: mean of the losses of a batch; elbo: "
+            "their sum; madry: mean on perturbed images; trades: clean cross-entropy and the "
+            "divergence on perturbed images"
+        ),
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """An optimiser of torch."""
+
+    OPEN: ClassVar = True
+
+    name: Annotated[str, key("a class of torch.optim; default Adam")]
+    lr: Annotated[float, key("learning rate; default 0.003", gt=0)]
+    weight_decay: Annotated[float, key("L2 penalty; default that of the class", ge=0)] = ABSENT
+    groups: Annotated[
+        dict[str, dict],
+        key(
+            "for objectives with several groups of parameters: name of the group, then what is "
+            "different for its optimiser"
+        ),
+    ] = ABSENT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scheduler:
+    """A learning-rate scheduler of torch."""
+
+    OPEN: ClassVar = True
+
+    name: Annotated[str, key("a class of torch.optim.lr_scheduler; default StepLR")]
+    interval: Annotated[
+        Literal["epoch", "step"],
+        key("after what the rate changes; default step for OneCycleLR and CyclicLR, else epoch"),
+    ] = ABSENT
+    warmup: Annotated[
+        int,
+        key(
+            "epochs or steps (see interval) in which the rate first rises linearly; default 0", ge=0
+        ),
+    ] = ABSENT
+    warmup_start: Annotated[
+        float, key("factor of the rate at the beginning of the warm-up; default 0.01", gt=0, le=1)
+    ] = ABSENT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +129,12 @@ class Training:
     """How a network is trained."""
 
     objective: Annotated[
-        Literal["standard", "elbo"],
-        key("objective; standard: mean of the losses of a batch; elbo: their sum"),
-    ] = "standard"
+        str | Objective,
+        key(
+            "what is minimised: a name, or a mapping of the name and the objective's settings, for "
+            "example {name: trades, beta: 6}; default standard, or madry with an adversary"
+        ),
+    ] = ABSENT
     epochs: Annotated[int, key("passes over the training images, at least 1", ge=1)] = 15
     patience: Annotated[
         int | None,
@@ -94,15 +145,37 @@ class Training:
         ),
     ] = None
     batch_size: Annotated[int, key("images per step, at least 1", ge=1)] = 64
-    learning_rate: Annotated[float, key("step size of Adam, above 0", gt=0)] = 0.003
-    weight_decay: Annotated[float, key("L2 penalty of Adam, at least 0", ge=0)] = 0
+    optimizer: Annotated[
+        Optimizer,
+        key(
+            "torch's optimiser with its own keywords, for example {name: SGD, lr: 0.1, momentum: "
+            "0.9}; default {name: Adam, lr: 0.003, weight_decay: 0}"
+        ),
+    ] = ABSENT
     scheduler: Annotated[
         Scheduler | None,
         key(
-            "the learning rate is multiplied by gamma every step_size epochs; null: constant "
-            "learning rate"
+            "torch's scheduler with its own keywords, for example {name: MultiStepLR, milestones: "
+            "[50, 75]}; null: constant learning rate; default {name: StepLR, step_size: 10, "
+            "gamma: 0.1}"
         ),
-    ] = field(default_factory=Scheduler)
+    ] = ABSENT
+    ema: Annotated[
+        float | None,
+        key(
+            "decay of an exponential moving average of the weights, in (0, 1): the average is "
+            "validated and kept; null: none",
+            gt=0,
+            lt=1,
+        ),
+    ] = None
+    clip_norm: Annotated[float | None, key("largest L2 norm of the gradient; null: any", gt=0)] = (
+        None
+    )
+    mixed_precision: Annotated[
+        bool,
+        key("whether steps compute in half precision (float16 on a GPU, bfloat16 on a CPU)"),
+    ] = False
     augment: Annotated[
         list[
             Annotated[
@@ -114,8 +187,15 @@ class Training:
     ] = field(default_factory=list)
     adversary: Annotated[
         Adversary | None,
-        key("adversarial training: the attack on each batch; null: standard training"),
+        key("the inner attack of the objectives madry and trades; null: none"),
     ] = None
+    phases: Annotated[
+        list[dict],
+        key(
+            "trainings one after the other, each from the weights of the one before: what is "
+            "different from the keys beside it (epochs, objective, optimizer, ...)"
+        ),
+    ] = field(default_factory=list)
     samples: Annotated[int | None, key("largest number of training images; null: all", ge=1)] = None
     validation_samples: Annotated[
         int | None, key("largest number of validation images; null: all", ge=0)

@@ -1,0 +1,47 @@
+"""The images of a training on its device, and how an epoch is divided into batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Images:
+    """Bytes and labels on the device, in the order of the indices."""
+
+    pixels: Tensor
+    labels: Tensor
+
+    @classmethod
+    def take(
+        cls, images: np.ndarray, labels: np.ndarray, indices: np.ndarray, device: torch.device
+    ) -> Images:
+        return cls(
+            torch.from_numpy(np.ascontiguousarray(images[indices])).to(device),
+            torch.from_numpy(np.asarray(labels)[indices].astype(np.int64)).to(device),
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batch(self, chosen: Tensor | slice) -> tuple[Tensor, Tensor]:
+        return self.pixels[chosen].float().div_(255), self.labels[chosen]
+
+
+def batches(total: int, size: int) -> list[tuple[int, int]]:
+    """First and last (excluded) position of each batch.
+
+    A last batch of a single image joins the one before: batch normalisation cannot train on one.
+
+    Example:
+        >>> batches(5, 2)
+        [(0, 2), (2, 5)]
+    """
+    starts = list(range(0, total, size))
+    if len(starts) > 1 and total - starts[-1] == 1:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], total], strict=True))
