@@ -12,6 +12,7 @@ from assay.foundation.entries import is_trained
 from assay.foundation.errors import ModelError
 from assay.models.base import Classifier, build
 from assay.models.importers import import_weights
+from assay.models.outside import Outside
 
 
 def check_entry(
@@ -58,6 +59,36 @@ def check_entry(
                 f"not so: {result.check}: {result.what}", where=_place(name), remedy=result.remedy
             )
     return results
+
+
+def report(
+    name: str, entry: Mapping[str, Any], *, classes: int, shape: tuple[int, int, int]
+) -> tuple[str, bool]:
+    """The checks of a model in words, a line each, as ``assay check`` prints them.
+
+    Args:
+        name: of the model, for messages.
+        entry: as in the catalogue: ``implementation``, ``settings``, ``weights``.
+        classes: number of classes.
+        shape: (C, H, W) of the images.
+
+    Returns:
+        The text, and whether no check failed.
+
+    Raises:
+        ModelError: the model cannot be built.
+    """
+    model = built(name, entry, classes=classes, shape=shape)
+    trains = is_trained(entry) and not isinstance(model, Outside)
+    subject = Subject(
+        model, lambda: build(name, entry, classes=classes, shape=shape, seed=1), trains
+    )
+    results = [check.run(subject) for check in CHECKS]
+    count = dict.fromkeys(("pass", "skip", "fail"), 0)
+    for result in results:
+        count[result.status] += 1
+    summary = f"{count['pass']} passed, {count['skip']} skipped, {count['fail']} failed"
+    return "\n".join([*map(str, results), "", f"{name}: {summary}"]) + "\n", not count["fail"]
 
 
 def built(

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from assay.attacks.decision import logits_of, takes_generator
 from assay.attacks.torch_state import drawn_state, seeded
-from assay.attacks.victim import Victim, View
+from assay.attacks.victim import View
 from assay.foundation.errors import ModelError
 from assay.models.base import Classifier, resized
 from assay.models.loading import (
@@ -144,10 +145,12 @@ class Outside(Classifier):
             return {"model": View(self.logits)}
         return {"expectation": View(self.logits, passes=EOT_SAMPLES, eot_samples=EOT_SAMPLES)}
 
-    def victim(self, device: torch.device | str = "cpu") -> Victim:
+    def __deepcopy__(self, memo: dict) -> Outside:
+        copied = memo[id(self)] = type(self).__new__(type(self))
         with warnings.catch_warnings():  # torch copies exported programs by its own former names
             warnings.simplefilter("ignore", FutureWarning)
-            return super().victim(device)
+            copied.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return copied
 
     def _prepared(self, images: Tensor) -> Tensor:
         """Images (B, C, H, W) in [0, 1] as the network takes them."""

@@ -1,7 +1,8 @@
 """The command ``assay``.
 
 ``assay init`` writes a folder for a run, ``assay run`` runs the workflow there, ``assay plan``
-estimates what a run will cost, and ``assay render`` makes a report again from the outcomes that are
+estimates what a run will cost, ``assay check`` says whether a model can be evaluated, and
+``assay render`` makes a report again from the outcomes that are
 kept with it.
 """
 
@@ -18,6 +19,7 @@ from tabulate import tabulate
 
 from assay.foundation.errors import AssayError
 from assay.foundation.provenance import assay_version
+from assay.plan.check_command import add_check, run_check
 from assay.plan.configuration import read_configuration
 from assay.plan.forecast import (
     COSTS,
@@ -75,6 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="also compare the cost of finished jobs in results/ with its estimate from the others",
     )
+    add_check(commands)
     _add_render(commands)
     # What follows `run` is Snakemake's, its --help and --version too.
     words = sys.argv[1:] if arguments is None else arguments
@@ -83,14 +86,15 @@ def main(arguments: list[str] | None = None) -> int:
         chosen.arguments = words[1:]
     else:
         chosen = parser.parse_args(words)
-    tasks = {"init": _init, "run": _run, "plan": _plan, "render": _render}
+    chosen.status = 0
+    tasks = {"init": _init, "run": _run, "plan": _plan, "check": _check, "render": _render}
     try:
         text = tasks[chosen.command](chosen)
     except AssayError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     sys.stdout.write(text)
-    return 0
+    return chosen.status
 
 
 def _init(chosen: argparse.Namespace) -> str:
@@ -105,6 +109,12 @@ def _init(chosen: argparse.Namespace) -> str:
 
 def _run(chosen: argparse.Namespace) -> str:
     return run(chosen.arguments)
+
+
+def _check(chosen: argparse.Namespace) -> str:
+    text, passed = run_check(chosen)
+    chosen.status = int(not passed)
+    return text
 
 
 def _add_render(commands: argparse._SubParsersAction) -> None:
