@@ -24,7 +24,7 @@ STAGED = ROOT / "build/docs"
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Use": (
         "docs/installation.md", "docs/data.md", "docs/models.md", "docs/training.md",
-        "docs/attacks.md",
+        "docs/outside.md", "docs/attacks.md",
         "docs/attacks/*.md", "docs/statistics.md", "docs/report.md", "docs/reliability.md",
         "docs/glossary.md",
     ),

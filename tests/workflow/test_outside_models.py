@@ -24,7 +24,8 @@ catalogue:
   models:
     vision:
       {title: torchvision, family: discriminative, torchvision: squeezenet1_1, input_size: 32,
-       weights: {file: squeezenet.pth}, normalisation: {mean: [0.5, 0.5, 0.5], std: [0.2, 0.2, 0.2]},
+       weights: {file: squeezenet.pth},
+       normalisation: {mean: [0.5, 0.5, 0.5], std: [0.2, 0.2, 0.2]},
        source: a test}
     vit:
       {title: timm, family: discriminative, timm: test_vit, settings: {in_chans: 1, img_size: 32},
@@ -38,7 +39,10 @@ STUDY = """
 title: Models from outside
 question: Which of them keeps its accuracy under attack?
 grid:
-  - {datasets: [phantom], splits: kfold, models: [vision, vit, script, own], suites: [linf_whitebox]}
+  - datasets: [phantom]
+    splits: kfold
+    models: [vision, vit, script, own]
+    suites: [linf_whitebox]
 headline:
   models: [vision, vit, script, own]
   cells: [{attack: fgsm, epsilon: 0.03}, {attack: pgd_linf, epsilon: 0.03}]
