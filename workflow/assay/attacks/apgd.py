@@ -60,7 +60,7 @@ class APGD(Attack):
     )
     access: ClassVar[str] = "white_box"
 
-    norm: str = "linf"
+    norm: str = "linf"  # pyrefly: ignore[bad-override]
     steps: int = 100
     restarts: int = 1
     loss: str = "cross_entropy"
@@ -159,7 +159,7 @@ class APGD(Attack):
             mine, aimed = rows[live], None if aim is None else aim[live]
             if k == self.steps - 1:
                 logits = queries.logits(x, mine)
-                truth = (queries.labels[mine],) if aim is None else (queries.labels[mine], aimed)
+                truth = [queries.labels[mine]] if aimed is None else [queries.labels[mine], aimed]
                 loss = loss_of(logits, *truth)
             else:
                 loss, logits, gradient = queries.gradient(x, mine, loss_of, targets=aimed)

@@ -33,7 +33,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -86,6 +86,7 @@ class Attack(ABC):
         identity_epsilon: the epsilon at which nothing changes.
     """
 
+    # A subclass makes a setting of the norm or the target, which no type checker foresees.
     norm: ClassVar[str]
     source: ClassVar[str]
     differences: ClassVar[tuple[str, ...]] = ()
@@ -245,7 +246,7 @@ class Attack(ABC):
         What the final method rejects by few repeats may be proposed again, see `_again`.
         """
         epsilon = result.epsilons[e]
-        which = torch.arange(len(rows), device=rows.device)
+        which = left = torch.arange(len(rows), device=rows.device)
         proposal = self._search(queries, float(epsilon), shared)
         for attempt in range(_ATTEMPTS):
             if len(which):
@@ -294,20 +295,20 @@ class Attack(ABC):
         return None
 
     @abstractmethod
-    def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
+    def _search(self, queries: Queries, epsilon: float, shared: Any) -> Tensor:
         """Proposes an image for every image of `queries`.
 
         Args:
             queries: the n images to attack and the means to query the victim.
             epsilon: the budget, > 0 unless the attack is neutral elsewhere.
-            shared: what `_prepare` returned, for these images.
+            shared: what `_prepare` returned, a tensor or None, for these images.
 
         Returns:
             (n, C, H, W). Proposals outside the bounds or the ball are projected afterwards.
         """
 
     def _again(
-        self, queries: Queries, epsilon: float, shared: Tensor | None, rows: Tensor, attempt: int
+        self, queries: Queries, epsilon: float, shared: Any, rows: Tensor, attempt: int
     ) -> tuple[Tensor, Tensor] | None:
         """Proposes once more for images that the final method nearly accepted.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from assay.attacks.apgd import APGD
 from assay.attacks.arguments import bad_setting, check_norm
@@ -46,7 +46,7 @@ class AutoAttack(Ensemble):
         "runs on every view of a defence and takes the worst case, image by image",
     )
 
-    norm: str = "linf"
+    norm: str = "linf"  # pyrefly: ignore[bad-override]
     version: str = "standard"
     steps: int = 100
     targets: int = 9
@@ -65,7 +65,7 @@ class AutoAttack(Ensemble):
 
     @property
     def members(self) -> Mapping[str, Attack]:
-        common = {"norm": self.norm, "steps": self.steps}
+        common: dict[str, Any] = {"norm": self.norm, "steps": self.steps}
         targeted = {
             "apgd_t": APGD(loss="dlr", targets=self.targets, **common),
             "fab_t": FAB(targets=self.targets, stop_within=True, **common),
@@ -73,7 +73,8 @@ class AutoAttack(Ensemble):
         square = {"square": Square(norm=self.norm, queries=self.queries)}
         if self.version == "standard":
             return {"apgd_ce": APGD(loss="cross_entropy", **common), **targeted, **square}
-        often = {"restarts": 5} if self.version == "plus" else {"eot_samples": self.expectation}
+        plus = self.version == "plus"
+        often: dict[str, Any] = {"restarts": 5} if plus else {"eot_samples": self.expectation}
         both = {
             "apgd_ce": APGD(loss="cross_entropy", **common, **often),
             "apgd_dlr": APGD(loss="dlr", **common, **often),

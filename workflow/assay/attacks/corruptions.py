@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -111,8 +111,8 @@ class Graded(Corruption):
         if not levels:
             raise bad_setting("levels", f"{type(self).__name__} needs a level per severity")
 
-    def level(self, severity: float) -> float | tuple[float, ...]:
-        """The perturbation's parameter, or parameters, at a severity.
+    def level(self, severity: float) -> Any:
+        """The perturbation's parameter (a number), or parameters (a tuple), at a severity.
 
         Raises:
             AttackError: there is no such severity.

@@ -45,7 +45,7 @@ class DDN(MinimalNorm):
         "the iterate after the last step is looked at, too",
     )
 
-    target: str = "none"
+    target: str = "none"  # pyrefly: ignore[bad-override]
     steps: int = 80
     gamma: float = 0.05
     initial_norm: float = 1.0

@@ -229,11 +229,13 @@ class _Softmax(TorchFunctionMode):
 
     def __init__(self):
         super().__init__()
-        self.input = self.output = None
+        self.input: Any = None
+        self.output: Any = None
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        if function in _SOFTMAX:
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if func in _SOFTMAX:
             self.input, self.output = (args or (kwargs["input"],))[0], result
         return result
 

@@ -52,7 +52,7 @@ class DeepFool(MinimalNorm):
         "at the end a few secant steps along the whole way find its crossing of the boundary",
     )
 
-    norm: str = "linf"
+    norm: str = "linf"  # pyrefly: ignore[bad-override]
     steps: int = 50
     candidates: int = 10
     overshoot: float = 0.02

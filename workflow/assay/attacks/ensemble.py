@@ -96,6 +96,7 @@ class Ensemble(Attack):
                 if store is not None:
                     store.save(name, stored)
             result = stored
+        assert result is not None  # there are members
         return result
 
     def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:

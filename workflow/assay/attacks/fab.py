@@ -71,7 +71,7 @@ class FAB(MinimalNorm):
         "step is none",
     )
 
-    norm: str = "linf"
+    norm: str = "linf"  # pyrefly: ignore[bad-override]
     steps: int = 100
     restarts: int = 1
     targets: int | None = None

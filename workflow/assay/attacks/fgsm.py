@@ -43,7 +43,7 @@ class FGSM(Attack):
     nested: ClassVar[bool] = False
 
     loss: str = "cross_entropy"
-    target: str = "none"
+    target: str = "none"  # pyrefly: ignore[bad-override]
 
     def __post_init__(self) -> None:
         check_target(self.target)

@@ -41,7 +41,7 @@ class LatentDescent(Attack):
 
     access: ClassVar[str] = "reconstructions"
 
-    norm: str = "linf"
+    norm: str = "linf"  # pyrefly: ignore[bad-override]
     steps: int = 40
     relative_step: float = 2.5
 

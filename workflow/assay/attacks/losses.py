@@ -8,6 +8,7 @@ target.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -71,8 +72,9 @@ def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
     return targeted_margin(logits, labels, targets) / spread.clamp_min(1e-12)
 
 
-# "training" is the view's own loss: no function of the logits, hence None.
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor] | None] = {
+# (logits (B, K), labels (B,)) -> (B,). "training" is the view's own loss: no function of the
+# logits, hence None.
+LOSSES: dict[str, Any] = {
     "cross_entropy": cross_entropy,
     "margin": margin,
     "dlr": dlr,

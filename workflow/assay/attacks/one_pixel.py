@@ -96,7 +96,7 @@ class OnePixel(Attack):
         found = queries.images.clone()
         live = torch.arange(n, device=found.device)
         members = self._first_members(queries, int(epsilon) * (2 + channels))
-        objectives = None
+        objectives = members.new_empty(0)
         for generation in range(self.generations + 1):
             trials = members if generation == 0 else self._breed(queries, members, objectives)
             values, misclassified = self._evaluate(queries, live, trials)

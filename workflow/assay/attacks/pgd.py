@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -59,7 +58,7 @@ class PGD(Attack):
     )
     access: ClassVar[str] = "white_box"
 
-    norm: str = "linf"
+    norm: str = "linf"  # pyrefly: ignore[bad-override]
     steps: int = 40
     step: float | None = None
     relative_step: float = 2.5
@@ -68,7 +67,7 @@ class PGD(Attack):
     loss: str = "cross_entropy"
     confidence: float | None = None
     momentum: float = 0.0
-    target: str = "none"
+    target: str = "none"  # pyrefly: ignore[bad-override]
 
     def __post_init__(self) -> None:
         check_target(self.target)
@@ -158,7 +157,7 @@ class PGD(Attack):
             best.note(live, x, climbed(logits, *truth), hits, 1.0)
         return best
 
-    def _climbed(self, queries: Queries) -> Callable[..., Tensor] | None:
+    def _climbed(self, queries: Queries) -> Any:
         if queries.targets is not None:
             return TARGETED[self.loss]
         if self.confidence is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast, overload
 
 import torch
 import torch.nn.functional as F
@@ -59,7 +60,9 @@ class Queries:
         self.best_loss = torch.full((len(images),), torch.nan, device=images.device)
         self.last_improvement = self.best_loss.clone()
         self.closest = torch.full_like(self.best_loss, torch.inf)
-        self._victim, self._view, self._repeats = victim, view, repeats
+        self._victim, self._repeats = victim, repeats
+        # Without a view nothing but the decision is queried.
+        self._view = cast(View, view)
         self._norm = norm
         self._rejections = torch.zeros_like(labels)
         self._backoff = torch.zeros_like(labels)
@@ -89,6 +92,26 @@ class Queries:
         """
         self.best_loss = loss.masked_fill(~loss.isfinite(), torch.nan)
         self.last_improvement = last_improvement
+
+    @overload
+    def gradient(
+        self,
+        candidates: Tensor,
+        rows: Tensor,
+        loss: Callable[..., Tensor],
+        labels: Tensor | None = None,
+        targets: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, Tensor]: ...
+
+    @overload
+    def gradient(
+        self,
+        candidates: Tensor,
+        rows: Tensor,
+        loss: None,
+        labels: Tensor | None = None,
+        targets: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None, Tensor]: ...
 
     def gradient(
         self,

@@ -51,7 +51,7 @@ class GaussianNoiseSearch(MinimalNorm):
     refines: ClassVar[bool] = False
     access: ClassVar[str] = "decision"
 
-    norm: str = "l2"
+    norm: str = "l2"  # pyrefly: ignore[bad-override]
     deviations: int = 1000
     largest: float = 1.0
 
@@ -106,7 +106,7 @@ class RandomDirection(Attack):
     source: ClassVar[str] = "Carlini et al. 2019, arXiv:1902.06705, section 4.5"
     differences: ClassVar[tuple[str, ...]] = ("L-infinity takes corners of the ball",)
 
-    norm: str = "linf"
+    norm: str = "linf"  # pyrefly: ignore[bad-override]
     directions: int = 1000
 
     def __post_init__(self) -> None:

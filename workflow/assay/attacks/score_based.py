@@ -60,7 +60,7 @@ class ScoreBasedPGD(Attack):
         "the step has a fixed length; NES's authors shorten it where the loss stalls",
     )
 
-    norm: str = "linf"
+    norm: str = "linf"  # pyrefly: ignore[bad-override]
     estimator: str = "nes"
     queries: int = 200
     steps: int = 50
@@ -68,7 +68,7 @@ class ScoreBasedPGD(Attack):
     relative_step: float = 2.5
     smoothing: float = 0.001
     loss: str = "margin"
-    target: str = "none"
+    target: str = "none"  # pyrefly: ignore[bad-override]
 
     def __post_init__(self) -> None:
         check_target(self.target)

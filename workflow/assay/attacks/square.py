@@ -59,12 +59,12 @@ class Square(Attack):
         "a proposal that does not change the margin is kept: the search can cross plateaus",
     )
 
-    norm: str = "linf"
+    norm: str = "linf"  # pyrefly: ignore[bad-override]
     queries: int = 5000
     p_init: float = 0.8
     rescale_schedule: bool = False
     restarts: int = 1
-    target: str = "none"
+    target: str = "none"  # pyrefly: ignore[bad-override]
 
     def __post_init__(self) -> None:
         check_target(self.target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +59,8 @@ def drawn_state(device: torch.device | str, generator: torch.Generator) -> tuple
     """The state of all generators: it changes as soon as a number is drawn from one of them."""
     device = torch.device(device)
     cuda = torch.cuda.get_rng_state(device).numpy().tobytes() if device.type == "cuda" else b""
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002
+    numpy_state: Any = np.random.get_state()  # noqa: NPY002
+    kind, keys, *rest = numpy_state
     return (
         torch.get_rng_state().numpy().tobytes(),
         cuda,

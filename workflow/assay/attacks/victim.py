@@ -235,6 +235,7 @@ class Victim:
             with torch.enable_grad():
                 leaf = piece.detach().requires_grad_()
                 if loss is None:
+                    assert view.training_loss is not None
                     value = view.training_loss(leaf.clone(), truth[0], generator).float()
                 else:
                     sampled = self._evaluate(view, leaf, generator)

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -61,7 +61,8 @@ class MemberStates:
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             log.warning("%s is damaged and is computed again (%s)", path, error)
             return None
-        return Perturbed(**tensors, **{name: tuple(value) for name, value in rest.items()})
+        whole: dict[str, Any] = {**tensors, **{name: tuple(part) for name, part in rest.items()}}
+        return Perturbed(**whole)
 
     def save(self, member: str, result: Perturbed) -> None:
         """Keeps the state after a member."""

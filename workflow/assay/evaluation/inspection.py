@@ -275,6 +275,7 @@ class _Inspector:
         found = found.double().view(len(STEPS), 2, len(ways), n)
         steps = torch.tensor(STEPS, device=device, dtype=torch.double)[:, None, None]
         measured = (found[:, 0] - found[:, 1]) / (2 * steps)  # (steps, ways, n)
+        assert logits is not None  # of a loss that is a function of them
         # What single precision rounds away.
         size = (logits * mix).abs().sum(dim=1).double()
         noise = 2e-7 * size.clamp_min(1e-30) / steps[:, 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -228,7 +228,11 @@ def _opened(model: Any, images: Tensor, seed: int) -> tuple[Victim, Inspection, 
         return model, inspect_victim(model, few.to(model.device), seed=seed), []
     decision, classes, findings = _measured_decision(model, images, seed)
     device = getattr(decision, "device", None) or images.device
-    options = {"classes": classes, "shape": tuple(images.shape[1:]), "device": device}
+    options: dict[str, Any] = {
+        "classes": classes,
+        "shape": tuple(images.shape[1:]),
+        "device": device,
+    }
     victim = Victim(logits=decision, **options)
     inspection = inspect_victim(victim, few.to(device), seed=seed, declared=False)
     if inspection.stochastic:
@@ -263,11 +267,13 @@ def _measured_decision(
     device = getattr(decision, "device", None) or images.device
     sample = images[:16].to(device)
 
-    def predicted(function: Decision) -> Tensor:
+    def predicted(function: Callable[[Tensor, torch.Generator], Any]) -> Any:
         with seeded(seed, device), torch.no_grad():
             return function(sample.clone(), torch.Generator(device=device).manual_seed(seed))
 
-    findings, failed, logits, own = [], None, None, None
+    findings, changes = [], False
+    failed: Exception | None = None
+    logits = own = None
     if isinstance(decision, ModuleDecision):
         with suppress(Exception):  # what cannot be copied, or fails here, is checked below
             own, changes = predicted(decision.itself)
@@ -278,9 +284,11 @@ def _measured_decision(
     except Exception as error:
         failed = error
     if own is not None and (changes or not _alike(own, logits)):
+        assert isinstance(decision, ModuleDecision)
         decision, logits = dataclasses.replace(decision, device=device, episodic=True), own
         findings += [_EPISODIC] if changes else []
     if logits is None:
+        assert failed is not None
         raise AttackError(
             f"the model fails on images of shape {tuple(sample.shape)} ({one_line(failed)})",
             where="argument 'model'",

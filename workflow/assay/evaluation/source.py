@@ -142,7 +142,9 @@ class Source:
         clean = self.clean(rows)
 
         def run(victim: Victim, route: str) -> Perturbed:
-            store = {"store": stages.of_route(route)} if isinstance(attack, Ensemble) else {}
+            store: dict[str, Any] = (
+                {"store": stages.of_route(route)} if isinstance(attack, Ensemble) else {}
+            )
             with self.randomness(entry["name"], number) as generator:
                 return attack(
                     victim,

@@ -50,14 +50,15 @@ class Classifier(nn.Module, ABC):
     max_batch: int = 128
     pretrained: str | None = None
     awaits: str | None = None
-    log_px = None
+    log_px: Any = None
     needs_every_class: bool = False
     depth: int | None = None
     channels_last: bool = True
 
     def __init__(self, *, classes: int, shape: tuple[int, int, int]):
         super().__init__()
-        self.classes, self.shape = int(classes), tuple(int(side) for side in shape)
+        channels, height, width = map(int, shape)
+        self.classes, self.shape = int(classes), (channels, height, width)
 
     @abstractmethod
     def logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -221,7 +222,9 @@ def placed(model: Classifier, device: torch.device) -> Classifier:
     take 0.77 to 1.0 of the time; the very wide filters of CBR-LargeT are the exception.
     """
     if device.type == "cpu" and model.channels_last:
-        return model.to(device, memory_format=torch.channels_last)
+        # torch takes both together, of which its types know nothing.
+        moved: Any = model
+        return moved.to(device, memory_format=torch.channels_last)
     return model.to(device)
 
 

@@ -8,7 +8,7 @@ is stated in each entry of ``config/catalogue/models.yaml``; the science is in `
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -129,7 +129,7 @@ class GBZ(Classifier):
         )
 
     def facts(self) -> dict[str, Any]:
-        return {**super().facts(), "kernel_size": self.decoder[-1].kernel_size[0]}
+        return {**super().facts(), "kernel_size": cast(nn.Conv2d, self.decoder[-1]).kernel_size[0]}
 
     def features(self, images: Tensor) -> Tensor:
         """The mean of q(z|x), (B, D); averaged over classes where the encoder has the class as
@@ -202,9 +202,9 @@ class GBZ(Classifier):
         ``total`` = ``reconstruction`` + ``kl`` + weight * ``classification``, each (B,).
         ``accuracy`` is that of p(y|z); it is absent where z was drawn with the label in view.
         """
-        batch_mean = self.class_weight == "batch_mean"
+        weight = self.class_weight
         return self._bound(
-            images, labels, generator, 1 / len(labels) if batch_mean else self.class_weight
+            images, labels, generator, 1 / len(labels) if isinstance(weight, str) else weight
         )
 
     def validation_loss(
@@ -274,7 +274,7 @@ class GBZ(Classifier):
     def _loss_alone(
         self, images: Tensor, labels: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
-        weight = 1.0 if self.class_weight == "batch_mean" else self.class_weight
+        weight = 1.0 if isinstance(self.class_weight, str) else self.class_weight
         return self._bound(images, labels, generator, weight)["total"]
 
     def _bound(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -127,7 +128,7 @@ class Encoders(nn.Module):
         super().__init__()
         self.groups, self.latent_dim = groups, sizes.latent_dim
         layers: list[nn.Module] = []
-        channels, side = sizes.shape[0], sizes.shape[1:]
+        channels, *sides = sizes.shape
         for width, kernel, stride, padding in sizes.encoder:
             layers += [
                 nn.Conv2d(
@@ -136,7 +137,8 @@ class Encoders(nn.Module):
                 nn.BatchNorm2d(groups * width),
                 nn.ELU(inplace=True) if sizes.elu else nn.LeakyReLU(LEAK, inplace=True),
             ]
-            channels, side = width, tuple((s + 2 * padding - kernel) // stride + 1 for s in side)
+            channels, sides = width, [(s + 2 * padding - kernel) // stride + 1 for s in sides]
+        side = sides[0], sides[1]
         self.layers = nn.Sequential(*layers, nn.Dropout(dropout))
         # A dense layer on a group's feature map is a convolution as large as the map.
         self.mean = nn.Conv2d(groups * channels, groups * sizes.latent_dim, side, groups=groups)
@@ -213,7 +215,8 @@ class _Frozen:
 
     def __init__(self, decoders: Decoders):
         self._groups, self._shape = decoders.groups, decoders.shape
-        layers, self._stages = list(decoders.layers), []
+        layers: list[Any] = list(decoders.layers)
+        self._stages = []
         # Between transposed convolutions: maybe a norm, then what activates, maybe dropout.
         starts = [n for n, layer in enumerate(layers) if isinstance(layer, nn.ConvTranspose2d)]
         for start, end in zip(starts, [*starts[1:], len(layers)], strict=True):
@@ -229,13 +232,14 @@ class _Frozen:
         self._stages = [(layer, w.flatten(0, 1), *rest) for layer, w, *rest in self._stages]
 
     def _as_matrix(
-        self, dense: nn.Module, layer: nn.ConvTranspose2d, weight: Tensor, bias: Tensor, activate
+        self, dense: Any, layer: nn.ConvTranspose2d, weight: Tensor, bias: Tensor, activate
     ) -> tuple[Tensor, Tensor, tuple[int, ...], nn.Module]:
         """(G, D, pixels), (G, 1, pixels), the map's height and width, and what activates it."""
         matrix = weight.flatten(2)
         pixels = layer.kernel_size[0] * layer.kernel_size[1]
         bias = bias.repeat_interleave(pixels).view(self._groups, 1, -1)
         if isinstance(dense, nn.Conv2d):
+            assert dense.bias is not None
             before = dense.weight.flatten(1).unflatten(0, (self._groups, -1)).transpose(1, 2)
             bias = bias + dense.bias.view(self._groups, 1, -1) @ matrix
             matrix = before @ matrix

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -30,4 +31,5 @@ def glorot_uniform(layer: nn.Conv2d | nn.Linear) -> None:
 def squared_kernels(module: nn.Module) -> Tensor:
     """The sum of all squared weights of convolutions, a scalar."""
     kernels = [part.weight for part in module.modules() if isinstance(part, nn.Conv2d)]
-    return sum(kernel.square().sum() for kernel in kernels)
+    total: Any = sum(kernel.square().sum() for kernel in kernels)
+    return total

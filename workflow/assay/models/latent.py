@@ -54,10 +54,12 @@ class Encoder(nn.Module):
 
     def given_class(self, images: Tensor, labels: Tensor) -> Gaussian:
         """q(z|x, y) of one class per image: (B, C, H, W) and (B,) to two tensors (B, D)."""
+        assert self.class_share is not None
         return self._heads(self.trunk(images) + self.class_share.weight.T[labels])
 
     def given_each_class(self, images: Tensor) -> Gaussian:
         """q(z|x, y) of every class: (B, C, H, W) to two tensors (B, K, D)."""
+        assert self.class_share is not None
         return self._heads(self.trunk(images)[:, None] + self.class_share.weight.T)
 
     def _heads(self, hidden: Tensor) -> Gaussian:

@@ -73,10 +73,10 @@ class ResNet18(Classifier):
         self.input_size = (input_size, input_size) if input_size else self.shape[1:]
         self.batch_norm = choice("batch_norm", batch_norm, ("update", "frozen"))
         self.network = resnet18(weights=None)
-        if pretrained and pretrained_weights is None:
-            self.awaits = self.published["copies"][0]["what"]
-        elif pretrained:
+        if pretrained and pretrained_weights is not None:
             self._start_from(Path(pretrained_weights))
+        elif pretrained:
+            self.awaits = self.published["copies"][0]["what"]
         if self.shape[0] != 3 or first_layer_bias:
             self.network.conv1 = nn.Conv2d(
                 self.shape[0], 64, kernel_size=7, stride=2, padding=3, bias=first_layer_bias

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from assay.models.class_search import Latents
 from assay.models.grouped import versions
@@ -54,7 +54,7 @@ class CandidatePool:
 
     def __init__(self, model: Searchable, codes: Tensor, *, cache_bytes: int):
         self._model = weakref.ref(model)
-        self._versions = versions(model)
+        self._versions = versions(cast(nn.Module, model))
         self.codes = codes
         size = model.classes * len(codes) * 4 * torch.Size(model.shape).numel()
         self._kept: list[tuple[Tensor, Tensor]] | None = None
@@ -69,7 +69,7 @@ class CandidatePool:
 
     def is_of(self, model: Searchable) -> bool:
         """Whether the reconstructions are those of the model with its present weights."""
-        return self._model() is model and self._versions == versions(model)
+        return self._model() is model and self._versions == versions(cast(nn.Module, model))
 
     def closest(
         self, images: Tensor, energy: Tensor, *, prior: bool = True
@@ -84,8 +84,10 @@ class CandidatePool:
         pixels = images.flatten(1)
         base = pixels.square().sum(dim=1)[:, None]
         best, place = energy.clone(), torch.full_like(energy, -1, dtype=torch.int64)
+        model = self._model()
+        assert model is not None  # it is the one that asks
         for number, codes in enumerate(self.codes.split(CHUNK)):
-            made, share = self._kept[number] if self._kept else self._model().candidate_parts(codes)
+            made, share = self._kept[number] if self._kept else model.candidate_parts(codes)
             if not prior:
                 share = made.square().sum(dim=2)
             # ||x - g||^2 = ||x||^2 - 2 x g + ||g||^2: one matrix product for all.
@@ -117,7 +119,8 @@ class WarmCodes:
         self._near, self._remembered = near, remembered
         # Kept alive, so that no other generator takes its place in memory.
         self._owner: torch.Generator | None = None
-        self._pixels = self._codes = None
+        self._pixels: Any = None
+        self._codes: Any = None
 
     def codes(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The codes of (B, C, H, W) images, (B, K, 1 or 2, D), without a graph."""

@@ -211,7 +211,8 @@ class AnalysisBySynthesis(Classifier):
     ) -> tuple[Tensor, Tensor]:
         """Energy of the classes `own` (B, 1) and the distance to their mean image, (B, 1) each."""
         samples = self.final_samples if self.variational else 1
-        energy, mean = 0.0, 0.0
+        energy: Any = 0.0
+        mean: Any = 0.0
         with torch.no_grad():
             for _ in range(samples):
                 sampled = codes[:, :, 0]
@@ -353,7 +354,8 @@ class AnalysisBySynthesis(Classifier):
         self, images: Tensor, codes: Tensor, generator: torch.Generator | None
     ) -> Tensor:
         samples = self.final_samples if self.variational else 1
-        return sum(self.energy(images, codes, generator) for _ in range(samples)) / samples
+        total: Any = sum(self.energy(images, codes, generator) for _ in range(samples))
+        return total / samples
 
     def encoded(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Means and log-variances of the encoders, (B, 1 or K, D)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ def shared_loss(
     }
     parts = {name: part.squeeze(1) if part.ndim == 2 else part for name, part in parts.items()}
     weights = {"discrimination": model.gamma, "prior": model.beta, "discriminator": model.beta}
-    total = sum(weights.get(name, 1.0) * part for name, part in parts.items())
+    total: Any = sum(weights.get(name, 1.0) * part for name, part in parts.items())
     return {"total": total, **parts, "accuracy": correct(-error, labels)}
 
 

@@ -141,16 +141,14 @@ def _scaled(plan: Plan, kind: str, name: str) -> dict[str, list]:
     configuration = plan.configuration
     owners = {"training": plan.weights_owner(name)} if kind == "models" else {}
     trained = kind == "models" and is_trained(configuration.catalogue[kind][owners["training"]])
-    return {
-        path: values
-        for part in (("settings", "training") if trained else ("settings",))
-        for path, values in differences(
-            *(
-                {part: catalogue[kind][owners.get(part, name)].get(part)}
-                for catalogue in (configuration.catalogue, configuration.unscaled)
-            )
-        ).items()
-    }
+    found: dict[str, list] = {}
+    for part in ("settings", "training") if trained else ("settings",):
+        here, whole = (
+            {part: catalogue[kind][owners.get(part, name)].get(part)}
+            for catalogue in (configuration.catalogue, configuration.unscaled)
+        )
+        found |= differences(here, whole)
+    return found
 
 
 def without_places(dataset: Nested) -> Nested:

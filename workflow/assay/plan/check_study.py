@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from typing import Any
 
 from assay.analysis.accuracy import BALLS
 from assay.analysis.attack_set import NORM, SINGLE, SUITE, AttackSet
@@ -104,7 +105,8 @@ class _References:
         kinds = {SINGLE: "attack", SUITE: "suite", NORM: "norm of attacks"}
         old = {_old_name(one): one for one in known if one.worst_case}
         if not attacks.worst_case and attacks.name in old:
-            key, name = next(iter(old[attacks.name].item.items()))
+            item: Any = old[attacks.name].item  # of a worst case: {suite: x} or {norm: x}
+            key, name = next(iter(item.items()))
             raise ConfigError(
                 f"'{attacks.name}' is no attack", where=place, remedy=f"write {{{key}: {name}}}"
             )
@@ -171,7 +173,7 @@ def _attacks_in(found: Iterable[Reference]) -> list[AttackSet]:
 def check_sweeps(reported: Nested, configuration: Configuration, where: Callable[..., str]) -> None:
     """A sweep of printed numbers is one of a setting that a file has, with an entry per level."""
     files = [configuration.layers.find(f"config/reported/{file}") for file in reported["files"]]
-    rows = read_reported(files)
+    rows = read_reported([file for file in files if file])
     levels = rows[rows["setting"] != ""].groupby("setting")["level"].unique()
     attacks = configuration.catalogue["attacks"]
     for setting, sweep in reported.get("sweeps", {}).items():
@@ -180,7 +182,7 @@ def check_sweeps(reported: Nested, configuration: Configuration, where: Callable
             raise unknown("setting in its files called", setting, levels, place, "reported.files")
         members = level_entries(sweep, attacks)
         if not members:
-            known = {entry.get("sweep_of") for entry in attacks.values()} - {None}
+            known = {one for entry in attacks.values() if (one := entry.get("sweep_of"))}
             file = configuration.catalogue_file("attacks")
             raise unknown("sweep of attacks called", sweep, known, place, file)
         if lacking := [level for level in levels[setting] if level not in members]:

@@ -183,7 +183,7 @@ def _plan(chosen: argparse.Namespace) -> str:
 
 def _summary(found: Forecast, parallel: int, most_expensive: int) -> Iterable[str]:
     rows = [(rule, total, done) for rule, (total, done) in found.jobs.items()]
-    rows.append(("all", *(sum(row[place] for row in rows) for place in (1, 2))))
+    rows.append(("all", sum(total for _, total, _ in rows), sum(done for _, _, done in rows)))
     yield tabulate(rows, headers=["rule", "jobs", "finished"])
     yield ""
     for rule, what in (("train_model", "Training"), ("run_suite", "Attacks")):

@@ -94,6 +94,7 @@ class Configuration:
                 value = radii.tree
                 if threat == ALSO:
                     own = Source("", (), laid_over(sources)).below(*path, key)
+                    assert own is not None  # a threat was read there
                     value = _together(own.tree, radii)
                 elif key == "epsilon":
                     value = _together([], radii)[-1]
@@ -180,7 +181,7 @@ def read_configuration(
     scales = _stems(layers, "config/scales")
     if scale_name not in scales:
         raise unknown("scale", scale_name, scales, place(written, "scale"), "config/scales/")
-    scale_source = read(layers.find(f"config/scales/{scale_name}.yaml"), layers)
+    scale_source = read(layers.known(f"config/scales/{scale_name}.yaml"), layers)
     scale = checked(scale_source.tree, "scale", partial(place, [scale_source]))
     catalogue, unscaled, sources = {}, {}, {}
     for kind in CATALOGUES:
@@ -207,7 +208,7 @@ def read_configuration(
     for name in settings["studies"]:
         if name not in known:
             raise unknown("study", name, known, place(written, "studies"), "config/studies/")
-        source = read(layers.find(f"config/studies/{name}.yaml"), layers)
+        source = read(layers.known(f"config/studies/{name}.yaml"), layers)
         written_as[name] = expanded(source, library)
         studies[name] = checked(written_as[name].tree, "study", written_as[name].at)
         for part in ("tables", "figures"):
@@ -354,7 +355,9 @@ def _read_numbers(entry: Nested, where: Callable[..., str]) -> None:
         whole = outline(entry["implementation"]).numbers
     except (AssayError, KeyError, AttributeError, TypeError):
         return  # what is wrong with it is reported by the schema, or when a study uses the entry
-    for key in whole.keys() & (settings.keys() if isinstance(settings, dict) else ()):
+    if not isinstance(settings, dict):
+        return
+    for key in whole.keys() & settings.keys():
         settings[key] = as_number(settings[key], partial(where, key), whole=whole[key])
 
 
@@ -376,9 +379,9 @@ def _threat(sources: Sequence[Source], path: Keys, key: str, scale: str) -> Any:
     """
     for source in reversed(sources):
         part = source.below(*path)
-        says = part.tree.keys() if part and isinstance(part.tree, Mapping) else set()
-        if source.file != scale and says & {"threat", key}:
-            return part.tree.get("threat")
+        tree = part.tree if part and isinstance(part.tree, Mapping) else {}
+        if source.file != scale and tree.keys() & {"threat", key}:
+            return tree.get("threat")
     return None
 
 

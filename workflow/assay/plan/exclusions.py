@@ -47,7 +47,7 @@ def without_excluded(study: Nested, configuration: Configuration) -> Nested:
         {attack for suite in _named(blocks, "suites") for attack in attacks_of(suite, known)}
         for blocks, known in ((grid, suites), (study["grid"], configuration.unscaled["suites"]))
     )
-    lost = {
+    lost: dict[str, set[Any]] = {
         kind: {*gone[kind], *_named(study["grid"], kind)} - _named(grid, kind)
         for kind in ("datasets", "models")
     }
@@ -87,7 +87,7 @@ def without_excluded(study: Nested, configuration: Configuration) -> Nested:
     rest = {key: value for key, value in study.items() if key not in ("grid", "reported", *PARTS)}
     listed = gone.rest(keys.Study, rest)
     reported = {**study["reported"], **words}
-    excluded = {
+    excluded: Nested = {
         kind: {word: named for word, named in study["reported"][kind].items() if word not in kept}
         for kind, kept in words.items()
     }

@@ -80,7 +80,9 @@ def expanded(source: Source, library: Library) -> Expanded:
             continue
         items: Nested = {}
         for written in tree[part]:
-            for name, item in _each(source.below(part, written), written):
+            written_there = source.below(part, written)
+            assert written_there is not None
+            for name, item in _each(written_there, written):
                 if name in items:
                     raise ConfigError(
                         f"there are two {part} of the name '{name}'",
@@ -99,8 +101,9 @@ def expanded(source: Source, library: Library) -> Expanded:
     head = source._replace(tree=tree)
     if isinstance(tree.get("headline"), Mapping):
         resolve = _Radii(library, everywhere, None)
-        keys = _Keys.of(Headline)
-        headline = _resolved(source.below("headline"), library, resolve, keys)
+        own = source.below("headline")
+        assert own is not None
+        headline = _resolved(own, library, resolve, _Keys.of(Headline))
         tree["headline"] = headline.tree
         head = source._replace(tree=tree, moved=_above(headline, source.keys, "headline"))
     return Expanded(tree, found, head)
@@ -145,7 +148,7 @@ def _defaults(source: Source) -> dict[str, Source]:
         known = _kinds(part)
         for kind, keys in _mapping(source.below("defaults", part)).items():
             if kind != "*" and kind not in known:
-                raise _unknown(f"kind of {part}", kind, known, source.at("defaults", part))
+                raise _unknown(f"kind of {part}", kind, list(known), source.at("defaults", part))
             read = known.get(kind) or list(
                 dict.fromkeys(k for keys in known.values() for k in keys)
             )
@@ -153,7 +156,9 @@ def _defaults(source: Source) -> dict[str, Source]:
                 if key not in read or key in ("kind", "for_each"):
                     where = source.at("defaults", part, kind)
                     raise _unknown("key that they read", key, read, where)
-        found[part] = source.below("defaults", part)
+        own = source.below("defaults", part)
+        assert own is not None
+        found[part] = own
     return found
 
 
@@ -275,7 +280,7 @@ class _Radii:
         found = [
             radius
             for dataset in self._datasets
-            for radius in self._library.threats.get(dataset, {}).get(norm, ())
+            for radius in self._library.threats.get(dataset, {}).get(str(norm), ())
         ]
         if not found:
             names = ", ".join(dict.fromkeys(self._datasets))

@@ -48,6 +48,10 @@ class Layers:
         """The file of that name that counts; None if there is none."""
         return next(reversed(self.files(name)), None)
 
+    def known(self, name: str) -> Path:
+        """The file of that name that counts, where there is one."""
+        return self.files(name)[-1]
+
     def names(self, folder: str, ending: str = ".yaml") -> list[str]:
         """The names, without `ending`, of the files in a folder such as ``config/scales``."""
         found = {path for place in self.files(folder) for path in place.glob(f"*{ending}")}

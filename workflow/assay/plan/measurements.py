@@ -35,7 +35,7 @@ def measured_networks(
     networks = unique(Training(*cell[:3]) for cell in cells)
     entries = configuration.catalogue["measurements"]
     return tuple(
-        Measured(*network, name)
+        Measured(network.dataset, network.split, network.model, name)
         for name, wanted in study["measurements"].items()
         for network in networks
         if network.model in wanted["models"]

@@ -179,10 +179,10 @@ def earlier_code(plan: Plan, manifest: Nested) -> list[tuple[str, ...]]:
     def of_model(script: str, model: str) -> str | None:
         return today(SCRIPTS / f"{script}.py", catalogue["models"][model]["implementation"])
 
-    found = []
+    found: list[tuple[str, ...]] = []
     for (*network, suite), made in known.made.items():
         model = network[2]
-        facts = known.facts.get(tuple(network), {}).get("provenance", {})
+        facts = known.facts.get((network[0], network[1], model), {}).get("provenance", {})
         changed = made.get("code") != of_model("run_suite", model) or (
             "code" in facts and facts["code"] != of_model("train_model", plan.weights_owner(model))
         )

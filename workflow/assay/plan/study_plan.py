@@ -102,7 +102,7 @@ def _splits(scheme_name: str, dataset: str, configuration: Configuration, where:
         )
     patient = entry["patient"] or {}
     known = {"patient": patient.get("id"), "patient_safe": patient.get("safe")}
-    if not known.get(scheme.get("group"), True):
+    if not known.get(str(scheme.get("group")), True):
         raise ConfigError(
             f"data set '{dataset}' has no patient ids, so '{scheme_name}' cannot group by patient",
             where=f"{where}: grid.splits",

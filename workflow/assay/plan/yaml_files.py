@@ -18,7 +18,7 @@ _MOST, _DEEPEST = 100_000, 50
 
 def read(path: Path, layers: Layers) -> Source:
     """What a YAML file says; an empty one says nothing."""
-    shown = layers.shown_path(path)
+    shown, content = layers.shown_path(path), b""
     try:
         content = path.read_bytes()
         # Bytes, because YAML itself says how it is encoded: UTF-8 or UTF-16, with a mark or not.

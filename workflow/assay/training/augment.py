@@ -47,7 +47,8 @@ def shift(
             remedy=f"give pixels or share, and as fill one of {', '.join(FILLS)}",
         )
     batch, _, height, width = images.shape
-    down, right = (pixels if share is None else round(share * side) for side in (height, width))
+    down, right = (round(share * side) if share is not None else pixels or 0
+                   for side in (height, width))  # fmt: skip
     offsets = [
         torch.randint(2 * most + 1, (batch, 1), generator=generator, device=images.device)
         for most in (down, right)
@@ -77,7 +78,7 @@ def augmentations(settings: Sequence[Mapping[str, Any]]) -> list[Augmentation]:
     Raises:
         TrainingError: a name is unknown.
     """
-    chosen = []
+    chosen: list[Augmentation] = []
     for item in settings:
         keywords = dict(item)
         name = keywords.pop("name", None)

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class Request:
@@ -17,13 +18,14 @@ class Request:
 
     def __init__(self) -> None:
         self.signal: int | None = None
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}
 
     def obey(self) -> None:
         """Does what the signal would have done at once: KeyboardInterrupt, or termination."""
         self.restore()
         number, self.signal = self.signal, None
-        signal.raise_signal(number)
+        if number is not None:
+            signal.raise_signal(number)
 
     def hold(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -81,7 +81,7 @@ def train(
     settings: Mapping[str, Any],
     *,
     work: Path,
-    names: Sequence[object],
+    names: Sequence[Any],
     device: torch.device | str = "cpu",
     checkpoint_every_s: float = 60.0,
     needs: Mapping[str, Classifier] | None = None,

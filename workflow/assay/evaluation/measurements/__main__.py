@@ -62,8 +62,9 @@ def main(arguments: list[str] | None = None) -> None:
     rows = []
     for name, array in arrays.items():
         found = column(name, measurement.arrays)
+        meaning = measurement.arrays[found.key][2] if found else ""
         shape = " x ".join(map(str, np.shape(array))) or "1"
-        rows.append((name, np.asarray(array).dtype, shape, measurement.arrays[found.key][2]))
+        rows.append((name, np.asarray(array).dtype, shape, meaning))
     headers = ("array", "type", "shape", "meaning")
     sys.stdout.write(tabulate(rows, headers, disable_numparse=True) + "\n")
 

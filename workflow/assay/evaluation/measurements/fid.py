@@ -69,9 +69,9 @@ class FID(Measurement):
                 distance.update(images, real=True)
                 distance.update(best_reconstructions(model, images, generator), real=False)
         return {
-            "fid": np.float64(distance.compute().item()),
-            "images": np.int64(len(data.indices)),
-            "features": np.int64(features.num_features),
+            "fid": np.asarray(distance.compute().item(), np.float64),
+            "images": np.asarray(len(data.indices), np.int64),
+            "features": np.asarray(features.num_features, np.int64),
         }
 
 

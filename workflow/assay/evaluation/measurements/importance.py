@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -58,17 +58,18 @@ class Importance(Measurement):
     def measure(self, model: Classifier, data: Data) -> dict[str, np.ndarray]:
         if not hasattr(model, "importance_terms"):
             raise ModelError("the model takes no importance samples", where=type(model).__name__)
-        samples = int(getattr(model, "samples", 1))
+        network: Any = model  # whose class offers the terms
+        samples = int(getattr(network, "samples", 1))
         most = max(*self.sweep, samples)
         generator = torch.Generator(data.device).manual_seed(seed_for("importance", data.seed))
         found: dict[str, list[Tensor]] = {}
         for images, rows in data.batches(model, "importance"):
             truth = torch.from_numpy(data.labels[rows].astype(np.int64)).to(data.device)
-            terms = model.importance_terms(images, most, generator)
+            terms = network.importance_terms(images, most, generator)
             for name, value in _estimates(terms, truth, samples, self.sweep).items():
                 found.setdefault(name, []).append(value.cpu())
         return {
-            "per_decision": np.int64(samples),
+            "per_decision": np.asarray(samples, np.int64),
             "sweep": np.asarray(self.sweep, np.int64),
             "labels": data.own_labels.astype(np.int64),
             "samples": data.indices,

@@ -105,7 +105,7 @@ def _table(what: str, name: str) -> str:
     if what == "kinds":
         # The first paragraph of the documentation of a kind's keys is what it shows.
         shows = {
-            kind: " ".join(getdoc(module.Spec).split("\n\n")[0].split()).replace("``", "`")
+            kind: " ".join((getdoc(module.Spec) or "").split("\n\n")[0].split()).replace("``", "`")
             for kind, module in kinds(name).items()
         }
         return kind_table(schema("study")["properties"][name]["additionalProperties"], shows)

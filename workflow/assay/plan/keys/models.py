@@ -13,6 +13,8 @@ _NAME = key(
     "share of the sides; noise: add Gaussian noise and clip to [0, 1]"
 )
 
+file_key = key  # where a field is called key itself
+
 
 @dataclass(frozen=True, kw_only=True)
 class Flip:
@@ -231,7 +233,8 @@ class Weights:
         ),
     ] = ABSENT
     key: Annotated[
-        str, key("key of the file that holds the state dict, where it holds more, e.g. state_dict")
+        str,
+        file_key("key of the file that holds the state dict, where it holds more, e.g. state_dict"),
     ] = ABSENT
     prefix: Annotated[
         str, key("beginning of each name in the file that the network's names lack, e.g. module.")

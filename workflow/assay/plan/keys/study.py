@@ -59,10 +59,11 @@ class Measured:
 
 def _one_of(part: str) -> Any:
     """An entry of a table or figure: the keys of one of the kinds, chosen by the key ``kind``."""
+    one_text: Any = Literal  # of a name that is known when this runs
     choices = (
         make_dataclass(
             kind.Spec.__name__,
-            [("kind", Annotated[Literal[name], key(f"kind of {part.removesuffix('s')}")])],
+            [("kind", Annotated[one_text[name], key(f"kind of {part.removesuffix('s')}")])],
             bases=(kind.Spec,),
             frozen=True,
             kw_only=True,
