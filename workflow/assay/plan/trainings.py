@@ -214,7 +214,9 @@ def _check_objective(phase: Nested, where: Callable[..., str]) -> None:
 
 def objective_names() -> list[str]:
     """The objectives that there are, one for each file of their package."""
-    folder = module_file(OBJECTIVES).parent
+    file = module_file(OBJECTIVES)
+    assert file is not None
+    folder = file.parent
     return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
 
 

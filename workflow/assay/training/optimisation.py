@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +91,7 @@ class Optimisation:
 
     @property
     def evaluated(self) -> Classifier:
-        return self._model if self._average is None else self._average.module
+        return self._model if self._average is None else cast(Classifier, self._average.module)
 
     @property
     def rate(self) -> float:
@@ -197,7 +197,7 @@ def optimiser(parameters: list[nn.Parameter], settings: Mapping[str, Any]) -> to
         0.9
     """
     keywords = {key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()}
-    name = keywords.pop("name")
+    name = str(keywords.pop("name"))
     if name in FUSED:
         keywords["fused"] = True
     return _made("optimizer", name, OPTIMIZERS, torch.optim, parameters, **keywords)
