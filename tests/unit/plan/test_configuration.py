@@ -234,6 +234,7 @@ NEEDED = {
     ("tables", "trend"): ["models"],
     ("tables", "selection"): ["cells"],
     ("tables", "pointing"): ["models"],
+    ("tables", "measured"): ["measurement", "models", "arrays"],
     ("tables", "cost"): [],
     ("figures", "training_curves"): ["models"],
     ("figures", "latent_pca"): ["model"],
@@ -250,6 +251,8 @@ NEEDED = {
 VALUES = {
     "cells": [{"attack": "clean"}],
     "models": ["gbz"],
+    "measurement": "importance",
+    "arrays": ["effective"],
     "model": "gbz",
     "attack": "fgsm",
     "attacks": ["fgsm"],

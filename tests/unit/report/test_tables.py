@@ -24,6 +24,7 @@ SPECS = {
     "hyper_parameters": study().tables["table3"],
     "defects": study().tables["defects"],
     "distances": {"attacks": ["pgd_linf", "pgd_l2"]},
+    "measured": {"measurement": "certificates", "models": ["gbz_as_coded"], "arrays": ["radii"]},
     "significance": {"cells": CELLS},
     "ranking": {"cells": CELLS},
     "leakage": {},

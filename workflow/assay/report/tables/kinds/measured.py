@@ -1,0 +1,132 @@
+"""Means of measured numbers: distances between images, certified radii, effective sample sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+
+from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.measured import declared
+from assay.analysis.rows import PLACE
+from assay.analysis.titles import title_of
+from assay.foundation.errors import ConfigError
+from assay.foundation.keys import ABSENT, key
+from assay.foundation.split import Split
+from assay.foundation.suggestions import did_you_mean
+from assay.report.needs import Measured, Need
+from assay.report.spec import Datasets, ModelId, TableSpec
+from assay.report.tables.parts import Study, Table, caption_of, on_datasets, placed
+
+# Half the width of a 95 % interval, in standard errors of a mean.
+_Z = 1.96
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec(TableSpec):
+    """Means of the numbers of a measurement; models must be among those of the study's
+    ``measurements`` under its id.
+    """
+
+    measurement: Annotated[str, key("an id of config/catalogue/measurements.yaml")]
+    models: Annotated[list[ModelId], key("rows, in this order", least=1)]
+    arrays: Annotated[
+        list[str],
+        key("columns: arrays of single numbers, or of a number per image", least=1),
+    ]
+    datasets: Datasets = ABSENT
+
+
+def needs(spec: Spec) -> list[Need]:
+    """What the study must store."""
+    return [Measured(spec.measurement, tuple(spec.models), "models")]
+
+
+def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
+    """A row for each model, a column for each array: its mean over images, or over splits."""
+    found: dict[tuple[str, str, str, str], list[np.ndarray]] = {}
+    units: dict[str, str] = {}
+    for dataset, split, model in inputs.networks(spec.measurement):
+        if model not in spec.models:
+            continue
+        stored = inputs.arrays(spec.measurement, (dataset, split, model))
+        for name in spec.arrays:
+            place = (dataset, Split.of(split).scheme, model, name)
+            found.setdefault(place, []).append(_numbers(stored, name, spec))
+            units[name] = "images" if stored[name].ndim else "splits"
+    rows = [
+        {
+            **dict(zip((*PLACE, "model", "array"), place, strict=True)),
+            **_mean(parts),
+            "unit": units[place[-1]],
+        }
+        for place, parts in found.items()
+    ]
+    names = [*PLACE, "model", "array", "mean", "low", "high", "n", "unit", "splits"]
+    tidy = on_datasets(pd.DataFrame(rows, columns=names), spec)
+    order = {model: number for number, model in enumerate(spec.models)}
+    tidy = tidy.sort_values("model", key=lambda one: one.map(order), kind="stable")
+    lines, display = [], []
+    for (dataset, scheme, model), own in tidy.groupby([*PLACE, "model"], sort=False):
+        lines.append({"dataset": dataset, "scheme": scheme})
+        texts = {row.array: _text(row) for row in own.itertuples()}
+        display.append(
+            {
+                "Model": title_of(study, "models", model),
+                **{name: texts.get(name, "–") for name in spec.arrays},
+            }
+        )
+    shown = pd.DataFrame(display, columns=["Model", *spec.arrays])
+    if lines:
+        shown = placed(shown, pd.DataFrame(lines), study)
+    legend = f"{_meanings(spec, study)} Mean [95 % interval], over images or over splits."
+    # Where a network has one number, images are counted elsewhere.
+    counted = tidy if (tidy.unit == "images").all() else tidy.drop(columns="n")
+    return Table(
+        shown, tidy.reset_index(drop=True), caption_of(spec, legend, study, inputs, counted)
+    )
+
+
+def _numbers(stored: dict[str, np.ndarray], name: str, spec: Spec) -> np.ndarray:
+    """The numbers of an array of one network, (n,)."""
+    if name not in stored:
+        raise ConfigError(
+            f"'{spec.measurement}' stores no array '{name}'",
+            where=f"table '{spec.title}' arrays",
+            remedy=did_you_mean(name, stored, f"it stores {', '.join(stored)}"),
+        )
+    if stored[name].ndim > 1:
+        raise ConfigError(
+            f"'{name}' has {stored[name].ndim} dimensions",
+            where=f"table '{spec.title}' arrays",
+            remedy="name an array of single numbers, or of a number per image",
+        )
+    values = np.atleast_1d(stored[name]).astype(float)
+    return values[~np.isnan(values)]
+
+
+def _mean(parts: list[np.ndarray]) -> dict[str, Any]:
+    values = np.concatenate(parts)
+    mean = values.mean() if len(values) else np.nan
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return {
+        "mean": mean,
+        "low": mean - _Z * error,
+        "high": mean + _Z * error,
+        "n": len(values),
+        "splits": len(parts),
+    }
+
+
+def _text(row: Any) -> str:
+    interval = f" [{row.low:.4g}, {row.high:.4g}]" if np.isfinite(row.low) else ""
+    return f"{row.mean:.4g}{interval} ({row.n:,} {row.unit})" if row.n else "–"
+
+
+def _meanings(spec: Spec, study: Study) -> str:
+    """What the columns hold, in the words of the measurement's schema."""
+    known = declared(study, spec.measurement)
+    arrays = known.arrays if known else {}
+    return " ".join(f"{name}: {arrays[name][2]}." for name in spec.arrays if name in arrays)
