@@ -349,6 +349,7 @@ def test_a_training_starts_from_another_model_s_weights(digits_28):
         input=SimpleNamespace(
             images="data/images.npy", split="split.parquet", pretrained=[],
             start=["cnn.safetensors"],
+            needs=[],
         ),
         params=SimpleNamespace(entry=entry, seed=1, code="aa", work="work"),
         output=SimpleNamespace(
@@ -360,6 +361,33 @@ def test_a_training_starts_from_another_model_s_weights(digits_28):
     for name, value in first.named_parameters():
         assert torch.allclose(value, after.get_parameter(name), atol=1e-6), name
     assert "val_clean_accuracy" in pd.read_csv("h.csv")
+
+
+def test_a_wrapper_has_the_trained_weights_of_its_base_and_takes_no_step(digits_28):
+    plan, data = digits_28
+    entry = plan.model("digits_28", "cnn_noisy")
+    first = build("cnn", entry["needs"]["base"], classes=10, shape=data.shape, seed=7)
+    save_weights(first.state_dict(), Path("cnn.safetensors"))
+    run(
+        "train_model",
+        log=["job.log"],
+        wildcards=SimpleNamespace(
+            dataset="digits_28", split="random_0", model="cnn_noisy", scale="smoke"
+        ),
+        input=SimpleNamespace(
+            images="data/images.npy", split="split.parquet", pretrained=[], start=[],
+            needs=["cnn.safetensors"],
+        ),
+        params=SimpleNamespace(entry=entry, seed=1, code="aa", work="work"),
+        output=SimpleNamespace(
+            weights="w.safetensors", last="l.safetensors", history="h.csv", facts="f.json"
+        ),
+    )  # fmt: skip
+    after = build("cnn_noisy", entry, classes=10, shape=data.shape, seed=3)
+    load_weights(after, "w.safetensors")
+    for name, value in first.named_parameters():
+        assert torch.equal(value, after.base.get_parameter(name)), name
+    assert read_json(Path("f.json"))["base"] == "CNN"
 
 
 def test_reconstructions_and_radii_are_stored_with_what_made_them(digits_28):
@@ -443,7 +471,11 @@ def test_a_split_that_is_made_again_leaves_a_training_its_checkpoints(tmp_path, 
                     dataset="digits", split="kfold_0", model="dbx", scale="smoke"
                 ),
                 input=SimpleNamespace(
-                    images="data/images.npy", split="split.parquet", pretrained=[], start=[]
+                    images="data/images.npy",
+                    split="split.parquet",
+                    pretrained=[],
+                    start=[],
+                    needs=[],
                 ),
                 params=SimpleNamespace(
                     entry=plan.entry("models", "dbx"), seed=1, code="aa", work="work"

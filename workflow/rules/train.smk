@@ -60,6 +60,7 @@ rule train_model:
         split=rules.make_split.output.split,
         pretrained=lambda w: PLAN.pretrained(w.model),
         start=lambda w: PLAN.start(w.dataset, w.split, w.model),
+        needs=lambda w: PLAN.needed(w.dataset, w.split, w.model),
         # Checked again, it is not trained again.
         checked=lambda w: [ancient(path) for path in PLAN.checked(w.model)],
     output:

@@ -18,7 +18,7 @@ def main(snakemake) -> None:
     from assay.foundation.places import mirror_of
     from assay.foundation.provenance import provenance
     from assay.foundation.seeds import seed_for
-    from assay.models.base import build, load_weights, save_weights
+    from assay.models.base import build, build_needs, load_weights, save_weights
     from assay.models.importers import import_weights
     from assay.training.loop import train
     from assay.training.result import untrained
@@ -28,7 +28,6 @@ def main(snakemake) -> None:
     started = time.time()
     names = tuple(getattr(snakemake.wildcards, kind) for kind in ("dataset", "split", "model"))
     entry, seed = snakemake.params.entry, snakemake.params.seed
-    training = entry["training"]
 
     data = load(Path(snakemake.input.images).parent)
     split = pd.read_parquet(snakemake.input.split)
@@ -36,19 +35,16 @@ def main(snakemake) -> None:
         subset: subsample(
             split.loc[split["subset"] == subset, "sample"].to_numpy(),
             data.labels,
-            training[limit],
+            entry["training"][limit],
             seed=learning_seed(seed, *names[:2], subset),
         )
         for subset, limit in (("train", "samples"), ("val", "validation_samples"))
     }
-    model = build(
-        names[2],
-        entry,
-        classes=len(data.classes),
-        shape=data.shape,
-        seed=seed_for(seed, "weights", *names),
-        pretrained_weights=next(map(Path, snakemake.input.pretrained), None),
-    )
+    images = {"classes": len(data.classes), "shape": data.shape}
+    needs = build_needs(entry, snakemake.input.needs, **images)
+    pretrained = next(map(Path, snakemake.input.pretrained), None)
+    seeded = {"seed": seed_for(seed, "weights", *names), "pretrained_weights": pretrained}
+    model = build(names[2], entry, needs=needs, **images, **seeded)
     # Read before the checkpoint: a training that goes on has its own.
     for start in snakemake.input.start:
         load_weights(model, start)
@@ -60,7 +56,7 @@ def main(snakemake) -> None:
             "data": data.digest,
             # Not of the file, which says when it was written.
             "split": digest_of(split["subset"].tolist()),
-            "start": [digest_file(start) for start in snakemake.input.start],
+            "start": [digest_file(f) for f in (*snakemake.input.start, *snakemake.input.needs)],
             "threads": snakemake.threads,
             "device": device.type,
         }
@@ -77,10 +73,11 @@ def main(snakemake) -> None:
             data.labels,
             indices["train"],
             indices["val"],
-            training,
+            entry["training"],
             work=work,
             names=(seed, "train", *names),
             device=device,
+            needs=needs,
         )
     save_weights(result.best_state, snakemake.output.weights)
     save_weights(result.last_state, snakemake.output.last)

@@ -10,6 +10,7 @@ from assay.evaluation.conformance import CHECKS
 from assay.foundation.errors import ModelError
 from assay.models.base import build, load_weights, save_weights
 from assay.models.dbx import DBX
+from assay.plan.cells import with_needs
 from assay.plan.configuration import read_configuration
 
 CATALOGUE = read_configuration({"scale": "paper"}).unscaled["models"]
@@ -20,7 +21,7 @@ SMALL = {"input_size": None, "candidates": 20, "steps": 6, "padding": "same"}
 
 def made(name: str, seed: int = 0, **settings):
     """The catalogue's model on small images, as if its published weights had been loaded."""
-    entry = CATALOGUE[name]
+    entry = with_needs(CATALOGUE, name)
     small = {key: SMALL.get(key, value) for key, value in entry["settings"].items()} | settings
     model = build(name, {**entry, "settings": small}, classes=CLASSES, shape=SHAPE, seed=seed)
     model.awaits = None
@@ -202,7 +203,7 @@ def test_every_entry_says_its_source_and_how_it_differs(name):
 
 @pytest.mark.parametrize("name", [name for name in CATALOGUE if CATALOGUE[name].get("images")])
 def test_an_entry_knows_which_images_its_network_takes(name):
-    entry, wanted = CATALOGUE[name], CATALOGUE[name]["images"]
+    entry, wanted = with_needs(CATALOGUE, name), CATALOGUE[name]["images"]
     smallest = wanted.get("smallest", 1)
     fitting = wanted.get("shapes", [[1, smallest, smallest], [3, smallest, smallest + 9]])
     others = [[1, smallest - 1, smallest + 9]] if "smallest" in wanted else [[3, 28, 28]]

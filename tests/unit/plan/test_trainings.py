@@ -2,7 +2,9 @@
 
 import pytest
 
+from assay.foundation.digest import code_digest
 from assay.foundation.errors import ConfigError
+from assay.plan.cells import trained_for
 from assay.plan.configuration import read_configuration
 from assay.plan.plan import make_plan
 
@@ -105,3 +107,42 @@ def test_the_code_of_a_training_holds_its_own_objectives_alone():
     assert {"assay.training.objectives.elbo", "assay.training.objectives.trades"} < set(
         plan.implementations
     )
+
+
+def needing(studies="ju2021_eabs", **models):
+    return read_configuration(
+        {"scale": "paper", "studies": studies, "catalogue": {"models": models}}
+    )
+
+
+def test_what_a_model_needs_is_trained_first_and_its_entry_and_code_come_with_it():
+    plan = make_plan(needing())
+    models = {**plan.configuration.catalogue["models"]}
+    models["mine"] = {**models["cnn_noisy"], "needs": {"base": "cnn_adv_l2"}}
+    assert trained_for(models, "mine") == ["cnn", "cnn_adv_l2", "mine"]
+    entry = plan.model("svhn", "cnn_noisy")
+    assert entry["needs"]["base"]["name"] == "cnn"
+    assert entry["needs"]["base"]["settings"]["layout"] == "svhn32"
+    assert entry["needs"]["base"]["code"] == code_digest("assay.models.cnn:CNN")
+    assert plan.needed("mnist", "official_0", "cnn_noisy") == [
+        plan.weights("mnist", "official_0", "cnn")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ({"cnn_noisy": {"needs": {"base": "cn"}}}, r"needs\.base: .*'cn'; did you mean 'cnn'"),
+        (
+            {"cnn_noisy": {"needs": {"base": "cnn_quantised"}},
+             "cnn_quantised": {"needs": {"base": "cnn_noisy"}}},
+            "'cnn_noisy' needs itself .cnn_noisy needs cnn_quantised needs cnn_noisy.",
+        ),
+        ({"cnn": {"needs": {"bas": "cnn_adv_l2"}}}, "needs itself"),
+        ({"cnn": {"needs": {"perceptual": "eabs"}}}, "role of a model called 'perceptual'"),
+    ],
+)  # fmt: skip
+def test_needs_that_cannot_be_met_are_one_line_of_the_plan(models, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        make_plan(needing(**models))
+    assert "\n" not in str(caught.value)

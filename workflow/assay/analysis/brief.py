@@ -148,6 +148,7 @@ class StudyBrief(_Closed):
         datasets, models, attacks, suites, splits: catalogue entries by id.
         measurements: catalogue entries by id, each with what the study says: its models, and the
             attacks that it needs.
+        bases: of each model that decides with another one, the id of that one.
         access: what each attack needs of a model: white_box, score, decision, none …
         scaled: by kind (models, attacks) and id, what the scale changed: path to the value here and
             that of the catalogue.
@@ -177,6 +178,7 @@ class StudyBrief(_Closed):
     splits: Mapping[str, Entry] = field(default_factory=dict)
     measurements: Mapping[str, Entry] = field(default_factory=dict)
     access: Names = field(default_factory=dict)
+    bases: Names = field(default_factory=dict)
     scaled: Mapping[str, Mapping[str, Mapping[str, Sequence[Any]]]] = field(default_factory=dict)
     rules: Rules = Rules()
     radii: tuple[str, ...] = ()

@@ -45,7 +45,7 @@ ARRAYS = {
 # What a catalogue entry is to the run; all else are words for readers.
 FACTS = {
     "models": ("family", "implementation", "settings", "training", "trained", "weights",
-               "shares_weights_with", "init_from"),
+               "shares_weights_with", "init_from", "needs"),
     "attacks": ("implementation", "norm", "epsilons", "settings", "samples"),
     "datasets": ("kind", "classes", "shape", "settings"),
     "splits": ("kind", "group", "folds", "repeats", "test", "validation", "test_per_class"),

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -248,17 +248,21 @@ def build(
     shape: tuple[int, int, int],
     pretrained_weights: Path | None = None,
     seed: int = 0,
+    needs: Mapping[str, Classifier] | None = None,
 ) -> Classifier:
     """The model that a catalogue entry describes.
 
     Args:
         name: the entry's id, for messages.
-        entry: ``implementation`` (``module:Class``) and ``settings`` (the class's keywords).
+        entry: ``implementation`` (``module:Class``), ``settings`` (the class's keywords) and
+            ``needs`` (by role, the entry of each model that the class takes, with its ``name``).
         classes: number of classes.
         shape: (C, H, W) of the images.
         pretrained_weights: file with published weights for entries with ``pretrained: true`` (see
             :mod:`assay.models.pretrained`); ``None`` if own weights will be loaded.
         seed: decides the random initial weights; torch's global state is left as it was.
+        needs: trained models by role; None: they are built without weights, which are then loaded
+            with those of the model. Roles that the class has no argument for are left.
 
     Raises:
         ModelError: a setting is unknown or impossible, or published weights cannot be read.
@@ -277,6 +281,18 @@ def build(
             )
     if settings.get("pretrained"):
         settings["pretrained_weights"] = pretrained_weights
+    roles = [role for role in entry.get("needs") or {} if role in known]
+    if needs is None:
+        needs = {
+            role: build(item["name"], item, classes=classes, shape=shape)
+            for role in roles
+            for item in (entry["needs"][role],)
+        }
+    settings |= {role: needs[role] for role in roles}
+    if "base" in known and "base" not in settings:
+        raise ModelError(
+            "the model needs another one", where=place, remedy="write needs: {base: ...}"
+        )
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -284,6 +300,31 @@ def build(
     except ModelError as error:
         where = f"{place}.{error.where}" if error.where else place
         raise ModelError(error.what, where=where, remedy=error.remedy) from error
+
+
+def build_needs(
+    entry: Mapping[str, Any],
+    files: Iterable[Path | str],
+    *,
+    classes: int,
+    shape: tuple[int, int, int],
+) -> dict[str, Classifier]:
+    """The models that an entry needs, by role, with their weights.
+
+    Args:
+        entry: as :func:`build` takes it.
+        files: the weights of each, in the order of the roles.
+        classes: number of classes.
+        shape: (C, H, W) of the images.
+
+    Raises:
+        ModelError: weights cannot be read.
+    """
+    found = {}
+    for (role, item), file in zip(entry["needs"].items(), files, strict=True):
+        found[role] = build(item["name"], item, classes=classes, shape=shape)
+        load_weights(found[role], file)
+    return found
 
 
 def choice(key: str, value: str, options: tuple[str, ...]) -> str:

@@ -112,6 +112,12 @@ def brief(plan: Plan, study: str) -> StudyBrief:
             name: {**published(catalogue["measurements"][name]), **wanted}
             for name, wanted in found.study["measurements"].items()
         },
+        # Whose weights and views a model decides with: is it better than its own base?
+        "bases": {
+            name: needs["base"]
+            for name in names["models"]
+            if "base" in (needs := catalogue["models"][name]["needs"])
+        },
         "access": {name: access(catalogue["attacks"][name]) for name in names["attacks"]},
         "scaled": {
             kind: {name: _scaled(plan, kind, name) for name in names[kind]}

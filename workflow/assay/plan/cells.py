@@ -36,10 +36,39 @@ class Measured(NamedTuple):
 
 def trained_for(models: Mapping[str, Nested], model: str) -> list[str]:
     """The models that are trained so that `model` can decide, in the order of their training."""
-    chain = [models[model].get("shares_weights_with") or model]
-    while first := models[chain[0]]["init_from"]:
-        chain.insert(0, models[first].get("shares_weights_with") or first)
-    return chain
+    order: list[str] = []
+
+    def visit(name: str) -> None:
+        owner = models[name].get("shares_weights_with") or name
+        for first in waits_for(models[owner]).values():
+            visit(first)
+        if owner not in order:
+            order.append(owner)
+
+    visit(model)
+    return order
+
+
+def waits_for(entry: Nested) -> dict[str, str]:
+    """The models whose weights a training waits for, by the key that names each.
+
+    Example:
+        >>> waits_for({"init_from": "cnn", "needs": {"base": "abs"}})
+        {'init_from': 'cnn', 'needs.base': 'abs'}
+    """
+    start = entry.get("init_from")
+    needs = {f"needs.{role}": name for role, name in (entry.get("needs") or {}).items()}
+    return ({"init_from": start} if start else {}) | needs
+
+
+def with_needs(models: Mapping[str, Nested], name: str) -> Nested:
+    """An entry with the entries of the models that it needs in place of their names."""
+    entry = models[name]
+    needs = {
+        role: {"name": needed, **with_needs(models, needed)}
+        for role, needed in (entry.get("needs") or {}).items()
+    }
+    return {**entry, "needs": needs}
 
 
 def unique(items: Iterable) -> tuple:

@@ -8,14 +8,15 @@ from functools import partial
 from assay.data.kinds import reader_of
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.outline import Outline, constant_keys, outline
-from assay.plan.cells import Cell, trained_for, unique
+from assay.plan.cells import Cell, trained_for, unique, waits_for
 from assay.plan.configuration import Configuration
 from assay.plan.outside import is_outside, shown_sources
-from assay.plan.trainings import check_training
+from assay.plan.trainings import check_training, objective_outline, phases_of
 from assay.plan.validation import Nested, unknown
 
 # What a model is built with beside its settings (see assay.models.base.build).
 GIVEN = ("classes", "shape", "pretrained_weights")
+WRAPPER = "assay.models.wrapper:Wrapper"
 # What the class that an entry names must be.
 BASES = {
     "models": "assay.models.base:Classifier",
@@ -43,6 +44,7 @@ def check_names(study: Nested, configuration: Configuration, where: str) -> None
                     remedy="name the model that is trained",
                 )
         _check_start(model, configuration)
+        _check_needs(model, configuration)
 
 
 def check_single_steps(configuration: Configuration) -> None:
@@ -89,6 +91,39 @@ def _code(entry: Nested) -> tuple[str, ...]:
     return entry["implementation"], outside
 
 
+def _check_needs(model: str, configuration: Configuration, seen: tuple[str, ...] = ()) -> None:
+    """The models that a training waits for exist, and none waits for itself."""
+    models = configuration.catalogue["models"]
+    owner = models[model].get("shares_weights_with") or model
+    for key, needed in waits_for(models[owner]).items():
+        place = configuration.where("models", owner, *key.split("."))
+        configuration.entry("models", needed, place)
+        if needed in (*seen, model):
+            raise ConfigError(
+                f"'{needed}' needs itself ({' needs '.join([*seen, model, needed])})",
+                where=place,
+                remedy="name a model that can be trained without this one",
+            )
+        _check_needs(needed, configuration, (*seen, model))
+
+
+def _check_roles(entry: Nested, found: Outline, where: Callable[..., str]) -> None:
+    """The class of an entry, or an objective of its training, takes the models that it needs."""
+    roles = [name for name in found.arguments if name not in GIVEN]
+    for phase in phases_of(entry["training"]):
+        roles += objective_outline(phase["objective"]["name"], where).arguments
+    for role in entry["needs"]:
+        if role not in roles:
+            place = f"workflow/{entry['implementation'].partition(':')[0].replace('.', '/')}.py"
+            raise unknown("role of a model called", role, roles, where("needs", by=(role,)), place)
+    if WRAPPER in found.lineage and "base" not in entry["needs"]:
+        raise ConfigError(
+            f"{found.name} needs a model as its base",
+            where=where("needs"),
+            remedy="write needs: {base: ...} with the id of a model",
+        )
+
+
 def check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
     """Models and attacks of the grid must exist, with the settings and the norm of their entries.
 
@@ -113,7 +148,8 @@ def check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
                 check_training(training, partial(where, "training"))
             if is_outside(models[model]):
                 continue  # `check_machine` looks at its code, which other machines need not have
-            checked_class("models", models[model], where, GIVEN)
+            found = checked_class("models", models[model], where, GIVEN)
+            _check_roles(models[model], found, where)
     for attack in unique(name for cell in cells for name in suites[cell.suite]["attacks"]):
         entry = configuration.catalogue["attacks"][attack]
         where = partial(configuration.where, "attacks", attack)

@@ -147,12 +147,23 @@ class Plan:
         return plain(kept)
 
     def model(self, dataset: str, name: str) -> Nested:
-        """A model's entry on a data set."""
-        return self.entry("models", name, dataset)
+        """A model's entry on a data set, with those of the models that it needs and their code."""
+        entry = self.entry("models", name, dataset)
+        needs = {}
+        for role, needed in entry["needs"].items():
+            found = self.model(dataset, needed)
+            code = code_digest(found["implementation"])
+            needs[role] = {"name": needed, **found, "code": code}
+        return {**entry, "needs": needs}
+
+    def needed(self, dataset: str, split: str, model: str) -> list[str]:
+        """The weights of the models that a training needs, in the order of the entry's roles."""
+        roles = self.configuration.catalogue["models"][model]["needs"]
+        return [self.weights(dataset, split, needed) for needed in roles.values()]
 
     def training_code(self, dataset: str, model: str) -> list[str]:
         """The code that a model's training runs beside the loop: its class and its objectives."""
-        entry = self.model(dataset, model)
+        entry = self.entry("models", model, dataset)
         return [entry["implementation"], *objectives_of(entry["training"])]
 
     @cached_property

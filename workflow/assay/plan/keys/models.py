@@ -333,6 +333,14 @@ class Model:
         str | None,
         key("another entry with the same network, whose trained weights initialise the training"),
     ] = None
+    needs: Annotated[
+        dict[str, str],
+        key(
+            "trained models that the class or the objective takes: name of the argument, then "
+            "another entry of any class, for example {base: cnn}; each is trained first, on the "
+            "same split"
+        ),
+    ] = field(default_factory=dict)
     settings: Annotated[dict, key("keyword arguments of the class")] = field(default_factory=dict)
     training: Annotated[
         Training, key("training settings, or the word none: the network stays as it is")
