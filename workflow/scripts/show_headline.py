@@ -19,6 +19,7 @@ def main(folder: Path) -> str:
     import pandas as pd
     import yaml
 
+    from assay.analysis.brief import StudyBrief
     from assay.report.page import headline_text
 
     def read(path: Path) -> dict:
@@ -38,7 +39,7 @@ def main(folder: Path) -> str:
             name = f"{read(study)['title']}: {name}"
         lines += [
             f"{name} (scale {folder.name})",
-            headline_text(pd.read_csv(headline), {"titles": titles}),
+            headline_text(pd.read_csv(headline), StudyBrief(titles=titles)),
             "",
         ]
     pages = {"this report": "index.html", "snakemake report": "report.html"}

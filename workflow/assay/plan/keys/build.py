@@ -29,6 +29,7 @@ def schema_of(kind: Any) -> Schema:
     decides which keys are needed and which are read.
 
     Example:
+        >>> from assay.foundation.keys import key
         >>> schema_of(list[Annotated[int, key("images", ge=1)]])
         {'type': 'array', 'items': {'type': 'integer', 'minimum': 1, 'description': 'images'}}
     """
