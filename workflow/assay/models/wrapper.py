@@ -42,7 +42,7 @@ class Wrapper(Classifier):
         super().__init__(classes=classes, shape=shape)
         self.base = base.requires_grad_(False).eval()
         self.stochastic = self.stochastic or base.stochastic
-        self.max_batch = min(type(self).max_batch, base.max_batch)
+        self.max_batch = min(self.max_batch, base.max_batch)
 
     def changed(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the base sees of images (B, C, H, W); the same shape, in [0, 1]."""
