@@ -1,5 +1,6 @@
 # make demo   the whole workflow on embedded data, no network: report/demo/index.html
-# make test   unit tests and examples with coverage, then workflow, browser and cluster tests
+# make test   unit tests and examples, then workflow, browser and cluster tests
+# make coverage   which lines unit tests and examples reach; takes 1.4 times as long as without
 # make lint   ruff, types, snakefmt, snakemake --lint, hadolint, pip-audit        make format   lets ruff and snakefmt repair
 # make quick  half a minute while you write: ruff, types, and the unit tests of a package: make quick PART=attacks
 # make docs   the documentation with the reference of every module: site/index.html
@@ -16,7 +17,7 @@ TORCH := $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX) -r envs/requiremen
 export MPLBACKEND := Agg
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test quick oracle cluster lint format docs bench setup setup-dev clean
+.PHONY: demo test coverage quick oracle cluster lint format docs bench setup setup-dev clean
 
 $(VENV)/.run: envs/requirements.lock envs/requirements-cpu.lock envs/requirements-cuda.lock pyproject.toml setup.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "assay needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
@@ -49,8 +50,11 @@ demo: $(VENV)/.run
 # In two processes: a run of the workflow keeps little more than one core busy. Unit tests keep the order of
 # tests/conftest.py, long files first; by itself xdist begins with the files of most tests.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --doctest-modules --cov --cov-report=term:skip-covered tests/unit workflow/assay
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --doctest-modules tests/unit workflow/assay
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not half_an_hour" tests/workflow tests/browser tests/cluster
+
+coverage: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --doctest-modules --cov --cov-report=term:skip-covered tests/unit workflow/assay
 
 # What tells most in half a minute, for the package that you change.
 PART ?= foundation
