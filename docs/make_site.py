@@ -25,8 +25,8 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Use": (
         "docs/installation.md", "docs/data.md", "docs/models.md", "docs/training.md",
         "docs/outside.md", "docs/attacks.md",
-        "docs/attacks/*.md", "docs/measurements.md", "docs/statistics.md", "docs/report.md", "docs/reliability.md",
-        "docs/glossary.md",
+        "docs/attacks/*.md", "docs/measurements.md", "docs/statistics.md", "docs/report.md",
+        "docs/reliability.md", "docs/glossary.md",
     ),
     "Files": ("config/README.md", "results/README.md", "profiles/README.md"),
     "Extend": (
