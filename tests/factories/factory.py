@@ -18,6 +18,7 @@ import pandas as pd
 import yaml
 
 from assay.analysis.brief import StudyBrief, parse_brief
+from assay.analysis.run_files import RunFiles, parse_run_files
 from assay.foundation.entries import read_entries
 from assay.foundation.files import write_json
 from assay.foundation.outcomes import OUTCOME_COLUMNS, SCHEMA, write_outcomes
@@ -137,8 +138,8 @@ def varied(brief: StudyBrief, **changes) -> StudyBrief:
     return parse_brief({**brief.to_json(), **changes})
 
 
-def write_run(folder: Path, **sizes) -> dict:
-    """Writes a whole made-up run below `folder` and returns the manifest that names its files.
+def write_run(folder: Path, **sizes) -> RunFiles:
+    """Writes a whole made-up run below `folder` and returns where its files are.
 
     Args:
         folder: where the files go.
@@ -148,7 +149,6 @@ def write_run(folder: Path, **sizes) -> dict:
     manifest = {
         "scale": "synthetic",
         "seed": 0,
-        "study": study(),
         "outcomes": [],
         "models": [],
         "measurements": [],
@@ -209,7 +209,7 @@ def write_run(folder: Path, **sizes) -> dict:
         target = target.with_name(f"{split}.leaks.parquet")
         leaks_of(frame[frame["split"] == split]).to_parquet(target)
         manifest["leaks"].append({"dataset": DATASET, "split": split, "path": str(target)})
-    return manifest
+    return parse_run_files(manifest)
 
 
 def _measurement(implementation: str) -> dict[str, Any]:

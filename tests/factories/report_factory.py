@@ -25,7 +25,7 @@ EMPTY_SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="36pt"/
 
 def make_inputs(folder: Path, **sizes) -> AnalysisInputs:
     """A made-up run below `folder`."""
-    return AnalysisInputs.from_manifest(factory.write_run(folder, **sizes))
+    return AnalysisInputs(factory.write_run(folder, **sizes), factory.study())
 
 
 def make_study(inputs: AnalysisInputs) -> StudyBrief:

@@ -294,7 +294,7 @@ def test_a_figure_that_cannot_be_drawn_loses_no_other(tmp_path, monkeypatch):
             kept=[str(kept / "outcomes.parquet")],
             statistics=[str(kept / f"{place}.csv") for place in ANALYSES],
         ),
-        params=SimpleNamespace(study=study, manifest=plan.manifest("millner2024")),
+        params=SimpleNamespace(study=study, manifest=plan.manifest("millner2024").to_json()),
         output=[str(tmp_path / "drawn")],
     )
     made = sorted(path.relative_to(tmp_path / "drawn").as_posix()

@@ -79,7 +79,7 @@ def test_every_file_of_a_run_says_what_made_it_and_the_report_puts_it_together(s
         assert all(facts[key] is not None for key in ("code", "config", "seed", "packages")), file
     made = read_json(smoke.folder / "report/smoke/millner2024/provenance.json")
     assert made["outcomes"]["files"] == len(study.cells)
-    assert made["models"]["files"] == len({item["facts"] for item in manifest["models"]})
+    assert made["models"]["files"] == len({item.facts for item in manifest.models})
     # A report keeps the features that its figures show, those of the first split.
     measured = [i for i in study.measurements if i.measurement == "features"]
     assert made["measurements"]["features"]["files"] == sum(

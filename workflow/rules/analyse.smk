@@ -28,7 +28,7 @@ rule keep_outcomes:
         runtime=30,
     params:
         study=lambda w: run_facts(PLAN.brief(w.study)).to_json(),
-        manifest=lambda w: PLAN.manifest(w.study),
+        manifest=lambda w: PLAN.manifest(w.study).to_json(),
         limit=PLAN.configuration.scale["kept_megabytes"],
         code=digest("keep_outcomes"),
     script:
@@ -110,7 +110,7 @@ rule analyse_study:
         runtime=20,
     params:
         study=lambda w: PLAN.brief(w.study).to_json(),
-        manifest=lambda w: PLAN.manifest(w.study),
+        manifest=lambda w: PLAN.manifest(w.study).to_json(),
         code=digest("analyse_study"),
     script:
         "../scripts/analyse_study.py"
@@ -138,7 +138,7 @@ rule draw_study:
         runtime=20,
     params:
         study=lambda w: PLAN.brief(w.study).to_json(),
-        manifest=lambda w: PLAN.manifest(w.study),
+        manifest=lambda w: PLAN.manifest(w.study).to_json(),
         code=lambda w: digest("draw_study", *PLAN.kinds(w.study)),
     script:
         "../scripts/draw_study.py"

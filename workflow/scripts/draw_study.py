@@ -9,6 +9,7 @@ from assay.foundation.scripts import script_log
 def main(snakemake) -> None:
     from assay.analysis.inputs import AnalysisInputs
     from assay.analysis.kept import kept_run
+    from assay.analysis.run_files import parse_run_files
     from assay.foundation.errors import AssayError
     from assay.foundation.files import write_text
     from assay.report.write import write_drawings
@@ -17,7 +18,7 @@ def main(snakemake) -> None:
     sampled = Path(snakemake.output[0])
     shutil.rmtree(sampled, ignore_errors=True)
     sampled.mkdir(parents=True)
-    with kept_run(folder, params.manifest) as manifest:
+    with kept_run(folder, parse_run_files(params.manifest)) as manifest:
         inputs = AnalysisInputs.from_manifest(manifest, params.study, snakemake.input.statistics)
         for place, error in write_drawings(inputs, sampled).items():
             kind = "" if isinstance(error, AssayError) else f"{type(error).__name__}: "

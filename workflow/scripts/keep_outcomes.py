@@ -10,6 +10,7 @@ from assay.foundation.scripts import script_log
 def main(snakemake) -> None:
     from assay.analysis.brief import parse_brief
     from assay.analysis.kept import keep_study
+    from assay.analysis.run_files import parse_run_files
 
     params, limit = snakemake.params, snakemake.params.limit
     made = Path(snakemake.output.outcomes)
@@ -17,7 +18,8 @@ def main(snakemake) -> None:
     # makes, lies below another folder.
     with chdir(made.parents[3]):
         folder = Path(*made.parts[-4:-1])
-        size = keep_study(params.manifest, parse_brief(params.study), folder, limit=limit)
+        files = parse_run_files(params.manifest)
+        size = keep_study(files, parse_brief(params.study), folder, limit=limit)
     words = "no size limit at this scale" if limit is None else f"at most {limit:g} MB"
     logging.getLogger("assay").info("kept %.2f MB in %s (%s)", size / 1e6, folder, words)
 

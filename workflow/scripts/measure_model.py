@@ -11,20 +11,7 @@ def main(snakemake) -> None:
     from assay.foundation.files import digest_file
     from assay.foundation.provenance import write_arrays
 
-    params, files, names = snakemake.params, snakemake.input, snakemake.wildcards
-    job = TrainedJob(
-        ids={part: getattr(names, part) for part in ("dataset", "split", "model", "measurement")},
-        scale=names.scale,
-        images=files.images,
-        split=files.split,
-        weights=files.weights,
-        entry=params.entry,
-        samples=params.evaluation["samples"],
-        seed=params.seed,
-        code=params.code,
-        threads=snakemake.threads,
-        device=snakemake.config.get("device", "auto"),
-    )
+    job, params = TrainedJob(snakemake), snakemake.params
     reads = params.reads
     suites = dict.fromkeys(suite for suite, _ in reads["examples"])
     stored = {

@@ -17,20 +17,7 @@ def main(snakemake) -> None:
     from assay.foundation.outcomes import write_outcomes
     from assay.foundation.provenance import write_arrays
 
-    params, files, names = snakemake.params, snakemake.input, snakemake.wildcards
-    job = TrainedJob(
-        ids={part: getattr(names, part) for part in ("dataset", "split", "model", "suite")},
-        scale=names.scale,
-        images=files.images,
-        split=files.split,
-        weights=files.weights,
-        entry=params.entry,
-        samples=params.evaluation["samples"],
-        seed=params.seed,
-        code=params.code,
-        threads=snakemake.threads,
-        device=snakemake.config.get("device", "auto"),
-    )
+    job, params = TrainedJob(snakemake), snakemake.params
     share = None
     if item := getattr(snakemake.wildcards, "scatteritem", None):
         number, shares = map(int, item.split("-of-"))

@@ -7,6 +7,7 @@ from factory import REPOSITORY, study
 
 from assay.analysis.brief import KINDS, Headline, StudyBrief, parse_brief
 from assay.analysis.kept import as_it_ran, run_facts
+from assay.analysis.run_files import RunFile, RunFiles, parse_run_files
 from assay.foundation.errors import AssayError
 from assay.foundation.files import read_json
 
@@ -56,3 +57,30 @@ def test_a_key_or_a_type_that_no_brief_has_is_an_error_of_one_line(tree, message
     assert text.startswith("records.json")
     assert message in text
     assert "\n" not in text
+
+
+def test_the_files_of_a_run_come_back_from_json_as_they_were():
+    suite = RunFile(dataset="d", split="s_0", model="m", suite="x", path="o.parquet")
+    files = RunFiles(scale="toy", seed=0, outcomes=(suite,), reported=("printed.csv",))
+    assert parse_run_files(json.loads(json.dumps(files.to_json()))) == files
+    assert suite.to_json() == {
+        "dataset": "d", "split": "s_0", "model": "m", "suite": "x", "path": "o.parquet"
+    }  # fmt: skip
+    assert suite.of(dataset="d", suite="x")
+    assert not suite.of(dataset="d", suite="y")
+    assert suite.ids("suite", "model") == ("x", "m")
+    assert suite.moved({"path": "p.parquet"}).place("path") == "p.parquet"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"outcomes": [{"dataset": "d"}]}, "the manifest: outcomes.0.split: it is missing"),
+        ({"outcome": []}, "the manifest: outcome: unknown key; did you mean 'outcomes'?"),
+    ],
+)
+def test_a_manifest_that_lacks_an_id_or_has_an_unknown_key_is_an_error_of_one_line(change, message):
+    with pytest.raises(AssayError) as raised:
+        parse_run_files({"scale": "toy", "seed": 0, **change})
+    assert str(raised.value).startswith(message)
+    assert "\n" not in str(raised.value)

@@ -60,18 +60,18 @@ def test_every_analysis_and_table_is_the_one_of_the_full_files(run):
 
 
 def test_the_rows_are_those_of_the_outcome_files_in_the_order_that_is_asked_for(run):
-    items = run[0].manifest["outcomes"][::-1]
+    items = run[0].manifest.outcomes[::-1]
     kept = KeptOutcomes(run[1] / FILES[0])
-    keys = [tuple(item[name] for name in ("dataset", "split", "model", "suite")) for item in items]
-    rows, full = kept.read(keys, EXACT), read_outcomes([item["path"] for item in items], EXACT)
+    keys = [item.ids("dataset", "split", "model", "suite") for item in items]
+    rows, full = kept.read(keys, EXACT), read_outcomes([item.path for item in items], EXACT)
     pd.testing.assert_frame_equal(rows, full, check_categorical=False)
     for item, key in zip(items, keys, strict=True):
-        assert kept.made(key) == read_provenance(item["path"])
+        assert kept.made(key) == read_provenance(item.path)
 
 
 def test_reading_in_small_groups_gives_the_same_rows(run, tmp_path, monkeypatch):
     monkeypatch.setattr("assay.foundation.kept.GROUP", 100)
-    items = run[0].manifest["outcomes"][:12]
+    items = [item.to_json() for item in run[0].manifest.outcomes[:12]]
     write_kept(items, tmp_path / "small.parquet")
     kept = KeptOutcomes(tmp_path / "small.parquet")
     pd.testing.assert_frame_equal(
@@ -242,10 +242,11 @@ def test_a_file_that_cannot_be_used_is_named_with_the_remedy(run, kept, name, da
 
 def test_what_the_plan_asks_for_and_the_files_lack_was_not_run(run):
     full, folder = run
-    more = [{**item, "model": "newer"} for item in full.manifest["outcomes"][:1]]
-    manifest = {**full.manifest, "outcomes": [*full.manifest["outcomes"][3:], *more]}
+    outcomes = full.manifest.outcomes
+    more = replace(outcomes[0], model="newer")
+    manifest = replace(full.manifest, outcomes=(*outcomes[3:], more))
     with kept_run(folder, manifest) as found:
-        assert len(found["outcomes"]) == len(full.manifest["outcomes"]) - 3
+        assert len(found.outcomes) == len(outcomes) - 3
         assert "newer" not in set(AnalysisInputs(found, full.study).outcomes(["model"]).model)
 
 
@@ -276,5 +277,5 @@ def test_settings_are_those_of_the_run_and_words_those_of_today(run, kept):
 def test_records_are_text_with_a_line_for_each_file(run):
     text = (run[1] / FILES[1]).read_text(encoding="utf-8")
     files = json.loads(text)["files"]
-    assert len(files) == len({*run[0].history, *run[0].facts}) * 2 + len(run[0].manifest["leakage"])
+    assert len(files) == len({*run[0].history, *run[0].facts}) * 2 + len(run[0].manifest.leakage)
     assert len(text.splitlines()) == len(files) + 8

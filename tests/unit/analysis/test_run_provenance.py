@@ -1,11 +1,11 @@
 """What a study's files say made them, as one."""
 
-import copy
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
-from factory import MADE, MODELS, write_run
+from factory import MADE, MODELS, study, write_run
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.run_provenance import provenance_summary, together
@@ -21,21 +21,21 @@ def written(tmp_path_factory):
 
 @pytest.fixture
 def run(written):
-    """The written run with a manifest of its own."""
-    return AnalysisInputs.from_manifest(copy.deepcopy(written))
+    """The written run, of which nothing was read."""
+    return AnalysisInputs(written, study())
 
 
 def test_every_file_of_the_study_is_counted_and_its_time_summed(run):
     made = provenance_summary(run, code="ab")
-    counts = {kind: len(run.manifest[kind]) for kind in ("outcomes", "models")}
+    counts = {kind: len(run.manifest.of_kind(kind)) for kind in ("outcomes", "models")}
     assert {kind: made[kind]["files"] for kind in counts} == counts
-    measured = Counter(item["measurement"] for item in run.manifest["measurements"])
+    measured = Counter(item.measurement for item in run.manifest.measurements)
     assert {name: one["files"] for name, one in made["measurements"].items()} == measured
     assert set(measured) == {"saliency"}
     assert made["outcomes"]["seconds"] == 12.5 * counts["outcomes"]
     assert (made["study"], made["scale"], made["seed"]) == ("millner2024", "synthetic", 0)
-    assert set(made["outcomes"]["code"]) == {item["suite"] for item in run.manifest["outcomes"]}
-    assert set(made["models"]["code"]) == {item["model"] for item in run.manifest["models"]}
+    assert set(made["outcomes"]["code"]) == {item.suite for item in run.manifest.outcomes}
+    assert set(made["models"]["code"]) == {item.model for item in run.manifest.models}
     assert made["outcomes"]["attacks"]["pgd_linf"] == ["aa"]
     assert made["outcomes"]["packages"]["torch"] == [MADE["packages"]["torch"]]
     assert made["analysis"]["code"] == "ab"
@@ -68,9 +68,10 @@ def test_what_was_measured_of_each_model_stands_beside_its_name(run):
 
 
 def test_models_that_borrow_weights_share_one_file(run):
-    owner, borrower = run.manifest["models"][:2]
-    borrower["facts"] = owner["facts"]
-    assert provenance_summary(run, code="ab")["models"]["files"] == len(run.manifest["models"]) - 1
+    owner, borrower, *others = run.manifest.models
+    models = (owner, replace(borrower, facts=owner.facts), *others)
+    run = AnalysisInputs(replace(run.manifest, models=models), run.study)
+    assert provenance_summary(run, code="ab")["models"]["files"] == len(models) - 1
 
 
 def test_the_same_files_give_the_same_text(run):
@@ -80,10 +81,11 @@ def test_the_same_files_give_the_same_text(run):
 
 
 def test_a_file_that_does_not_say_what_made_it_is_named(run, tmp_path):
-    item = run.manifest["models"][0]
-    facts = read_json(item["facts"])
+    item, *others = run.manifest.models
+    facts = read_json(item.facts)
     del facts["provenance"]
-    item["facts"] = str(tmp_path / "model.json")
-    write_json(item["facts"], facts)
+    write_json(tmp_path / "model.json", facts)
+    item = replace(item, facts=str(tmp_path / "model.json"))
+    run = AnalysisInputs(replace(run.manifest, models=(item, *others)), run.study)
     with pytest.raises(AssayError, match=r"model\.json: has no provenance"):
         provenance_summary(run, code="ab")

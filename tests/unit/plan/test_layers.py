@@ -38,7 +38,7 @@ def test_an_empty_folder_has_what_comes_with_assay(tmp_path):
         here.studies,
     )
     manifest = make_plan(there).manifest("millner2024")
-    assert all(Path(path).is_absolute() and Path(path).is_file() for path in manifest["reported"])
+    assert all(Path(path).is_absolute() and Path(path).is_file() for path in manifest.reported)
 
 
 def test_in_the_repository_both_are_one():
@@ -63,7 +63,7 @@ def test_files_of_the_working_folder_lie_on_top(write):
     assert found.catalogue["suites"]["mine"]["attacks"] == ["clean", "fgsm"]
     assert "linf_whitebox" in found.catalogue["suites"]
     assert found.studies["mine"]["title"] == "my study"
-    reported = make_plan(found).manifest("mine")["reported"]
+    reported = make_plan(found).manifest("mine").reported
     assert reported[-1] == "config/reported/mine.csv"
     assert Path(reported[0]) == BUNDLED / "config/reported/gbz_table1.csv"
 

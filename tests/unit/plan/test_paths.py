@@ -121,13 +121,13 @@ def test_a_task_reads_only_what_tasks_before_it_have_made():
 
 
 def test_a_suite_is_measured_with_the_job_that_runs_it():
-    packed = PLAN.manifest("millner2024")["outcomes"][0]
+    packed = PLAN.manifest("millner2024").outcomes[0]
     assert PLAN.packed
-    assert packed["benchmark"].startswith("results/smoke/benchmarks/evaluate_model/")
+    assert packed.benchmark.startswith("results/smoke/benchmarks/evaluate_model/")
     apart = make_plan(read_configuration({"scale": "workstation", "studies": ["millner2024"]}))
     assert not apart.packed
-    cell = apart.manifest("millner2024")["outcomes"][0]
-    assert cell["benchmark"].endswith(f"run_suite/{'/'.join(apart.cells[0])}.tsv")
+    cell = apart.manifest("millner2024").outcomes[0]
+    assert cell.benchmark.endswith(f"run_suite/{'/'.join(apart.cells[0])}.tsv")
 
 
 def test_a_path_has_a_value_for_each_wildcard():

@@ -78,9 +78,7 @@ def test_a_model_that_borrows_weights_trains_nothing_of_its_own():
     plan = make_plan(configuration)
     assert {item.model for item in plan.trainings} == {"gbz_as_coded"}
     assert {cell.model for cell in plan.cells} == {"gbz_as_coded", "borrower"}
-    assert all(
-        "/gbz_as_coded/" in item["history"] for item in plan.manifest("millner2024")["models"]
-    )
+    assert all("/gbz_as_coded/" in item.history for item in plan.manifest("millner2024").models)
 
 
 def test_prose_is_no_parameter_but_every_setting_is():
@@ -288,7 +286,7 @@ def test_a_study_without_a_paper_is_a_study_that_shows_no_printed_numbers():
     written = {**study, "headline": {"models": [], "cells": []}}
     configuration = configured(tables={}, figures={}, reported={"files": []}, **written)
     del configuration.studies["millner2024"]["paper"]
-    assert make_plan(configuration).manifest("millner2024")["reported"] == []
+    assert make_plan(configuration).manifest("millner2024").reported == ()
     figures = {"ledger": {"kind": "ledger_dumbbell", "title": "mine"}}
     configuration.studies["millner2024"]["figures"] = figures
     with pytest.raises(ConfigError, match=r"figures\.ledger\.kind: the study has no printed numb"):
@@ -785,10 +783,10 @@ def test_reconstructions_are_stored_of_the_attacks_that_the_study_names():
     assert plan.example_files(*item) == [
         "results/paper/outcomes/mnist/official_0/eabs/thesis_l2.examples.npz"
     ]
-    manifest = plan.manifest("ju2021_eabs")
-    stored = [i for i in manifest["measurements"] if i["measurement"] == "reconstructions"]
-    assert {item["model"] for item in stored} == {"abs", "eabs"}
-    assert stored[0]["path"] in plan.record_files("ju2021_eabs")
+    measured = plan.manifest("ju2021_eabs").measurements
+    stored = [item for item in measured if item.measurement == "reconstructions"]
+    assert {item.model for item in stored} == {"abs", "eabs"}
+    assert stored[0].path in plan.record_files("ju2021_eabs")
 
 
 def test_a_figure_of_reconstructions_needs_those_under_its_attack():

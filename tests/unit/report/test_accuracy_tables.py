@@ -10,6 +10,7 @@ from assay.analysis.accuracy import accuracy, several_members, strongest, worst_
 from assay.analysis.attack_set import AttackSet
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import with_scheme
+from assay.analysis.run_files import RunFiles
 from assay.analysis.statistics import between_splits, mcnemar, ranking
 from assay.report.tables import cells as table_cells
 from assay.report.tables.cells import image_sets, leading
@@ -48,7 +49,7 @@ def frame(folds=1, models=MODELS):
 
 def run_of(rows, verdicts=None, **study_parts):
     """The analysis of some rows, sound in every norm unless `verdicts` says otherwise."""
-    inputs = AnalysisInputs({"scale": "synthetic", "seed": 0, "outcomes": []}, study(**study_parts))
+    inputs = AnalysisInputs(RunFiles(scale="synthetic", seed=0), study(**study_parts))
     rows = with_scheme(rows)
     worst_cases = [rows, worst_case(rows), strongest(rows)]
     table = accuracy(rows)

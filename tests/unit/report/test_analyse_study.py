@@ -21,7 +21,7 @@ def run_script(name, folder, **job):
 
 
 def test_every_table_is_written_in_each_format_and_the_provenance_beside_them(small_run, tmp_path):
-    manifest = small_run.manifest
+    manifest = small_run.manifest.to_json()
     folder = tmp_path / "report"
     kept = tmp_path / "kept"
     run_script(

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import factory
 import pandas as pd
@@ -53,20 +54,19 @@ def kept(tmp_path_factory):
     plan = make_plan(read_configuration({"scale": SCALE, "studies": STUDY}))
     models = ("gbz_as_coded", "gbz")
     made = factory.write_run(folder / "made", models=models, folds=2, per_fold=24)
-    wanted = plan.manifest(STUDY)
-    manifest = {**wanted, "reported": []}
+    manifest = replace(plan.manifest(STUDY), reported=())
     ids = (*IDS, "measurement")
     for kind in ("outcomes", "models", "measurements", "leakage"):
-        sources = {tuple(item.get(name) for name in ids): item for item in made[kind]}
-        manifest[kind] = [
-            item for item in wanted[kind] if tuple(item.get(name) for name in ids) in sources
-        ]
-        for item in manifest[kind]:
-            source = sources[tuple(item.get(name) for name in ids)]
-            for member in source.keys() - set(ids):
-                target = folder / item[member]
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source[member], target)
+        sources = {item.ids(*ids): item for item in made.of_kind(kind)}
+        items = [item for item in manifest.of_kind(kind) if item.ids(*ids) in sources]
+        manifest = replace(manifest, **{kind: tuple(items)})
+        for item in items:
+            source = sources[item.ids(*ids)]
+            for member in ("path", "examples", "history", "facts"):
+                if source.place(member):
+                    target = folder / item.place(member)
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(source.place(member), target)
     with pytest.MonkeyPatch.context() as patch:
         # The plan's paths are relative to the workflow's folder.
         patch.chdir(folder)

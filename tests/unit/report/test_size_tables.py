@@ -5,10 +5,11 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from factory import DATASET, MODELS, leaks_of, outcomes, varied, write_run
+from factory import DATASET, MODELS, leaks_of, outcomes, study, varied
 from report_factory import table_of
 
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.run_files import RunFiles
 
 CELLS = [{"attack": "clean", "epsilon": 0}, {"attack": "pgd_linf", "epsilon": 0.03}]
 NAMES = list(MODELS)
@@ -219,20 +220,19 @@ def test_choice_shows_the_clean_accuracy_of_the_attacked_images(inputs):
 
 
 @pytest.fixture(scope="module")
-def laboratory(tmp_path_factory):
+def laboratory():
     """A run with a second way to split: a single split of the same samples."""
     frame = outcomes(folds=3, per_fold=40, models=NAMES[:2])
     other = frame[frame["split"] == "kfold_0"].assign(split="apart_0")
-    study_of = write_run(tmp_path_factory.mktemp("l"), folds=1, per_fold=1)["study"]
     entries = {"kfold": {"group": "none"}, "apart": {"group": "patient"}}
     frame = pd.concat([frame, other], ignore_index=True)
     flags = [leaks_of(rows).assign(dataset=DATASET, split=split)
              for split, rows in frame.groupby("split", sort=False)]  # fmt: skip
-    study = varied(study_of, splits=entries)
+    toy = study(splits=entries)
     from assay.analysis import accuracy
     from assay.analysis.statistics import Paired, mcnemar, ranking
 
-    found = AnalysisInputs({"outcomes": [], "scale": "toy", "seed": 0}, study)
+    found = AnalysisInputs(RunFiles(scale="toy", seed=0), toy)
     table = accuracy.accuracy(frame)
     tests = mcnemar(frame)
     verdicts = table[["dataset", "scheme", "model"]].drop_duplicates()

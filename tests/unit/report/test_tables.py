@@ -1,5 +1,5 @@
-import copy
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,7 @@ from report_factory import table_of
 
 from assay.analysis.attack_set import AttackSet, attack_sets
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.run_files import RunFile
 from assay.foundation.errors import AssayError, ConfigError, OutcomeError
 from assay.plan import paths
 from assay.report.kinds import kinds
@@ -94,9 +95,8 @@ def test_each_table_of_every_study_is_written_in_all_formats(name, inputs, tmp_p
 @pytest.mark.parametrize("models", [("gbz",), ("gbz", "dbx")])
 @pytest.mark.parametrize("folds", [1, 2])
 def test_the_smallest_studies_have_all_tables(models, folds, tmp_path):
-    inputs = AnalysisInputs.from_manifest(
-        write_run(tmp_path, models=models, folds=folds, per_fold=12)
-    )
+    run = write_run(tmp_path, models=models, folds=folds, per_fold=12)
+    inputs = AnalysisInputs(run, study())
     for name in ANALYSES:
         _, markdown, latex, _ = write_table(
             analysis_table(name, inputs.study, inputs), tmp_path / name
@@ -275,16 +275,17 @@ def test_latex_of_an_empty_table_is_still_a_table():
 
 def test_missing_records_are_named_and_left_out(inputs, caplog):
     ids = {"dataset": "d", "split": "s", "model": "m", "measurement": "features"}
-    manifest = {**inputs.manifest, "measurements": [{**ids, "path": "gone/features.npz"}]}
+    gone = RunFile(**ids, path="gone/features.npz")
+    manifest = replace(inputs.manifest, measurements=(gone,))
     with caplog.at_level(logging.WARNING):
         assert AnalysisInputs(manifest, inputs.study).networks("features") == []
     assert "gone/features.npz is missing" in caplog.text
 
 
 def test_missing_outcomes_are_an_error_that_names_the_file(inputs):
-    lost = {**inputs.manifest["outcomes"][0], "path": "gone/corruptions.parquet"}
+    lost = replace(inputs.manifest.outcomes[0], path="gone/corruptions.parquet")
     with pytest.raises(OutcomeError, match=r"gone/corruptions\.parquet"):
-        AnalysisInputs({**inputs.manifest, "outcomes": [lost]}).outcomes()
+        AnalysisInputs(replace(inputs.manifest, outcomes=(lost,))).outcomes()
 
 
 def test_inputs_are_read_once(inputs):
@@ -408,21 +409,20 @@ def test_without_masks_the_pointing_game_says_what_it_needs(inputs):
 
 
 def test_costs_are_means_over_splits_of_what_the_files_say(middle_run, tmp_path):
-    manifest = copy.deepcopy(middle_run.manifest)
-    item = manifest["outcomes"][0]
-    ids = {name: item[name] for name in ("dataset", "model", "suite")}
-    alike = [job for job in manifest["outcomes"] if ids.items() <= job.items()]
+    first, *others = middle_run.manifest.outcomes
+    ids = {name: getattr(first, name) for name in ("dataset", "model", "suite")}
+    alike = [first, *(job for job in others if job.of(**ids))]
     assert len(alike) == 2
-    for job, peak in zip(alike, ("100.0", "-"), strict=True):
-        path = tmp_path / f"{job['split']}.tsv"
+    for place, peak in enumerate(("100.0", "-")):
+        path = tmp_path / f"{place}.tsv"
         path.write_text(f"s\th:m:s\tmax_rss\n9.0\t0:00:09\t{peak}\n")
-        job["benchmark"] = str(path)
-    inputs = AnalysisInputs.from_manifest(manifest)
+        alike[place] = replace(alike[place], benchmark=str(path))
+    jobs = (*alike, *(job for job in others if not job.of(**ids)))
+    inputs = AnalysisInputs(replace(middle_run.manifest, outcomes=jobs), middle_run.study)
     costs = inputs.costs.set_index(list(ids)).loc[tuple(ids.values())]
-    seconds = [inputs.durations[tuple(job[n] for n in ("dataset", "split", "model", "suite"))]
-               for job in alike]  # fmt: skip
+    seconds = [inputs.durations[job.ids("dataset", "split", "model", "suite")] for job in alike]
     assert costs.seconds == pytest.approx(np.mean(seconds))
-    facts = [inputs.facts[tuple(job[n] for n in ("dataset", "split", "model"))] for job in alike]
+    facts = [inputs.facts[job.ids("dataset", "split", "model")] for job in alike]
     assert costs.updates == np.mean([10 * -(-fact["train_n"] // 64) for fact in facts])
     assert costs.peak_mb == 100.0  # a job of under a second has no peak
     rows = inputs.outcomes(["sample", "attack", "epsilon"], **ids)

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from assay.foundation.errors import AssayError
 from assay.foundation.suggestions import did_you_mean
@@ -24,19 +24,20 @@ Spec = Mapping[str, Any]
 # An entry of a catalogue, as its file has it.
 Entry = Mapping[str, Any]
 Names = Mapping[str, str]
+T = TypeVar("T")
 # What belongs to which kind of id: datasets, models, attacks, suites, splits
 # or measurements.
 KINDS = ("datasets", "models", "attacks", "suites", "splits", "measurements")
 
 
-class _Closed:
+class Closed:
     """A dataclass that is read with no other keys than its fields."""
 
     __pydantic_config__: ClassVar[Mapping[str, str]] = {"extra": "forbid"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Paper(_Closed):
+class Paper(Closed):
     """The paper that a study reproduces; all empty in a study of one's own."""
 
     authors: str = ""
@@ -46,7 +47,7 @@ class Paper(_Closed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Headline(_Closed):
+class Headline(Closed):
     """The first table.
 
     Attributes:
@@ -59,11 +60,11 @@ class Headline(_Closed):
 
     def to_spec(self) -> Spec:
         """The entry as the study's file has it, without what is empty."""
-        return _plain(self)
+        return plain_tree(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Printed(_Closed):
+class Printed(Closed):
     """The paper's numbers and the words in which it prints them.
 
     Attributes:
@@ -91,7 +92,7 @@ class Printed(_Closed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planned(_Closed):
+class Planned(Closed):
     """A block of the study as it is written: each attack runs on each model and data set."""
 
     datasets: tuple[str, ...]
@@ -100,7 +101,7 @@ class Planned(_Closed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Excluded(_Closed):
+class Excluded(Closed):
     """What the study has and the scale leaves out.
 
     Attributes:
@@ -123,7 +124,7 @@ class Excluded(_Closed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules(_Closed):
+class Rules(Closed):
     """Settings of ``config/config.yaml`` by which numbers are judged, by their keys there."""
 
     ledger: Mapping[str, Any] = field(default_factory=dict)
@@ -132,7 +133,7 @@ class Rules(_Closed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyBrief(_Closed):
+class StudyBrief(Closed):
     """A study at a scale.
 
     Attributes:
@@ -195,7 +196,7 @@ class StudyBrief(_Closed):
             >>> StudyBrief(name="mine", headline=Headline(models=("cnn",))).to_json()
             {'name': 'mine', 'headline': {'models': ['cnn']}}
         """
-        return _plain(self)
+        return plain_tree(self)
 
 
 def parse_brief(tree: Mapping[str, Any], *, where: object = "the study's brief") -> StudyBrief:
@@ -216,13 +217,7 @@ def parse_brief(tree: Mapping[str, Any], *, where: object = "the study's brief")
         ...
         assay.foundation.errors.AssayError: records.json: headlin: unknown key; did you mean 'headline'?
     """  # noqa: E501
-    from pydantic import ValidationError
-
-    try:
-        return _adapter().validate_python(tree)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        raise _complaint(first, where) from error
+    return read_tree(_adapter(), tree, where)
 
 
 @cache
@@ -233,12 +228,32 @@ def _adapter() -> TypeAdapter[StudyBrief]:
     return TypeAdapter(StudyBrief)
 
 
+def read_tree(adapter: TypeAdapter[T], tree: Any, where: object) -> T:
+    """A dataclass from mappings and lists.
+
+    Args:
+        adapter: pydantic's, of a :class:`Closed` dataclass.
+        tree: what is read.
+        where: what it is from, for the error.
+
+    Raises:
+        AssayError: a key is unknown or missing, or a value is of another type than its field.
+    """
+    from pydantic import ValidationError
+
+    try:
+        return adapter.validate_python(tree)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        raise _complaint(first, where) from error
+
+
 def _complaint(first: Mapping[str, Any], where: object) -> AssayError:
     """The first thing that is wrong, in one line."""
     keys = list(map(str, first["loc"]))
     place = f"{where}: {'.'.join(keys)}" if keys else where
     if first["type"] == "unexpected_keyword_argument":
-        known = {name for kind in _Closed.__subclasses__() for name in kind.__annotations__}
+        known = {name for kind in Closed.__subclasses__() for name in kind.__annotations__}
         return AssayError(
             "unknown key",
             where=place,
@@ -252,16 +267,16 @@ def _complaint(first: Mapping[str, Any], where: object) -> AssayError:
     )
 
 
-def _plain(value: Any) -> Any:
+def plain_tree(value: Any) -> Any:
     """Mappings, lists and scalars, without the fields of a dataclass that have their default."""
     if dataclasses.is_dataclass(value):
         fields = dataclasses.fields(value)
         found = {field.name: getattr(value, field.name) for field in fields}
-        return {name: _plain(part) for name, part in found.items() if not _is_empty(part)}
+        return {name: plain_tree(part) for name, part in found.items() if not _is_empty(part)}
     if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: plain_tree(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
+        return [plain_tree(part) for part in value]
     return value
 
 

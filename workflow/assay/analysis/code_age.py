@@ -13,7 +13,7 @@ from assay.foundation.split import Split
 
 CURRENT, EARLIER = "current", "earlier"
 # A cell of the run: dataset, split, model, suite and attack.
-Cell = tuple[str, str, str, str, str]
+Cell = tuple[str, ...]
 
 
 def with_code(

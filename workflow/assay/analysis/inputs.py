@@ -20,6 +20,7 @@ from assay.analysis.effort import effort
 from assay.analysis.ledger import ledger
 from assay.analysis.measured import read_measured
 from assay.analysis.rows import worst_case_over_views
+from assay.analysis.run_files import KeptRun, RunFiles
 from assay.analysis.statistics import Families, Paired
 from assay.analysis.titles import labels_of
 from assay.analysis.trend import size_trend
@@ -49,48 +50,43 @@ class AnalysisInputs:
     a study may have tens of millions.
 
     Attributes:
-        manifest: paths by kind, as the plan lists them; under ``kept`` the study's kept outcomes
-            (:class:`assay.foundation.kept.KeptOutcomes`), which stand for the outcome files; under
-            ``earlier`` what is of earlier code (:func:`assay.analysis.code_age.with_code`).
+        manifest: the files of the run, as the plan lists them; of a kept run a
+            :class:`assay.analysis.run_files.KeptRun`.
         study: the study, as the plan gives it.
         written: paths of statistics that another job has computed, by their member's name; with
             them, outcome rows are hardly needed.
     """
 
-    manifest: Nested
+    manifest: RunFiles
     study: StudyBrief = field(default_factory=StudyBrief)
     written: Mapping[str, Path | str] = field(default_factory=dict)
 
     @classmethod
     def from_manifest(
-        cls,
-        manifest: Nested,
-        study: StudyBrief | Nested | None = None,
-        written: Sequence[Path | str] = (),
+        cls, manifest: RunFiles, study: StudyBrief | Nested, written: Sequence[Path | str] = ()
     ) -> AnalysisInputs:
-        """From the plan's manifest; the study may also stand in it under ``study``.
+        """From what a rule or the plan gives.
 
         Args:
-            manifest: paths by kind.
-            study: the study, as the plan gives it or as a rule's parameter.
+            manifest: the files of the run.
+            study: the study, or the JSON of one.
             written: CSV files of statistics, named like the members that they hold.
 
         Raises:
             AssayError: the study has a key that no study has, or a value of another type.
         """
-        study = manifest.get("study", {}) if study is None else study
         brief = study if isinstance(study, StudyBrief) else parse_brief(study)
         return cls(manifest, brief, {Path(path).stem: path for path in written})
 
     @property
     def scale(self) -> str:
         """The scale's name."""
-        return self.manifest["scale"]
+        return self.manifest.scale
 
     @property
     def seed(self) -> int:
         """The seed from which every random number of the run derives."""
-        return self.manifest["seed"]
+        return self.manifest.seed
 
     def outcomes(self, columns: Sequence[str] = OUTCOME_COLUMNS, **ids: str) -> pd.DataFrame:
         """Outcome rows of the study: the worst case over views, none of single routes.
@@ -107,17 +103,18 @@ class AnalysisInputs:
 
     def routes(self, columns: Sequence[str] = OUTCOME_COLUMNS, **ids: str) -> pd.DataFrame:
         """Outcome rows of the study, those of single routes among them; else as `outcomes`."""
-        items = [item for item in self.manifest["outcomes"] if ids.items() <= item.items()]
-        if kept := self.manifest.get("kept"):
-            return kept.read([_key(item) for item in items], columns)
-        return read_outcomes((item["path"] for item in items), columns)
+        items = [item for item in self.manifest.outcomes if item.of(**ids)]
+        if isinstance(self.manifest, KeptRun):
+            return self.manifest.kept.read([item.ids(*IDS) for item in items], columns)
+        return read_outcomes((item.path for item in items), columns)
 
     @cached_property
     @read_where_written
     def accuracy(self) -> pd.DataFrame:
         """:func:`assay.analysis.accuracy.accuracy` of the outcomes, with the age of their code."""
         norms = {name: entry.get("norm", "") for name, entry in self.study.attacks.items()}
-        return with_code(self._by_suite.accuracy, self.manifest.get("earlier", ()), norms)
+        earlier = self.manifest.earlier if isinstance(self.manifest, KeptRun) else ()
+        return with_code(self._by_suite.accuracy, earlier, norms)
 
     @cached_property
     @read_where_written
@@ -329,7 +326,7 @@ class AnalysisInputs:
     @cached_property
     def measured(self) -> dict[str, dict[Key, Path]]:
         """Paths of measurements by id, then by (dataset, split, model)."""
-        names = dict.fromkeys(item["measurement"] for item in self.manifest.get("measurements", ()))
+        names = dict.fromkeys(item.measurement for item in self.manifest.measurements)
         every = self._files("measurements", "path", ids=(*NETWORK, "measurement"))
         return {
             name: {key[:3]: path for key, path in every.items() if key[3] == name} for name in names
@@ -365,10 +362,10 @@ class AnalysisInputs:
     @cached_property
     def made(self) -> dict[Key, dict[str, Any]]:
         """What each outcome file says about its making, by (dataset, split, model, suite)."""
-        items, kept = self.manifest["outcomes"], self.manifest.get("kept")
-        if kept:
-            return {_key(item): kept.made(_key(item)) for item in items}
-        return {_key(item): read_provenance(item["path"]) for item in items}
+        items = {item.ids(*IDS): item for item in self.manifest.outcomes}
+        if isinstance(self.manifest, KeptRun):
+            return {key: self.manifest.kept.made(key) for key in items}
+        return {key: read_provenance(item.path) for key, item in items.items()}
 
     @cached_property
     def leakage(self) -> pd.DataFrame:
@@ -408,7 +405,7 @@ class AnalysisInputs:
     @cached_property
     def reported(self) -> pd.DataFrame:
         """The printed numbers, with the column ``file``."""
-        return read_reported(_existing(Path(path) for path in self.manifest.get("reported", ())))
+        return read_reported(_existing(Path(path) for path in self.manifest.reported))
 
     @cached_property
     def _by_suite(self) -> BySuite:
@@ -416,8 +413,8 @@ class AnalysisInputs:
 
     def _parts(self, *names: str, **ids: str) -> list[dict[str, str]]:
         """The distinct values of ids among (some of) the outcome files, in order of appearance."""
-        items = [item for item in self.manifest["outcomes"] if ids.items() <= item.items()]
-        found = dict.fromkeys(tuple(item[name] for name in names) for item in items)
+        items = [item for item in self.manifest.outcomes if item.of(**ids)]
+        found = dict.fromkeys(item.ids(*names) for item in items)
         return [dict(zip(names, values, strict=True)) for values in found]
 
     def _has_worst_case(self, suite: str) -> bool:
@@ -428,16 +425,12 @@ class AnalysisInputs:
 
     def _files(self, kind: str, member: str, ids: Sequence[str] = NETWORK) -> dict[Key, Path]:
         paths = {
-            tuple(item[name] for name in ids): Path(item[member])
-            for item in self.manifest.get(kind, ())
-            if item.get(member)
+            item.ids(*ids): Path(place)
+            for item in self.manifest.of_kind(kind)
+            if (place := item.place(member))
         }
         there = set(_existing(paths.values()))
         return {key: path for key, path in paths.items() if path in there}
-
-
-def _key(item: Mapping[str, str]) -> Key:
-    return tuple(item[name] for name in IDS)
 
 
 def _existing(paths) -> list[Path]:

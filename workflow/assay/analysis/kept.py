@@ -22,6 +22,7 @@ import numpy as np
 
 from assay.analysis import thumbnails
 from assay.analysis.brief import Entry, StudyBrief
+from assay.analysis.run_files import KeptRun, RunFile, RunFiles
 from assay.foundation.errors import AssayError
 from assay.foundation.files import atomic_path, read_json, write_text
 from assay.foundation.kept import DAMAGED, IDS, KeptOutcomes, write_kept
@@ -63,12 +64,12 @@ Nested = Mapping[str, Any]
 
 
 def keep_study(
-    manifest: Nested, study: StudyBrief, folder: Path | str, *, limit: float | None = None
+    manifest: RunFiles, study: StudyBrief, folder: Path | str, *, limit: float | None = None
 ) -> int:
     """Writes the three files of a study.
 
     Args:
-        manifest: paths by kind, as the plan lists them.
+        manifest: the files of the run, as the plan lists them.
         study: the study, as the plan gives it to the analysis, or its :func:`run_facts`.
         folder: where the files go, ``report/{scale}/{study}``.
         limit: megabytes that they may have together; None for no limit.
@@ -84,10 +85,10 @@ def keep_study(
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".kept.") as temporary:
         made = [Path(temporary) / name for name in FILES]
-        write_kept(
-            manifest["outcomes"], made[0], study=study.name, scale=manifest["scale"],
-            seed=manifest["seed"],
-        )  # fmt: skip
+        items = [
+            {name: getattr(item, name) for name in (*IDS, "path")} for item in manifest.outcomes
+        ]
+        write_kept(items, made[0], study=study.name, scale=manifest.scale, seed=manifest.seed)
         write_text(made[1], _records(manifest, study))
         with atomic_path(made[2]) as path:
             np.savez_compressed(path, **_measurements(manifest, study))
@@ -101,7 +102,7 @@ def keep_study(
                 f"{limit:g} MB are allowed",
                 where=folder,
                 remedy="evaluate fewer images at this scale (evaluation.samples), or raise "
-                f"kept_megabytes in config/scales/{manifest['scale']}.yaml (null: no limit)",
+                f"kept_megabytes in config/scales/{manifest.scale}.yaml (null: no limit)",
             )
         for path in made:
             path.replace(folder / path.name)
@@ -109,13 +110,13 @@ def keep_study(
 
 
 @contextmanager
-def kept_run(folder: Path | str, manifest: Nested) -> Iterator[dict[str, Any]]:
-    """A manifest of what the files in a folder hold; its paths exist as long as the block lasts.
+def kept_run(folder: Path | str, manifest: RunFiles) -> Iterator[KeptRun]:
+    """The files of a run as a folder holds them; their paths exist as long as the block lasts.
 
     Args:
         folder: where :func:`keep_study` wrote.
-        manifest: the manifest as the plan lists it now. What it asks for and the files lack is left
-            out, and so is what the files have beyond it.
+        manifest: the files as the plan lists them now. What it lists and the folder lacks is left
+            out, and so is what the folder has beyond it.
 
     Raises:
         AssayError: a file is missing, damaged, or of a version that this code does not know.
@@ -125,28 +126,29 @@ def kept_run(folder: Path | str, manifest: Nested) -> Iterator[dict[str, Any]]:
     known = set(outcomes.keys)
     texts = read_records(folder)["files"]
     arrays = _read_arrays(folder / FILES[2])
-    found: dict[str, Any] = {"kept": outcomes}
     with tempfile.TemporaryDirectory(prefix="assay-") as temporary:
         unpacked = _Unpacked(Path(temporary), texts, arrays)
-        for kind, items in manifest.items():
-            if not isinstance(items, list) or kind == "reported":
-                found[kind] = items
-                continue
+
+        def there(kind: str, needed: str | None = None) -> tuple[RunFile, ...]:
+            """The files of a kind at their places here, if they have `needed`."""
             members = {*RECORDS.get(kind, ()), *filter(None, [ARRAYS.get(kind)])}
-            found[kind] = [
-                {key: value for key, value in item.items() if key not in members}
-                | {key: path for key in members if (path := unpacked.path(item.get(key)))}
-                for item in items
-                if kind != "outcomes" or tuple(item[name] for name in IDS) in known
-            ]
-        for kind, member in (
-            ("measurements", "path"),
-            ("leakage", "path"),
-            ("leaks", "path"),
-            ("models", "facts"),
-        ):
-            found[kind] = [item for item in found.get(kind, ()) if member in item]
-        yield found
+            found = (
+                item.moved({name: unpacked.path(item.place(name)) or "" for name in members})
+                for item in manifest.of_kind(kind)
+            )
+            return tuple(item for item in found if needed is None or item.place(needed))
+
+        yield KeptRun(
+            scale=manifest.scale,
+            seed=manifest.seed,
+            outcomes=tuple(item for item in there("outcomes") if item.ids(*IDS) in known),
+            models=there("models", "facts"),
+            measurements=there("measurements", "path"),
+            leakage=there("leakage", "path"),
+            leaks=there("leaks", "path"),
+            reported=manifest.reported,
+            kept=outcomes,
+        )
 
 
 def read_records(folder: Path | str) -> dict[str, Any]:
@@ -260,21 +262,21 @@ def run_facts(study: StudyBrief) -> StudyBrief:
     return replace(StudyBrief(), figures=figures, **whole, **entries)
 
 
-def _records(manifest: Nested, study: StudyBrief) -> str:
+def _records(manifest: RunFiles, study: StudyBrief) -> str:
     """The text of ``records.json``: a line for each file."""
     files: dict[str, Any] = {}
     for kind, members in RECORDS.items():
-        for item in manifest.get(kind, ()):
+        for item in manifest.of_kind(kind):
             for member in members:
-                path = item.get(member)
+                path = item.place(member)
                 if path and path not in files and Path(path).is_file():
                     text = Path(path).read_text(encoding="utf-8")
                     files[path] = json.loads(text) if path.endswith(".json") else text
     head = {
         "version": VERSION,
         "name": study.name,
-        "scale": manifest["scale"],
-        "seed": manifest["seed"],
+        "scale": manifest.scale,
+        "seed": manifest.seed,
         "study": run_facts(study).to_json(),
     }
     lines = [f"{_compact(key)}: {_compact(value)}" for key, value in head.items()]
@@ -286,11 +288,11 @@ def _compact(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
 
 
-def _measurements(manifest: Nested, study: StudyBrief) -> dict[str, Any]:
+def _measurements(manifest: RunFiles, study: StudyBrief) -> dict[str, Any]:
     found: dict[str, Any] = {"version": np.array(VERSION)}
     for kind, member in ARRAYS.items():
-        for item in manifest.get(kind, ()):
-            path = item.get(member)
+        for item in manifest.of_kind(kind):
+            path = item.place(member)
             if not path or not Path(path).is_file():
                 continue
             if path.endswith(".parquet"):
@@ -300,7 +302,7 @@ def _measurements(manifest: Nested, study: StudyBrief) -> dict[str, Any]:
             with np.load(path) as stored:
                 if kind == "measurements":
                     shown = thumbnails.shown_measured(item, stored, study)
-                    words = thumbnails.dimensions(study, item["measurement"])
+                    words = thumbnails.dimensions(study, item.measurement)
                 else:
                     shown = thumbnails.shown_examples(item, stored, study)
                     words = thumbnails.example_dimensions

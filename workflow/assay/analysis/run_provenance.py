@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.run_files import KeptRun
 from assay.foundation.files import digest_of
 from assay.foundation.provenance import provenance, read_provenance
 
@@ -55,8 +56,8 @@ def provenance_summary(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
     """
     manifest = inputs.manifest
     measured: dict[str, list[str]] = {}
-    for item in manifest.get("measurements", ()):
-        measured.setdefault(item["measurement"], []).append(item["path"])
+    for item in manifest.measurements:
+        measured.setdefault(item.measurement, []).append(item.path)
     made = provenance(code=code, config=digest_of(inputs.study.to_json()), seed=inputs.seed)
     # When it was drawn decides no number and would make every drawing differ.
     del made["written"]
@@ -66,12 +67,12 @@ def provenance_summary(inputs: AnalysisInputs, *, code: str) -> dict[str, Any]:
         "seed": inputs.seed,
         "outcomes": together(inputs.made.values(), GROUPS["outcomes"]),
         # Models that borrow weights share a file.
-        "models": _together((item["facts"] for item in manifest["models"]), "models"),
+        "models": _together((item.facts for item in manifest.models), "models"),
         "measurements": {
             name: _together(paths, "measurements") for name, paths in measured.items()
         },
         "inspections": _inspections(inputs.made.values()),
-        "earlier_code": _earlier(inputs.manifest.get("earlier", ())),
+        "earlier_code": _earlier(manifest.earlier if isinstance(manifest, KeptRun) else ()),
         "analysis": made,
     }
 

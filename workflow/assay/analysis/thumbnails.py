@@ -16,6 +16,7 @@ import numpy as np
 
 from assay.analysis.brief import StudyBrief
 from assay.analysis.measured import declared
+from assay.analysis.run_files import RunFile
 from assay.foundation.arrays import column
 from assay.foundation.provenance import FIELD
 from assay.foundation.split import Split
@@ -29,7 +30,7 @@ Nested = Mapping[str, Any]
 Arrays = dict[str, np.ndarray]
 
 
-def shown_examples(item: Nested, stored: Mapping[str, np.ndarray], study: StudyBrief) -> Arrays:
+def shown_examples(item: RunFile, stored: Mapping[str, np.ndarray], study: StudyBrief) -> Arrays:
     """The example images of one suite that figures of the study may draw; empty if they draw none.
 
     Args:
@@ -38,7 +39,7 @@ def shown_examples(item: Nested, stored: Mapping[str, np.ndarray], study: StudyB
         study: the study, as the plan gives it to the analysis.
     """
     names = list(stored)
-    attacks = _drawn(study, item["model"])
+    attacks = _drawn(study, item.model)
     chosen = [name for name in names if name.partition("/")[0] in attacks]
     if not any(name.endswith("/images") and stored[name].size for name in chosen):
         return {}
@@ -46,7 +47,7 @@ def shown_examples(item: Nested, stored: Mapping[str, np.ndarray], study: StudyB
     return {name: stored[name] for name in dict.fromkeys([*common, *chosen])}
 
 
-def shown_measured(item: Nested, stored: Mapping[str, np.ndarray], study: StudyBrief) -> Arrays:
+def shown_measured(item: RunFile, stored: Mapping[str, np.ndarray], study: StudyBrief) -> Arrays:
     """The arrays of one measurement that are kept with the report.
 
     Where its entry says ``kept: first``, those of other splits are not. Along a dimension ``shown``
@@ -57,9 +58,9 @@ def shown_measured(item: Nested, stored: Mapping[str, np.ndarray], study: StudyB
         stored: the file's arrays.
         study: the study, as the plan gives it to the analysis.
     """
-    name = item["measurement"]
+    name = item.measurement
     entry = study.measurements.get(name, {})
-    if entry.get("kept") == "first" and not Split.of(item["split"]).is_first:
+    if entry.get("kept") == "first" and not Split.of(item.split).is_first:
         return {}
     figures = study.figures.values()
     rows = max((f.get("rows", 2) for f in figures if f.get("kind") == name), default=0)

@@ -23,21 +23,12 @@ class TrainedJob:
     """What every job on a trained model needs, and the provenance of its results.
 
     Args:
-        ids: ``dataset``, ``split``, ``model`` and what the job is about beside these: ``suite`` or
-            ``measurement``.
-        scale: the scale's name.
-        images: the data set's file of images; its other files lie beside it.
-        split: the split's file.
-        weights: the network's file.
-        entry: the model's catalogue entry.
-        samples: test images that are evaluated; None: all.
-        seed: of the whole run.
-        code: digest of the job's code.
-        threads: CPU threads to use.
-        device: ``auto``, or the name of one.
+        job: Snakemake's object: its input has ``images``, ``split`` and ``weights``, its params
+            ``entry`` (the model's catalogue entry), ``evaluation``, ``seed`` and ``code``.
 
     Attributes:
-        ids: as given.
+        ids: ``dataset``, ``split``, ``model`` and what the job is about beside these: ``suite`` or
+            ``measurement``.
         device: where it computes.
         data: the data set.
         indices: (n,), the evaluated test images.
@@ -49,35 +40,25 @@ class TrainedJob:
         ModelError: the weights are missing, damaged, or of another architecture.
     """
 
-    def __init__(
-        self,
-        *,
-        ids: Mapping[str, str],
-        scale: str,
-        images: Path | str,
-        split: Path | str,
-        weights: Path | str,
-        entry: Mapping[str, Any],
-        samples: int | None,
-        seed: int,
-        code: str,
-        threads: int,
-        device: str = "auto",
-    ):
-        self._started = time.time()
-        self._scale, self._weights, self._code = scale, weights, code
-        self._seed, self._threads = seed, threads
-        use_threads(threads)
-        self.device = select_device(device)
-        self.ids = dict(ids)
-        self.data = load(Path(images).parent)
+    def __init__(self, job: Any):
+        self._job, self._started = job, time.time()
+        use_threads(job.threads)
+        self.device = select_device(job.config.get("device", "auto"))
+        params = job.params
+        parts = ("dataset", "split", "model", "suite", "measurement")
+        self.ids = {p: getattr(job.wildcards, p) for p in parts if hasattr(job.wildcards, p)}
+        self.data = load(Path(job.input.images).parent)
         self.indices = evaluated_samples(
-            self.data, split, samples, seed=seed, names=(ids["dataset"], ids["split"])
+            self.data,
+            job.input.split,
+            params.evaluation["samples"],
+            seed=params.seed,
+            names=(self.ids["dataset"], self.ids["split"]),
         )
         self.model = build(
-            ids["model"], entry, classes=len(self.data.classes), shape=self.data.shape
+            self.ids["model"], params.entry, classes=len(self.data.classes), shape=self.data.shape
         )
-        load_weights(self.model, weights)
+        load_weights(self.model, job.input.weights)
 
     @property
     def seconds(self) -> float:
@@ -87,13 +68,13 @@ class TrainedJob:
     def facts(self, config: Mapping[str, Any]) -> dict[str, Any]:
         """What decides the job's result; `config` is what it was given beside code and files."""
         return {
-            "code": self._code,
+            "code": self._job.params.code,
             "config": digest_of(config),
-            "weights": digest_file(self._weights),
+            "weights": digest_file(self._job.input.weights),
             "data": self.data.digest,
-            "seed": self._seed,
+            "seed": self._job.params.seed,
             "device": str(self.device),
-            "threads": self._threads,
+            "threads": self._job.threads,
         }
 
     def made(self, config: Mapping[str, Any], **more: Any) -> dict[str, Any]:
@@ -102,7 +83,7 @@ class TrainedJob:
             **self.facts(config),
             **self.ids,
             **more,
-            scale=self._scale,
+            scale=self._job.wildcards.scale,
             seconds=self.seconds,
         )
 

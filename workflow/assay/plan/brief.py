@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from assay.analysis.brief import StudyBrief, parse_brief
+from assay.analysis.run_files import RunFile, RunFiles
 from assay.foundation.entries import is_trained
 from assay.foundation.radius import labels_in, plain
 from assay.foundation.split import Split
@@ -19,52 +20,53 @@ if TYPE_CHECKING:
     from assay.plan.plan import Plan
 
 
-def manifest(plan: Plan, study: str) -> Nested:
-    """Paths of everything that the analysis of a study reads (JSON-like)."""
+def manifest(plan: Plan, study: str) -> RunFiles:
+    """Where everything is that the analysis of a study reads."""
     found = plan.studies[study]
-    return {
-        "scale": plan.scale,
-        "seed": plan.seed,
-        "outcomes": [
-            {
+    leakage, leaks = (
+        tuple(
+            RunFile(
+                dataset=dataset,
+                split=split,
+                path=paths.at(template, scale=plan.scale, dataset=dataset, split=split),
+            )
+            for dataset, split in found.splits
+        )
+        for template in (paths.LEAKAGE, paths.LEAKS)
+    )
+    training = paths.benchmark("train_model", paths.NETWORK_ID)
+    return RunFiles(
+        scale=plan.scale,
+        seed=plan.seed,
+        outcomes=tuple(
+            RunFile(
                 **cell._asdict(),
-                "path": plan.at(paths.OUTCOMES, cell),
-                "examples": plan.at(paths.EXAMPLES, cell),
-                "benchmark": plan.suite_benchmark(cell),
-            }
+                path=plan.at(paths.OUTCOMES, cell),
+                examples=plan.at(paths.EXAMPLES, cell),
+                benchmark=plan.suite_benchmark(cell),
+            )
             for cell in found.cells
-        ],
-        "models": [
-            {
+        ),
+        models=tuple(
+            RunFile(
                 **item._asdict(),
-                "history": plan.at(paths.HISTORY, plan.trained(item)),
-                "facts": plan.at(paths.MODEL_FACTS, plan.trained(item)),
-                "benchmark": plan.at(
-                    paths.benchmark("train_model", paths.NETWORK_ID), plan.trained(item)
-                ),
-            }
+                history=plan.at(paths.HISTORY, plan.trained(item)),
+                facts=plan.at(paths.MODEL_FACTS, plan.trained(item)),
+                benchmark=plan.at(training, plan.trained(item)),
+            )
             for item in found.models
-        ],
-        "measurements": [
-            {**item._asdict(), "path": plan.at(paths.MEASUREMENT, item)}
+        ),
+        measurements=tuple(
+            RunFile(**item._asdict(), path=plan.at(paths.MEASUREMENT, item))
             for item in found.measurements
-        ],
-        **{
-            kind: [
-                {
-                    "dataset": dataset,
-                    "split": split,
-                    "path": paths.at(template, scale=plan.scale, dataset=dataset, split=split),
-                }
-                for dataset, split in found.splits
-            ]
-            for kind, template in (("leakage", paths.LEAKAGE), ("leaks", paths.LEAKS))
-        },
-        "reported": [
+        ),
+        leakage=leakage,
+        leaks=leaks,
+        reported=tuple(
             plan.configuration.file(f"config/reported/{file}")
             for file in found.study["reported"]["files"]
-        ],
-    }
+        ),
+    )
 
 
 def brief(plan: Plan, study: str) -> StudyBrief:

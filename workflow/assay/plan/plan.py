@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from assay.analysis.brief import StudyBrief
+from assay.analysis.run_files import RunFiles
 from assay.data.kinds import reader_of
 from assay.foundation.digest import code_digest
 from assay.foundation.places import located
@@ -217,32 +218,28 @@ class Plan:
             for name in catalogue["suites"][suite]["attacks"]
         )
 
-    def manifest(self, study: str) -> Nested:
-        """Paths of everything that the analysis of a study reads (JSON-like)."""
+    def manifest(self, study: str) -> RunFiles:
+        """Where everything is that the analysis of a study reads."""
         return brief.manifest(self, study)
 
     def outcome_files(self, study: str) -> list[str]:
         """The outcome files that a study's analysis reads."""
-        return [item["path"] for item in self.manifest(study)["outcomes"]]
+        return [item.path for item in self.manifest(study).outcomes]
 
     def record_files(self, study: str) -> list[str]:
         """What the analysis of a study reads beside outcomes: histories, measurements, leakage …"""
         manifest = self.manifest(study)
+        kinds = (manifest.measurements, manifest.leakage, manifest.leaks)
+        trained = (path for item in manifest.models for path in (item.history, item.facts))
         return [
-            *(item["examples"] for item in manifest["outcomes"]),
-            *dict.fromkeys(
-                item[key] for item in manifest["models"] for key in ("history", "facts")
-            ),
-            *(
-                item["path"]
-                for kind in ("measurements", "leakage", "leaks")
-                for item in manifest[kind]
-            ),
+            *(item.examples for item in manifest.outcomes),
+            *dict.fromkeys(trained),
+            *(item.path for items in kinds for item in items),
         ]
 
     def reported_files(self, study: str) -> list[str]:
         """The files of printed numbers that a study compares itself with."""
-        return self.manifest(study)["reported"]
+        return list(self.manifest(study).reported)
 
     def weights(self, dataset: str, split: str, model: str) -> str:
         """The weights that a model decides with: its own, or those of the model it borrows from."""

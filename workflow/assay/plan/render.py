@@ -15,6 +15,7 @@ from assay.analysis.brief import StudyBrief, parse_brief
 from assay.analysis.code_age import EARLIER
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.kept import FILES, as_it_ran, kept_run, read_records
+from assay.analysis.run_files import KeptRun
 from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.resources import ROOT
@@ -22,7 +23,7 @@ from assay.plan import paths
 from assay.plan.configuration import read_configuration
 from assay.plan.layers import Layers
 from assay.plan.plan import Plan, make_plan
-from assay.plan.validation import Nested, unknown
+from assay.plan.validation import unknown
 from assay.report.page import render_page
 from assay.report.write import write_analyses, write_drawings
 
@@ -123,12 +124,13 @@ def _render_study(
     """Writes a study's files; returns what was left out and how many rows are of earlier code."""
     name, skipped = study.name, []
     user = plan.configuration.layers.user
-    with kept_run(kept, plan.manifest(name)) as manifest:
-        manifest |= {
-            "seed": study.seed,
-            "reported": [str(user / path) for path in manifest["reported"]],
-            "earlier": earlier_code(plan, manifest),
-        }
+    with kept_run(kept, plan.manifest(name)) as found:
+        manifest = replace(
+            found,
+            seed=found.seed if study.seed is None else study.seed,
+            reported=tuple(str(user / path) for path in found.reported),
+            earlier=tuple(earlier_code(plan, found)),
+        )
         places = {Path(place).name: out / f"{place}.csv" for place in paths.ANALYSES}
         if not only:
             inputs = AnalysisInputs.from_manifest(manifest, study)
@@ -151,7 +153,7 @@ def _render_study(
     return skipped, earlier
 
 
-def earlier_code(plan: Plan, manifest: Nested) -> list[tuple[str, ...]]:
+def earlier_code(plan: Plan, manifest: KeptRun) -> list[tuple[str, ...]]:
     """Attacks on networks whose code is not today's, by the digests that the kept files carry.
 
     Code is that of the attack, that of the evaluation with the network, and that which trained it:
@@ -159,7 +161,7 @@ def earlier_code(plan: Plan, manifest: Nested) -> list[tuple[str, ...]]:
 
     Args:
         plan: today's plan.
-        manifest: of kept files (:func:`assay.analysis.kept.kept_run`).
+        manifest: of a kept run (:func:`assay.analysis.kept.kept_run`).
 
     Returns:
         (dataset, split, model, suite, attack) of each.
