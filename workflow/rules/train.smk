@@ -21,31 +21,25 @@ rule fetch_weights:
 
 
 rule check_entries:
-    """Build every model from outside once, and check that it can be evaluated."""
+    """Build a model from outside once, and check that it can be evaluated."""
     input:
-        datasets=lambda w: [
-            paths.at(paths.DATASET_FACTS, scale=w.scale, dataset=dataset)
-            for dataset in sorted({dataset for dataset, _ in PLAN.outside})
-        ],
+        dataset=rules.prepare_dataset.output.facts,
     output:
         paths.CHECKED,
     log:
-        paths.log("check_entries", "models"),
+        paths.log("check_entries", "{dataset}/{model}"),
     benchmark:
-        paths.benchmark("check_entries", "models")
-    priority: 100  # a mistake in an entry is found before any training begins
+        paths.benchmark("check_entries", "{dataset}/{model}")
     conda:
         "../../envs/torch.yaml"
     threads: SETTINGS["threads"]
+    priority: 100  # a mistake in an entry is found before any training begins
     resources:
-        mem_mb=4000,  # the largest network of the entries, twice
+        mem_mb=4000,  # a network, twice
         runtime=30,
     params:
-        entries=[
-            [dataset, model, PLAN.model(dataset, model)]
-            for dataset, model in PLAN.outside
-        ],
-        code=digest("check_entries"),
+        # Not the digest of the checks: a model that passed them is not trained again for a new one.
+        entry=lambda w: PLAN.model(w.dataset, w.model),
     script:
         "../scripts/check_entries.py"
 
@@ -61,8 +55,7 @@ rule train_model:
         pretrained=lambda w: PLAN.pretrained(w.model),
         start=lambda w: PLAN.start(w.dataset, w.split, w.model),
         needs=lambda w: PLAN.needed(w.dataset, w.split, w.model),
-        # Checked again, it is not trained again.
-        checked=lambda w: [ancient(path) for path in PLAN.checked(w.model)],
+        checked=lambda w: PLAN.checked(w.dataset, w.model),
     output:
         weights=paths.WEIGHTS,
         last=paths.LAST_WEIGHTS,

@@ -1,4 +1,4 @@
-"""Builds every model from outside once, and checks on random images that it can be evaluated."""
+"""Builds a model from outside once, and checks on random images that it can be evaluated."""
 
 import logging
 
@@ -14,22 +14,19 @@ def main(snakemake) -> None:
     from assay.foundation.places import mirror_of
 
     use_threads(snakemake.threads)
-    facts = {known["name"]: known for known in map(read_json, snakemake.input.datasets)}
-    found = []
-    for dataset, model, entry in snakemake.params.entries:
-        known = facts[dataset]
-        results = check_entry(
-            model,
-            entry,
-            classes=len(known["classes"]),
-            shape=tuple(known["shape"]),
-            mirror=mirror_of(snakemake.config),
-        )
-        for result in results:
-            if result.status == "fail":
-                log.warning("%s on %s: %s", model, dataset, result)
-            found.append({"dataset": dataset, "model": model, **vars(result)})
-    write_json(snakemake.output[0], {"checks": found})
+    dataset, model = snakemake.wildcards.dataset, snakemake.wildcards.model
+    known = read_json(snakemake.input.dataset)
+    results = check_entry(
+        model,
+        snakemake.params.entry,
+        classes=len(known["classes"]),
+        shape=tuple(known["shape"]),
+        mirror=mirror_of(snakemake.config),
+    )
+    for result in results:
+        if result.status == "fail":
+            log.warning("%s on %s: %s", model, dataset, result)
+    write_json(snakemake.output[0], {"checks": [vars(result) for result in results]})
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ _MODEL = f"{RESULTS}/models/{NETWORK_ID}"
 WEIGHTS = f"{_MODEL}/weights.safetensors"
 LAST_WEIGHTS = f"{_MODEL}/last.safetensors"
 HISTORY = f"{_MODEL}/history.csv"
-CHECKED = f"{RESULTS}/models/checked.json"
+CHECKED = f"{RESULTS}/checked/{{dataset}}/{{model}}.json"
 MODEL_FACTS = f"{_MODEL}/model.json"
 
 OUTCOMES = f"{RESULTS}/outcomes/{SUITE_ID}.parquet"

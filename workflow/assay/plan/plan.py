@@ -167,21 +167,12 @@ class Plan:
         entry = self.entry("models", model, dataset)
         return [entry["implementation"], *objectives_of(entry["training"])]
 
-    @cached_property
-    def outside(self) -> tuple[tuple[str, str], ...]:
-        """Data sets and models from outside that are evaluated on them."""
-        models = self.configuration.catalogue["models"]
-        return unique(
-            (item.dataset, item.model)
-            for item in self.trainings
-            if is_outside(models[item.model]) or contents(models[item.model])
-        )
-
-    def checked(self, model: str) -> list[str]:
-        """The record of the job that checks models from outside, for a job that needs `model`."""
-        if model not in {name for _, name in self.outside}:
+    def checked(self, dataset: str, model: str) -> list[str]:
+        """The record of the job that checks a model from outside; none of others."""
+        entry = self.configuration.catalogue["models"][model]
+        if not (is_outside(entry) or contents(entry)):
             return []
-        return [paths.at(paths.CHECKED, scale=self.scale)]
+        return [paths.at(paths.CHECKED, scale=self.scale, dataset=dataset, model=model)]
 
     def reader(self, dataset: str) -> str:
         """The code that reads a data set of this kind, fit for a code digest."""
