@@ -30,10 +30,10 @@ rule check_entries:
         paths.log("check_entries", "{dataset}/{model}"),
     benchmark:
         paths.benchmark("check_entries", "{dataset}/{model}")
+    priority: 100  # a mistake in an entry is found before any training begins
     conda:
         "../../envs/torch.yaml"
     threads: SETTINGS["threads"]
-    priority: 100  # a mistake in an entry is found before any training begins
     resources:
         mem_mb=4000,  # a network, twice
         runtime=30,
