@@ -7,6 +7,7 @@ from assay.analysis import accuracy
 from assay.analysis.checks.report import checks
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import with_scheme, worst_case_over_views
+from assay.analysis.run_files import RunFile, RunFiles
 from assay.foundation.outcomes import read_outcomes, write_outcomes
 
 
@@ -33,9 +34,9 @@ def test_analyses_of_rows_leave_single_routes_out():
 def test_a_study_reads_the_worst_case_unless_routes_are_asked_for(tmp_path):
     rows = some_rows()
     write_outcomes(with_routes(rows), tmp_path / "a.parquet", {})
-    item = {"dataset": factory.DATASET, "split": "kfold_0", "model": "gbz",
-            "suite": "linf_whitebox", "path": str(tmp_path / "a.parquet")}  # fmt: skip
-    inputs = AnalysisInputs({"outcomes": [item]})
+    ids = {"dataset": factory.DATASET, "split": "kfold_0", "model": "gbz"}
+    item = RunFile(**ids, suite="linf_whitebox", path=str(tmp_path / "a.parquet"))
+    inputs = AnalysisInputs(RunFiles(scale="smoke", seed=1, outcomes=(item,)))
     assert list(inputs.outcomes(["sample"]).columns) == ["sample"]
     assert len(inputs.outcomes(["sample"])) == len(rows)
     assert set(inputs.outcomes(["route", "sample"]).route) == {""}

@@ -12,6 +12,7 @@ import pytest
 
 from assay.analysis.attack_set import AttackSet, attack_sets
 from assay.analysis.kept import FILES, keep_study
+from assay.analysis.run_files import KeptRun, RunFile
 from assay.foundation.kept import IDS, KeptOutcomes
 from assay.foundation.resources import ROOT
 from assay.plan.command import main
@@ -123,14 +124,15 @@ def test_rendering_twice_gives_the_same_bytes(kept, rendered, tmp_path):
 def test_rows_of_earlier_code_are_marked_one_by_one(kept, tmp_path, monkeypatch):
     plan = make_plan(read_configuration({"scale": SCALE, "studies": STUDY}))
     outcomes = KeptOutcomes(kept / STUDY / FILES[0])
-    items = [dict(zip(IDS, key, strict=True)) for key in outcomes.keys]
+    items = tuple(RunFile(**dict(zip(IDS, key, strict=True))) for key in outcomes.keys)
     # The digests that the made-up files carry: of the code around a model, and of any attack.
     today = {"aa": "aa"}
     monkeypatch.setattr(
         "assay.plan.render.code_digest",
         lambda *sources: "c0de" if len(sources) > 1 else today.get(sources[0], "aa"),
     )
-    assert earlier_code(plan, {"outcomes": items, "kept": outcomes}) == []
+    run = KeptRun(scale=SCALE, seed=1, outcomes=items, kept=outcomes)
+    assert earlier_code(plan, run) == []
     today["assay.attacks.fgsm:FGSM"] = "bb"
     changed = {
         name

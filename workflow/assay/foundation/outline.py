@@ -117,7 +117,7 @@ def classes_of(module: str) -> tuple[str, ...]:
 
     Example:
         >>> classes_of("assay.foundation.radius")
-        ('Radius',)
+        ('Radius', 'Labels')
     """
     defined = _Names.of(module_file(module)).defined
     return tuple(name for name, node in defined.items() if isinstance(node, ast.ClassDef))

@@ -76,6 +76,10 @@ def cut(agreement: Agreement, cuts: Sequence[str]) -> Agreement:
     )
 
 
+# What papers call a setting whose key is torch's.
+_WORDS = {"optimizer.lr": "learning rate", "optimizer.weight_decay": "weight decay"}
+
+
 def changes(changed: Mapping[str, Sequence]) -> list[str]:
     """Settings that the scale changed, in words: ``10 of 100 generations``."""
     words = []
@@ -83,7 +87,7 @@ def changes(changed: Mapping[str, Sequence]) -> list[str]:
         name = path.partition(".")[2]
         # A count may be cut; a rate, or a part of a schedule, is only another one.
         count = all(type(value) is int for value in (here, whole)) and "." not in name
-        name = name.replace(".", " ").replace("_", " ")
+        name = _WORDS.get(name) or name.replace(".", " ").replace("_", " ")
         words.append(
             f"{here:,} of {whole:,} {name}"
             if count and here < whole

@@ -107,7 +107,8 @@ def scheme_title(study: Study, scheme: str) -> str:
     """The title of a split scheme without its number of splits, of which a scale may run fewer.
 
     Example:
-        >>> scheme_title({"titles": {"splits": {"r": "10 random splits by image"}}}, "r")
+        >>> titles = {"splits": {"r": "10 random splits by image"}}
+        >>> scheme_title(StudyBrief(titles=titles), "r")
         'random splits by image'
     """
     return re.sub(r"^\d+ ", "", title_of(study, "splits", scheme))
@@ -160,7 +161,8 @@ def split_words(study: Study, split: str) -> str:
     """A split in words.
 
     Example:
-        >>> split_words({"titles": {"splits": {"kfold": "Cross-validation"}}}, "kfold_0")
+        >>> titles = {"splits": {"kfold": "Cross-validation"}}
+        >>> split_words(StudyBrief(titles=titles), "kfold_0")
         'split 0 of “Cross-validation”'
     """
     scheme, index = Split.of(split)
