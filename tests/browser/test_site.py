@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-from browser import CHROMIUM, chromium
 
 from assay.foundation.resources import ROOT
 
@@ -35,13 +34,12 @@ def test_every_module_and_every_page_is_in_the_site(site):
         assert (site / path.relative_to(ROOT).with_name(f"{name}.html")).is_file(), path
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium")
-def test_pages_ask_for_nothing_outside_and_fit_a_telephone(site):
-    with chromium() as page:
-        for name in PAGES:
-            for width, dark in ((390, False), (1440, True)):
-                page.open(site / name, width=width, dark=dark)
-                wide = page.evaluate("document.documentElement.scrollWidth")
-                assert wide <= width, name
-        assert page.requests
-        assert all(address.startswith("file://") for address in page.requests)
+def test_pages_ask_for_nothing_outside_and_fit_a_telephone(site, tab):
+    tab.requests.clear()
+    for name in PAGES:
+        for width, dark in ((390, False), (1440, True)):
+            tab.open(site / name, width=width, dark=dark)
+            wide = tab.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, name
+    assert tab.requests
+    assert all(address.startswith("file://") for address in tab.requests)
