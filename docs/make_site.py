@@ -11,6 +11,7 @@ import logging
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGED = ROOT / "build/docs"
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Use": (
         "docs/installation.md", "docs/data.md", "docs/models.md", "docs/training.md",
@@ -55,7 +55,7 @@ def pages() -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def copy_page(page: str, known: frozenset[str]) -> None:
+def copy_page(page: str, staged: Path, known: frozenset[str]) -> None:
     """Copies a page with its pictures; links to what is no page of the site become text."""
 
     def link(found: re.Match) -> str:
@@ -63,13 +63,13 @@ def copy_page(page: str, known: frozenset[str]) -> None:
         path = (ROOT / page).parent.joinpath(target).resolve()
         inside = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else ""
         if picture and path.is_file():
-            (STAGED / inside).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, STAGED / inside)
+            (staged / inside).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, staged / inside)
         elif inside not in known:
             return text
         return f"{picture}[{text}]({target}{anchor or ''})"
 
-    copy = STAGED / page
+    copy = staged / page
     copy.parent.mkdir(parents=True, exist_ok=True)
     copy.write_text(LINK.sub(link, (ROOT / page).read_text("utf-8")), encoding="utf-8")
 
@@ -85,13 +85,13 @@ def modules() -> Iterator[tuple[str, str]]:
             yield parts[1], ".".join(parts)
 
 
-def write_reference() -> list[dict]:
+def write_reference(staged: Path) -> list[dict]:
     """Writes a page for each module; returns the navigation to them, by package."""
     packages: dict[str, list] = {}
     for package, module in sorted(set(modules())):
         page = Path("reference", *module.split(".")[1:]).with_suffix(".md")
-        (STAGED / page).parent.mkdir(parents=True, exist_ok=True)
-        (STAGED / page).write_text(f"# `{module}`\n\n::: {module}\n", encoding="utf-8")
+        (staged / page).parent.mkdir(parents=True, exist_ok=True)
+        (staged / page).write_text(f"# `{module}`\n\n::: {module}\n", encoding="utf-8")
         title = module.removeprefix(f"assay.{package}").removeprefix(".") or "the package"
         packages.setdefault(package, []).append({title: page.as_posix()})
     return [{f"assay.{package}": listed} for package, listed in packages.items()]
@@ -125,23 +125,23 @@ def make_site(site: Path) -> None:
     Raises:
         SystemExit: a link, an anchor or a docstring is wrong; mkdocs has printed which.
     """
-    shutil.rmtree(STAGED, ignore_errors=True)
-    found = pages()
-    for page in found:
-        copy_page(page, frozenset(found))
-    (STAGED / "site.css").write_text(STYLE, encoding="utf-8")
-    tree = navigation(found, write_reference())
-    configuration = load_config(
-        str(ROOT / "docs/mkdocs.yml"),
-        docs_dir=str(STAGED),
-        site_dir=str(site),
-        nav=tree,
-        strict=True,
-    )
-    try:
-        build(configuration)
-    except Abort as error:
-        raise SystemExit("the site has warnings, above") from error
+    with tempfile.TemporaryDirectory() as folder:
+        staged = Path(folder)
+        found = pages()
+        for page in found:
+            copy_page(page, staged, frozenset(found))
+        (staged / "site.css").write_text(STYLE, encoding="utf-8")
+        configuration = load_config(
+            str(ROOT / "docs/mkdocs.yml"),
+            docs_dir=str(staged),
+            site_dir=str(site),
+            nav=navigation(found, write_reference(staged)),
+            strict=True,
+        )
+        try:
+            build(configuration)
+        except Abort as error:
+            raise SystemExit("the site has warnings, above") from error
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ Needs Debian's packages slurmctld, slurmd, slurm-client and munge, and root.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import secrets
 import shutil
@@ -19,13 +21,15 @@ from pathlib import Path
 PLACE = Path("/etc/slurm")
 FILES = ("slurm.conf", "gres.conf")
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
+OWNER = "owner.lock"  # in a node's folder: locked as long as the tests live that made it
 PARTITIONS = {"cpu": 1, "gpu": 1, "urgent": 10}  # and their priority: urgent jobs preempt others
 
 
 def missing() -> list[str]:
     """What a node needs and this machine lacks; a machine with a SLURM of its own is left alone."""
     lacking = [name for name in NEEDED if not shutil.which(name)]
-    taken = [str(PLACE / name) for name in FILES if (PLACE / name).exists()]
+    _remove_abandoned()
+    taken = [str(PLACE / name) for name in FILES if os.path.lexists(PLACE / name)]
     rights = [] if os.geteuid() == 0 else ["root"]
     return lacking + rights + [f"{path} to be free" for path in taken]
 
@@ -91,6 +95,8 @@ NodeName={self.name} NodeAddr=127.0.0.1 CPUs=4 RealMemory=16000 Gres=gpu:1 State
 """
         )
         (folder / "gres.conf").write_text("Name=gpu File=/dev/null\n")
+        self._lock = (folder / OWNER).open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def start(self) -> None:
         """Starts the three daemons and waits until the node is idle."""
@@ -111,15 +117,12 @@ NodeName={self.name} NodeAddr=127.0.0.1 CPUs=4 RealMemory=16000 Gres=gpu:1 State
         self._run("slurmctld")
 
     def stop_controller(self) -> None:
-        self._stop("slurmctld")
+        _stop(self.folder, "slurmctld")
 
     def stop(self) -> None:
         """Cancels all jobs and stops the daemons."""
         subprocess.run(["scancel", "--user=root"], check=False)
-        for name in ("slurmd", "slurmctld", "munged"):
-            self._stop(name)
-        for name in FILES:
-            (PLACE / name).unlink(missing_ok=True)
+        _clear(self.folder)
 
     def command(self, *arguments: str) -> str:
         """The output of a command such as ``squeue``."""
@@ -149,12 +152,16 @@ NodeName={self.name} NodeAddr=127.0.0.1 CPUs=4 RealMemory=16000 Gres=gpu:1 State
             capture_output=True, text=True, check=True,
         )  # fmt: skip
 
-    def _stop(self, name: str) -> None:
-        path = self.folder / f"{name}.pid"
-        if not path.is_file():
-            return
-        process = int(path.read_text())
-        end = time.monotonic() + 20
+
+def _stop(folder: Path, name: str) -> None:
+    """Stops a node's daemon, if it is alive."""
+    path = folder / f"{name}.pid"
+    if not path.is_file():
+        return
+    process = int(path.read_text())
+    end = time.monotonic() + 20
+    # After a restart of the machine the number may be another program's.
+    if _program(process) == name:
         try:
             os.kill(process, signal.SIGTERM)
             while time.monotonic() < end:
@@ -163,7 +170,37 @@ NodeName={self.name} NodeAddr=127.0.0.1 CPUs=4 RealMemory=16000 Gres=gpu:1 State
             os.kill(process, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        path.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def _program(process: int) -> str:
+    """The name of a live process; empty if there is none."""
+    try:
+        return Path(f"/proc/{process}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _clear(folder: Path) -> None:
+    """Stops a node's daemons and frees the files of its configuration."""
+    for name in ("slurmd", "slurmctld", "munged"):
+        _stop(folder, name)
+    for name in FILES:
+        (PLACE / name).unlink(missing_ok=True)
+
+
+def _remove_abandoned() -> None:
+    """Clears a node of tests that were killed; a node of live tests, or a real one, stays."""
+    link = PLACE / FILES[0]
+    if not link.is_symlink():
+        return
+    folder = link.readlink().parent
+    if not folder.exists():
+        _clear(folder)
+    elif (folder / OWNER).is_file():
+        with (folder / OWNER).open() as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _clear(folder)
 
 
 def _free_port() -> int:
