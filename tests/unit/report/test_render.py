@@ -1,10 +1,12 @@
 """A report is made again from what is kept with it: in a fresh clone, without torch, in seconds."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import factory
 import pandas as pd
@@ -13,8 +15,9 @@ import pytest
 from assay.analysis.attack_set import AttackSet, attack_sets
 from assay.analysis.kept import FILES, keep_study
 from assay.analysis.run_files import KeptRun, RunFile
+from assay.foundation.digest import code_digest
 from assay.foundation.kept import IDS, KeptOutcomes
-from assay.foundation.resources import ROOT
+from assay.foundation.resources import ROOT, resource
 from assay.plan.command import main
 from assay.plan.configuration import read_configuration
 from assay.plan.paths import ANALYSES
@@ -153,6 +156,35 @@ def test_rows_of_earlier_code_are_marked_one_by_one(kept, tmp_path, monkeypatch)
     assert result.earlier[STUDY] == len(marked)
     headline = pd.read_csv(tmp_path / STUDY / "headline.csv")
     assert set(headline.code.dropna()) <= {"earlier", "current"}
+
+
+def test_only_what_snakemake_would_compute_again_is_of_earlier_code(tmp_path):
+    """So are the rows of a network whose training starts from one that would be trained again."""
+    study, on = "ju2021_eabs", ("mnist", "official_0")
+    plan = make_plan(read_configuration({"scale": SCALE, "studies": study}))
+    scripts = resource("workflow/scripts")
+
+    def trained(model, code=None):
+        item = next(item for item in plan.manifest(study).models if item.model == model)
+        now = code_digest(scripts / "train_model.py", *plan.training_code(on[0], model))
+        path = tmp_path / f"{model}.json"
+        path.write_text(json.dumps({"provenance": {"code": code or now}}), encoding="utf-8")
+        return item.moved({"facts": str(path)})
+
+    def made(key):
+        implementation = plan.entry("models", key[2])["implementation"]
+        code = code_digest(scripts / "run_suite.py", implementation)
+        return {"code": code, "attacks": {"clean": code_digest("assay.attacks.clean:Clean")}}
+
+    outcomes = tuple(
+        RunFile(dataset=on[0], split=on[1], model=model, suite="unperturbed")
+        for model in ("cnn", "cnn_adv_linf", "eabs")
+    )
+    for code, expected in ((None, []), ("other", ["cnn", "cnn_adv_linf"])):
+        models = (trained("cnn", code), trained("cnn_adv_linf"), trained("eabs"))
+        kept = SimpleNamespace(made=made)
+        run = KeptRun(scale=SCALE, seed=1, outcomes=outcomes, models=models, kept=kept)
+        assert [row[2] for row in earlier_code(plan, run)] == expected
 
 
 @pytest.mark.parametrize(

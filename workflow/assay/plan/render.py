@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from assay.analysis.brief import StudyBrief, parse_brief
 from assay.analysis.code_age import EARLIER
@@ -20,6 +20,7 @@ from assay.foundation.digest import code_digest
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.resources import ROOT
 from assay.plan import paths
+from assay.plan.cells import trained_for
 from assay.plan.configuration import read_configuration
 from assay.plan.layers import Layers
 from assay.plan.plan import Plan, make_plan
@@ -121,7 +122,7 @@ def _check_only(only: Sequence[str], studies: Sequence[StudyBrief]) -> None:
 def _render_study(
     plan: Plan, study: StudyBrief, kept: Path, out: Path, only: Sequence[str] = ()
 ) -> tuple[list[str], int]:
-    """Writes a study's files; returns what was left out and how many rows are of earlier code."""
+    """Writes a study's files; returns what was skipped and how many rows are of earlier code."""
     name, skipped = study.name, []
     user = plan.configuration.layers.user
     with kept_run(kept, plan.manifest(name)) as found:
@@ -156,8 +157,8 @@ def _render_study(
 def earlier_code(plan: Plan, manifest: KeptRun) -> list[tuple[str, ...]]:
     """Attacks on networks whose code is not today's, by the digests that the kept files carry.
 
-    Code is that of the attack, that of the evaluation with the network, and that which trained it:
-    what Snakemake would compute again.
+    Code is that of the attack, that of the evaluation with the network, and that which trained it
+    and the networks that it needs: what Snakemake would compute again.
 
     Args:
         plan: today's plan.
@@ -167,31 +168,34 @@ def earlier_code(plan: Plan, manifest: KeptRun) -> list[tuple[str, ...]]:
         (dataset, split, model, suite, attack) of each.
     """
     known = AnalysisInputs(manifest)
-    catalogue = plan.configuration.catalogue
-    digests: dict[tuple[str, ...], str | None] = {}
+    models, attacks = (plan.configuration.catalogue[kind] for kind in ("models", "attacks"))
 
-    def today(*sources: Any) -> str | None:
-        if sources not in digests:
-            try:
-                digests[sources] = code_digest(*sources)
-            except AssayError:
-                digests[sources] = None
-        return digests[sources]
+    @cache
+    def today(*sources: str | Path) -> str | None:
+        try:
+            return code_digest(*sources)
+        except AssayError:
+            return None
 
-    def of_model(script: str, model: str) -> str | None:
-        return today(SCRIPTS / f"{script}.py", catalogue["models"][model]["implementation"])
+    @cache
+    def trained_before(dataset: str, split: str, model: str) -> bool:
+        for name in trained_for(models, model):
+            # Facts of a model that shares weights are those of the model that was trained.
+            key = (dataset, split, model if name == plan.weights_owner(model) else name)
+            code = known.facts.get(key, {}).get("provenance", {}).get("code")
+            now = today(SCRIPTS / "train_model.py", *plan.training_code(dataset, name))
+            if code not in (None, now):
+                return True
+        return False
 
     found: list[tuple[str, ...]] = []
-    for (*network, suite), made in known.made.items():
-        model = network[2]
-        facts = known.facts.get((network[0], network[1], model), {}).get("provenance", {})
-        changed = made.get("code") != of_model("run_suite", model) or (
-            "code" in facts and facts["code"] != of_model("train_model", plan.weights_owner(model))
-        )
+    for (dataset, split, model, suite), made in known.made.items():
+        evaluating = today(SCRIPTS / "run_suite.py", models[model]["implementation"])
+        changed = made.get("code") != evaluating or trained_before(dataset, split, model)
         for attack, code in made.get("attacks", {}).items():
-            entry = catalogue["attacks"].get(attack)
+            entry = attacks.get(attack)
             if changed or entry is None or code != today(entry["implementation"]):
-                found.append((*network, suite, attack))
+                found.append((dataset, split, model, suite, attack))
     return found
 
 
