@@ -18,6 +18,7 @@ from assay.foundation import digest
 from assay.foundation.digest import PACKAGE, module_file, parsed
 from assay.foundation.errors import AssayError
 from assay.foundation.outside_code import absolute, dotted, outside_file, own_file
+from assay.foundation.resources import from_here
 from assay.foundation.suggestions import nearest
 
 
@@ -121,6 +122,23 @@ def classes_of(module: str) -> tuple[str, ...]:
     """
     defined = _Names.of(module_file(module)).defined
     return tuple(name for name, node in defined.items() if isinstance(node, ast.ClassDef))
+
+
+def source_file(specification: str) -> str:
+    """The file that defines what ``"assay.package.module:Name"`` names, as an error names it.
+
+    Raises:
+        AssayError: there is no such module of this package.
+
+    Example:
+        >>> source_file("assay.foundation.radius:Radius").endswith("assay/foundation/radius.py")
+        True
+    """
+    module = specification.partition(":")[0]
+    file = module_file(module)
+    if file is None:
+        raise AssayError(f"there is no module '{module}'", remedy=_nearest_module(module))
+    return from_here(file)
 
 
 def constant_keys(module: str, name: str) -> tuple[str, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Mapping
+from typing import NamedTuple, TypeVar
 
 from assay.plan.validation import Nested
 
@@ -24,6 +24,11 @@ class Cell(NamedTuple):
     model: str
     suite: str
 
+    @property
+    def network(self) -> Training:
+        """The trained model that is attacked."""
+        return Training(self.dataset, self.split, self.model)
+
 
 class Measured(NamedTuple):
     """One measurement of one trained model."""
@@ -32,6 +37,11 @@ class Measured(NamedTuple):
     split: str
     model: str
     measurement: str
+
+    @property
+    def network(self) -> Training:
+        """The trained model that is measured."""
+        return Training(self.dataset, self.split, self.model)
 
 
 def trained_for(models: Mapping[str, Nested], model: str) -> list[str]:
@@ -71,5 +81,9 @@ def with_needs(models: Mapping[str, Nested], name: str) -> Nested:
     return {**entry, "needs": needs}
 
 
-def unique(items: Iterable) -> tuple:
+T = TypeVar("T", bound=Hashable)
+
+
+def unique(items: Iterable[T]) -> tuple[T, ...]:
+    """The items without repeats, in the order of their first places."""
     return tuple(dict.fromkeys(items))

@@ -7,7 +7,7 @@ from functools import partial
 
 from assay.data.kinds import reader_of
 from assay.foundation.errors import AssayError, ConfigError
-from assay.foundation.outline import Outline, constant_keys, outline
+from assay.foundation.outline import Outline, constant_keys, outline, source_file
 from assay.plan.cells import Cell, trained_for, unique, waits_for
 from assay.plan.configuration import Configuration
 from assay.plan.outside import is_outside, shown_sources
@@ -114,8 +114,8 @@ def _check_roles(entry: Nested, found: Outline, where: Callable[..., str]) -> No
         roles += objective_outline(phase["objective"]["name"], where).arguments
     for role in entry["needs"]:
         if role not in roles:
-            place = f"workflow/{entry['implementation'].partition(':')[0].replace('.', '/')}.py"
-            raise unknown("role of a model called", role, roles, where("needs", by=(role,)), place)
+            at, place = where("needs", by=(role,)), source_file(entry["implementation"])
+            raise unknown("role of a model called", role, roles, at, place)
     if WRAPPER in found.lineage and "base" not in entry["needs"]:
         raise ConfigError(
             f"{found.name} needs a model as its base",
@@ -136,8 +136,8 @@ def check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
         known = constant_keys(module, "SETTINGS")
         for setting in entry["settings"].keys() - set(known):
             where = configuration.where("datasets", dataset, "settings", by=(setting,))
-            place = f"workflow/{module.replace('.', '/')}.py"
-            raise unknown(f"setting of {entry['kind']}", setting, known, where, place)
+            what = f"setting of {entry['kind']}"
+            raise unknown(what, setting, known, where, source_file(module))
     suites = configuration.catalogue["suites"]
     models = configuration.catalogue["models"]
     for name in unique(cell.model for cell in cells):
@@ -203,9 +203,7 @@ def _check_settings(
     known = [name for name in found.arguments if name not in given]
     for setting in entry["settings"]:
         if setting not in known:
-            module = entry["implementation"].partition(":")[0].replace(".", "/")
-            place = f"workflow/{module}.py"
-            owner = where("settings", by=(setting,))
+            owner, place = where("settings", by=(setting,)), source_file(entry["implementation"])
             raise unknown(f"setting of {found.name}", setting, known, owner, place)
 
 

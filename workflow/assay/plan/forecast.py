@@ -408,9 +408,9 @@ def _jobs(plan: Plan, root: Path) -> dict[str, tuple[int, int]]:
     }
     if plan.packed:
         # What such a job makes goes to its places at once: it is done where the outcomes are there.
-        networks: dict[tuple, list[bool]] = {}
+        networks: dict[Training, list[bool]] = {}
         for cell, made in zip(plan.cells, there["run_suite"], strict=True):
-            networks.setdefault(cell[:3], []).append(made)
+            networks.setdefault(cell.network, []).append(made)
         there["evaluate_model"] = [all(made) for made in networks.values()]
     return {rule: (len(found), sum(found)) for rule, found in there.items() if found}
 

@@ -10,7 +10,7 @@ from assay.foundation.errors import ConfigError
 from assay.foundation.outline import Outline, outline
 from assay.foundation.radius import plain
 from assay.foundation.split import Split
-from assay.plan.cells import Cell, Measured, Training, unique
+from assay.plan.cells import Cell, Measured, unique
 from assay.plan.check_entries import checked_class
 from assay.plan.configuration import Configuration
 from assay.plan.validation import Nested
@@ -32,10 +32,10 @@ def measured_networks(
     study: Nested, cells: Iterable[Cell], configuration: Configuration
 ) -> tuple[Measured, ...]:
     """The measurements of a study, one item per network, in the order of the study."""
-    networks = unique(Training(*cell[:3]) for cell in cells)
+    networks = unique(cell.network for cell in cells)
     entries = configuration.catalogue["measurements"]
     return tuple(
-        Measured(network.dataset, network.split, network.model, name)
+        Measured(*network, name)
         for name, wanted in study["measurements"].items()
         for network in networks
         if network.model in wanted["models"]
@@ -69,7 +69,7 @@ def reads(plan: Plan, item: Measured) -> Nested:
         (cell.suite, attack)
         for study, spec in wanted
         for cell in study.cells
-        if cell[:3] == item[:3]
+        if cell.network == item.network
         for attack in suites[cell.suite]["attacks"]
         if attack in spec.get("attacks", ())
     )

@@ -105,7 +105,13 @@ class Plan:
         return (
             *sorted({self.reader(cell.dataset) for cell in self.cells}),
             *sorted({catalogue["models"][name]["implementation"] for name in models}),
-            *sorted({code for item in self.trainings for code in self.training_code(*item[::2])}),
+            *sorted(
+                {
+                    code
+                    for item in self.trainings
+                    for code in self.training_code(item.dataset, item.model)
+                }
+            ),
             *sorted({catalogue["attacks"][name]["implementation"] for name in attacks}),
             *sorted(
                 {
@@ -257,7 +263,8 @@ class Plan:
 
     def measured_of(self, dataset: str, split: str, model: str) -> list[str]:
         """The measurements of one network."""
-        return [item[3] for item in self.measurements if item[:3] == (dataset, split, model)]
+        network = Training(dataset, split, model)
+        return [item.measurement for item in self.measurements if item.network == network]
 
     def reads(self, dataset: str, split: str, model: str, measurement: str) -> Nested:
         """What a measurement reads beside the model, see :func:`assay.plan.measurements.reads`."""
@@ -290,7 +297,7 @@ class Plan:
     def _with_examples(self) -> frozenset[Training]:
         """The networks of which a measurement reads example images."""
         return frozenset(
-            Training(*item[:3]) for item in self.measurements if self.reads(*item)["examples"]
+            item.network for item in self.measurements if self.reads(*item)["examples"]
         )
 
     def start(self, dataset: str, split: str, model: str) -> list[str]:

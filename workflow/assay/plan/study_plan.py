@@ -46,11 +46,11 @@ class StudyPlan:
     @property
     def models(self) -> tuple[Training, ...]:
         """The models that are attacked, one per split."""
-        return unique(Training(*cell[:3]) for cell in self.cells)
+        return unique(cell.network for cell in self.cells)
 
     @property
     def splits(self) -> tuple[tuple[str, str], ...]:
-        return unique(cell[:2] for cell in self.cells)
+        return unique((cell.dataset, cell.split) for cell in self.cells)
 
 
 def plan_study(name: str, written: Nested, configuration: Configuration) -> StudyPlan:

@@ -39,7 +39,7 @@ def tasks(plan: Plan, network: Training, digest: Callable[..., str]) -> list[Nes
 
     def measured() -> Iterator[Nested]:
         for item in plan.measurements:
-            if item[:3] != network:
+            if item.network != network:
                 continue
             reads = plan.reads(*item)
             yield task(
@@ -75,6 +75,6 @@ def tasks(plan: Plan, network: Training, digest: Callable[..., str]) -> list[Nes
             },
             wildcards={**ids, "suite": suite},
         )
-        for suite in (cell.suite for cell in plan.cells if cell[:3] == network)
+        for suite in (cell.suite for cell in plan.cells if cell.network == network)
     ]
     return [*suites, *measured()]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial, reduce
+from pathlib import Path
 from typing import Any
 
-from assay.foundation.digest import module_file
 from assay.foundation.errors import ConfigError
 from assay.foundation.numbers import number
-from assay.foundation.outline import Outline, classes_of, outline
+from assay.foundation.outline import Outline, classes_of, outline, source_file
 from assay.foundation.sources import Source, laid_over
 from assay.plan.validation import Nested, unknown
 from assay.training.settings import DEFAULTS, FORMER, NAMED, of_group, over, phases, renewed
@@ -188,16 +188,16 @@ def _check_named(
 
 def _check_objective(phase: Nested, where: Callable[..., str]) -> None:
     settings = phase["objective"]
-    name, place = settings["name"], f"workflow/{OBJECTIVES.replace('.', '/')}/"
-    known = objective_names()
+    name, known = settings["name"], objective_names()
     if name not in known:
+        place = str(Path(source_file(OBJECTIVES)).parent)
         raise unknown("objective", name, known, where("objective", "name"), place)
     arguments = objective_outline(name, where).arguments
     for key in settings:
         if key not in ("name", *arguments) or key == "adversary":
             mine = [argument for argument in arguments if argument != "adversary"]
-            at = where("objective", by=(key,))
-            raise unknown(f"setting of objective {name} called", key, mine, at, f"{place}{name}.py")
+            at, place = where("objective", by=(key,)), source_file(f"{OBJECTIVES}.{name}")
+            raise unknown(f"setting of objective {name} called", key, mine, at, place)
     if phase["adversary"] and "adversary" not in arguments:
         raise ConfigError(
             f"objective '{name}' has no adversary",
@@ -214,9 +214,7 @@ def _check_objective(phase: Nested, where: Callable[..., str]) -> None:
 
 def objective_names() -> list[str]:
     """The objectives that there are, one for each file of their package."""
-    file = module_file(OBJECTIVES)
-    assert file is not None
-    folder = file.parent
+    folder = Path(source_file(OBJECTIVES)).parent
     return sorted(path.stem for path in folder.glob("*.py") if path.stem != "__init__")
 
 
@@ -233,6 +231,6 @@ def objective_outline(name: str, where: Callable[..., str]) -> Outline:
         raise ConfigError(
             f"the file of objective '{name}' has {len(found)} objectives",
             where=where("objective", "name"),
-            remedy=f"define one subclass of {OBJECTIVE} in workflow/{module.replace('.', '/')}.py",
+            remedy=f"define one subclass of {OBJECTIVE} in {source_file(module)}",
         )
     return found[0]
