@@ -1,21 +1,24 @@
 """The kinds of data sets: one module each, looked up by the `kind` of a catalogue entry.
 
-A kind's module is loaded only when an entry needs it, so that editing one kind leaves the
-others' code digest, and with it everything computed from their data, as it was.
+The name of a module is its kind; nothing else lists kinds. A kind's module is loaded only when an
+entry needs it, so that editing one kind leaves the others' code digest, and with it everything
+computed from their data, as it was.
 """
 
 from __future__ import annotations
 
+import pkgutil
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from assay.foundation.errors import ConfigError
 
-KINDS: dict[str, str] = {
-    "image_archive": "assay.data.kinds.image_archive:read",
-    "image_folder": "assay.data.kinds.image_folder:read",
-    "medmnist": "assay.data.kinds.medmnist:read",
-    "phantom": "assay.data.kinds.phantom:read",
-    "sklearn": "assay.data.kinds.sklearn:read",
-    "torchvision": "assay.data.kinds.torchvision:read",
-}
+KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        name: f"{__name__}.{name}:read"
+        for name in sorted(module.name for module in pkgutil.iter_modules(__path__))
+    }
+)
 
 
 def reader_of(kind: str, name: str) -> str:
@@ -32,6 +35,6 @@ def reader_of(kind: str, name: str) -> str:
         raise ConfigError(
             f"there is no kind of data set '{kind}'",
             where=f"datasets.yaml, key '{name}.kind'",
-            remedy=f"choose one of {', '.join(sorted(KINDS))}",
+            remedy=f"choose one of {', '.join(KINDS)}",
         )
     return KINDS[kind]

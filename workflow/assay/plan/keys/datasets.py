@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from assay.data.kinds import KINDS
 from assay.foundation.keys import ABSENT, Key, key
 from assay.foundation.radius import Radius
 
 Shape = list[Annotated[int, Key(ge=1)]]
+_one_text: Any = Literal  # of names that are known when this runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +113,7 @@ class Dataset:
         str, key("another entry, of which this one takes everything but its title")
     ] = ABSENT
     kind: Annotated[
-        Literal["image_archive", "image_folder", "medmnist", "phantom", "sklearn", "torchvision"],
+        _one_text[tuple(KINDS)],
         key("reader of the files, a module of assay.data.kinds"),
     ]
     classes: Annotated[
