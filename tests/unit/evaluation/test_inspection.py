@@ -13,7 +13,7 @@ from assay.attacks.pgd import PGD
 from assay.attacks.square import Square
 from assay.attacks.victim import Victim, View
 from assay.attacks.views import bpda, eot, freeze
-from assay.evaluation.inspection import inspect_victim
+from assay.evaluation.inspection import depends_on_neighbours, inspect_victim
 from assay.evaluation.library import evaluate
 from assay.foundation.errors import AttackError
 
@@ -301,6 +301,24 @@ def test_results_that_depend_on_the_batch_are_suspect():
     )
     assert places["batch_dependent"]
     assert not places["stochastic"]
+
+
+def test_what_a_search_makes_of_another_batch_size_is_no_dependence_on_neighbours():
+    images = torch.rand(16, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+
+    def rounded(x):  # as a search may amplify another order of summation
+        return x.flatten(1) * (1.01 if len(x) < 16 else 1.0)
+
+    def centred(x):
+        return x.flatten(1) - x.flatten(1).mean(0)
+
+    for decide, expected in ((rounded, [False, True]), (centred, [True, True])):
+        together = decide(images)
+        found = [
+            depends_on_neighbours(decide, images, together, torch.allclose, searches=searches)
+            for searches in (True, False)
+        ]
+        assert found == expected
 
 
 def test_accuracy_of_chance_is_told():

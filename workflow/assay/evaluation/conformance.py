@@ -16,7 +16,12 @@ from torch.nn import functional
 
 from assay.attacks.victim import View
 from assay.evaluation.check import IMAGES, Check, Failed, Result, Skipped, Subject
-from assay.evaluation.inspection import TOLERANCE, inspect_victim, is_probabilities
+from assay.evaluation.inspection import (
+    TOLERANCE,
+    depends_on_neighbours,
+    inspect_victim,
+    is_probabilities,
+)
 from assay.foundation.errors import ModelError
 from assay.models.base import Classifier
 from assay.models.outside import Outside
@@ -201,12 +206,16 @@ def _batch(subject: Subject) -> None:
     if subject.model.stochastic:
         raise Skipped("its decisions are random")
     together = _decided(subject.model, subject.images)
-    rows = (0, IMAGES // 2, IMAGES - 1)
-    alone = torch.cat([_decided(subject.model, subject.images[row : row + 1]) for row in rows])
     # What other orders of summation change is smaller.
     allowed = TOLERANCE * together.std().clamp_min(1e-12)
-    if (alone - together[list(rows)]).abs().amax() > allowed:
-        raise Failed("alone, some images have other logits")
+    if depends_on_neighbours(
+        lambda images: _decided(subject.model, images),
+        subject.images,
+        together,
+        lambda first, second: bool((first - second).abs().amax() <= allowed),
+        searches=subject.searches,
+    ):
+        raise Failed("beside other images, some images have other logits")
 
 
 @_check(

@@ -10,7 +10,7 @@ that depend on the batch.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 from unittest import mock
@@ -145,7 +145,14 @@ class _Inspector:
             else:
                 dependent = True
         if not random:
-            dependent = dependent or self.depends_on_the_batch(together)
+            deviation = _deviation(together)
+            dependent = dependent or depends_on_neighbours(
+                lambda images: self.evaluated(images, self.seed),
+                self.images,
+                together,
+                lambda first, second: self.equal(first, second, deviation),
+                searches=searches,
+            )
         self.check_declarations(random, not self.equal(together, again))
         return Inspection(
             stochastic=random,
@@ -182,14 +189,6 @@ class _Inspector:
         generator = torch.Generator(device=self.victim.device).manual_seed(seed)
         with seeded(seed, self.victim.device):
             yield generator
-
-    def depends_on_the_batch(self, together: Tensor) -> bool:
-        if len(self.images) == 1:
-            return False
-        rows = torch.linspace(0, len(self.images) - 1, min(ALONE, len(self.images)))
-        rows = rows.round().long().tolist()
-        alone = [self.evaluated(self.images[row : row + 1], self.seed) for row in rows]
-        return not self.equal(together[rows], torch.cat(alone), _deviation(together))
 
     def check_declarations(self, random: bool, differs: bool) -> None:
         """Raises AttackError where a declaration of the victim contradicts the measurement."""
@@ -292,6 +291,45 @@ class _Inspector:
             return round(float(which.float().mean()), 3)
 
         return GradientCheck(share(right), share(helpful), share(zero), share(flat))
+
+
+def depends_on_neighbours(
+    decide: Callable[[Tensor], Tensor],
+    images: Tensor,
+    together: Tensor,
+    equal: Callable[[Tensor, Tensor], bool],
+    *,
+    searches: bool,
+) -> bool:
+    """Whether an image's logits depend on the images that are evaluated with it.
+
+    Images are evaluated alone. A search at test time amplifies what another order of summation
+    rounds, and that order changes with the size of the batch: where such a model's logits differ,
+    images stay at their places in a batch of the same size, beside others.
+
+    Args:
+        decide: images (B, C, H, W) to logits (B, K), always with the same random numbers.
+        images: (N, C, H, W) float in [0, 1].
+        together: (N, K) logits of the images in one batch.
+        equal: whether two tensors of logits are equal but for rounding.
+        searches: whether the model differentiates while it predicts.
+
+    Example:
+        >>> images = torch.rand(4, 1, 2, 2)
+        >>> mean = lambda x: x.flatten(1) - x.flatten(1).mean(0)
+        >>> depends_on_neighbours(mean, images, mean(images), torch.allclose, searches=True)
+        True
+    """
+    rows = torch.linspace(0, len(images) - 1, min(ALONE, len(images))).round().long()
+    alone = torch.cat([decide(images[row : row + 1]) for row in rows.tolist()])
+    if len(images) == 1 or equal(together[rows], alone):
+        return False
+    if not searches:
+        return True
+    rows = rows[::2]
+    beside = images.roll(1, 0)
+    beside[rows] = images[rows]
+    return not equal(together[rows], decide(beside)[rows])
 
 
 @contextmanager
