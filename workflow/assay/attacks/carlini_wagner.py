@@ -19,8 +19,8 @@ _INSIDE = 0.999999
 # A round checks this often which images still make progress.
 _CHECKS = 5
 # The share by which the loss has to fall between checks: of a misclassified image, of another.
-_PROGRESS, _PROGRESS_UNBROKEN = 1e-4, 1e-2
-# How many times as fast as hitherto an unbroken image may still approach the boundary.
+_PROGRESS, _PROGRESS_CORRECT = 1e-4, 1e-2
+# How many times as fast as hitherto an image that is still correct may approach the boundary.
 _PATIENCE = 2
 _DECAY, _SECOND_DECAY, _FLOOR = 0.9, 0.999, 1e-8
 
@@ -182,7 +182,7 @@ class _Runs:
         within_reach = self._shortfall <= _PATIENCE * checks_left * gain
         going = self._loss <= (1 - _PROGRESS) * self._loss_checked
         going &= (
-            succeeded | within_reach | (self._loss <= (1 - _PROGRESS_UNBROKEN) * self._loss_checked)
+            succeeded | within_reach | (self._loss <= (1 - _PROGRESS_CORRECT) * self._loss_checked)
         )
         self._loss_checked, self._shortfall_checked = self._loss, self._shortfall
         return going

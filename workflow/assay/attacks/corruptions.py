@@ -391,11 +391,11 @@ class Rotation(Graded):
 
     def _search(self, queries: Queries, epsilon: float, shared: Tensor) -> Tensor:
         angle = shared * math.radians(self.level(epsilon))
-        best_value, width = queries.images.shape[-2:]
+        height, width = queries.images.shape[-2:]
         sine, cosine, zero = angle.sin(), angle.cos(), torch.zeros_like(angle)
         # affine_grid measures in half widths and half heights, which differ unless H = W.
         turn = torch.stack(
-            [cosine, -sine * best_value / width, zero, sine * width / best_value, cosine, zero],
+            [cosine, -sine * height / width, zero, sine * width / height, cosine, zero],
             dim=1,
         ).view(-1, 2, 3)
         grid = F.affine_grid(turn, list(queries.images.shape), align_corners=False)

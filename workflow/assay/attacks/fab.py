@@ -64,7 +64,7 @@ class FAB(MinimalNorm):
         "after a success the edge linearised at the misclassified iterate is also used at the "
         "point where the search continues; a gradient for that point would double the passes",
         "the final search runs once, on the best of all runs, and stops a thousandth of the "
-        "unperturbed lead beyond the edge, where no rounding decides",
+        "unperturbed margin beyond the edge, where no rounding decides",
         "the radius of a restart is half the distance found so far, over all earlier runs",
         "target classes are ranked by the true decision on the unperturbed image",
         "an edge closer than single precision resolves is crossed by 1e-4, where the published "
@@ -136,10 +136,10 @@ class FAB(MinimalNorm):
             hits = best.note(x, rows, logits)
             gradients, way = gradients.flatten(2), x.flatten(1) - start
             # By the linear model: the gaps at the image, and where the search continues.
-            rises = (gradients @ way[:, :, None]).squeeze(2)
+            changes = (gradients @ way[:, :, None]).squeeze(2)
             kept = torch.where(hits, self.beta, 1.0)[:, None]
-            from_image = gaps - rises
-            gaps = from_image + kept * rises
+            from_image = gaps - changes
+            gaps = from_image + kept * changes
             nearest = self._nearest(gaps, gradients)
             gradient = gradients[own, nearest]
             flat = torch.addcmul(start, way, kept)
@@ -160,14 +160,14 @@ class FAB(MinimalNorm):
         best.note(x, rows, queries.logits(x, rows))
 
     def _nearest(self, gaps: Tensor, gradients: Tensor) -> Tensor:
-        """The class (m,) whose linearised edge is closest, of gaps (m, c) and slopes (m, c, D)."""
+        """The class (m,) of the closest linearised edge: gaps (m, c), their gradients (m, c, D)."""
         if gaps.shape[1] == 1:
             return torch.zeros_like(gaps[:, 0], dtype=torch.int64)
         dual = self._dual(gradients)
         return (gaps.abs() / dual.clamp_min(1e-12)).argmin(dim=1)
 
     def _residuals(self, gaps: Tensor, gradients: Tensor) -> Tensor:
-        """What moves (m,) have to add to gaps (m,) of slopes (m, D): up to the edge, or beyond it.
+        """What moves (m,) add to gaps (m,) with gradients (m, D): up to the edge, or beyond it.
 
         On the edge itself, where the two best logits are equal, the way there is no move at all.
         """
@@ -175,7 +175,7 @@ class FAB(MinimalNorm):
         return torch.where(gaps.abs() > _TIE * dual, -gaps, _ACROSS * dual)
 
     def _dual(self, gradients: Tensor) -> Tensor:
-        """Norms of slopes (..., D) in which a gap over them is a distance."""
+        """Norms of gradients (..., D) in which a gap over them is a distance."""
         return gradients.norm(p=1 if self.norm == "linf" else 2, dim=-1)
 
     def _start(self, queries: Queries, distance: Tensor) -> Tensor:
@@ -190,7 +190,7 @@ class FAB(MinimalNorm):
 
 
 class _BestSoFar:
-    """The closest misclassified iterate of every image of a probe.
+    """The closest misclassified iterate of every image of `queries`.
 
     Attributes:
         images: (n, C, H, W), the image itself where nothing was found.

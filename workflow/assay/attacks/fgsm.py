@@ -22,7 +22,7 @@ class FGSM(Attack):
     the loss is the target's log probability.
 
     One gradient serves all epsilons. It is a formula, not a search: a success at a small radius
-    need not break at a larger one, and is reported so.
+    need not be one at a larger radius, and is reported as it is.
 
     Args:
         loss: ``cross_entropy``, ``margin``, ``dlr`` or ``training`` (what the model was trained

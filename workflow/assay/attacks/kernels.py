@@ -27,8 +27,8 @@ def shifted(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
         images: (n, C, H, W).
         down, right: (n,) int64, an offset per image.
     """
-    best_value, width = images.shape[-2:]
-    rows = (torch.arange(best_value, device=images.device) + down[:, None]).clamp(0, best_value - 1)
+    height, width = images.shape[-2:]
+    rows = (torch.arange(height, device=images.device) + down[:, None]).clamp(0, height - 1)
     columns = (torch.arange(width, device=images.device) + right[:, None]).clamp(0, width - 1)
     places = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)
     planes = images.flatten(2)

@@ -24,7 +24,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """-log softmax(z)_y, as softplus(logsumexp_{j != y} z_j - z_y).
 
     Written like this its gradient stays exact where softmax(z)_y rounds to 1 (a margin of 17) and
-    the textbook form loses the part of z_y. From a lead of `SATURATED` on, where any softmax
+    the textbook form loses the part of z_y. From a margin of -`SATURATED` on, where any softmax
     underflows to a gradient of zero, it continues linearly: the direction is unchanged and larger
     is still closer.
     """

@@ -186,11 +186,11 @@ class OnePixel(Attack):
 
 def paint(images: Tensor, members: Tensor) -> Tensor:
     """Writes each member's pixels (m, D) into its image (m, C, H, W), in place."""
-    m, channels, best_value, width = images.shape
-    flat = images.view(m, channels, best_value * width)
+    m, channels, height, width = images.shape
+    flat = images.view(m, channels, height * width)
     # One pixel after the other: when two fall together, the later one wins on every device.
     for pixel in members.view(m, -1, 2 + channels).unbind(dim=1):
-        row = (pixel[:, 0] * best_value).long().clamp_(max=best_value - 1)
+        row = (pixel[:, 0] * height).long().clamp_(max=height - 1)
         column = (pixel[:, 1] * width).long().clamp_(max=width - 1)
         place = (row * width + column)[:, None, None].expand(-1, channels, 1)
         flat.scatter_(2, place, pixel[:, 2:, None])
@@ -204,7 +204,7 @@ def distinct_others(queries: Queries, n: int, population: int) -> list[Tensor]:
     for _ in range(3):
         left = population - len(taken)
         sampled = (queries.uniform(n, population) * left).long().clamp_(max=left - 1)
-        # The drawn-th member among those not yet taken: step over the taken ones, in order.
+        # The sampled-th member among those not yet taken: step over the taken ones, in order.
         for used in torch.stack(taken).sort(dim=0).values:
             sampled = sampled + (sampled >= used)
         taken.append(sampled)

@@ -76,9 +76,10 @@ class GaussianNoiseSearch(MinimalNorm):
             x = queries.images[live, None] + deviation[:, None, None, None] * noise
             x.clamp_(0.0, 1.0)
             logits = _logits(queries, x, live)
-            called = logits.argmax(dim=2) != queries.labels[live, None]
+            misclassified = logits.argmax(dim=2) != queries.labels[live, None]
             # Among equal values argmax may name any, so that the first is made the largest.
-            first = (called * (several - torch.arange(several, device=found.device))).argmax(dim=1)
+            order = several - torch.arange(several, device=found.device)
+            first = (misclassified * order).argmax(dim=1)
             candidates = _pick(x, first)
             won = reaches_goal(queries, candidates, live, _pick(logits, first))
             found[live[won]] = candidates[won]

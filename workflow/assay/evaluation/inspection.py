@@ -90,22 +90,22 @@ def network_behind(victim: Victim, images: Tensor, *, seed: int = 0) -> View | N
     """
     seen: list[tuple[nn.Module, Tensor]] = []
 
-    def watch(module: nn.Module, given: tuple, texts: Any) -> None:
+    def watch(module: nn.Module, given: tuple, returned: Any) -> None:
         if given and isinstance(given[0], Tensor) and given[0].shape[1:] == images.shape[1:]:
             with suppress(AttackError):
-                seen.append((module, logits_of(texts).detach()))
+                seen.append((module, logits_of(returned).detach()))
 
     few, found = images[: min(CHECKED, len(images))], None
     inspector = _Inspector(victim, images, seed_for("inspection", seed), False)
     with own_state():
         handle = register_module_forward_hook(watch)
         try:
-            texts = inspector.evaluated(few, inspector.seed)
+            returned = inspector.evaluated(few, inspector.seed)
         finally:
             handle.remove()
         # The last one to return is the whole model; from there inwards.
         for module, own in seen[-2::-1]:
-            if own.shape != texts.shape or not torch.equal(own.argmax(1), texts.argmax(1)):
+            if own.shape != returned.shape or not torch.equal(own.argmax(1), returned.argmax(1)):
                 continue
             with suppress(AttackError):
                 network = ModuleDecision(module, victim.device, softmax=is_probabilities(own))
@@ -218,11 +218,11 @@ class _Inspector:
                 )
         for name, view in victim.views.items() if self.declared else ():
             if view.deterministic and random and differs:
-                looks = []
+                found = []
                 for seed in (self.seed, self.seed + 1):
                     with self.seeded(seed) as generator:
-                        looks.append(victim.forward(view, few, generator))
-                if not self.equal(*looks):
+                        found.append(victim.forward(view, few, generator))
+                if not self.equal(*found):
                     raise AttackError(
                         "it is declared deterministic, but two evaluations of it differ",
                         where=f"view '{name}'",
@@ -269,8 +269,8 @@ class _Inspector:
             return GradientCheck(compared=False)
         else:
             with self.seeded(self.seed) as generator:
-                texts = victim.forward(view, moved.flatten(0, 1), generator)
-            found = mixed(texts, rows.repeat(len(moved))).view(len(moved), n)
+                returned = victim.forward(view, moved.flatten(0, 1), generator)
+            found = mixed(returned, rows.repeat(len(moved))).view(len(moved), n)
         found = found.double().view(len(STEPS), 2, len(ways), n)
         steps = torch.tensor(STEPS, device=device, dtype=torch.double)[:, None, None]
         measured = (found[:, 0] - found[:, 1]) / (2 * steps)  # (steps, ways, n)
@@ -354,10 +354,10 @@ def _output(logits: Tensor) -> str:
     return "logits"
 
 
-def is_probabilities(texts: Tensor) -> bool:
+def is_probabilities(rows: Tensor) -> bool:
     """Whether the rows (n, K) lie in [0, 1] and sum to 1."""
-    inside = bool(((texts >= 0) & (texts <= 1 + 1e-4)).all())
-    return inside and bool(((texts.float().sum(dim=1) - 1).abs() < 5e-3).all())
+    inside = bool(((rows >= 0) & (rows <= 1 + 1e-4)).all())
+    return inside and bool(((rows.float().sum(dim=1) - 1).abs() < 5e-3).all())
 
 
 def one_line(error: Exception) -> str:

@@ -21,7 +21,7 @@ def evaluated_samples(
 
     Args:
         data: the data set.
-        split: the split's Parquet file (columns sample, part).
+        split: the split's Parquet file (columns sample, subset).
         n: how many images, drawn in proportion to the classes; None for all.
         seed: the run's seed.
         names: data set and split; neither model nor suite, which all see the same images.

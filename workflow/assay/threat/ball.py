@@ -117,14 +117,14 @@ def usable_radius(
 
     A larger radius than the cube's own holds every image: somebody meant another unit.
     """
-    channels, best_value, width = shape
+    channels, height, width = shape
     widest, what = {
         "linf": (1.0, "the range of a pixel"),
         "l2": (
-            math.sqrt(channels * best_value * width),
-            f"the diagonal of {channels}x{best_value}x{width}",
+            math.sqrt(channels * height * width),
+            f"the diagonal of {channels}x{height}x{width}",
         ),
-        "l0": (best_value * width, f"the number of pixels of {best_value}x{width}"),
+        "l0": (height * width, f"the number of pixels of {height}x{width}"),
     }.get(norm, (math.inf, ""))
     for epsilon in epsilons:
         if epsilon > widest:
