@@ -1,5 +1,6 @@
 """The checks of a model: sound ones pass, and each fault fails the check that names it."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -69,6 +70,23 @@ class Adapts(Linear):
         return super().logits(images)
 
 
+class AdaptsBesideNaN(Linear):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.tensor([torch.nan, 0.0]))
+
+    def logits(self, images, generator=None):
+        self.seen[1] += len(images)
+        return super().logits(images)
+
+
+class RollsDice(Linear):
+    def logits(self, images, generator=None):
+        np.random.default_rng()  # touches nothing that others share
+        np.random.rand()  # noqa: NPY002
+        return super().logits(images)
+
+
 class StaysInTraining(Linear):
     def __init__(self):
         super().__init__()
@@ -125,7 +143,9 @@ FAULTS = {
     SecretNoise: "random exactly if",
     GlobalNoise: "global random state",
     WritesImages: "images stay as they are",
+    RollsDice: "global random state",
     Adapts: "neither weights nor buffers",
+    AdaptsBesideNaN: "neither weights nor buffers",
     StaysInTraining: "training mode",
     LooksAtNeighbours: "images beside it",
     Probabilities: "not probabilities",

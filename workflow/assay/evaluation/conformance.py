@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from assay.attacks.torch_state import drawn_state
 from assay.attacks.victim import View
 from assay.evaluation.check import IMAGES, Check, Failed, Result, Skipped, Subject
 from assay.evaluation.inspection import (
@@ -151,12 +152,12 @@ def _randomness(subject: Subject) -> None:
     "draw from the generator that is passed in",
 )
 def _global_state(subject: Subject) -> None:
-    state = torch.random.get_rng_state()
+    before = drawn_state("cpu", _seeded())
     _decided(subject.model, subject.images)
     if subject.trains:
         subject.model.training_loss(subject.images, subject.labels, _seeded())
-    if not torch.equal(torch.random.get_rng_state(), state):
-        raise Failed("torch's global generator is in another state")
+    if drawn_state("cpu", _seeded()) != before:
+        raise Failed("a global generator of torch, NumPy or Python is in another state")
 
 
 @_check(
@@ -365,7 +366,9 @@ def _mean_confidence(model: Classifier, images: Tensor, n: int, seed: int) -> Te
 
 
 def _same(first: Tensor, second: Tensor) -> bool:
-    return torch.equal(first, second) or bool((first.isnan() & second.isnan()).any())
+    """Whether tensors are equal; NaN equals NaN."""
+    both_nan = (first != first) & (second != second)
+    return first.shape == second.shape and bool(((first == second) | both_nan).all())
 
 
 def _seeded(seed: int = 0) -> torch.Generator:
