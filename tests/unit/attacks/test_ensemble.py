@@ -10,6 +10,7 @@ from assay.attacks.autoattack import AutoAttack
 from assay.attacks.ensemble import Ensemble
 from assay.attacks.fgsm import FGSM
 from assay.attacks.pgd import PGD
+from assay.attacks.result import Perturbed
 from assay.attacks.victim import Victim
 from assay.foundation.errors import AttackError
 
@@ -108,6 +109,42 @@ def test_autoattack_runs_whole_from_two_classes_up(k, norm, version):
 def test_the_rand_version_averages_every_gradient():
     members = AutoAttack(version="rand", expectation=20).members.values()
     assert [member.eot_samples for member in members] == [20, 20]
+
+
+def test_what_an_ensemble_sets_holds_for_its_members():
+    attack = AutoAttack(steps=5, queries=10, eot_samples=3, first_view=True)
+    assert {member.eot_samples for member in attack.searches.values()} == {3}
+    assert attack.most_eot_samples == 3
+    assert AutoAttack(version="rand", eot_samples=3).most_eot_samples == 20
+    assert attack.gradient_passes == 3 * AutoAttack(steps=5, queries=10).gradient_passes
+    module = Linear().eval()
+    images, labels = images_for(module)
+    victim = Victim(
+        logits=module, classes=2, shape=SHAPE, device="cpu", views={"one": module, "two": module}
+    )
+    result = attack(victim, images, labels, [0.001], generator())
+    assert {view.partition("/")[2] for view in result.views[1:]} == {"one"}
+
+
+def test_a_stored_state_comes_to_the_victims_device():
+    moved = []
+
+    class Elsewhere(Perturbed):
+        def to(self, device):
+            moved.append(device)
+            return super().to(device)
+
+    module = Linear().eval()
+    images, labels = images_for(module)
+    kept = Memory()
+    arguments = (victim_of(module), images, labels, [0.03])
+    whole = Pair()(*arguments, generator(), store=kept)
+    kept["weak"] = Elsewhere(**vars(kept["weak"]))
+    del kept["strong"]
+    again = Pair()(*arguments, generator(), store=kept)
+    assert moved[0] == torch.device("cpu")
+    assert torch.equal(again.images, whole.images)
+    assert whole.to("meta").images.device.type == whole.to("meta").target.device.type == "meta"
 
 
 def test_another_attack_can_go_on_from_a_result():

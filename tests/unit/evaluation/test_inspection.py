@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from assay.attacks.autoattack import AutoAttack
 from assay.attacks.catalogue import attack_named
 from assay.attacks.fgsm import FGSM
 from assay.attacks.pgd import PGD
@@ -221,8 +222,9 @@ def test_predictions_that_flip_in_5_percent_of_the_cases_are_found_in_99_of_100_
 
 def test_an_attack_without_expectation_on_a_random_model_is_told_and_one_with_is_not():
     assert "eot_samples=20" in texts(audit_of(Of(noisy_logits)))
-    many = {"pgd": PGD(steps=3, eot_samples=10)}
-    assert "eot_samples=20" not in texts(audit_of(Of(noisy_logits), attacks=many))
+    rand = AutoAttack(version="rand", steps=2, expectation=2)
+    for many in (PGD(steps=3, eot_samples=10), rand):
+        assert "eot_samples=20" not in texts(audit_of(Of(noisy_logits), attacks={"many": many}))
 
 
 def test_a_declaration_that_the_measurement_contradicts_is_an_error():

@@ -7,10 +7,11 @@ neither leave the ball nor declare a success.
 
 Who guarantees what:
 
-* `Attack.__call__` the input is valid. Images that the victim misclassifies unperturbed are not
-  changed and count as misclassified. An image on which the search through one view succeeded is
-  not searched through the next (the result is the worst case over views, per image). With nested
-  balls, an image misclassified at a small radius is not searched at a larger one.
+* `Attack.__call__` the input is valid.
+* `Attack._search_all` images that the victim misclassifies unperturbed are not changed and count as
+  misclassified. An image on which the search through one view succeeded is not searched through the
+  next (the result is the worst case over views, per image). With nested balls, an image
+  misclassified at a small radius is not searched at a larger one.
 * `_accept` a stored image lies in [0, 1] and in the ball, and its prediction is the victim's
   decision on exactly that image.
 * `Queries` every pass is counted for the image it was spent on. Gradients that are zero or not
@@ -33,7 +34,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +52,29 @@ from assay.threat.ball import TOLERANCE, project_and_clip, usable_radius
 # A proposal is nearly misclassified if this share of its repeats was wrong: it may be proposed
 # again, at most so often.
 NEARLY, _ATTEMPTS = 0.25, 8
+
+
+class Store(Protocol):
+    """Where the state after each member of an ensemble is kept, so that a stopped run continues."""
+
+    def load(self, member: str) -> Perturbed | None:
+        """What was saved after a member, or None."""
+
+    def save(self, member: str, result: Perturbed) -> None:
+        """Stores the state after a member."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The checked arguments of one call, see `Attack.__call__`."""
+
+    victim: Victim
+    images: Tensor
+    labels: Tensor
+    epsilons: Sequence[float]
+    generator: torch.Generator
+    repeats: int
+    clean: Prediction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +137,7 @@ class Attack(ABC):
         repeats: int = 20,
         clean: Prediction | None = None,
         so_far: Perturbed | None = None,
+        store: Store | None = None,
     ) -> Perturbed:
         """Attacks images at each of several budgets.
 
@@ -128,6 +153,7 @@ class Attack(ABC):
             so_far: the result of other attacks on these images at these epsilons. Only images on
                 which they failed are searched, and the result is the worst case. It is not
                 modified.
+            store: keeps what an ensemble has found after each member; other attacks keep nothing.
 
         Returns:
             The images within each budget and the victim's decisions on them.
@@ -148,16 +174,25 @@ class Attack(ABC):
                 where="victim",
                 remedy="check the model's weights and its input range",
             )
+        if so_far is not None:
+            same_images = so_far.misclassified.shape[1] == len(images)
+            if not same_images or tuple(so_far.epsilons) != tuple(epsilons):
+                raise AttackError(
+                    "it holds other epsilons or images than are attacked", where="argument 'so_far'"
+                )
+        inputs = Inputs(victim, images, labels, epsilons, generator, repeats, clean)
+        return self._search_all(inputs, so_far, store)
+
+    def _search_all(
+        self, inputs: Inputs, so_far: Perturbed | None, store: Store | None
+    ) -> Perturbed:
+        """Searches on each view the images that are still correct."""
+        victim, images, labels = inputs.victim, inputs.images, inputs.labels
+        epsilons, clean = inputs.epsilons, inputs.clean
         views = self._searched(victim)
         if so_far is None:
             result, before = Perturbed.untouched(images, clean, epsilons, []), 0
         else:
-            if tuple(so_far.epsilons) != tuple(epsilons) or so_far.misclassified.shape[1] != len(
-                images
-            ):
-                raise AttackError(
-                    "it holds other epsilons or images than are attacked", where="argument 'so_far'"
-                )
             result, before = so_far.copy(), len(so_far.views) - 1
         result = dataclasses.replace(result, views=(*result.views, *views))
         targets = self._targets(clean, labels)
@@ -176,10 +211,10 @@ class Attack(ABC):
                 view,
                 images[rows],
                 labels[rows],
-                generator,
+                inputs.generator,
                 log_scores=clean.log_scores[rows],
                 targets=None if targets is None else targets[rows],
-                repeats=repeats,
+                repeats=inputs.repeats,
                 smallest=float(epsilons[ascending[0]]),
                 norm=self.norm,
             )
@@ -187,7 +222,7 @@ class Attack(ABC):
         result.silent_success.logical_and_(~result.misclassified)
         if so_far is None:
             # The clean decision, which every row needs.
-            result.forwards.add_((repeats if victim.stochastic else 1) + victim.has_log_px)
+            result.forwards.add_(victim.passes_of_decision(inputs.repeats))
         return result
 
     def searched_views(self, victim: Victim) -> list[str]:
@@ -272,6 +307,11 @@ class Attack(ABC):
             which, proposal = again
         result.counts[:, e, rows] += queries.counts
         result.silent_success[e, rows] |= queries.closest <= epsilon + TOLERANCE
+
+    @property
+    def most_eot_samples(self) -> int:
+        """Samples that a query of a view averages over, at most."""
+        return self.eot_samples
 
     @property
     def gradient_passes(self) -> int:

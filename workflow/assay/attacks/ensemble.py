@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from assay.attacks.arguments import usable_input
-from assay.attacks.attack import Attack
-from assay.attacks.prediction import Prediction, evaluate_images
+from assay.attacks.attack import Attack, Inputs, Store
 from assay.attacks.queries import Queries
 from assay.attacks.result import Perturbed
-from assay.attacks.victim import Victim
-
-
-class Store(Protocol):
-    """Where the state after each member is stored, so that a stopped run continues from there."""
-
-    def load(self, member: str) -> Perturbed | None:
-        """What was saved after a member, or None."""
-
-    def save(self, member: str, result: Perturbed) -> None:
-        """Stores the state after a member."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +22,8 @@ class Ensemble(Attack):
 
     A misclassified image keeps the perturbation and the name of the member that succeeded
     (``member/view`` in `Perturbed.views`). Members draw from generators of their own, seeded in
-    advance, so that a run which was resumed gives what an undisturbed one gives.
+    advance, so that a run which was resumed gives what an undisturbed one gives. What the ensemble
+    itself sets (`as_published`, `first_view`, `eot_samples`) holds for every member.
     """
 
     access: ClassVar[str] = "white_box"
@@ -47,32 +35,30 @@ class Ensemble(Attack):
         """The attacks, by name, in their order."""
 
     @property
+    def searches(self) -> dict[str, Attack]:
+        """The members as they run: with the ensemble's own settings."""
+        return {
+            name: dataclasses.replace(
+                member,
+                as_published=self.as_published or member.as_published,
+                first_view=self.first_view or member.first_view,
+                eot_samples=max(self.eot_samples, member.eot_samples),
+            )
+            for name, member in self.members.items()
+        }
+
+    @property
+    def most_eot_samples(self) -> int:
+        return max(member.most_eot_samples for member in self.searches.values())
+
+    @property
     def gradient_passes(self) -> int:
-        return sum(member.gradient_passes for member in self.members.values())
+        return sum(member.gradient_passes for member in self.searches.values())
 
-    def __call__(
-        self,
-        victim: Victim,
-        images: Tensor,
-        labels: Tensor,
-        epsilons: Sequence[float],
-        generator: torch.Generator,
-        *,
-        repeats: int = 20,
-        clean: Prediction | None = None,
-        so_far: Perturbed | None = None,
-        store: Store | None = None,
+    def _search_all(
+        self, inputs: Inputs, so_far: Perturbed | None, store: Store | None
     ) -> Perturbed:
-        """Attacks images with every member; see `Attack.__call__`.
-
-        Args:
-            victim, images, labels, epsilons, generator, repeats, clean, so_far: as there.
-            store: keeps the state after each member; None: nowhere.
-        """
-        images, labels = usable_input(victim, images, labels, epsilons, repeats)
-        if clean is None:
-            clean = evaluate_images(victim, images, labels, generator, repeats=repeats)
-        members = self.members
+        generator, members = inputs.generator, self.searches
         sampled = torch.randint(
             2**62, (len(members),), generator=generator, device=generator.device
         ).tolist()
@@ -82,20 +68,21 @@ class Ensemble(Attack):
             if stored is None:
                 before = 1 if result is None else len(result.views)
                 stored = member(
-                    victim,
-                    images,
-                    labels,
-                    epsilons,
+                    inputs.victim,
+                    inputs.images,
+                    inputs.labels,
+                    inputs.epsilons,
                     torch.Generator(device=generator.device).manual_seed(seed),
-                    repeats=repeats,
-                    clean=clean,
+                    repeats=inputs.repeats,
+                    clean=inputs.clean,
                     so_far=result,
                 )
                 named = [f"{name}/{view}" for view in stored.views[before:]]
                 stored = dataclasses.replace(stored, views=(*stored.views[:before], *named))
                 if store is not None:
                     store.save(name, stored)
-            result = stored
+            # A file knows no device.
+            result = stored.to(inputs.images.device)
         assert result is not None  # there are members
         return result
 

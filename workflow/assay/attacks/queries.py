@@ -263,8 +263,7 @@ class Queries:
         prediction = evaluate_images(
             victim, images, self.labels[rows], self.generator, repeats=self._repeats
         )
-        passes = (self._repeats if victim.stochastic else 1) + victim.has_log_px
-        self._count(FORWARDS, rows, passes)
+        self._count(FORWARDS, rows, victim.passes_of_decision(self._repeats))
         self._count(NON_FINITE, rows, (~usable).long() + ~prediction.finite)
         return prediction
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -125,14 +125,15 @@ class Perturbed:
 
     def copy(self) -> Perturbed:
         """One whose tensors may be written to."""
-        return dataclasses.replace(
-            self,
-            **{
-                name: value.clone()
-                for name, value in vars(self).items()
-                if isinstance(value, Tensor)
-            },
-        )
+        return self._with_each(Tensor.clone)
+
+    def to(self, device: torch.device | str) -> Perturbed:
+        """The same on a device; tensors that are there already are shared."""
+        return self._with_each(lambda value: value.to(device))
+
+    def _with_each(self, function: Callable[[Tensor], Tensor]) -> Perturbed:
+        tensors = {n: function(v) for n, v in vars(self).items() if isinstance(v, Tensor)}
+        return dataclasses.replace(self, **tensors)
 
     def inherit(self, larger: int, smaller: int, rows: Tensor) -> None:
         """A larger ball contains the smaller: images misclassified there are misclassified here."""

@@ -49,7 +49,7 @@ def attack_routes(
         results[name] = run(one, name)
         victim.forwards += one.forwards
         victim.backwards += one.backwards
-    passes = (repeats if victim.stochastic else 1) + victim.has_log_px
+    passes = victim.passes_of_decision(repeats)
     return {"": worst_of(list(results.values()), labels, passes), **results}
 
 

@@ -130,10 +130,6 @@ class Victim:
             AttackError: a part of the module is in training mode, where dropout and batch
                 statistics make another function of it.
         """
-        if any(part.training for part in module.modules()):
-            raise AttackError(
-                "the model is in training mode", where="module", remedy="call .eval() first"
-            )
         return cls(
             logits=ModuleDecision(module, torch.device(device)),
             classes=classes,
@@ -156,6 +152,10 @@ class Victim:
     def decision(self) -> View:
         """The true decision as a view, for attacks that query nothing else."""
         return View(self._logits, deterministic=not self.stochastic)
+
+    def passes_of_decision(self, repeats: int) -> int:
+        """Forward passes per image of a decision: repeated if stochastic, and log p(x)."""
+        return (repeats if self.stochastic else 1) + self.has_log_px
 
     def is_decision(self, view: View) -> bool:
         """Whether one query of `view` equals the true decision on an image."""

@@ -385,7 +385,7 @@ def _after(
             "attack it with 'square' too, and with bpda views where a part has no gradient",
         )  # fmt: skip
     single = all(view.eot_samples == 1 for view in victim.views.values())
-    eot_samples = [attacks[name].eot_samples for name in searched]
+    eot_samples = [attacks[name].most_eot_samples for name in searched]
     if victim.stochastic and single and eot_samples and max(eot_samples) == 1:
         yield Finding(
             "expectation", "suspect",

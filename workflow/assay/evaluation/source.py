@@ -15,7 +15,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from assay.attacks.attack import Attack
-from assay.attacks.ensemble import Ensemble
 from assay.attacks.prediction import Prediction, evaluate_images
 from assay.attacks.result import Perturbed
 from assay.attacks.routes import WORST, attack_routes
@@ -142,9 +141,6 @@ class Source:
         clean = self.clean(rows)
 
         def run(victim: Victim, route: str) -> Perturbed:
-            store: dict[str, Any] = (
-                {"store": stages.of_route(route)} if isinstance(attack, Ensemble) else {}
-            )
             with self.randomness(entry["name"], number) as generator:
                 return attack(
                     victim,
@@ -154,7 +150,7 @@ class Source:
                     generator,
                     repeats=self.repeats,
                     clean=clean,
-                    **store,
+                    store=stages.of_route(route),
                 )
 
         routes = entry.get("routes") or WORST
