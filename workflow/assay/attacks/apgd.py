@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.arguments import bad_setting, check_norm
+from assay.attacks.arguments import bad_setting, check_at_least, check_norm
 from assay.attacks.attack import Attack
 from assay.attacks.losses import LOSSES, TARGETED, check_loss
 from assay.attacks.queries import Queries
@@ -69,17 +69,9 @@ class APGD(Attack):
 
     def __post_init__(self) -> None:
         check_norm(self.norm, "APGD")
-        check_loss(self.loss, targeted=self.targets is not None)
-        if LOSSES[self.loss] is None:
-            raise bad_setting(
-                "loss",
-                f"'{self.loss}' does not measure progress: it is not a function of the logits",
-                "use a loss on logits",
-            )
-        if self.steps < 1:
-            raise bad_setting("steps", f"{self.steps} steps are too few", "use at least 1")
-        if self.restarts < 1:
-            raise bad_setting("restarts", f"{self.restarts} restarts are too few", "use at least 1")
+        # It has to measure progress, step by step.
+        check_loss(self.loss, targeted=self.targets is not None, of_logits=True)
+        check_at_least(1, steps=self.steps, restarts=self.restarts)
         if self.targets is not None and self.targets < 1:
             raise bad_setting("targets", f"{self.targets} classes", "use at least 1, or null")
         if not 0 < self.rho <= 1:
@@ -121,7 +113,7 @@ class APGD(Attack):
 
         After one run of an image reached the goal, its other runs stop.
         """
-        loss_of = LOSSES[self.loss] if aim is None else TARGETED[self.loss]
+        loss_of = (LOSSES if aim is None else TARGETED)[self.loss]
         ball = _Ball(queries.images[rows], epsilon, self.norm)
         x = ball.clip_(self._start(queries, ball.origin, epsilon))
         loss, logits, gradient = queries.gradient(x, rows, loss_of, targets=aim)

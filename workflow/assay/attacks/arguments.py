@@ -27,6 +27,26 @@ def check_target(target: str) -> None:
         )
 
 
+def check_at_least(least: float, **settings: float) -> None:
+    """Raises AttackError where one of an attack's settings is too small.
+
+    Example:
+        >>> check_at_least(1, steps=0)
+        Traceback (most recent call last):
+        assay.foundation.errors.AttackError: attack setting 'steps': 0 is too few; use at least 1
+    """
+    for name, value in settings.items():
+        if value < least:
+            raise bad_setting(name, f"{value} is too few", f"use at least {least}")
+
+
+def check_positive(**settings: float) -> None:
+    """Raises AttackError where one of an attack's settings is not above 0."""
+    for name, value in settings.items():
+        if value <= 0:
+            raise bad_setting(name, f"{value} is not positive", "use more than 0")
+
+
 def bad_setting(name: str, what: str, remedy: str | None = None) -> AttackError:
     """The error for an impossible setting of an attack."""
     return AttackError(what, where=f"attack setting '{name}'", remedy=remedy)

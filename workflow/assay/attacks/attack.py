@@ -37,17 +37,17 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from assay.attacks.arguments import usable_input
+from assay.attacks.losses import without
 from assay.attacks.prediction import Prediction, evaluate_images
 from assay.attacks.queries import Queries
 from assay.attacks.result import Perturbed
 from assay.attacks.victim import Victim, View
 from assay.attacks.views import eot
 from assay.foundation.errors import AttackError
-from assay.threat.ball import TOLERANCE, project_and_clip, usable_radius
+from assay.threat.ball import TOLERANCE, norms_of, project_and_clip, usable_radius
 
 # A proposal is nearly misclassified if this share of its repeats was wrong: it may be proposed
 # again, at most so often.
@@ -325,10 +325,9 @@ class Attack(ABC):
         """(N,) the class that each image is driven to, or None."""
         if self.target == "none":
             return None
-        own = F.one_hot(labels, clean.log_scores.shape[1]).bool()
         if self.target == "runner_up":
-            return clean.log_scores.masked_fill(own, -torch.inf).argmax(dim=1)
-        return clean.log_scores.masked_fill(own, torch.inf).argmin(dim=1)
+            return without(clean.log_scores, labels).argmax(dim=1)
+        return without(-clean.log_scores, labels).argmax(dim=1)
 
     def _prepare(self, queries: Queries) -> Tensor | None:
         """Work that all epsilons share, done once per view: (n, ...) or None."""
@@ -385,14 +384,14 @@ def _accept(
     first = result.view[e, rows] == 0
     kept = usable & prediction.finite & (first | prediction.misclassified | hurts.squeeze(1))
     rows, images, prediction = rows[kept], images[kept], prediction.at(kept)
-    change = (images - origin[kept]).flatten(2)
+    change = images - origin[kept]
     result.images[e, rows] = images
     for name in ("prediction", "misclassified", "misclassified_share", "scores", "log_px"):
         value = getattr(result, name)
         value[e, rows] = getattr(prediction, name).to(value.dtype)
-    result.linf[e, rows] = change.abs().amax(dim=(1, 2))
-    result.l2[e, rows] = change.flatten(1).double().norm(dim=1).float()
-    result.l0[e, rows] = (change != 0).any(dim=1).sum(dim=1)
+    result.linf[e, rows] = norms_of(change, "linf")
+    result.l2[e, rows] = norms_of(change.double(), "l2").float()
+    result.l0[e, rows] = norms_of(change, "l0").long()
     result.view[e, rows] = number
     result.best_loss[e, rows] = queries.best_loss[which][kept]
     result.last_improvement[e, rows] = queries.last_improvement[which][kept]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from assay.attacks.apgd import APGD
-from assay.attacks.arguments import bad_setting, check_norm
+from assay.attacks.arguments import bad_setting, check_at_least, check_norm
 from assay.attacks.attack import Attack
 from assay.attacks.ensemble import Ensemble
 from assay.attacks.fab import FAB
@@ -59,9 +59,8 @@ class AutoAttack(Ensemble):
             raise bad_setting(
                 "version", f"there is no '{self.version}'", f"use {', '.join(VERSIONS)}"
             )
-        for name in ("steps", "targets", "queries", "expectation"):
-            if getattr(self, name) < 1:
-                raise bad_setting(name, f"{getattr(self, name)} is too few", "use at least 1")
+        counts = {"steps": self.steps, "targets": self.targets, "queries": self.queries}
+        check_at_least(1, **counts, expectation=self.expectation)
 
     @property
     def members(self) -> Mapping[str, Attack]:

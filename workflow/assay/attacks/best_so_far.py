@@ -7,7 +7,8 @@ from torch import Tensor
 
 from assay.attacks.losses import margin
 from assay.attacks.queries import Queries
-from assay.attacks.search import reaches_goal
+from assay.attacks.search import at_goal, reaches_goal
+from assay.threat.ball import norms_of
 
 # The wrong class must have this share of the true class's unperturbed margin: far more than the
 # rounding of a logit, which depends on its batch and must not change the prediction.
@@ -39,15 +40,10 @@ class BestSoFar:
             logits: (m, K) logits of the view for them.
 
         Returns:
-            (m,) bool, which of them are misclassified.
+            (m,) bool, which of them reach the goal: are misclassified, or as the target.
         """
-        predicted, targets = logits.argmax(dim=1), self._queries.targets
-        misclassified = (
-            predicted != self._queries.labels[rows]
-            if targets is None
-            else predicted == targets[rows]
-        )
-        distance = (x - self._queries.images[rows]).flatten(1).norm(dim=1)
+        misclassified = at_goal(self._queries, rows, logits)
+        distance = norms_of(x - self._queries.images[rows], "l2")
         better = misclassified & (distance < self.distance[rows])
         if better.any():
             confirmed = self._queries.confirm(x[better], rows[better])

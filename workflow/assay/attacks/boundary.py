@@ -8,10 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.arguments import bad_setting, check_target
+from assay.attacks.arguments import bad_setting, check_at_least, check_target
 from assay.attacks.best_so_far import BestSoFar
 from assay.attacks.minimal import MinimalNorm
 from assay.attacks.queries import Queries
+from assay.threat.ball import norms_of
 
 # Share of misclassified candidates at which the step length does not change.
 _SUCCESS = 0.25
@@ -66,8 +67,8 @@ class Boundary(MinimalNorm):
 
     def __post_init__(self) -> None:
         check_target(self.target)
-        if self.steps < 1:
-            raise bad_setting("steps", f"{self.steps} steps are too few", "use at least 1")
+        check_at_least(1, steps=self.steps)
+        check_at_least(0, directions=self.directions)
         if not 0 < self.source_step < 1:
             raise bad_setting("source_step", f"{self.source_step} is not a step size", "use (0, 1)")
         if self.step_adaptation <= 1:
@@ -76,8 +77,6 @@ class Boundary(MinimalNorm):
                 f"{self.step_adaptation} does not change the step size",
                 "use more than 1",
             )
-        if self.directions < 0:
-            raise bad_setting("directions", f"{self.directions} directions", "use 0 or more")
 
     def _minimal_norm(self, queries: Queries) -> Tensor:
         best = BestSoFar(queries)
@@ -110,20 +109,21 @@ class Boundary(MinimalNorm):
             if not len(left):
                 break
         else:
-            self._borrow(queries, best, left)
+            self._start_at_others(queries, best, left)
         return best.distance.isfinite().nonzero().squeeze(1)
 
     @staticmethod
-    def _borrow(queries: Queries, best: BestSoFar, rows: Tensor) -> None:
+    def _start_at_others(queries: Queries, best: BestSoFar, rows: Tensor) -> None:
         """Tries for each of `rows` a random image of a class that would be a success."""
         if queries.targets is None:
             fits = queries.labels[None] != queries.labels[rows][:, None]
         else:
             fits = queries.labels[None] == queries.targets[rows][:, None]
-        lot, lender = queries.uniform(*fits.shape).masked_fill(~fits, -1.0).max(dim=1)
-        rows, lender = rows[lot >= 0], lender[lot >= 0]
+        # The largest of random numbers, one for each image that fits: any of them, equally likely.
+        largest, other = queries.uniform(*fits.shape).masked_fill(~fits, -1.0).max(dim=1)
+        rows, other = rows[largest >= 0], other[largest >= 0]
         if len(rows):
-            images = queries.images[lender]
+            images = queries.images[other]
             best.note(images, rows, queries.logits(images, rows))
 
     @staticmethod
@@ -162,18 +162,14 @@ def step_closer(
     away = best - origin
     # Vectors of one number per image, so that the whole images are passed over seldom.
     along = (noise * away).sum(dim=(1, 2, 3)) / distance.square()
-    across = (_length(noise).square() - (along * distance).square()).clamp_min(1e-12).sqrt()
+    across = (norms_of(noise, "l2").square() - (along * distance).square()).clamp_min(1e-12).sqrt()
     stretch = (2 * step).sqrt() * distance / across
     back = (1 + 2 * step).rsqrt()
     sideways = _each(back * (1 - stretch * along)) * away + _each(back * stretch) * noise
     change = (origin + sideways).clamp_(0.0, 1.0).sub_(origin)
     # The bounds may have brought it closer by more than the step already.
-    shorten = ((1 - step) * distance / _length(change).clamp_min(1e-12)).clamp_max(1.0)
+    shorten = ((1 - step) * distance / norms_of(change, "l2").clamp_min(1e-12)).clamp_max(1.0)
     return change.mul_(_each(shorten)).add_(origin)
-
-
-def _length(vectors: Tensor) -> Tensor:
-    return vectors.flatten(1).norm(dim=1)
 
 
 def _each(numbers: Tensor) -> Tensor:

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.arguments import bad_setting, check_target
+from assay.attacks.arguments import bad_setting, check_at_least, check_positive, check_target
 from assay.attacks.best_so_far import BestSoFar, Bisection
-from assay.attacks.losses import margin
+from assay.attacks.losses import margin, target_margin
 from assay.attacks.minimal import MinimalNorm
 from assay.attacks.queries import Queries
 
@@ -74,12 +74,8 @@ class CarliniWagner(MinimalNorm):
 
     def __post_init__(self) -> None:
         check_target(self.target)
-        for name in ("binary_steps", "steps"):
-            if getattr(self, name) < 1:
-                raise bad_setting(name, f"{getattr(self, name)} is too few", "use at least 1")
-        for name in ("rate", "initial_weight"):
-            if getattr(self, name) <= 0:
-                raise bad_setting(name, f"{getattr(self, name)} is not positive")
+        check_at_least(1, binary_steps=self.binary_steps, steps=self.steps)
+        check_positive(rate=self.rate, initial_weight=self.initial_weight)
         if self.confidence < 0:
             raise bad_setting(
                 "confidence",
@@ -123,7 +119,7 @@ class CarliniWagner(MinimalNorm):
         flat."""
         rows = runs.rows
         classes = (queries.labels if queries.targets is None else queries.targets)[rows]
-        margin_of = _margin_over if queries.targets is None else _margin_of
+        margin_of = margin if queries.targets is None else target_margin
         margin_gradient = torch.zeros_like(x)
         flat = runs.expected_margin() > self.confidence
         if not flat.any():
@@ -202,13 +198,3 @@ class _Runs:
         if not chosen.all():
             for name, value in vars(self).items():
                 setattr(self, name, value[chosen])
-
-
-def _margin_over(logits: Tensor, labels: Tensor) -> Tensor:
-    """How far the best other class is ahead of the true one."""
-    return margin(logits, labels)
-
-
-def _margin_of(logits: Tensor, targets: Tensor) -> Tensor:
-    """How far the target is ahead of the best other class."""
-    return -margin(logits, targets)

@@ -9,12 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.arguments import bad_setting, check_target
+from assay.attacks.arguments import bad_setting, check_at_least, check_positive, check_target
 from assay.attacks.best_so_far import BestSoFar
-from assay.attacks.losses import LOSSES, TARGETED
+from assay.attacks.losses import cross_entropy, targeted_cross_entropy
 from assay.attacks.minimal import MinimalNorm
 from assay.attacks.queries import Queries
 from assay.attacks.search import ascent
+from assay.threat.ball import norms_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +43,7 @@ class DDN(MinimalNorm):
     differences: ClassVar[tuple[str, ...]] = (
         "iterates are not rounded to 256 levels",
         "no radius grows beyond the farthest corner of [0, 1], as in Foolbox",
-        "the iterate after the last step is looked at, too",
+        "the iterate after the last step is evaluated, too",
     )
 
     target: str = "none"  # pyrefly: ignore[bad-override]
@@ -52,14 +53,12 @@ class DDN(MinimalNorm):
 
     def __post_init__(self) -> None:
         check_target(self.target)
-        if self.steps < 1:
-            raise bad_setting("steps", f"{self.steps} steps are too few", "use at least 1")
+        check_at_least(1, steps=self.steps)
         if not 0 < self.gamma < 1:
             raise bad_setting(
                 "gamma", f"{self.gamma} is not a relative change of the radius", "use (0, 1)"
             )
-        if self.initial_norm <= 0:
-            raise bad_setting("initial_norm", "the radius must be positive")
+        check_positive(initial_norm=self.initial_norm)
 
     @property
     def gradient_passes(self) -> int:
@@ -68,8 +67,8 @@ class DDN(MinimalNorm):
     def _minimal_norm(self, queries: Queries) -> Tensor:
         origin = queries.images
         rows = torch.arange(len(origin), device=origin.device)
-        loss = (LOSSES if queries.targets is None else TARGETED)["cross_entropy"]
-        corner = torch.maximum(origin, 1 - origin).flatten(1).norm(dim=1)
+        loss = cross_entropy if queries.targets is None else targeted_cross_entropy
+        corner = norms_of(torch.maximum(origin, 1 - origin), "l2")
         radius = torch.full_like(corner, self.initial_norm)
         best = BestSoFar(queries)
         x = origin.clone()
@@ -80,7 +79,7 @@ class DDN(MinimalNorm):
             change = (x - origin).add_(ascent(queries, gradient, "l2"), alpha=length)
             radius = radius * torch.where(misclassified, 1 - self.gamma, 1 + self.gamma)
             radius = torch.minimum(radius, corner)
-            scale = radius / change.flatten(1).norm(dim=1).clamp_min(1e-12)
+            scale = radius / norms_of(change, "l2").clamp_min(1e-12)
             x = (origin + change * scale[:, None, None, None]).clamp_(0.0, 1.0)
         best.note(x, rows, queries.logits(x, rows))
         return best.images

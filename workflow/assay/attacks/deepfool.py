@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.arguments import bad_setting, check_norm
+from assay.attacks.arguments import check_at_least, check_norm
 from assay.attacks.best_so_far import sharpened
 from assay.attacks.losses import margin
 from assay.attacks.minimal import MinimalNorm
@@ -31,8 +31,8 @@ class DeepFool(MinimalNorm):
     Args:
         norm: ``linf`` or ``l2``.
         steps: at most so many linearisations per image, at least 1.
-        candidates: how many classes are looked at, the image's own among them: the likeliest on the
-            unperturbed image, at least 2. Their number is the number of backward passes plus one.
+        candidates: how many classes are considered, the image's own among them: the likeliest on
+            the unperturbed image, at least 2. One less is the number of backward passes.
         overshoot: share by which the whole way is made longer, at least 0.
         final_steps: secant steps, a forward pass each, between the image and its misclassified
             iterate; they cut off what the last linearisation overshot, where the view is the
@@ -60,16 +60,9 @@ class DeepFool(MinimalNorm):
 
     def __post_init__(self) -> None:
         check_norm(self.norm, "DeepFool")
-        if self.steps < 1:
-            raise bad_setting("steps", f"{self.steps} steps are too few", "use at least 1")
-        if self.candidates < 2:
-            raise bad_setting(
-                "candidates", f"{self.candidates} classes have no boundary", "use at least 2"
-            )
-        if self.overshoot < 0:
-            raise bad_setting("overshoot", f"{self.overshoot} is negative", "use at least 0")
-        if self.final_steps < 0:
-            raise bad_setting("final_steps", f"{self.final_steps} steps", "use at least 0")
+        check_at_least(1, steps=self.steps)
+        check_at_least(2, candidates=self.candidates)
+        check_at_least(0, overshoot=self.overshoot, final_steps=self.final_steps)
 
     @property
     def gradient_passes(self) -> int:

@@ -8,13 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.arguments import bad_setting, check_norm
+from assay.attacks.arguments import bad_setting, check_at_least, check_norm
 from assay.attacks.best_so_far import sharpened
 from assay.attacks.losses import margin
 from assay.attacks.minimal import MinimalNorm
 from assay.attacks.queries import Queries
 from assay.attacks.search import reaches_goal
-from assay.threat.ball import unit
+from assay.threat.ball import norms_of, unit
 
 # How far from the image a restart may begin where nothing was found yet: the public code's epsilon.
 REACH = {"linf": 0.3, "l2": 1.0}
@@ -82,10 +82,7 @@ class FAB(MinimalNorm):
 
     def __post_init__(self) -> None:
         check_norm(self.norm, "FAB")
-        if self.steps < 1:
-            raise bad_setting("steps", f"{self.steps} steps are too few", "use at least 1")
-        if self.restarts < 1:
-            raise bad_setting("restarts", f"{self.restarts} restarts are too few", "use at least 1")
+        check_at_least(1, steps=self.steps, restarts=self.restarts)
         if self.targets is not None and self.targets < 1:
             raise bad_setting("targets", f"{self.targets} classes", "use at least 1, or null")
         if not 0 <= self.alpha_max <= 1:
@@ -151,7 +148,7 @@ class FAB(MinimalNorm):
                 ),
                 self.norm,
             )
-            size = _length(moves, self.norm).clamp_min_(1e-8)
+            size = norms_of(moves, self.norm).clamp_min_(1e-8)
             here, there = moves.chunk(2)
             near, far = size.chunk(2)
             alpha = (near / (near + far)).clamp_max_(self.alpha_max)[:, None]
@@ -209,7 +206,7 @@ class _BestSoFar:
         if hits.any():
             x, misclassified = x[hits], rows[hits]
             margins = margin(logits[hits], self._queries.labels[misclassified])
-            distance = _length((x - self._queries.images[misclassified]).flatten(1), self._norm)
+            distance = norms_of(x - self._queries.images[misclassified], self._norm)
             closer = distance < self.distance[misclassified]
             which = misclassified[closer]
             self.images[which] = x[closer]
@@ -274,8 +271,3 @@ def shortest_move(points: Tensor, normals: Tensor, residuals: Tensor, norm: str)
             break
         t = torch.where(going, t + further, t)
     return torch.minimum(walls, t[:, None], out=swept).mul_(moves)
-
-
-def _length(moves: Tensor, norm: str) -> Tensor:
-    """(m,) norms of (m, D)."""
-    return moves.abs().amax(dim=1) if norm == "linf" else moves.norm(dim=1)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from assay.attacks.arguments import check_target
 from assay.attacks.attack import Attack
-from assay.attacks.losses import LOSSES, TARGETED, check_loss
+from assay.attacks.losses import check_loss, loss_called
 from assay.attacks.queries import Queries
 
 
@@ -55,7 +55,7 @@ class FGSM(Attack):
 
     def _prepare(self, queries: Queries) -> Tensor:
         rows = torch.arange(len(queries.images), device=queries.images.device)
-        loss = LOSSES[self.loss] if queries.targets is None else TARGETED[self.loss]
+        loss = loss_called(self.loss, targeted=queries.targets is not None)
         _, _, gradient = queries.gradient(queries.images, rows, loss, targets=queries.targets)
         return gradient.sign_()
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.arguments import bad_setting, check_norm
+from assay.attacks.arguments import check_at_least, check_norm, check_positive
 from assay.attacks.attack import Attack
-from assay.attacks.losses import margin
+from assay.attacks.losses import margin, without
 from assay.attacks.queries import Queries
 from assay.attacks.search import BestIterate, ascent, reaches_goal
 from assay.threat.ball import project
@@ -47,10 +47,8 @@ class LatentDescent(Attack):
 
     def __post_init__(self) -> None:
         check_norm(self.norm, "latent descent")
-        if self.steps < 1:
-            raise bad_setting("steps", f"{self.steps} steps are too few", "use at least 1")
-        if self.relative_step <= 0:
-            raise bad_setting("relative_step", "the step size must be positive")
+        check_at_least(1, steps=self.steps)
+        check_positive(relative_step=self.relative_step)
 
     def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         length = self.relative_step * epsilon / self.steps
@@ -64,7 +62,7 @@ class LatentDescent(Attack):
             if step == self.steps or not stay.any():
                 break
             live, x, logits = live[stay], x[stay], logits[stay]
-            others = logits.scatter(1, queries.labels[live][:, None], -torch.inf).argmax(dim=1)
+            others = without(logits, queries.labels[live]).argmax(dim=1)
             reconstructed = queries.reconstruct(x, live)[
                 torch.arange(len(live), device=x.device), others
             ]

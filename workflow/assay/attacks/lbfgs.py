@@ -11,9 +11,9 @@ from scipy.optimize import Bounds, minimize
 from torch import Tensor
 from torch.nn import functional
 
-from assay.attacks.arguments import bad_setting, check_target
+from assay.attacks.arguments import check_at_least, check_positive, check_target
 from assay.attacks.best_so_far import BestSoFar, Bisection
-from assay.attacks.losses import TARGETED
+from assay.attacks.losses import targeted_cross_entropy, without
 from assay.attacks.minimal import MinimalNorm
 from assay.attacks.queries import Queries
 
@@ -57,11 +57,8 @@ class LBFGS(MinimalNorm):
 
     def __post_init__(self) -> None:
         check_target(self.target)
-        for name in ("binary_steps", "steps"):
-            if getattr(self, name) < 1:
-                raise bad_setting(name, f"{getattr(self, name)} is too few", "use at least 1")
-        if self.initial_weight <= 0:
-            raise bad_setting("initial_weight", f"{self.initial_weight} is not positive")
+        check_at_least(1, binary_steps=self.binary_steps, steps=self.steps)
+        check_positive(initial_weight=self.initial_weight)
 
     @property
     def gradient_passes(self) -> int:
@@ -79,7 +76,7 @@ class LBFGS(MinimalNorm):
         origin, start = queries.images, queries.images.double()
         rows = torch.arange(len(origin), device=origin.device)
         succeeded = torch.zeros_like(rows, dtype=torch.bool)
-        loss = _log_elsewhere if queries.targets is None else TARGETED["cross_entropy"]
+        loss = _log_elsewhere if queries.targets is None else targeted_cross_entropy
 
         def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
             exact = torch.from_numpy(flat).to(origin.device).view_as(origin)
@@ -106,6 +103,5 @@ class LBFGS(MinimalNorm):
 
 def _log_elsewhere(logits: Tensor, labels: Tensor) -> Tensor:
     """log(1 - softmax(z)_y), exact where softmax(z)_y rounds to 0 or 1: (B,)."""
-    own = functional.one_hot(labels, logits.shape[1]).bool()
-    others = logits.masked_fill(own, -torch.inf).logsumexp(dim=1)
+    others = without(logits, labels).logsumexp(dim=1)
     return functional.logsigmoid(others - logits.gather(1, labels[:, None]).squeeze(1))

@@ -8,7 +8,6 @@ target.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +19,12 @@ from assay.foundation.errors import AttackError
 SATURATED = 80.0
 
 
+def without(logits: Tensor, classes: Tensor) -> Tensor:
+    """Logits (B, K) with -inf at the classes (B,)."""
+    own = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, classes[:, None], True)
+    return logits.masked_fill(own, -torch.inf)
+
+
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """-log softmax(z)_y, as softplus(logsumexp_{j != y} z_j - z_y).
 
@@ -28,8 +33,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     underflows to a gradient of zero, it continues linearly: the direction is unchanged and larger
     is still closer.
     """
-    own = _one_hot(logits, labels)
-    behind = logits.masked_fill(own, -torch.inf).logsumexp(dim=1) - _at(logits, labels)
+    behind = without(logits, labels).logsumexp(dim=1) - _at(logits, labels)
     return torch.where(behind > -SATURATED, F.softplus(behind), behind + SATURATED)
 
 
@@ -38,8 +42,12 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
 
     Its gradient does not vanish where the softmax is saturated, and it works from two classes up.
     """
-    own = _one_hot(logits, labels)
-    return logits.masked_fill(own, -torch.inf).amax(dim=1) - _at(logits, labels)
+    return without(logits, labels).amax(dim=1) - _at(logits, labels)
+
+
+def target_margin(logits: Tensor, targets: Tensor) -> Tensor:
+    """z_t - max_{j != t} z_j, positive exactly where the decision is the target."""
+    return -margin(logits, targets)
 
 
 def dlr(logits: Tensor, labels: Tensor) -> Tensor:
@@ -72,34 +80,34 @@ def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
     return targeted_margin(logits, labels, targets) / spread.clamp_min(1e-12)
 
 
-# (logits (B, K), labels (B,)) -> (B,). "training" is the view's own loss: no function of the
-# logits, hence None.
-LOSSES: dict[str, Any] = {
-    "cross_entropy": cross_entropy,
-    "margin": margin,
-    "dlr": dlr,
-    "training": None,
-}
-TARGETED: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+Loss = Callable[..., Tensor]
+# (logits (B, K), labels (B,)) -> (B,), and with targets (B,) as the third argument.
+LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "margin": margin, "dlr": dlr}
+TARGETED: dict[str, Loss] = {
     "cross_entropy": targeted_cross_entropy,
     "margin": targeted_margin,
     "dlr": targeted_dlr,
 }
 
 
-def check_loss(name: str, *, targeted: bool = False) -> None:
-    """Raises AttackError unless `name` is a loss, or one with a targeted form."""
-    known = TARGETED if targeted else LOSSES
+# The view's own loss, which is no function of the logits.
+TRAINING = "training"
+
+
+def loss_called(name: str, *, targeted: bool) -> Loss | None:
+    """A loss by its name; None for the view's own, `TRAINING`."""
+    return None if name == TRAINING else (TARGETED if targeted else LOSSES)[name]
+
+
+def check_loss(name: str, *, targeted: bool = False, of_logits: bool = False) -> None:
+    """Raises AttackError unless `name` is a loss, or one with a targeted form, or of logits."""
+    known = TARGETED if targeted else LOSSES if of_logits else (*LOSSES, TRAINING)
     if name not in known:
         raise AttackError(
             f"there is no {'targeted ' if targeted else ''}loss '{name}'",
             where="attack setting 'loss'",
             remedy=f"use one of {', '.join(known)}",
         )
-
-
-def _one_hot(logits: Tensor, labels: Tensor) -> Tensor:
-    return torch.zeros_like(logits, dtype=torch.bool).scatter_(1, labels[:, None], True)
 
 
 def _at(logits: Tensor, classes: Tensor) -> Tensor:

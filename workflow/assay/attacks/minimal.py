@@ -11,6 +11,7 @@ from torch import Tensor
 
 from assay.attacks.attack import NEARLY, Attack
 from assay.attacks.queries import Queries
+from assay.threat.ball import norms_of
 
 # Relative precision of the distance of the closest image.
 PRECISION = 1 / 64
@@ -69,7 +70,7 @@ class MinimalNorm(Attack):
         before = (1.0, *FARTHER)[attempt]
         # As far as the ball allows; where it allowed no more last time, nothing is left to
         # evaluate.
-        most = epsilon / self._length(shared[rows] - queries.images[rows]).clamp_min(1e-12)
+        most = epsilon / norms_of(shared[rows] - queries.images[rows], self.norm).clamp_min(1e-12)
         farther = most > 1.001 * before
         rows, most = rows[farther], most[farther]
         images = _along(queries, shared, rows, most.clamp_max(FARTHER[attempt]))
@@ -123,11 +124,6 @@ class MinimalNorm(Attack):
             left = left[~hits & (share >= NEARLY)]
             low[left] = factor
         return low, high
-
-    def _length(self, change: Tensor) -> Tensor:
-        """(m,) of changes (m, C, H, W)."""
-        change = change.flatten(1)
-        return change.abs().amax(dim=1) if self.norm == "linf" else change.norm(dim=1)
 
     @abstractmethod
     def _minimal_norm(self, queries: Queries) -> Tensor:

@@ -14,6 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from assay.attacks.arguments import bad_setting, check_at_least
 from assay.attacks.attack import Attack
 from assay.attacks.losses import cross_entropy, margin
 from assay.attacks.queries import Queries
@@ -75,15 +76,15 @@ class OnePixel(Attack):
         if not isinstance(self.weight, int | float):
             object.__setattr__(self, "weight", tuple(self.weight))
         if self.objective not in OBJECTIVES:
-            raise _setting("objective", f"'{self.objective}' is unknown", OBJECTIVES)
+            known = f"use {', '.join(OBJECTIVES)}"
+            raise bad_setting("objective", f"'{self.objective}' is unknown", known)
         if self.strategy not in STRATEGIES:
-            raise _setting("strategy", f"'{self.strategy}' is unknown", STRATEGIES)
-        if self.population < 4:
-            raise _setting("population", "a mutant needs three other members", ("4 or more",))
-        if self.generations < 0:
-            raise _setting("generations", "a negative number", ("0 or more",))
+            known = f"use {' or '.join(STRATEGIES)}"
+            raise bad_setting("strategy", f"'{self.strategy}' is unknown", known)
+        check_at_least(4, population=self.population)  # a mutant needs three other members
+        check_at_least(0, generations=self.generations)
         if not 0 <= self.crossover <= 1:
-            raise _setting("crossover", f"{self.crossover} is not a probability", ("0 … 1",))
+            raise bad_setting("crossover", f"{self.crossover} is not a probability", "use 0 … 1")
 
     def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         if epsilon != int(epsilon):
@@ -214,7 +215,3 @@ def distinct_others(queries: Queries, n: int, population: int) -> list[Tensor]:
 def _take(members: Tensor, which: Tensor) -> Tensor:
     """members[i, which[i, p]] for members (n, P, D) and indices (n, P)."""
     return members.gather(1, which[:, :, None].expand(-1, -1, members.shape[2]))
-
-
-def _setting(name: str, what: str, choices) -> AttackError:
-    return AttackError(what, where=f"attack setting '{name}'", remedy=f"use {', '.join(choices)}")

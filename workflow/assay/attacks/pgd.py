@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from assay.attacks.arguments import bad_setting, check_norm, check_target
+from assay.attacks.arguments import bad_setting, check_norm, check_positive, check_target
 from assay.attacks.attack import Attack
-from assay.attacks.losses import LOSSES, TARGETED, check_loss
+from assay.attacks.losses import Loss, check_loss, loss_called, margin
 from assay.attacks.queries import Queries
-from assay.attacks.search import BestIterate, ascent, reaches_goal
+from assay.attacks.search import BestIterate, ascent, best_of, reaches_goal
 from assay.threat.ball import random_point, step_inside
 
 
@@ -89,8 +89,7 @@ class PGD(Attack):
                 f"{self.restarts} restarts, random_start {self.random_start}",
                 "use at least 1, and more only with random_start: true",
             )
-        if (self.relative_step if self.step is None else self.step) <= 0:
-            raise bad_setting("step", "the step size must be positive")
+        check_positive(step=self.relative_step if self.step is None else self.step)
 
     @property
     def gradient_passes(self) -> int:
@@ -98,11 +97,7 @@ class PGD(Attack):
 
     def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         rows = torch.arange(len(queries.images), device=queries.images.device)
-        best = self._climb(queries, rows, epsilon)
-        left = (~best.reached).nonzero().squeeze(1)
-        if self.restarts > 1 and len(left):
-            others = self._climb(queries, left.repeat(self.restarts - 1), epsilon)
-            best.take_better(left, others)
+        best = best_of(self.restarts, rows, lambda runs: self._climb(queries, runs, epsilon))
         queries.report(best.loss, best.last_improvement)
         return best.images
 
@@ -120,7 +115,7 @@ class PGD(Attack):
         if length is None:
             length = self.relative_step * epsilon / max(self.steps, 1)
         climbed = self._climbed(queries)
-        returns_best = climbed is not None and not self.as_published
+        ranks = None if self.as_published else climbed  # what is larger at a better iterate
         best = BestIterate(x)
         live = torch.arange(len(rows), device=x.device)
         velocity = torch.zeros_like(x) if self.momentum else None
@@ -128,7 +123,8 @@ class PGD(Attack):
             mine = rows[live]
             targets = None if queries.targets is None else queries.targets[mine]
             loss, logits, gradient = queries.gradient(x, mine, climbed, targets=targets)
-            if returns_best:
+            if ranks is not None:
+                assert logits is not None  # the loss is a function of them
                 hits = reaches_goal(queries, x, mine, logits)
                 best.note(live, x, loss, hits, k / self.steps)
                 if best.reached.any():
@@ -145,7 +141,7 @@ class PGD(Attack):
                 gradient = velocity.clone()
             direction = ascent(queries, gradient, self.norm)
             x = step_inside(x, direction, length, origin, epsilon, self.norm)
-        if not returns_best:
+        if ranks is None:
             best.images = x
         elif len(live):
             mine = rows[live]
@@ -154,12 +150,10 @@ class PGD(Attack):
             if queries.targets is not None:
                 truth.append(queries.targets[mine])
             hits = reaches_goal(queries, x, mine, logits)
-            best.note(live, x, climbed(logits, *truth), hits, 1.0)
+            best.note(live, x, ranks(logits, *truth), hits, 1.0)
         return best
 
-    def _climbed(self, queries: Queries) -> Any:
-        if queries.targets is not None:
-            return TARGETED[self.loss]
+    def _climbed(self, queries: Queries) -> Loss | None:
         if self.confidence is None:
-            return LOSSES[self.loss]
-        return lambda logits, labels: LOSSES["margin"](logits, labels).clamp_max(self.confidence)
+            return loss_called(self.loss, targeted=queries.targets is not None)
+        return lambda logits, labels: margin(logits, labels).clamp_max(self.confidence)

@@ -9,18 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from assay.attacks.losses import LOSSES, SATURATED, margin
+from assay.attacks.losses import LOSSES, SATURATED, margin, without
 from assay.attacks.prediction import Prediction, evaluate_images
 from assay.attacks.result import BACKWARDS, FORWARDS, NON_FINITE, ZERO_GRADIENTS
 from assay.attacks.result import SATURATED as SATURATIONS
 from assay.attacks.victim import Victim, View
-
-# Lengths (m,) of changes (m, C, pixels), by norm.
-DISTANCES: dict[str, Callable[[Tensor], Tensor]] = {
-    "linf": lambda change: change.abs().amax(dim=(1, 2)),
-    "l2": lambda change: change.flatten(1).norm(dim=1),
-    "l0": lambda change: (change != 0).any(dim=1).sum(dim=1).float(),
-}
+from assay.threat.ball import NORM_NAMES, norms_of
 
 
 class Queries:
@@ -205,9 +199,7 @@ class Queries:
 
     def ranking(self) -> Tensor:
         """(n, K - 1) the wrong classes, from the most to the least likely one."""
-        own = F.one_hot(self.labels, self.log_scores.shape[1]).bool()
-        order = self.log_scores.masked_fill(own, -torch.inf).argsort(dim=1, descending=True)
-        return order[:, :-1]
+        return without(self.log_scores, self.labels).argsort(dim=1, descending=True)[:, :-1]
 
     def confirm(self, candidates: Tensor, rows: Tensor) -> Tensor:
         """Whether the true decision confirms that images are misclassified: (m,) bool.
@@ -282,6 +274,10 @@ class Queries:
         sampled = torch.randn(shape, generator=self.generator, device=self.generator.device)
         return sampled.to(self.images.device)
 
+    def signs(self, *shape: int) -> Tensor:
+        """+1 or -1, each with probability 1/2, drawn from the queries' generator."""
+        return (self.uniform(*shape) < 0.5).float().mul_(2).sub_(1)
+
     def narrow(self, rows: Tensor) -> Queries:
         """Queries for some of the images, with counters that start at the current counts."""
         queries = Queries(
@@ -320,9 +316,9 @@ class Queries:
     def _seen(self, candidates: Tensor, rows: Tensor, logits: Tensor) -> Tensor:
         """`logits`; notes the closest candidate that they misclassify, the image itself aside."""
         wrong = logits.argmax(dim=1) != self.labels[rows]
-        if self._norm in DISTANCES and wrong.any():
+        if self._norm in NORM_NAMES and wrong.any():
             rows = rows[wrong]
-            distance = DISTANCES[self._norm]((candidates[wrong] - self.images[rows]).flatten(2))
+            distance = norms_of(candidates[wrong] - self.images[rows], self._norm)
             distance = distance.masked_fill(distance == 0, torch.inf)
             self.closest.scatter_reduce_(0, rows, distance, "amin")
         return logits

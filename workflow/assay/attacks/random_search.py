@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.arguments import bad_setting, check_norm
+from assay.attacks.arguments import check_at_least, check_norm, check_positive
 from assay.attacks.attack import Attack
 from assay.attacks.losses import margin
 from assay.attacks.minimal import MinimalNorm
@@ -27,7 +27,7 @@ _POINTS = 256
 class GaussianNoiseSearch(MinimalNorm):
     """Gaussian noise of growing deviation, sampled for each; the first misclassified image counts.
 
-    Several deviations of an image are looked at in one pass, so that it may cost some queries more
+    Several deviations of an image are evaluated in one pass, so that it may cost some queries more
     than its first success. Only the first misclassified one is evaluated by the repeats of a
     randomised victim. Views are not queried: no search continues from a noisy image.
 
@@ -57,12 +57,8 @@ class GaussianNoiseSearch(MinimalNorm):
 
     def __post_init__(self) -> None:
         check_norm(self.norm, "GaussianNoiseSearch")
-        if self.deviations < 1:
-            raise bad_setting("deviations", f"{self.deviations} of them", "use at least 1")
-        if self.largest <= 0:
-            raise bad_setting(
-                "largest", f"{self.largest} is not a standard deviation", "use more than 0"
-            )
+        check_at_least(1, deviations=self.deviations)
+        check_positive(largest=self.largest)
 
     def _minimal_norm(self, queries: Queries) -> Tensor:
         found = queries.images.clone()
@@ -112,8 +108,7 @@ class RandomDirection(Attack):
 
     def __post_init__(self) -> None:
         check_norm(self.norm, "RandomDirection")
-        if self.directions < 1:
-            raise bad_setting("directions", f"{self.directions} of them", "use at least 1")
+        check_at_least(1, directions=self.directions)
 
     def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         best = BestIterate(queries.images)
@@ -138,10 +133,7 @@ class RandomDirection(Attack):
     def _directions(self, queries: Queries, n: int, several: int) -> Tensor:
         """(n, several, C, H, W) with norm 1."""
         shape = (n * several, *queries.images.shape[1:])
-        if self.norm == "linf":
-            sampled = (queries.uniform(*shape) < 0.5).float().mul_(2).sub_(1)
-        else:
-            sampled = unit(queries.normal(*shape))
+        sampled = queries.signs(*shape) if self.norm == "linf" else unit(queries.normal(*shape))
         return sampled.unflatten(0, (n, several))
 
 

@@ -9,7 +9,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from assay.attacks.arguments import bad_setting, check_norm, check_target
+from assay.attacks.arguments import (
+    bad_setting,
+    check_at_least,
+    check_norm,
+    check_positive,
+    check_target,
+)
 from assay.attacks.attack import Attack
 from assay.attacks.losses import LOSSES, TARGETED, check_loss
 from assay.attacks.queries import Queries
@@ -19,7 +25,7 @@ from assay.threat.ball import project
 # Directions: NES samples N(0, I), SPSA random signs.
 ESTIMATORS: dict[str, Callable[..., Tensor]] = {
     "nes": lambda queries, *shape: queries.normal(*shape),
-    "spsa": lambda queries, *shape: (queries.uniform(*shape) < 0.5).float().mul_(2).sub_(1),
+    "spsa": lambda queries, *shape: queries.signs(*shape),
 }
 # Query points that lie in memory at once. Not the victim's batch: it may change no result.
 _POINTS = 256
@@ -73,9 +79,7 @@ class ScoreBasedPGD(Attack):
     def __post_init__(self) -> None:
         check_target(self.target)
         check_norm(self.norm, "ScoreBasedPGD")
-        check_loss(self.loss, targeted=self.target != "none")
-        if LOSSES[self.loss] is None:
-            raise bad_setting("loss", "the training loss needs a gradient", "use another")
+        check_loss(self.loss, targeted=self.target != "none", of_logits=True)
         if self.estimator not in ESTIMATORS:
             raise bad_setting(
                 "estimator", f"'{self.estimator}' is unknown", f"use {' or '.join(ESTIMATORS)}"
@@ -86,10 +90,8 @@ class ScoreBasedPGD(Attack):
                 f"{self.queries} queries cannot be split into pairs",
                 "use an even number",
             )
-        if self.steps < 1:
-            raise bad_setting("steps", f"{self.steps} steps are too few", "use at least 1")
-        if (self.relative_step if self.step is None else self.step) <= 0:
-            raise bad_setting("step", "the step size must be positive")
+        check_at_least(1, steps=self.steps)
+        check_positive(step=self.relative_step if self.step is None else self.step)
         if not 0 < self.smoothing < 0.5:
             raise bad_setting("smoothing", f"{self.smoothing} is not a distance", "use (0, 0.5)")
 

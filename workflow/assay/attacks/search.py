@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from assay.attacks.queries import Queries
 from assay.threat.ball import unit
+
+
+def at_goal(queries: Queries, rows: Tensor, logits: Tensor) -> Tensor:
+    """Which logits (m, K) of candidates of the images `rows` (m,) reach the goal: (m,) bool.
+
+    The goal is another class than the true one, or the target. The view alone decides here.
+    """
+    predicted = logits.argmax(dim=1)
+    if queries.targets is None:
+        return predicted != queries.labels[rows]
+    return predicted == queries.targets[rows]
 
 
 def reaches_goal(queries: Queries, x: Tensor, rows: Tensor, logits: Tensor) -> Tensor:
@@ -18,12 +31,7 @@ def reaches_goal(queries: Queries, x: Tensor, rows: Tensor, logits: Tensor) -> T
         rows: (m,) the images that they are variants of.
         logits: (m, K) logits of the view for them.
     """
-    predicted = logits.argmax(dim=1)
-    hits = (
-        predicted != queries.labels[rows]
-        if queries.targets is None
-        else predicted == queries.targets[rows]
-    )
+    hits = at_goal(queries, rows, logits)
     if hits.any():
         hits[hits.clone()] = queries.confirm(x[hits], rows[hits])
     return hits
@@ -99,3 +107,18 @@ class BestIterate:
         chosen = (which * len(runs) + torch.arange(len(runs), device=runs.device))[better]
         for name in ("images", "loss", "reached", "last_improvement"):
             getattr(self, name)[runs[better]] = getattr(others, name)[chosen]
+
+
+def best_of(restarts: int, rows: Tensor, run: Callable[[Tensor], BestIterate]) -> BestIterate:
+    """The best of several runs of each image. The first runs alone: it succeeds on most images.
+
+    Args:
+        restarts: runs per image, at least 1.
+        rows: (n,) the images.
+        run: searches from images (m,), which may be named several times, in one batch.
+    """
+    best = run(rows)
+    left = (~best.reached).nonzero().squeeze(1)
+    if restarts > 1 and len(left):
+        best.take_better(left, run(rows[left].repeat(restarts - 1)))
+    return best

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from assay.attacks.arguments import bad_setting, check_norm, check_target
+from assay.attacks.arguments import bad_setting, check_at_least, check_norm, check_target
 from assay.attacks.attack import Attack
-from assay.attacks.losses import margin
+from assay.attacks.losses import margin, target_margin
 from assay.attacks.queries import Queries
-from assay.attacks.search import BestIterate, reaches_goal
+from assay.attacks.search import BestIterate, best_of, reaches_goal
 
 # The window's share of the image halves after each of these proposals, of 10,000.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -69,19 +69,13 @@ class Square(Attack):
     def __post_init__(self) -> None:
         check_target(self.target)
         check_norm(self.norm, "Square")
-        if self.queries < 1:
-            raise bad_setting("queries", f"{self.queries} queries are too few", "use at least 1")
-        if self.restarts < 1:
-            raise bad_setting("restarts", f"{self.restarts} runs", "use at least 1")
+        check_at_least(1, queries=self.queries, restarts=self.restarts)
         if not 0 < self.p_init <= 1:
             raise bad_setting("p_init", f"{self.p_init} is not a fraction", "use (0, 1]")
 
     def _search(self, queries: Queries, epsilon: float, shared: Tensor | None) -> Tensor:
         rows = torch.arange(len(queries.images), device=queries.images.device)
-        best = self._run(queries, rows, epsilon)
-        left = (~best.reached).nonzero().squeeze(1)
-        if self.restarts > 1 and len(left):
-            best.take_better(left, self._run(queries, left.repeat(self.restarts - 1), epsilon))
+        best = best_of(self.restarts, rows, lambda runs: self._run(queries, runs, epsilon))
         queries.report(best.loss, best.last_improvement)
         return best.images
 
@@ -130,7 +124,7 @@ def _goal_margin(queries: Queries, rows: Tensor, logits: Tensor) -> Tensor:
     """(m,) the margin by which the goal of the attack is reached; negative: not reached."""
     if queries.targets is None:
         return margin(logits, queries.labels[rows])
-    return -margin(logits, queries.targets[rows])
+    return target_margin(logits, queries.targets[rows])
 
 
 class SignWalk:

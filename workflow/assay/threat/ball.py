@@ -18,6 +18,27 @@ TOLERANCE = 1e-6
 NORM_NAMES = {"linf": "L-infinity", "l2": "L2", "l0": "L0"}
 
 
+def norms_of(changes: Tensor, norm: str) -> Tensor:
+    """How large changes of images are.
+
+    Args:
+        changes: (m, C, H, W), or (m, D) unless pixels are counted.
+        norm: ``linf``, ``l2``, or ``l0``: the pixels that changed in any channel.
+
+    Returns:
+        (m,) float.
+
+    Example:
+        >>> change = torch.tensor([[[[0.3, 0.0, -0.4]]]])
+        >>> [round(norms_of(change, norm).item(), 3) for norm in ("linf", "l2", "l0")]
+        [0.4, 0.5, 2.0]
+    """
+    if norm == "l0":
+        return (changes != 0).any(dim=1).flatten(1).sum(dim=1).float()
+    flat = changes.flatten(1)
+    return flat.abs().amax(dim=1) if norm == "linf" else flat.norm(dim=1)
+
+
 def project_and_clip(
     proposal: Tensor, origin: Tensor, epsilon: float, norm: str
 ) -> tuple[Tensor, Tensor]:
