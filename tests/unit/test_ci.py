@@ -131,3 +131,19 @@ def test_every_form_for_an_issue_is_well_formed():
         if path.stem != "config":
             assert {"name", "description", "body"} <= form.keys(), path.name
             assert all({"type", "attributes"} <= part.keys() for part in form["body"]), path.name
+
+
+def test_tests_of_one_group_stay_in_one_process(tmp_path):
+    (tmp_path / "test_group.py").write_text(
+        "import os, pytest\n"
+        "pytestmark = pytest.mark.xdist_group('one')\n"
+        "@pytest.mark.parametrize('place', range(4))\n"
+        "def test_where(place, worker_id):\n"
+        f"    open({str(tmp_path / 'workers')!r}, 'a').write(worker_id + '\\n')\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    workers = (tmp_path / "workers").read_text().split()
+    assert len(workers) == 4
+    assert len(set(workers)) == 1
