@@ -113,7 +113,7 @@ def test_sweeps_and_threats_are_expanded_in_keys_of_any_name(monkeypatch):
     }
     written = {
         "grid": [{"datasets": ["mnist"]}],
-        "saliency": {"attack": "pgd"},
+        "measurements": {"saliency": {"attack": "pgd"}},
         "figures": {"mine": entry},
     }
     study = expanded(Source("mine.yaml", (), written), library).tree

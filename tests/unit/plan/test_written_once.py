@@ -117,10 +117,17 @@ def test_an_attack_has_the_norm_the_source_and_the_settings_of_its_class(write):
     assert (found["norm"], found["settings"]["norm"]) == ("l2", "l2")
 
 
-def test_a_class_that_is_not_there_is_told_with_the_key_that_names_it(write):
-    own = {"title": "mine", "implementation": "assay.attacks.pdg:PGD", "epsilons": [0.1]}
+@pytest.mark.parametrize(
+    ("implementation", "what"),
+    [
+        ("assay.attacks.pdg:PGD", "there is no module 'assay.attacks.pdg'"),
+        ("assay.attacks.pgd:PGD2", "module 'assay.attacks.pgd' has no 'PGD2'; did you mean 'PGD'"),
+    ],
+)
+def test_a_class_that_is_not_there_is_told_with_the_key_that_names_it(write, implementation, what):
+    own = {"title": "mine", "implementation": implementation, "epsilons": [0.1]}
     folder = write("config.yaml", {"catalogue": {"attacks": {"mine": own}}})
-    message = r"^config/config\.yaml: catalogue\.attacks\.mine\.implementation: there is no module"
+    message = rf"^config/config\.yaml: catalogue\.attacks\.mine\.implementation: {what}"
     with pytest.raises(ConfigError, match=message):
         attacks(folder)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
 
 from assay.analysis.accuracy import BALLS
 from assay.analysis.attack_set import NORM, SINGLE, SUITE, AttackSet
@@ -103,13 +102,6 @@ class _References:
         if attacks in known:
             return
         kinds = {SINGLE: "attack", SUITE: "suite", NORM: "norm of attacks"}
-        old = {_old_name(one): one for one in known if one.worst_case}
-        if not attacks.worst_case and attacks.name in old:
-            item: Any = old[attacks.name].item  # of a worst case: {suite: x} or {norm: x}
-            key, name = next(iter(item.items()))
-            raise ConfigError(
-                f"'{attacks.name}' is no attack", where=place, remedy=f"write {{{key}: {name}}}"
-            )
         raise unknown(
             f"{kinds[attacks.worst_case]} in the grid called",
             attacks.name,
@@ -211,15 +203,10 @@ def _known_attacks(
         for attack in members:
             found[AttackSet.of(attack)] = [attack]
             norm = catalogue["attacks"][attack]["norm"]
-            # Natural changes have no ball.
+            # Common corruptions have no ball.
             if norm in BALLS and attack not in found.setdefault(AttackSet(NORM, norm), []):
                 found[AttackSet(NORM, norm)].append(attack)
     return found
-
-
-def _old_name(attacks: AttackSet) -> str:
-    """What a study called a worst case before it had a key of its own."""
-    return f"{'all' if attacks.worst_case == SUITE else 'worst case'} {attacks.name}"
 
 
 def _found(attacks: AttackSet) -> str:

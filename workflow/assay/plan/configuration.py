@@ -191,11 +191,15 @@ def read_configuration(
             for name, entry in sources[kind].items()
         }
         unscaled[kind] = _catalogue(kind, plain)
-        catalogue[kind] = _catalogue(kind, sources[kind])
+        # What the scale does not change is completed and checked once.
+        scaled = {name: e for name, e in sources[kind].items() if len(e) > len(plain[name])}
+        catalogue[kind] = unscaled[kind] | _catalogue(kind, scaled)
     for entries in (catalogue, unscaled):
         sweeps = members_of(entries["attacks"])
-        for suite in entries["suites"].values():
-            suite["attacks"] = named(suite["attacks"], sweeps)
+        entries["suites"] = {
+            name: {**suite, "attacks": named(suite["attacks"], sweeps)}
+            for name, suite in entries["suites"].items()
+        }
     configuration = Configuration(settings, scale, catalogue, unscaled, {}, sources, layers, {})
     _check_by_dataset(configuration)
     known = _stems(layers, "config/studies")

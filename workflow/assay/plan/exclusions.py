@@ -18,11 +18,11 @@ from assay.report.spec import WORST_CASES, Refers, references, resolved
 
 
 def without_excluded(study: Nested, configuration: Configuration) -> Nested:
-    """The study, less the left-out data sets, models, suites and parts, wherever it names them.
+    """The study without the excluded data sets, models, suites and parts, wherever it names them.
 
     Tables, figures and columns that show nothing else go with them; so do the paper's words for
     them. The words and the grid as written stand under ``excluded``, so that the ledger says
-    "not run" and whether it is the scale that leaves them out.
+    "not run" and whether it is the scale that excludes them.
 
     Raises:
         ConfigError: a name is not in the catalogue, or nothing is left.

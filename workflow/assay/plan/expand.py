@@ -17,14 +17,12 @@ from assay.analysis.attack_set import AttackSet
 from assay.foundation.errors import ConfigError
 from assay.foundation.keys import fields_of
 from assay.foundation.sources import Keys, Source, laid_over, place
-from assay.foundation.suggestions import did_you_mean
 from assay.plan.keys import schema
-from assay.report.kinds import kinds
+from assay.plan.validation import Nested, unknown
+from assay.report.kinds import PARTS, kinds
 from assay.report.spec import Refers, WrittenCell, resolved
 from assay.report.tables.headline import Headline
 
-Nested = dict[str, Any]
-PARTS = ("tables", "figures")
 THREAT = "threat"
 _PLACEHOLDER = re.compile(r"\{(\w+)(?:\.(\w+))?\}")
 
@@ -144,18 +142,18 @@ def _defaults(source: Source) -> dict[str, Source]:
     found = {}
     for part in _mapping(source.below("defaults")):
         if part not in PARTS:
-            raise _unknown("part of a study", part, PARTS, source.at("defaults"))
+            raise unknown("part of a study", part, PARTS, source.at("defaults"))
         known = _kinds(part)
         for kind, keys in _mapping(source.below("defaults", part)).items():
             if kind != "*" and kind not in known:
-                raise _unknown(f"kind of {part}", kind, list(known), source.at("defaults", part))
+                raise unknown(f"kind of {part}", kind, known, source.at("defaults", part))
             read = known.get(kind) or list(
                 dict.fromkeys(k for keys in known.values() for k in keys)
             )
             for key in _mapping(source.below("defaults", part, kind)):
                 if key not in read or key in ("kind", "for_each"):
                     where = source.at("defaults", part, kind)
-                    raise _unknown("key that they read", key, read, where)
+                    raise unknown("key that they read", key, read, where)
         own = source.below("defaults", part)
         assert own is not None
         found[part] = own
@@ -168,11 +166,6 @@ def _mapping(source: Source | None) -> Mapping[str, Any]:
     if not isinstance(source.tree, Mapping):
         raise ConfigError("must be keys with values", where=source.at(), remedy="write key: value")
     return source.tree
-
-
-def _unknown(what: str, name: Any, known: Sequence[str], where: str) -> ConfigError:
-    remedy = did_you_mean(name, known, f"known are {', '.join(known)}")
-    return ConfigError(f"there is no {what} '{name}'", where=where, remedy=remedy)
 
 
 def _of_kind(defaults: Source | tuple[()], part: str, item: Source) -> Iterator[Source]:
@@ -241,14 +234,14 @@ class _Values:
         """What a placeholder stands for, and where that is written."""
         name, field = found.groups()
         if name not in self._chosen:
-            raise _unknown("item of for_each", name, list(self._chosen), self._item.at(*keys))
+            raise unknown("item of for_each", name, self._chosen, self._item.at(*keys))
         number = self._chosen[name]
         value = self._item.tree["for_each"][name][number]
         path = ("for_each", name, number)
         if field is not None:
             if not isinstance(value, Mapping) or field not in value:
                 known = list(value) if isinstance(value, Mapping) else []
-                raise _unknown(f"key of '{name}'", field, known, self._item.at(*path))
+                raise unknown(f"key of '{name}'", field, known, self._item.at(*path))
             value, path = value[field], (*path, field)
         return value, self._item.written(*path)
 

@@ -110,7 +110,7 @@ class Forecast:
 
     @property
     def seconds(self) -> float:
-        """Of all trainings and suites in turn; what nothing is known of is left out."""
+        """Of all trainings and suites in turn, without those that cannot be estimated."""
         return sum(job.seconds for job in self.costs if math.isfinite(job.seconds))
 
 

@@ -171,7 +171,7 @@ def _check_file(file: str, where: str) -> None:
     path = Path(file).expanduser()
     if path.is_file():
         return
-    there = [str(p.parent / p.name) for p in path.parent.glob("*") if p.is_file()]
+    there = [str(place) for place in path.parent.glob("*") if place.is_file()]
     otherwise = "paths are relative to the working folder"
     raise ConfigError(
         f"there is no file '{file}'", where=where, remedy=did_you_mean(str(path), there, otherwise)

@@ -181,10 +181,23 @@ def _described(error: jsonschema.ValidationError, schema: Nested, key: str) -> s
     return f"it says: {text}" if text else None
 
 
-def unknown(kind: str, name: object, known: Iterable[str], where: str, place: str) -> ConfigError:
-    """The error for a name that is in no catalogue, with the nearest known name."""
+def unknown(
+    kind: str, name: object, known: Iterable[str], where: str, place: str | None = None
+) -> ConfigError:
+    """The error for a name that does not exist, with the nearest known name.
+
+    Args:
+        kind: what should have that name.
+        name: as it is written.
+        known: the names that exist.
+        where: the file and key at which it is written.
+        place: where the known names are listed, if not there.
+
+    Example:
+        >>> print(unknown("model", "cn", ["cnn"], "mine.yaml: models.0", "models.yaml"))
+        mine.yaml: models.0: there is no model 'cn'; did you mean 'cnn'? (see models.yaml)
+    """
     known = sorted(known)
     remedy = did_you_mean(name, known, f"known are {', '.join(known) or 'none'}")
-    return ConfigError(
-        f"there is no {kind} '{name}'", where=where, remedy=f"{remedy} (see {place})"
-    )
+    see = f" (see {place})" if place else ""
+    return ConfigError(f"there is no {kind} '{name}'", where=where, remedy=f"{remedy}{see}")

@@ -1,4 +1,6 @@
-"""What each configuration file may say: one dataclass per file, table kind and figure kind.
+"""What each configuration file may say: one dataclass per file.
+
+A kind of table or figure has its keys in its own file (`assay.report.kinds`).
 
 The JSON schemas of ``workflow/schemas/`` and the tables of keys in ``config/README.md`` are made
 from these dataclasses by ``python -m assay.plan.keys``.

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from assay.foundation.keys import ABSENT, Key, key
 from assay.foundation.radius import Radius
+from assay.plan.keys.shared import CLASS, Differences, Extends, ForDatasets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,13 +19,11 @@ class Attack:
         str,
         key(
             "the class, 'module:Name'",
-            pattern="^[a-z_][a-zA-Z0-9_.]*:[A-Za-z_]+$",
+            pattern=CLASS,
             examples=("assay.attacks.pgd:PGD",),
         ),
     ]
-    extends: Annotated[
-        str, key("another entry, of which this one takes everything but its title")
-    ] = ABSENT
+    extends: Extends = ABSENT
     sweep: Annotated[
         dict,
         key(
@@ -73,14 +72,9 @@ class Attack:
             ge=1,
         ),
     ] = None
-    for_datasets: Annotated[
-        dict[str, dict],
-        key("changes to this entry for single data sets: data set id, then the changed keys"),
-    ] = field(default_factory=dict)
+    for_datasets: ForDatasets = field(default_factory=dict)
     source: Annotated[str, key("publication or code of the attack; default that of the class")]
-    differences: Annotated[list[str], key("differences from the source")] = field(
-        default_factory=list
-    )
+    differences: Differences = field(default_factory=list)
     role: Annotated[
         Literal["headline", "sweep", "as_published", "control"],
         key(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from assay.data.kinds import KINDS
 from assay.foundation.keys import ABSENT, Key, key
 from assay.foundation.radius import Radius
+from assay.plan.keys.shared import Extends
 
 Shape = list[Annotated[int, Key(ge=1)]]
 _one_text: Any = Literal  # of names that are known when this runs
@@ -109,9 +110,7 @@ class Dataset:
     """A data set."""
 
     title: Annotated[str, key("name in reports")]
-    extends: Annotated[
-        str, key("another entry, of which this one takes everything but its title")
-    ] = ABSENT
+    extends: Extends = ABSENT
     kind: Annotated[
         _one_text[tuple(KINDS)],
         key("reader of the files, a module of assay.data.kinds"),

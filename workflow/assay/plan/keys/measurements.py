@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from assay.foundation.keys import ABSENT, key
+from assay.plan.keys.shared import CLASS, Differences, Extends
 
 _SPLITS = "all, or first (the first split of each scheme)"
 
@@ -19,13 +20,11 @@ class Measurement:
         str,
         key(
             "the class, 'module:Name'",
-            pattern="^[a-z_][a-zA-Z0-9_.]*:[A-Za-z_0-9]+$",
+            pattern=CLASS,
             examples=("assay.evaluation.measurements.features:Features",),
         ),
     ]
-    extends: Annotated[
-        str, key("another entry, of which this one takes everything but its title")
-    ] = ABSENT
+    extends: Extends = ABSENT
     splits: Annotated[Literal["all", "first"], key(f"splits that are measured: {_SPLITS}")] = "all"
     kept: Annotated[
         Literal["all", "first"],
@@ -33,6 +32,4 @@ class Measurement:
     ] = "all"
     settings: Annotated[dict, key("keyword arguments of the class")] = field(default_factory=dict)
     source: Annotated[str, key("publication of the measure")]
-    differences: Annotated[list[str], key("differences from the source")] = field(
-        default_factory=list
-    )
+    differences: Differences = field(default_factory=list)

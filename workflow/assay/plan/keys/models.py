@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from assay.foundation.keys import ABSENT, Key, key
 from assay.plan.keys.datasets import Shape
+from assay.plan.keys.shared import Differences, Extends, ForDatasets
 
 _NAME = key(
     "flip: mirror left to right with probability 0.5; shift: move by up to a number of pixels or a "
@@ -309,9 +310,7 @@ class Model:
     no_gradient: Annotated[
         str, key("why no view of the model has a gradient; without it that is an error")
     ] = ABSENT
-    extends: Annotated[
-        str, key("another entry, of which this one takes everything but its title")
-    ] = ABSENT
+    extends: Extends = ABSENT
     images: Annotated[
         Images | None,
         key("images that the network takes, checked before any training; null: any"),
@@ -345,11 +344,6 @@ class Model:
     training: Annotated[
         Training, key("training settings, or the word none: the network stays as it is")
     ] = field(default_factory=Training)
-    for_datasets: Annotated[
-        dict[str, dict],
-        key("changes to this entry for single data sets: data set id, then the changed keys"),
-    ] = field(default_factory=dict)
+    for_datasets: ForDatasets = field(default_factory=dict)
     source: Annotated[str, key("publication or code of the model")]
-    differences: Annotated[list[str], key("differences from the source")] = field(
-        default_factory=list
-    )
+    differences: Differences = field(default_factory=list)

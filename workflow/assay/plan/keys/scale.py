@@ -11,7 +11,7 @@ _IDS = "ids of config/catalogue/{}.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StandIns:
+class Substitutes:
     """What replaces what."""
 
     datasets: Annotated[dict[str, str], key("data set id, then its substitute")] = field(
@@ -36,7 +36,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeaveOut:
+class Exclude:
     """What does not run."""
 
     datasets: Annotated[list[str], key("excluded data sets")] = field(default_factory=list)
@@ -106,16 +106,16 @@ class Scale:
     title: Annotated[str, key("one line for the banner of the report")]
     description: Annotated[str, key("limits of the numbers of this scale, for readers")]
     substitutes: Annotated[
-        StandIns,
+        Substitutes,
         key("substitutes at this scale; the report names them in the banner and in captions"),
-    ] = field(default_factory=StandIns)
+    ] = field(default_factory=Substitutes)
     exclude: Annotated[
-        LeaveOut,
+        Exclude,
         key(
             "parts of a study's grid that this scale excludes; tables and figures that show only "
             "these parts are excluded too, and the ledger says not run"
         ),
-    ] = field(default_factory=LeaveOut)
+    ] = field(default_factory=Exclude)
     splits: Annotated[
         int | None, key("number of splits of each scheme, the first ones; null: all", ge=1)
     ] = None

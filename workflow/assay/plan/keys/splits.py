@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from assay.foundation.keys import ABSENT, key
+from assay.plan.keys.shared import Extends
 
 _KIND = key(
     "kfold: each image is tested once; random: independent random splits; official: the split of "
@@ -16,9 +17,7 @@ _KIND = key(
 @dataclass(frozen=True, kw_only=True)
 class _Split:
     title: Annotated[str, key("one line for readers")]
-    extends: Annotated[
-        str, key("another entry, of which this one takes everything but its title")
-    ] = ABSENT
+    extends: Extends = ABSENT
     validation: Annotated[
         float,
         key(

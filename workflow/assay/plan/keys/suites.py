@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from assay.foundation.keys import ABSENT, key
+from assay.plan.keys.shared import Extends
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,9 +14,7 @@ class Suite:
     """A named list of attacks."""
 
     title: Annotated[str, key("one line for readers")]
-    extends: Annotated[
-        str, key("another entry, of which this one takes everything but its title")
-    ] = ABSENT
+    extends: Extends = ABSENT
     attacks: Annotated[
         list[str], key("ids of attacks.yaml, in the order in which they run", least=1)
     ]

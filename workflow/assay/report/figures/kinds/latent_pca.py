@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Spec(FigureSpec):
     """Two principal components of the latent features of the first split; the model must be among
-    the study's ``features``.
+    the study's ``measurements.features``.
     """
 
     model: Model
