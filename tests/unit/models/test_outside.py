@@ -225,6 +225,42 @@ def test_the_network_stays_in_evaluation_mode_whatever_is_asked(small, images):
     assert model.features(images).shape == (5, 8 * 49)
 
 
+def test_dropout_that_a_network_keeps_for_its_decisions_stays_on(images):
+    class Bayesian(Small):
+        def train(self, mode=True):
+            super().train(mode)
+            self.drop.train()
+            return self
+
+    model = Outside(Bayesian(), classes=4, shape=SHAPE)
+    assert model.stochastic
+    assert not model.network.norm.training
+
+
+def test_a_network_that_contains_an_exported_program_is_evaluated(small, images):
+    export(small, images, "small.pt2")
+
+    class Holds(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.drop, self.inner = nn.Dropout(0.5), torch.export.load("small.pt2").module()
+
+        def forward(self, x):
+            return self.inner(self.drop(x))
+
+    same(Outside(Holds(), classes=4, shape=SHAPE), small, images)
+
+
+def test_a_network_without_an_evaluation_mode_is_named_with_its_line():
+    class Never(nn.Flatten):
+        def train(self, mode=True):
+            raise NotImplementedError("no modes here")
+
+    message = r"cannot be put into evaluation mode \(NotImplementedError: no modes.*test_outside.py"
+    with pytest.raises(ModelError, match=message):
+        Outside(Never(), classes=4, shape=SHAPE)
+
+
 def test_a_state_dict_is_read_in_each_form_and_kept_with_the_model(small, images):
     state = {name: value + 0.5 for name, value in small.state_dict().items()}
     save_file(state, "plain.safetensors")

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import GraphModule
 
 from assay.attacks.decision import logits_of, takes_generator
 from assay.attacks.torch_state import drawn_state, seeded
@@ -276,13 +277,21 @@ def network(
 
 
 def _for_inference(module: nn.Module) -> nn.Module:
-    # Exported programs refuse `eval`; they are what they were exported as.
-    with contextlib.suppress(NotImplementedError):
-        module.eval()
+    """The module in the mode in which it decides, its weights without gradients.
+
+    What a network keeps in training mode by a ``train`` of its own (dropout that also draws when it
+    decides) stays so.
+    """
     for part in module.modules():
-        part.training = False
-    for item in module.parameters():
-        item.requires_grad_(False)
+        # torch.export replaces these two of each program by functions that raise, since the graph
+        # keeps the mode that it was exported in. Without them there is nothing else to switch.
+        if isinstance(part, GraphModule):
+            for name in {"train", "eval"} & vars(part).keys():
+                delattr(part, name)
+    with from_outside("the network cannot be put into evaluation mode"):
+        module.eval()
+    for weight in module.parameters():  # TorchScript has no `requires_grad_` for all of them
+        weight.requires_grad_(False)
     return module
 
 
