@@ -1,12 +1,16 @@
 """Wrappers: a base with its trained weights, its views, and the wrapper's own decision."""
 
+import sys
+import warnings
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from assay.attacks.pgd import PGD
 from assay.foundation.errors import ModelError
-from assay.models.base import Classifier, build, load_weights, save_weights
+from assay.models.base import Classifier, build, build_needs, load_weights, save_weights
 from assay.models.noisy import Noisy
 from assay.models.quantised import Quantised
 from assay.models.wrapper import Wrapper
@@ -60,7 +64,9 @@ def test_a_wrapper_decides_with_what_its_base_sees_and_never_trains_it(base, ima
     assert torch.equal(model.logits(images), base.logits(1 - images))
     assert not base.training
     assert not any(item.requires_grad for item in model.parameters())
-    assert model.facts()["base"] == "Plain"
+    facts = model.facts()
+    assert facts["base"] == "Plain"
+    assert facts["pretrained_reason"] == "the weights are those of its base"
 
 
 def test_the_views_of_the_base_are_there_through_the_wrapper_and_around_it(base, images):
@@ -106,7 +112,7 @@ def test_noise_is_random_and_the_mean_over_copies_comes_close_to_its_limit(base,
     still = wrapped(Noisy, base, deviation=0.0, samples=3)
     torch.testing.assert_close(still.logits(images).softmax(1), base.logits(images).softmax(1))
     views = model.victim().views
-    assert views["through_model"].eot_samples == 200
+    assert views["through_model"].eot_samples == views["through_model"].passes == 200
     assert views["base_model"].deterministic
     assert not views["through_model"].deterministic
 
@@ -128,6 +134,70 @@ def test_a_wrapper_is_built_from_its_entry_and_its_weights_hold_those_of_its_bas
     images = torch.rand(2, 1, 28, 28, generator=seeded())
     expected = first.eval().logits(images, seeded())
     assert torch.equal(again.eval().logits(images, seeded()), expected)
+
+
+@pytest.fixture(params=["torchscript", "exported", "implementation"])
+def outside(request, tmp_path, monkeypatch):
+    """The entry of a linear network from outside, whose file is in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    net = nn.Sequential(nn.Flatten(), nn.Linear(16, CLASSES)).eval()
+    images = torch.rand(2, *SHAPE)
+    if request.param == "torchscript":
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            torch.jit.save(torch.jit.trace(net, images), "linear.pt")
+        settings = {"torchscript": "linear.pt"}
+    elif request.param == "exported":
+        dynamic = ({0: torch.export.Dim("batch", min=1, max=64)},)
+        torch.export.save(torch.export.export(net, (images,), dynamic_shapes=dynamic), "linear.pt2")
+        settings = {"exported": "linear.pt2"}
+    else:
+        Path("linear_net.py").write_text(
+            "from torch import nn\n"
+            "class Linear(nn.Sequential):\n"
+            "    def __init__(self, classes, drop=0.5):\n"
+            "        super().__init__(nn.Flatten(), nn.Dropout(drop), nn.Linear(16, classes))\n"
+        )
+        settings = {"implementation": "linear_net:Linear", "arguments": {"drop": 0.3}}
+    return {"name": "linear", "implementation": "assay.models.outside:network",
+            "settings": settings}  # fmt: skip
+
+
+def test_a_model_from_outside_can_be_the_base_of_a_wrapper(outside, images):
+    sizes = {"classes": CLASSES, "shape": SHAPE}
+    base = build("linear", outside, seed=1, **sizes)
+    save_weights(base, "linear.safetensors")
+    made = {**entry("quantised:Quantised"), "needs": {"base": outside}}
+    needs = build_needs(made, ["linear.safetensors"], **sizes)
+    first = build("wrapper", made, needs=needs, **sizes)
+    save_weights(first, "wrapper.safetensors")
+    again = build("wrapper", made, seed=2, **sizes)
+    load_weights(again, "wrapper.safetensors")
+    levels = (images * 7).round() / 7
+    for model in (first, again.train()):
+        torch.testing.assert_close(model.logits(images), base.logits(levels))
+    victim = again.victim()
+    assert list(victim.views) == ["through_model", "base_model"]
+    labels = again.logits(images).argmax(dim=1)
+    attacked = PGD(norm="linf", steps=5)(victim, images, labels, [0.0, 0.5], seeded())
+    assert not attacked.misclassified[0].any()
+    assert attacked.misclassified[1].any()
+
+
+def test_a_wrapper_from_outside_gets_its_base(base, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    Path("my_wrapper.py").write_text(
+        "from assay.models.wrapper import Wrapper\n"
+        "class Negative(Wrapper):\n"
+        "    def changed(self, images, generator=None):\n"
+        "        return 1 - images\n"
+    )
+    settings = {"implementation": "my_wrapper:Negative"}
+    made = entry(implementation="assay.models.outside:network", settings=settings)
+    model = build("x", made, needs={"base": base}, classes=CLASSES, shape=SHAPE)
+    assert torch.equal(model.logits(images), base.logits(1 - images))
 
 
 @pytest.mark.parametrize(

@@ -262,7 +262,8 @@ def build(
             :mod:`assay.models.pretrained`); ``None`` if own weights will be loaded.
         seed: decides the random initial weights; torch's global state is left as it was.
         needs: trained models by role; None: they are built without weights, which are then loaded
-            with those of the model. Roles that the class has no argument for are left.
+            with those of the model. Roles that the class has no argument for are left; a function
+            with an argument ``needs`` gets all of them.
 
     Raises:
         ModelError: a setting is unknown or impossible, or published weights cannot be read.
@@ -270,8 +271,9 @@ def build(
     place = f"config/catalogue/models.yaml: {name}"
     implementation = load(entry["implementation"])
     settings = dict(entry.get("settings") or {})
-    given = {"self", "classes", "shape", "pretrained_weights"}
-    known = [key for key in inspect.signature(implementation).parameters if key not in given]
+    given = {"self", "classes", "shape", "pretrained_weights", "needs"}
+    arguments = inspect.signature(implementation).parameters
+    known = [key for key in arguments if key not in given]
     for key in settings:
         if key not in known:
             raise ModelError(
@@ -281,14 +283,16 @@ def build(
             )
     if settings.get("pretrained"):
         settings["pretrained_weights"] = pretrained_weights
-    roles = [role for role in entry.get("needs") or {} if role in known]
+    takes_all = "needs" in arguments
+    roles = [role for role in entry.get("needs") or {} if takes_all or role in known]
     if needs is None:
         needs = {
             role: build(item["name"], item, classes=classes, shape=shape)
             for role in roles
             for item in (entry["needs"][role],)
         }
-    settings |= {role: needs[role] for role in roles}
+    models = {role: needs[role] for role in roles}
+    settings |= {"needs": models} if takes_all else models
     if "base" in known and "base" not in settings:
         raise ModelError(
             "the model needs another one", where=place, remedy="write needs: {base: ...}"

@@ -24,9 +24,24 @@ CLASSES = ("classes", "num_classes", "n_classes")
 
 
 def built(
-    specification: str, arguments: dict[str, Any], classes: int, shape: tuple[int, int, int]
+    specification: str,
+    arguments: Mapping[str, Any],
+    *,
+    classes: int,
+    shape: tuple[int, int, int],
+    needs: Mapping[str, Classifier],
 ) -> nn.Module:
-    """The module that a class or a function of ``module:name`` makes, or that it is."""
+    """The module that a class or a function of ``module:name`` makes, or that it is.
+
+    Args:
+        specification: ``module:name``.
+        arguments: keywords of the class or function.
+        classes, shape, needs: given to a class or function that has such an argument, or one of a
+            role's name.
+
+    Raises:
+        ModelError: it cannot be imported or built, or is no module.
+    """
     import_from_here()
     try:
         with from_outside(f"'{specification}' cannot be imported"):
@@ -47,11 +62,12 @@ def built(
             where="implementation",
             remedy="name a torch.nn.Module, or a function that returns one",
         )
+    known = _parameters(found)
+    given: dict[str, Any] = {role: model for role, model in needs.items() if role in known}
     if isinstance(found, type) and issubclass(found, Classifier):
-        given = {"classes": classes, "shape": shape}
+        given |= {"classes": classes, "shape": shape}
     else:
-        known = _parameters(found)
-        given = {name: classes for name in CLASSES if name in known}
+        given |= {name: classes for name in CLASSES if name in known}
         given |= {"shape": shape} if "shape" in known else {}
     with from_outside(f"'{specification}' cannot be built"):
         made = found(**{**given, **arguments})

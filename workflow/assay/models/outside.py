@@ -220,6 +220,7 @@ def network(
     normalisation: Mapping[str, Any] | None = None,
     input_size: int | Sequence[int] | None = None,
     output: str | None = None,
+    needs: Mapping[str, Classifier] | None = None,
 ) -> Classifier:
     """A network from outside as a model; one of the five sources is given.
 
@@ -235,6 +236,8 @@ def network(
         arguments: keywords of the class, function or library. One that takes the number of classes
             (`loading.CLASSES`) or the ``shape`` of the images is given them.
         normalisation, input_size, output: see :class:`Outside`.
+        needs: trained models by role, such as the ``base`` of a wrapper; the class or function of
+            `implementation` is given those that it has an argument for.
 
     Raises:
         ModelError: it cannot be loaded or built; the message names the key of the entry.
@@ -248,7 +251,7 @@ def network(
     }
     options = {key: value for key, value in options.items() if value is not None}
     if implementation is not None:
-        found = built(implementation, arguments, classes, shape)
+        found = built(implementation, arguments, classes=classes, shape=shape, needs=needs or {})
         if isinstance(found, Classifier):
             if options:
                 raise ModelError(

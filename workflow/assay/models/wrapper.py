@@ -41,6 +41,7 @@ class Wrapper(Classifier):
     def __init__(self, *, base: Classifier, classes: int, shape: tuple[int, int, int]):
         super().__init__(classes=classes, shape=shape)
         self.base = base.requires_grad_(False).eval()
+        self.pretrained = base.pretrained
         self.stochastic = self.stochastic or base.stochastic
         self.max_batch = min(self.max_batch, base.max_batch)
 
@@ -59,12 +60,14 @@ class Wrapper(Classifier):
     def views(self) -> dict[str, View]:
         views = {}
         for name, view in self.base.views().items():
+            samples = max(view.eot_samples, self.view_samples)
             views[f"through_{name}"] = dataclasses.replace(
                 view,
                 logits=self._through(view.logits),
                 training_loss=None,
                 reconstructions=None,
-                eot_samples=max(view.eot_samples, self.view_samples),
+                eot_samples=samples,
+                passes=view.passes * samples // view.eot_samples,
                 deterministic=False,
             )
         for name, view in self.base.views().items():
@@ -79,7 +82,12 @@ class Wrapper(Classifier):
         return self
 
     def facts(self) -> dict[str, Any]:
-        return {**super().facts(), "base": type(self.base).__name__}
+        reason = self.pretrained or "the weights are those of its base"
+        return {
+            **super().facts(),
+            "pretrained_reason": reason,
+            "base": type(self.base).__name__,
+        }
 
     def _through(self, logits: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """A view's function of the changed images, with the gradient of the identity for them."""
