@@ -1,7 +1,6 @@
 """Networks of four sources, none of this package, through the checks and a study at scale smoke."""
 
 import json
-import subprocess
 import sys
 import warnings
 
@@ -12,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from assay.models.outside import network
+from assay.plan.command import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("outside")]
 
@@ -40,7 +40,7 @@ title: Models from outside
 question: Which of them keeps its accuracy under attack?
 grid:
   - datasets: [phantom]
-    splits: kfold
+    splits: random_once
     models: [vision, vit, script, own]
     suites: [linf_whitebox]
 headline:
@@ -91,10 +91,9 @@ def run(tmp_path_factory, copy_project):
 def test_each_source_is_evaluated_and_none_is_trained(run):
     headline = pd.read_csv(run.folder / "report/smoke/outside/headline.csv")
     assert set(headline["model"]) == set(MODELS)
+    folder = run.folder / "results/smoke/models/phantom/random_once_0"
     for model in MODELS:
-        facts = json.loads(
-            (run.folder / f"results/smoke/models/phantom/kfold_0/{model}/model.json").read_text()
-        )
+        facts = json.loads((folder / model / "model.json").read_text(encoding="utf-8"))
         assert facts["epochs"] == 0
         assert facts["pretrained"]
 
@@ -111,17 +110,12 @@ def test_the_job_of_checks_says_what_was_checked(run):
     [["my_defence:Noisy", "--setting", "deviation=0.05"], ["--torchscript", "net.pt"], ["vit"]],
     ids=lambda source: source[0],
 )
-def test_the_command_agrees(run, source):
+def test_the_command_agrees(run, source, monkeypatch, capsys):
+    monkeypatch.chdir(run.folder)
+    monkeypatch.setattr(sys, "path", list(sys.path))
     sizes = ["--shape", *map(str, SHAPE), "--classes", str(CLASSES)]
-    found = subprocess.run(
-        [sys.executable, "-m", "assay.plan.command", "check", *source, *sizes],
-        cwd=run.folder,
-        env={"PYTHONPATH": str(run.folder / "workflow"), "PATH": ""},
-        text=True,
-        capture_output=True,
-        check=False,
-    )
-    assert found.returncode == 0, found.stdout + found.stderr
+    status = main(["check", *source, *sizes])
+    assert status == 0, "".join(capsys.readouterr())
 
 
 def test_an_edit_of_the_module_runs_its_jobs_again_and_those_of_no_other(run):
@@ -130,6 +124,4 @@ def test_an_edit_of_the_module_runs_its_jobs_again_and_those_of_no_other(run):
     assert run.planned(target) == {}
     run.edit("my_defence.py", "self.deviation *", "2 * self.deviation *")
     jobs = run.planned(target)
-    assert jobs["train_model"] == 2
-    assert jobs["check_entries"] == 1
-    assert jobs["run_suite"] == 2
+    assert {jobs[rule] for rule in ("check_entries", "train_model", "run_suite")} == {1}
