@@ -39,6 +39,19 @@ def test_updates_are_epochs_times_batches():
     assert found.images.tolist() == [100, 97, 96, 1]
 
 
+def test_the_updates_of_phases_are_those_that_the_training_counted():
+    phases = [{"epochs": 1, "batch_size": 16, "optimizer": {"lr": 0.1}}, {"epochs": 2}]
+    found = table(
+        a={**facts(phases=phases, batch=50), "updates": 11},
+        b={**facts(phases=[{"adversary": {"norm": "linf"}}]), "updates": 21},
+    ).set_index("model")
+    assert found.updates.tolist() == [11, 21]
+    assert found.learning_rate.tolist() == [0.1, 0.001]
+    assert np.isnan(found.batch_size["a"])
+    assert found.batch_size["b"] == 16
+    assert found.adversarial.tolist() == [False, True]
+
+
 def test_a_network_that_starts_from_another_has_its_updates_too():
     keys = {"plain": facts(), "hardened": facts(epochs=2, adversary={"norm": "linf"})}
     found = effort(

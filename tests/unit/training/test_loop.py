@@ -76,6 +76,7 @@ def test_history_and_facts_tell_what_happened(undisturbed):
     assert facts["train_n"] == TRAIN
     assert facts["val_n"] == 60
     assert facts["epochs"] == 3
+    assert facts["updates"] == 21
     assert facts["parameters"] == sum(p.numel() for p in small().parameters())
     best = history["val_accuracy"][history["epoch"] == facts["best_epoch"]].item()
     assert best == history["val_accuracy"].max() == facts["best_val_accuracy"]
@@ -96,6 +97,27 @@ def test_the_recorded_training_loss_is_the_mean_over_the_images_that_were_seen(t
         history = run(tmp_path / objective, small(Watched), epochs=1, objective=objective).history
         assert sum(map(len, seen)) == TRAIN
         assert history["train_loss"][0] == pytest.approx(torch.cat(seen).mean().item() * unit)
+
+
+def test_phases_report_losses_per_image_and_count_their_own_batches(tmp_path):
+    seen = []
+
+    class Watched(Small):
+        def training_loss(self, images, labels, generator=None):
+            parts = super().training_loss(images, labels, generator)
+            if self.training:
+                seen.append(parts["total"].detach().clone())
+            return parts
+
+    phases = [{"epochs": 1, "objective": "elbo"}, {"epochs": 1, "batch_size": 32}]
+    optimizer = {"name": "SGD", "lr": 1e-4}
+    result = run(tmp_path, small(Watched), phases=phases, optimizer=optimizer)
+    first, second = torch.cat(seen).split(TRAIN)
+    assert result.history["train_loss"].tolist() == pytest.approx(
+        [first.mean().item(), second.mean().item()]
+    )
+    assert result.facts["loss_per"] == "image"
+    assert result.facts["updates"] == 7 + 4  # 100 images in batches of 16, then of 32
 
 
 def test_every_epoch_shows_every_image_once_in_a_new_order(tmp_path):

@@ -91,6 +91,7 @@ def test_a_training_of_every_kind_ends_with_the_same_bits(
     assert same(resumed.last_state, expected.last_state)
     assert same(resumed.best_state, expected.best_state)
     assert numbers(resumed.history).equals(numbers(expected.history))
+    assert resumed.facts["updates"] == expected.facts["updates"]
     # Of a finished training the result is read.
     again = run(tmp_path, **TRAININGS[name])
     assert same(again.last_state, expected.last_state)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -59,11 +58,18 @@ def costs(
 
 
 def updates_of(facts: Mapping[str, Any]) -> int | None:
-    """Weight updates of a training by its ``model.json``; None for weights from elsewhere."""
-    batch = facts.get("training", {}).get("batch_size")
-    if not batch or not facts.get("epochs"):
+    """Weight updates of a training by its ``model.json``; None for weights from elsewhere.
+
+    Earlier versions did not count them: there they are epochs times batches.
+    """
+    batch, images = (facts.get("training") or {}).get("batch_size"), facts.get("train_n")
+    if not (batch and images and facts.get("epochs")):
         return None
-    return facts["epochs"] * math.ceil(facts["train_n"] / batch)
+    if "updates" in facts:
+        return facts["updates"]
+    full, rest = divmod(images, batch)
+    # A last batch of a single image joins the one before.
+    return facts["epochs"] * max(full + (rest > 1), 1)
 
 
 def peaks_of(paths: Mapping[tuple, Path]) -> dict[tuple, float]:

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis.brief import StudyBrief
+from assay.analysis.costs import updates_of
 from assay.analysis.rows import PLACE
 from assay.analysis.titles import title_of
 from assay.foundation.split import Split
+from assay.training.settings import phases
 
 # Measures of a training: what readers see, how a value is written, and what two values of one
 # network mean.
@@ -36,31 +38,30 @@ def effort(
 
     Returns:
         One row per training: dataset, scheme, split, model, learning_rate (at the start), epochs
-        (that were run), images (different training images), batch_size, updates (steps of the
-        optimiser, those of the network that it starts from included, where they are known) and
-        adversarial (whether it learned from attacked images). Networks whose weights come from
-        elsewhere have NaN.
+        (that were run), images (different training images), batch_size (NaN where that of phases
+        differs), updates (steps of the optimiser, those of the network that it starts from
+        included, where they are known) and adversarial (whether it learned from attacked images, in
+        any phase). Networks whose weights come from elsewhere have NaN.
     """
     rows = []
     for (dataset, split, model), known in facts.items():
         training = known.get("training") or {}
-        batch, epochs, images = (
-            training.get("batch_size"), known.get("epochs"), known.get("train_n")
-        )  # fmt: skip
-        updates = epochs * _batches(images, batch) if batch and epochs and images else np.nan
-        trained = not np.isnan(updates)
+        parts = phases(training) if training.get("phases") else [training]
+        sizes = {part.get("batch_size") for part in parts}
+        updates = updates_of(known)
+        trained = updates is not None
         rows.append(
             {
                 "dataset": dataset,
                 "scheme": Split.of(split).scheme,
                 "split": split,
                 "model": model,
-                "learning_rate": (training.get("optimizer") or {}).get("lr", np.nan),
-                "epochs": epochs if trained else np.nan,
-                "images": images if trained else np.nan,
-                "batch_size": batch if trained else np.nan,
-                "updates": updates,
-                "adversarial": bool(training.get("adversary")),
+                "learning_rate": (parts[0].get("optimizer") or {}).get("lr", np.nan),
+                "epochs": known["epochs"] if trained else np.nan,
+                "images": known["train_n"] if trained else np.nan,
+                "batch_size": sizes.pop() if trained and len(sizes) == 1 else np.nan,
+                "updates": updates if trained else np.nan,
+                "adversarial": any(part.get("adversary") for part in parts),
             }
         )
     names = ["dataset", "scheme", "split", "model", *MEASURES, "adversarial"]
@@ -79,12 +80,6 @@ def _chain(model: str, starts: Mapping[str, str | None]) -> list[str]:
     while (first := starts.get(chain[-1])) and first not in chain:
         chain.append(first)
     return chain
-
-
-def _batches(images: int, size: int) -> int:
-    """Steps of an epoch: a last batch of a single image joins the one before."""
-    full, rest = divmod(images, size)
-    return max(full + (rest > 1), 1) if images > 1 else 1
 
 
 def at_place(table: pd.DataFrame, place: Sequence[str], models: Sequence[str]) -> pd.DataFrame:

@@ -58,6 +58,7 @@ class _Progress:
         phase: the phase that runs, from 0.
         phase_began: the first epoch of it.
         rate: learning rate at the beginning of the epoch.
+        updates: batches of finished epochs, each of which has changed the weights.
     """
 
     epoch: int = 0
@@ -70,6 +71,7 @@ class _Progress:
     phase: int = 0
     phase_began: int = 0
     rate: float = 0.0
+    updates: int = 0
 
 
 def train(
@@ -163,6 +165,7 @@ class _Training:
         self.settings, self.names, self.device = settings, names, device
         self.checkpoints, self.checkpoint_every_s = checkpoints, checkpoint_every_s
         self.phases, self.needs = phases(settings), needs
+        self.batches: list[tuple[int, int]] = []
         self.at = _Progress()
         self.best_state: dict[str, Tensor] = {}
         self.generator = torch.Generator(device)
@@ -219,6 +222,7 @@ class _Training:
     def _prepare_phase(self) -> None:
         """What the phase that runs works with, as at its beginning."""
         self.phase = self.phases[self.at.phase]
+        self.batches = batches(len(self.train_images), self.phase["batch_size"])
         self.augment = augmentations(self.phase["augment"])
         self.objective = make_objective(
             self.phase["objective"], self.phase["adversary"], self.needs
@@ -228,7 +232,7 @@ class _Training:
                 self.model,
                 self.objective,
                 self.phase,
-                steps_per_epoch=len(batches(len(self.train_images), self.phase["batch_size"])),
+                steps_per_epoch=len(self.batches),
                 device=self.device,
             )
         except TrainingError as error:
@@ -254,7 +258,7 @@ class _Training:
             for name, value in at.sums.items()
         }
         self.model.train()
-        for start, stop in batches(size, self.phase["batch_size"]):
+        for start, stop in self.batches:
             if start < at.position:
                 continue
             for name, value in self._step(order[start:stop], start).items():
@@ -310,6 +314,7 @@ class _Training:
             }
         )
         at.epoch, at.position, at.sums, at.seconds = at.epoch + 1, 0, {}, 0.0
+        at.updates += len(self.batches)
         self.optimisation.end_epoch()
 
     @torch.no_grad()
@@ -384,8 +389,12 @@ class _Training:
 
     @property
     def _unit(self) -> int:
-        """Images that the reported loss is a sum over."""
-        return self.phase["batch_size"] if self.objective.loss_is_a_sum else 1
+        """Images that the reported loss is a sum over.
+
+        Phases may differ in what they minimise and in their batches, so theirs is per image.
+        """
+        whole = self.objective.loss_is_a_sum and not self.settings["phases"]
+        return self.phase["batch_size"] if whole else 1
 
     def _result(self) -> TrainingResult:
         at = self.at
@@ -399,6 +408,7 @@ class _Training:
                 "train_n": len(self.train_images),
                 "val_n": len(self.val_images),
                 "epochs": at.epoch,
+                "updates": at.updates,
                 "best_epoch": at.best_epoch,
                 "best_val_accuracy": at.best_accuracy if len(self.val_images) else None,
                 "training": dict(self.settings),

@@ -24,9 +24,9 @@ class TrainingResult:
         last_state: weights after the last epoch, on the CPU.
         history: a row per epoch: ``epoch`` (from 0), ``learning_rate``, ``seconds``, and for train
             and val ``*_loss`` (in the unit that is minimised: per image, or, where the
-            objective minimises a sum, per full batch), ``*_accuracy``, and each part of the loss
-            per image.
-        facts: sizes, best epoch, seconds and the network's own facts, fit for JSON.
+            objective minimises a sum, per full batch; of a training in phases always per image),
+            ``*_accuracy``, and each part of the loss per image.
+        facts: sizes, best epoch, weight updates, seconds and the network's own facts, fit for JSON.
     """
 
     best_state: dict[str, Tensor]
