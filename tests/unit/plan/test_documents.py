@@ -161,3 +161,20 @@ def test_configuration_writes_radii_as_people_do_and_no_long_decimals():
     for file in (ROOT / "config").rglob("*.yaml"):
         long = re.findall(r"\d+\.\d{7,}", file.read_text("utf-8"))
         assert not long, f"{file.name}: write {long[0]} as a quotient, such as 8/255"
+
+
+def test_the_page_on_architecture_names_every_module_of_its_tables_and_no_other():
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    tables = page.split("### Modules of `assay.analysis`")[1].split("### Files that come")[0]
+    rows = [line for line in tables.splitlines() if line.startswith("|")]
+    named = {name.rstrip("/") for row in rows for name in re.findall(r"`([a-z_]+/?)`", row)}
+    package = ROOT / "workflow/assay"
+    found = {path.stem for path in package.rglob("*.py")} | {
+        path.name for path in package.rglob("*") if path.is_dir()
+    }
+    assert named - found == {"for_each", "defaults"}  # keys of a study
+    for part in ("analysis", "evaluation", "plan", "report", "training"):
+        files = [path for path in (package / part).iterdir() if not path.name.startswith("_")]
+        modules = {path.stem for path in files if path.is_dir() or path.suffix == ".py"}
+        assert len(modules) > 10
+        assert not modules - named, part
