@@ -49,12 +49,12 @@ def read_where_written(
 
 
 def read_statistic(path: Path | str) -> pd.DataFrame:
-    """A written statistic as it was computed: numbers to the last bit, words as words."""
+    """A written statistic as it was computed: numbers to the last bit, words as words.
+
+    Since version 3.1 pandas reads the number that is nearest to the text; earlier ones needed to be
+    told so.
+    """
     frame = pd.read_csv(
-        path,
-        dtype=dict.fromkeys(WORDS, str),
-        keep_default_na=False,
-        na_values=[""],
-        float_precision="round_trip",
+        path, dtype=dict.fromkeys(WORDS, str), keep_default_na=False, na_values=[""]
     )
     return frame.fillna({name: "" for name in WORDS if name in frame})
