@@ -419,6 +419,17 @@ def test_facts_of_the_text_are_compared_with_what_the_run_knows(run):
     assert got.kind["folds"] == SETTING
 
 
+def test_the_test_images_of_another_data_set_or_scheme_are_not_this_ones(run):
+    subsets = {(DATASET, "kfold_0", "test"): 40, ("other", "kfold_0", "test"): 5896}
+    subsets[DATASET, "official_0", "test"] = 5896
+    named = study()
+    named = replace(named, reported=replace(named.reported, splits="kfold"))
+    (row,) = ledger(
+        printed(metric="n_test", value=40.0), run[0], named, subsets=subsets
+    ).itertuples()
+    assert (row.verdict, row.reproduced) == ("reproduced", 40)
+
+
 def test_confusion_counts_are_never_judged(run):
     got = ledger(read_reported(REPORTED), run[0], study())
     counts = got[got.metric == "count"]

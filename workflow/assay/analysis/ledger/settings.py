@@ -52,15 +52,26 @@ def hyper_parameter(run: Run, row: Row) -> Agreement:
 
 def _share(run: Run, row: Row, subset: str) -> float | None:
     """The share of the test images (or of all others) of the data set, by the split files."""
-    dataset = run.name("datasets", row.dataset)
-    for name, split, _ in run.subsets:
-        if name == dataset and run.scheme in (None, Split.of(split).scheme):
-            counts = {
-                kind: run.subsets.get((name, split, kind), 0) for kind in ("train", "val", "test")
-            }
-            test = counts["test"] / sum(counts.values())
-            return round(test if subset == "test" else 1 - test, 3)
+    for sizes in _sizes(run, run.name("datasets", row.dataset), compared=True):
+        test = sizes.get("test", 0) / sum(sizes.values())
+        return round(test if subset == "test" else 1 - test, 3)
     return None
+
+
+def _sizes(run: Run, dataset: str | None, *, compared: bool = False) -> list[dict[str, int]]:
+    """Images by subset in each split of a data set, by the split files.
+
+    Args:
+        run: this run.
+        dataset: its id.
+        compared: only splits of the scheme that printed numbers are compared with.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for (name, split, subset), count in run.subsets.items():
+        scheme = run.scheme if compared else None
+        if name == dataset and scheme in (None, Split.of(split).scheme):
+            found.setdefault(split, {})[subset] = count
+    return list(found.values())
 
 
 def _kernel(run: Run, row: Row, model: str) -> float | None:
@@ -144,10 +155,8 @@ def fact(run: Run, row: Row) -> Agreement:
             found = compared_setting(row.reported, float(whole), owner)
             return cut(found._replace(reproduced=value), [f"{here} of {whole} epochs"])
     if row.metric == "n_test":
-        there = max(
-            (count for (*_, subset), count in run.subsets.items() if subset == "test"),
-            default=value,
-        )
+        sizes = _sizes(run, dataset, compared=True)
+        there = max((each["test"] for each in sizes if "test" in each), default=value)
         found = compared_setting(row.reported, float(there), owner)
         return cut(found, [f"evaluated on {value:,.0f} test images"]) if value < there else found
     return compared_setting(row.reported, value, owner)
@@ -155,11 +164,8 @@ def fact(run: Run, row: Row) -> Agreement:
 
 def _images(run: Run, dataset: str) -> float | None:
     """How many images the data set has, by its split files."""
-    totals: dict[str, int] = {}
-    for (name, split, _), count in run.subsets.items():
-        if name == dataset:
-            totals[split] = totals.get(split, 0) + count
-    return float(max(totals.values())) if totals else None
+    totals = [sum(sizes.values()) for sizes in _sizes(run, dataset)]
+    return float(max(totals)) if totals else None
 
 
 def count(run: Run, row: Row) -> Agreement:
