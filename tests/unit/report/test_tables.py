@@ -11,6 +11,7 @@ from assay.analysis.attack_set import AttackSet, attack_sets
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.run_files import RunFile
 from assay.foundation.errors import AssayError, ConfigError, OutcomeError
+from assay.foundation.files import read_json, write_json
 from assay.plan import paths
 from assay.report.kinds import kinds
 from assay.report.tables.build import ANALYSES, analysis_table
@@ -418,12 +419,21 @@ def test_costs_are_means_over_splits_of_what_the_files_say(middle_run, tmp_path)
         path.write_text(f"s\th:m:s\tmax_rss\n9.0\t0:00:09\t{peak}\n")
         alike[place] = replace(alike[place], benchmark=str(path))
     jobs = (*alike, *(job for job in others if not job.of(**ids)))
-    inputs = AnalysisInputs(replace(middle_run.manifest, outcomes=jobs), middle_run.study)
+    split = {"dataset": first.dataset, "split": first.split, "model": first.model}
+    trained = next(one for one in middle_run.manifest.models if one.of(**split))
+    path = tmp_path / "model.json"
+    write_json(path, {**read_json(trained.facts), "train_n": 129})
+    changed = tuple(
+        replace(one, facts=str(path)) if one is trained else one
+        for one in middle_run.manifest.models
+    )
+    manifest = replace(middle_run.manifest, outcomes=jobs, models=changed)
+    inputs = AnalysisInputs(manifest, middle_run.study)
     costs = inputs.costs.set_index(list(ids)).loc[tuple(ids.values())]
     seconds = [inputs.durations[job.ids("dataset", "split", "model", "suite")] for job in alike]
     assert costs.seconds == pytest.approx(np.mean(seconds))
-    facts = [inputs.facts[job.ids("dataset", "split", "model")] for job in alike]
-    assert costs.updates == np.mean([10 * -(-fact["train_n"] // 64) for fact in facts])
+    # Ten epochs of 129 and of 180 images in batches of 64: a last batch of one image is none.
+    assert costs.updates == np.mean([10 * 2, 10 * 3])
     assert costs.peak_mb == 100.0  # a job of under a second has no peak
     rows = inputs.outcomes(["sample", "attack", "epsilon"], **ids)
     assert costs.images_per_second == pytest.approx(len(rows) / 2 / np.mean(seconds))
