@@ -167,6 +167,20 @@ def test_code_that_cannot_be_used_is_reported_in_one_line(text, name, message):
         made(implementation=f"broken:{name}")
 
 
+def test_a_failure_within_torch_is_reported_with_the_line_that_called_it(images):
+    write_module("unfit", """
+        from torch import nn
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.layer = nn.Linear(5, 4)
+            def forward(self, x):
+                return self.layer(x.flatten(1))
+    """)  # fmt: skip
+    with pytest.raises(ModelError, match=r"fails on images of this shape .*unfit.py, line 8\)"):
+        made(implementation="unfit:Net").logits(images)
+
+
 def test_images_are_resized_repeated_and_normalised_inside_the_model():
     seen = []
 

@@ -51,7 +51,7 @@ def own_file(module: str, importer: Path) -> Path | None:
     if found is None or found == importer:
         return None
     same = module.split(".")[0] == dotted(importer).split(".")[0]
-    return found if same or not _is_installed(found) else None
+    return found if same or not is_installed(found) else None
 
 
 def package_files(file: Path) -> Iterator[Path]:
@@ -114,7 +114,8 @@ def _standard() -> tuple[Path, ...]:
     return tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
 
 
-def _is_installed(file: Path) -> bool:
+def is_installed(file: Path) -> bool:
+    """Whether a source file came with Python or with an installation of a package."""
     return bool(_INSTALLED & set(file.parts)) or any(
         file.is_relative_to(place) for place in _standard()
     )

@@ -16,7 +16,9 @@ import torch
 from torch import nn
 
 from assay.foundation.errors import AssayError, ConfigError, ModelError
+from assay.foundation.outside_code import is_installed
 from assay.foundation.registry import import_from_here, load
+from assay.foundation.resources import PACKAGE
 from assay.models.base import Classifier
 
 # Arguments of a class or function from outside that get the number of classes if it has them.
@@ -105,9 +107,18 @@ def from_outside(what: str, where: str = "implementation") -> Iterator[None]:
 
 
 def _last_line(found: TracebackType | None) -> str:
-    """File and line of the code from outside that failed; empty if none took part."""
-    frames = [frame for frame in traceback.extract_tb(found) if frame.filename != __file__]
-    return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    """File and line of the code from outside that failed; empty if none took part.
+
+    A line of the user's counts before those of torch and other libraries that it called.
+    """
+    frames = [frame for frame in traceback.extract_tb(found) if _is_foreign(frame.filename)]
+    own = [frame for frame in frames if not is_installed(Path(frame.filename))]
+    frame = next(reversed(own or frames), None)
+    return f"{Path(frame.filename).name}, line {frame.lineno}" if frame else ""
+
+
+def _is_foreign(file: str) -> bool:
+    return not Path(file).is_relative_to(PACKAGE)
 
 
 def _file(given: str, where: str) -> Path:
@@ -122,6 +133,11 @@ def _file(given: str, where: str) -> Path:
 
 
 def from_torchscript(given: str) -> nn.Module:
+    """The network of a file, relative to the working folder.
+
+    Raises:
+        ModelError: it is not there, or holds no TorchScript.
+    """
     path = _file(given, "torchscript")
     with warnings.catch_warnings():
         # Files of TorchScript remain, although torch advises to write no new ones.
@@ -136,10 +152,16 @@ def from_torchscript(given: str) -> nn.Module:
             ) from error
 
 
-def from_exported(
-    given: str, options: Mapping[str, Any], shape: tuple[int, int, int]
-) -> tuple[nn.Module, int | None]:
-    """The program of a file as a module, and the batch that it was exported for, if only one."""
+def from_exported(given: str, size: tuple[int, int]) -> tuple[nn.Module, int | None]:
+    """The program of a file as a module, and the batch that it was exported for, if only one.
+
+    Args:
+        given: the file, relative to the working folder.
+        size: (H, W) of the images that the program will be given.
+
+    Raises:
+        ModelError: it holds no program, or one of other images.
+    """
     path = _file(given, "exported")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -165,8 +187,6 @@ def from_exported(
             remedy="export the network with one argument",
         )
     batch, *sides = (side if isinstance(side, int) else None for side in wanted[0])
-    size = options.get("input_size") or shape[1:]
-    size = (size, size) if isinstance(size, int) else tuple(size)
     if any(side not in (None, own) for side, own in zip(sides[1:], size, strict=True)):
         raise ModelError(
             f"'{given}' takes images of {sides[1]} × {sides[2]} pixels, not {size[0]} × {size[1]}",
@@ -176,7 +196,12 @@ def from_exported(
     return module, batch
 
 
-def from_torchvision(name: str, arguments: dict[str, Any]) -> nn.Module:
+def from_torchvision(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """A network of torchvision by its name and keywords, with random weights.
+
+    Raises:
+        ModelError: torchvision has none of that name, or refuses a keyword.
+    """
     from torchvision import models
 
     with warnings.catch_warnings(), from_outside(f"cannot build '{name}'", "torchvision"):
@@ -184,7 +209,12 @@ def from_torchvision(name: str, arguments: dict[str, Any]) -> nn.Module:
         return models.get_model(name, weights=None, **arguments)
 
 
-def from_timm(name: str, arguments: dict[str, Any]) -> nn.Module:
+def from_timm(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """A network of timm by its name and keywords, with random weights.
+
+    Raises:
+        ModelError: timm is not installed, has none of that name, or refuses a keyword.
+    """
     try:
         import timm
     except ModuleNotFoundError as error:

@@ -81,9 +81,7 @@ class Outside(Classifier):
         batch: int | None = None,
     ):
         super().__init__(classes=classes, shape=shape)
-        sides = (input_size, input_size) if isinstance(input_size, int) else input_size
-        height, width = sides or self.shape[1:]
-        self.input_size = (int(height), int(width))
+        self.input_size = _size(input_size, self.shape)
         mean, std = _normalisation(normalisation)
         self.channels = channels or (len(mean) if len(mean) > 1 else self.shape[0])
         if self.channels != self.shape[0] and self.shape[0] != 1:
@@ -264,7 +262,7 @@ def network(
     if torchscript is not None:
         module = from_torchscript(torchscript)
     elif exported is not None:
-        module, options["batch"] = from_exported(exported, options, shape)
+        module, options["batch"] = from_exported(exported, _size(input_size, shape))
     elif torchvision is not None:
         options["channels"] = 3
         module = from_torchvision(torchvision, {"num_classes": classes, **arguments})
@@ -296,6 +294,14 @@ def _for_inference(module: nn.Module) -> nn.Module:
     for weight in module.parameters():  # TorchScript has no `requires_grad_` for all of them
         weight.requires_grad_(False)
     return module
+
+
+def _size(given: int | Sequence[int] | None, shape: tuple[int, int, int]) -> tuple[int, int]:
+    """(H, W) of the images that a network takes; where nothing is given, that of the images."""
+    if given is None:
+        return shape[1:]
+    height, width = (given, given) if isinstance(given, int) else given
+    return int(height), int(width)
 
 
 def _normalisation(given: Mapping[str, Any] | None) -> tuple[Tensor, Tensor]:
