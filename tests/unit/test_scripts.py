@@ -4,7 +4,6 @@ import ast
 import re
 import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,8 +63,37 @@ def test_a_script_has_a_docstring_and_is_short(script):
         assert len(script.read_text().splitlines()) <= 120
 
 
-def test_data_and_splits_are_made_by_scripts_alone(tmp_path):
-    plan = make_plan(read_configuration({"scale": "smoke"}))
+@pytest.fixture(scope="module")
+def plan():
+    return make_plan(read_configuration({"scale": "smoke", "studies": ["ju2021_eabs"]}))
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, plan):
+    """A folder with two prepared data sets, by their ids."""
+    folder = tmp_path_factory.mktemp("prepared")
+    for name in ("digits", "digits_28"):
+        prepare(name, plan.entry("datasets", name), folder / name,
+                mirror=None, cache=folder, seed=1)  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def data_set(tmp_path, monkeypatch, prepared):
+    """Puts a data set, split with so many test and validation images, into the working folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def put(name, test, val=0):
+        Path("data").symlink_to(prepared / name)
+        data = load(Path("data"))
+        subsets = ["test"] * test + ["val"] * val + ["train"] * (len(data) - test - val)
+        pd.DataFrame({"sample": range(len(data)), "subset": subsets}).to_parquet("split.parquet")
+        return data
+
+    return put
+
+
+def test_data_and_splits_are_made_by_scripts_alone(tmp_path, plan):
     outputs = {
         name: str(tmp_path / "data" / file)
         for name, file in (
@@ -118,95 +146,68 @@ def test_data_and_splits_are_made_by_scripts_alone(tmp_path):
     ]
 
 
-def test_a_suite_and_features_say_what_made_them_in_every_file(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    plan = make_plan(read_configuration({"scale": "smoke"}))
-    prepare("digits", plan.entry("datasets", "digits"), Path("data"),
-            mirror=None, cache=tmp_path, seed=1)  # fmt: skip
-    data = load(Path("data"))
-    parts = ["test" if sample < 40 else "train" for sample in range(len(data))]
-    pd.DataFrame({"sample": range(len(data)), "subset": parts}).to_parquet("split.parquet")
-    entry = plan.entry("models", "dbx")
+IDS = {"dataset": "digits", "split": "kfold_0", "model": "dbx"}
+FILES = {"images": "data/images.npy", "split": "split.parquet", "weights": "weights.safetensors"}
+
+
+@pytest.fixture
+def dbx(data_set, plan):
+    """DBX with random weights on digits: its data, what all its jobs get, and a clean attack."""
+    data, entry = data_set("digits", test=40), plan.entry("models", "dbx")
     model = build("dbx", entry, classes=len(data.classes), shape=data.shape, seed=1)
-    save_weights(model.state_dict(), Path("weights.safetensors"))
-    ids = {"dataset": "digits", "split": "kfold_0", "model": "dbx"}
-    files = {"images": "data/images.npy", "split": "split.parquet"}
-    attacks = [
-        attack
-        for attack in plan.suite("corruptions", "phantom", "gbz")
-        if attack["name"] == "clean"
-    ]
-    evaluation = {
-        "samples": 6,
-        "chunk": 6,
-        "repeats": 2,
-        "examples": 2,
-        "keep_adversarials": "none",
-    }
-    job = {
-        "input": SimpleNamespace(**files, weights="weights.safetensors"),
-        "params": SimpleNamespace(
-            entry=entry,
-            attacks=attacks,
-            evaluation=evaluation,
-            seed=1,
-            code="cc",
-            work="work/corruptions",
+    save_weights(model, FILES["weights"])
+    evaluation = {"samples": 6, "chunk": 6, "repeats": 2, "examples": 2, "keep_adversarials": "all"}
+    common = {"entry": entry, "evaluation": evaluation, "seed": 1, "code": "cc"}
+    attacks = plan.suite("corruptions", "phantom", "gbz")
+    return data, common, next(attack for attack in attacks if attack["name"] == "clean")
+
+
+def measuring(common):
+    """The parameters of a job that measures features."""
+    measurement = {"name": "features", "implementation": FEATURES, "settings": {}}
+    return {**common, "measurement": measurement, "reads": NOTHING}
+
+
+def test_a_suite_and_features_say_what_made_them_in_every_file(dbx):
+    data, common, clean = dbx
+    run(
+        "run_suite",
+        log=["job.log"],
+        input=SimpleNamespace(**FILES),
+        params=SimpleNamespace(**common, attacks=[clean], work="work/corruptions"),
+        wildcards=SimpleNamespace(**IDS, suite="corruptions", scale="smoke"),
+        output=SimpleNamespace(
+            outcomes="corruptions.parquet",
+            examples="corruptions.npz",
+            adversarials="corruptions.adversarials.npz",
         ),
-        "wildcards": SimpleNamespace(**ids, suite="corruptions", scale="smoke"),
-        "log": ["job.log"],
-    }
-    output = SimpleNamespace(
-        outcomes="corruptions.parquet",
-        examples="corruptions.npz",
-        adversarials="corruptions.adversarials.npz",
     )
-    run("run_suite", **job, output=output)
-    params = SimpleNamespace(
-        entry=entry,
-        measurement={"name": "features", "implementation": FEATURES, "settings": {}},
-        reads=NOTHING,
-        evaluation=evaluation,
-        seed=1,
-        code="cc",
+    run(
+        "measure_model",
+        log=["job.log"],
+        input=SimpleNamespace(**FILES, examples=[]),
+        params=SimpleNamespace(**measuring(common)),
+        wildcards=SimpleNamespace(**IDS, measurement="features", scale="smoke"),
+        output=["features.npz"],
     )
-    job |= {
-        "params": params,
-        "input": SimpleNamespace(**files, weights="weights.safetensors", examples=[]),
-        "wildcards": SimpleNamespace(**ids, measurement="features", scale="smoke"),
-    }
-    run("measure_model", **job, output=["features.npz"])
     for file in ("corruptions.parquet", "corruptions.npz", "features.npz"):
         facts = read_provenance(file)
-        made = {**ids, "scale": "smoke", "code": "cc", "seed": 1, "threads": 1,
-                "data": data.digest, "weights": digest_file("weights.safetensors")}  # fmt: skip
+        made = {**IDS, "scale": "smoke", "code": "cc", "seed": 1, "threads": 1,
+                "data": data.digest, "weights": digest_file(FILES["weights"])}  # fmt: skip
         assert made.items() <= facts.items(), file
         assert all(key in facts for key in ("config", "device", "seconds", "packages"))
     assert read_provenance("features.npz")["measurement"] == "features"
-    assert read_provenance("corruptions.npz")["attacks"] == {"clean": attacks[0]["code"]}
+    assert read_provenance("corruptions.npz")["attacks"] == {"clean": clean["code"]}
     assert np.load("features.npz")["features"].shape[0] == 6
 
 
-def evaluated(tmp_path, weights):
+def evaluated(dbx, **files):
     """Evaluates DBX on digits by one job of two suites and the features."""
-    plan = make_plan(read_configuration({"scale": "smoke"}))
-    prepare("digits", plan.entry("datasets", "digits"), Path("data"),
-            mirror=None, cache=tmp_path, seed=1)  # fmt: skip
-    data = load(Path("data"))
-    parts = ["test" if sample < 40 else "train" for sample in range(len(data))]
-    pd.DataFrame({"sample": range(len(data)), "subset": parts}).to_parquet("split.parquet")
-    entry = plan.entry("models", "dbx")
-    model = build("dbx", entry, classes=len(data.classes), shape=data.shape, seed=1)
-    save_weights(model.state_dict(), Path("weights.safetensors"))
-    ids = {"dataset": "digits", "split": "kfold_0", "model": "dbx"}
-    clean = next(a for a in plan.suite("corruptions", "phantom", "gbz") if a["name"] == "clean")
-    common = {"entry": entry, "seed": 1, "code": "cc",
-              "evaluation": {"samples": 6, "chunk": 6, "repeats": 2, "examples": 2,
-                             "keep_adversarials": "all"}}  # fmt: skip
+    _, common, clean = dbx
     suites = [
         {
             "script": "run_suite",
-            "wildcards": {**ids, "suite": suite},
+            "wildcards": {**IDS, "suite": suite},
             "examples": [],
             "output": {
                 "outcomes": f"suites/{suite}.parquet",
@@ -219,32 +220,23 @@ def evaluated(tmp_path, weights):
     ]
     measured = {
         "script": "measure_model",
-        "wildcards": {**ids, "measurement": "features"},
+        "wildcards": {**IDS, "measurement": "features"},
         "examples": [],
         "output": ["measurements/features.npz"],
-        "params": {
-            **common,
-            "measurement": {"name": "features", "implementation": FEATURES, "settings": {}},
-            "reads": NOTHING,
-        },
+        "params": measuring(common),
     }
     run(
         "evaluate_model",
         log=["job.log"],
-        wildcards=SimpleNamespace(**ids, scale="smoke"),
-        input={
-            "images": "data/images.npy",
-            "split": "split.parquet",
-            "weights": weights,
-        },
+        wildcards=SimpleNamespace(**IDS, scale="smoke"),
+        input={**FILES, **files},
         params=SimpleNamespace(tasks=[*suites, measured]),
         output=["evaluated"],
     )
 
 
-def test_one_job_evaluates_a_model_with_all_its_suites_and_measurements(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    evaluated(tmp_path, "weights.safetensors")
+def test_one_job_evaluates_a_model_with_all_its_suites_and_measurements(dbx):
+    evaluated(dbx)
     made = sorted(
         path.relative_to("evaluated").as_posix() for path in Path("evaluated").rglob("*.*")
     )
@@ -269,10 +261,9 @@ def test_one_job_evaluates_a_model_with_all_its_suites_and_measurements(tmp_path
         assert [len(arrays["images"]) for _, _, arrays in kept] == [6]
 
 
-def test_a_job_of_many_tasks_tells_the_mistake_of_one_in_one_line(tmp_path, monkeypatch, capfd):
-    monkeypatch.chdir(tmp_path)
+def test_a_job_of_many_tasks_tells_the_mistake_of_one_in_one_line(dbx, capfd):
     with pytest.raises(SystemExit):
-        evaluated(tmp_path, "nowhere.safetensors")
+        evaluated(dbx, weights="nowhere.safetensors")
     message = capfd.readouterr().err.strip().splitlines()
     assert len(message) == 1
     assert re.match(r"error: nowhere\.safetensors", message[0])
@@ -314,21 +305,24 @@ def test_a_figure_that_cannot_be_drawn_loses_no_other(tmp_path, monkeypatch):
     assert reason.count("\n") == 1
 
 
-@pytest.fixture
-def digits_28(tmp_path, monkeypatch):
-    """Enlarged digits with 20 test images below the current folder, and the plan."""
-    monkeypatch.chdir(tmp_path)
-    plan = make_plan(read_configuration({"scale": "smoke", "studies": ["ju2021_eabs"]}))
-    prepare("digits_28", plan.entry("datasets", "digits_28"), Path("data"),
-            mirror=None, cache=tmp_path, seed=1)  # fmt: skip
-    data = load(Path("data"))
-    parts = ["test" if row < 20 else "val" if row < 40 else "train" for row in range(len(data))]
-    pd.DataFrame({"sample": range(len(data)), "subset": parts}).to_parquet("split.parquet")
-    return plan, data
+def trained(entry, model, *, dataset="digits_28", start=(), needs=()):
+    """Runs the job that trains a model on the data set of the working folder."""
+    run(
+        "train_model",
+        log=["job.log"],
+        wildcards=SimpleNamespace(dataset=dataset, split="random_0", model=model, scale="smoke"),
+        input=SimpleNamespace(
+            images="data/images.npy", split="split.parquet", pretrained=[], start=start, needs=needs
+        ),
+        params=SimpleNamespace(entry=entry, seed=1, code="aa", work="work"),
+        output=SimpleNamespace(
+            weights="w.safetensors", last="l.safetensors", history="h.csv", facts="f.json"
+        ),
+    )
 
 
-def test_a_training_starts_from_another_model_s_weights(digits_28):
-    plan, data = digits_28
+def test_a_training_starts_from_another_model_s_weights(data_set, plan):
+    data = data_set("digits_28", test=20, val=20)
     entry = plan.model("digits_28", "cnn_adv_l2")
     entry = {
         **entry,
@@ -339,23 +333,8 @@ def test_a_training_starts_from_another_model_s_weights(digits_28):
         },
     }
     first = build("cnn", entry, classes=10, shape=data.shape, seed=7)
-    save_weights(first.state_dict(), Path("cnn.safetensors"))
-    run(
-        "train_model",
-        log=["job.log"],
-        wildcards=SimpleNamespace(
-            dataset="digits_28", split="random_0", model="cnn_adv_l2", scale="smoke"
-        ),
-        input=SimpleNamespace(
-            images="data/images.npy", split="split.parquet", pretrained=[],
-            start=["cnn.safetensors"],
-            needs=[],
-        ),
-        params=SimpleNamespace(entry=entry, seed=1, code="aa", work="work"),
-        output=SimpleNamespace(
-            weights="w.safetensors", last="l.safetensors", history="h.csv", facts="f.json"
-        ),
-    )  # fmt: skip
+    save_weights(first, "cnn.safetensors")
+    trained(entry, "cnn_adv_l2", start=["cnn.safetensors"])
     after = build("cnn", entry, classes=10, shape=data.shape, seed=3)
     load_weights(after, "w.safetensors")
     for name, value in first.named_parameters():
@@ -363,26 +342,12 @@ def test_a_training_starts_from_another_model_s_weights(digits_28):
     assert "val_clean_accuracy" in pd.read_csv("h.csv")
 
 
-def test_a_wrapper_has_the_trained_weights_of_its_base_and_takes_no_step(digits_28):
-    plan, data = digits_28
+def test_a_wrapper_has_the_trained_weights_of_its_base_and_takes_no_step(data_set, plan):
+    data = data_set("digits_28", test=20, val=20)
     entry = plan.model("digits_28", "cnn_noisy")
     first = build("cnn", entry["needs"]["base"], classes=10, shape=data.shape, seed=7)
-    save_weights(first.state_dict(), Path("cnn.safetensors"))
-    run(
-        "train_model",
-        log=["job.log"],
-        wildcards=SimpleNamespace(
-            dataset="digits_28", split="random_0", model="cnn_noisy", scale="smoke"
-        ),
-        input=SimpleNamespace(
-            images="data/images.npy", split="split.parquet", pretrained=[], start=[],
-            needs=["cnn.safetensors"],
-        ),
-        params=SimpleNamespace(entry=entry, seed=1, code="aa", work="work"),
-        output=SimpleNamespace(
-            weights="w.safetensors", last="l.safetensors", history="h.csv", facts="f.json"
-        ),
-    )  # fmt: skip
+    save_weights(first, "cnn.safetensors")
+    trained(entry, "cnn_noisy", needs=["cnn.safetensors"])
     after = build("cnn_noisy", entry, classes=10, shape=data.shape, seed=3)
     load_weights(after, "w.safetensors")
     for name, value in first.named_parameters():
@@ -390,8 +355,8 @@ def test_a_wrapper_has_the_trained_weights_of_its_base_and_takes_no_step(digits_
     assert read_json(Path("f.json"))["base"] == "CNN"
 
 
-def test_reconstructions_and_radii_are_stored_with_what_made_them(digits_28):
-    plan, data = digits_28
+def test_reconstructions_and_radii_are_stored_with_what_made_them(data_set, plan):
+    data = data_set("digits_28", test=20, val=20)
     entry = plan.model("digits_28", "eabs")
     save_weights(
         build("eabs", entry, classes=10, shape=data.shape, seed=1), Path("weights.safetensors")
@@ -407,7 +372,7 @@ def test_reconstructions_and_radii_are_stored_with_what_made_them(digits_28):
             "clean/predictions": labels[None],
             "pgd/images": attacked,
             "pgd/epsilons": np.array([0.5, 2.0]),
-            # Broken at the second budget, at the first, and not reached by a capped attack.
+            # Misclassified at the second budget, at the first, and not reached by a capped attack.
             "pgd/predictions": np.stack([[labels[0], 9, -1], [9, 9, -1]]),
         },
     )
@@ -447,11 +412,8 @@ def test_reconstructions_and_radii_are_stored_with_what_made_them(digits_28):
     assert read_provenance("reconstructions.npz")["code"] == "ee"
 
 
-def test_a_split_that_is_made_again_leaves_a_training_its_checkpoints(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    plan = make_plan(read_configuration({"scale": "smoke"}))
-    prepare("digits", plan.entry("datasets", "digits"), Path("data"),
-            mirror=None, cache=tmp_path, seed=1)  # fmt: skip
+def test_a_split_that_is_made_again_leaves_a_training_its_checkpoints(data_set, plan, monkeypatch):
+    data = data_set("digits", test=0)
     folders = []
 
     def train(*_, work, **__):
@@ -460,42 +422,25 @@ def test_a_split_that_is_made_again_leaves_a_training_its_checkpoints(tmp_path, 
 
     monkeypatch.setattr("assay.training.loop.train", train)
     for written, last in (("2025", "val"), ("2026", "val"), ("2026", "test")):
-        parts = ["train"] * 1796 + [last]
+        parts = ["train"] * (len(data) - 1) + [last]
         split = pa.table({"sample": range(len(parts)), "subset": parts})
         write_parquet(split, "split.parquet", {"written": written})
         with pytest.raises(SystemExit):
-            run(
-                "train_model",
-                log=["job.log"],
-                wildcards=SimpleNamespace(
-                    dataset="digits", split="kfold_0", model="dbx", scale="smoke"
-                ),
-                input=SimpleNamespace(
-                    images="data/images.npy",
-                    split="split.parquet",
-                    pretrained=[],
-                    start=[],
-                    needs=[],
-                ),
-                params=SimpleNamespace(
-                    entry=plan.entry("models", "dbx"), seed=1, code="aa", work="work"
-                ),
-            )
+            trained(plan.entry("models", "dbx"), "dbx", dataset="digits")
     assert folders[0] == folders[1] != folders[2]
 
 
-def test_published_weights_are_fetched_by_a_script_alone(tmp_path, monkeypatch):
+def test_published_weights_are_fetched_by_a_script_alone(tmp_path, monkeypatch, plan):
     file = tmp_path / "mirror" / ResNet18.published["path"]
     file.parent.mkdir(parents=True)
     file.write_bytes(b"what a publisher publishes")
     copy = {"what": "a substitute", "digest": f"sha256:{digest_file(file)}", "urls": []}
     monkeypatch.setattr(ResNet18, "published", {**ResNet18.published, "copies": [copy]})
-    entry = make_plan(read_configuration({"scale": "paper"})).entry("models", "resnet18_text")
     monkeypatch.setenv("ASSAY_DATA", str(tmp_path / "mirror"))
     run(
         "fetch_weights",
         log=[str(tmp_path / "a.log")],
-        params=SimpleNamespace(entry=entry),
+        params=SimpleNamespace(entry=plan.entry("models", "resnet18_text")),
         output=[str(tmp_path / "weights.pth")],
     )
     assert (tmp_path / "weights.pth").read_bytes() == file.read_bytes()
@@ -560,18 +505,14 @@ def test_the_readme_shows_the_committed_report():
     assert readme == script["filled"](readme, text)
 
 
-def test_the_headline_is_printed_with_the_places_to_look(tmp_path):
+def test_the_headline_is_printed_with_the_places_to_look(tmp_path, monkeypatch, capsys):
     folder = shutil.copytree(
         ROOT / "report/workstation/millner2024", tmp_path / "workstation/millner2024"
     ).parent
     (folder / "index.html").write_text("a page")
-    page = subprocess.run(
-        [sys.executable, "workflow/scripts/show_headline.py", folder],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    monkeypatch.setattr(sys, "argv", ["show_headline.py", str(folder)])
+    runpy.run_path(str(ROOT / "workflow/scripts/show_headline.py"), run_name="__main__")
+    page = capsys.readouterr().out
     assert "millner2024 (scale workstation)" in page
     assert (folder / "index.html").as_uri() in page
     assert "report.html" not in page

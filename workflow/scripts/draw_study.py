@@ -15,15 +15,15 @@ def main(snakemake) -> None:
     from assay.report.write import write_drawings
 
     params, folder = snakemake.params, Path(snakemake.input.kept[0]).parent
-    sampled = Path(snakemake.output[0])
-    shutil.rmtree(sampled, ignore_errors=True)
-    sampled.mkdir(parents=True)
+    drawn = Path(snakemake.output[0])
+    shutil.rmtree(drawn, ignore_errors=True)
+    drawn.mkdir(parents=True)
     with kept_run(folder, parse_run_files(params.manifest)) as manifest:
         inputs = AnalysisInputs.from_manifest(manifest, params.study, snakemake.input.statistics)
-        for place, error in write_drawings(inputs, sampled).items():
+        for place, error in write_drawings(inputs, drawn).items():
             kind = "" if isinstance(error, AssayError) else f"{type(error).__name__}: "
             text = f"error: {inputs.study.name}/{place}: {kind}{error}\n"
-            write_text(sampled / f"{place}.error", text)
+            write_text(drawn / f"{place}.error", text)
 
 
 if __name__ == "__main__":

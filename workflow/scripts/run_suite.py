@@ -39,7 +39,7 @@ def main(snakemake) -> None:
         key=digest_of({**job.facts(params.entry), "device": job.device.type}),
         seed=params.seed,
         share=share,
-        keep_adversarials=params.evaluation.get("keep_adversarials", "none"),
+        keep_adversarials=params.evaluation["keep_adversarials"],
     )
     if share:
         pack_share(work, snakemake.output[0], seconds=job.seconds)

@@ -93,7 +93,6 @@ def main(snakemake) -> None:
             "train_n": len(indices["train"]),
             "val_n": len(indices["val"]),
             "seed": seed,
-            **model.facts(),
             **result.facts,
             "provenance": provenance(
                 code=snakemake.params.code,
