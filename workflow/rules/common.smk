@@ -55,7 +55,7 @@ try:
         check_machine(PLAN)
     TARGETS = make_targets(PLAN)
     # All code whose digest rules will ask for is read here once (and remembered), so that a mistake
-    # in it, too, is told in one line instead of a traceback from a rule's parameters.
+    # in it, too, is reported in one line instead of a traceback from a rule's parameters.
     code_digest(*sorted(SCRIPTS.glob("*.py")), *PLAN.implementations, *PLAN.kinds())
 except AssayError as error:
     raise WorkflowError(str(error))

@@ -314,5 +314,5 @@ def test_a_label_in_view_of_the_encoder_counts_as_no_prediction(images, labels):
     ],
 )
 def test_an_impossible_setting_is_refused_by_name(settings, key):
-    with pytest.raises(ModelError, match=f"config/catalogue/models.yaml: tiny.settings.{key}"):
+    with pytest.raises(ModelError, match=f"model 'tiny': settings.{key}"):
         tiny(**settings)

@@ -140,6 +140,7 @@ def test_elbo_is_the_sum_and_standard_the_mean(batch):
     [
         ({"name": "trade"}, ADVERSARY, "no objective 'trade'; did you mean 'trades'"),
         ({"name": "trades", "betta": 1}, ADVERSARY, "no setting 'betta'; did you mean 'beta'"),
+        ({"name": "madry", "adversary": ADVERSARY}, ADVERSARY, "no setting 'adversary'"),
         ({"name": "trades", "beta": -1}, ADVERSARY, "beta: -1 is negative"),
         ({"name": "trades"}, None, "needs an adversary; write"),
         ({"name": "madry"}, {"norm": "l1", "epsilon": 1}, "'l1' is not a norm"),

@@ -268,7 +268,7 @@ def build(
     Raises:
         ModelError: a setting is unknown or impossible, or published weights cannot be read.
     """
-    place = f"config/catalogue/models.yaml: {name}"
+    place = f"model '{name}'"
     implementation = load(entry["implementation"])
     settings = dict(entry.get("settings") or {})
     given = {"self", "classes", "shape", "pretrained_weights", "needs"}
@@ -278,7 +278,7 @@ def build(
         if key not in known:
             raise ModelError(
                 f"unknown key '{key}'",
-                where=f"{place}.settings",
+                where=f"{place}: settings",
                 remedy=f"known keys are {', '.join(known) or 'none'}",
             )
     if settings.get("pretrained"):
@@ -302,7 +302,7 @@ def build(
             torch.manual_seed(seed)
             return implementation(classes=classes, shape=shape, **settings)
     except ModelError as error:
-        where = f"{place}.{error.where}" if error.where else place
+        where = f"{place}: {error.where}" if error.where else place
         raise ModelError(error.what, where=where, remedy=error.remedy) from error
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 # Every so many steps an image may leave the search.
-LOOK_EVERY = 5
+CHECK_EVERY = 5
 _DECAYS = (0.9, 0.999)
 
 
@@ -101,7 +101,7 @@ class CodeAdam:
 
     def step(self, energy: Callable[[Tensor], Tensor]) -> Tensor:
         """One step down `energy`, codes to (B, K); returns it, from before the step."""
-        value, gradient = _slope(self.codes, energy)
+        value, gradient = _value_and_gradient(self.codes, energy)
         self._count += 1
         first, second = _DECAYS
         self._mean.lerp_(gradient, 1 - first)
@@ -128,7 +128,7 @@ class SignSteps:
 
     def step(self, energy: Callable[[Tensor], Tensor]) -> Tensor:
         """One step down `energy`, codes to (B, K); returns it, from before the step."""
-        value, gradient = _slope(self.codes, energy)
+        value, gradient = _value_and_gradient(self.codes, energy)
         self.codes = self.codes - self._rate * gradient.sign_()
         return value
 
@@ -137,7 +137,7 @@ class SignSteps:
         self.codes = self.codes[stay]
 
 
-def _slope(codes: Tensor, energy: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+def _value_and_gradient(codes: Tensor, energy: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
     leaf = codes.detach().requires_grad_()
     value = energy(leaf)
     (gradient,) = torch.autograd.grad(value.sum(), leaf)
@@ -254,11 +254,11 @@ class ClassSearch:
         for step in range(steps):
             recent.append(self._step(walk, partial(energy, images[live])))
             left = steps - step - 1
-            if not stop_early or len(recent) < LOOK_EVERY or not left:
+            if not stop_early or len(recent) < CHECK_EVERY or not left:
                 continue
             now, recent = torch.stack(recent).mean(dim=0), []
             if before is not None:
-                decided = no_class_catches_up(now, (before - now) * left / LOOK_EVERY)
+                decided = no_class_catches_up(now, (before - now) * left / CHECK_EVERY)
                 if decided.any():
                     codes[live[decided]], taken[live[decided]] = walk.codes[decided], step + 1
                     live, now = live[~decided], now[~decided]

@@ -239,12 +239,12 @@ class GBZ(Classifier):
                 "likelihood_free": self._likelihood_free,
                 "mean_latent": self._at_mean,
             }
-        sampled = self._reconstructions if self.encoder_sees_class else None
+        reconstructions = self._reconstructions if self.encoder_sees_class else None
         return {
             name: View(
                 function,
                 self._loss_alone,
-                reconstructions=sampled,
+                reconstructions=reconstructions,
                 deterministic=name == "mean_latent",
             )
             for name, function in functions.items()
@@ -253,8 +253,8 @@ class GBZ(Classifier):
     def _reconstructions(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Decoded means of q(z|x, y) of every class, (B, K, C, H, W) in [0, 1]."""
         mean, _ = self._posterior(resized(images, self.input_size))
-        sampled = self.decoder(mean.flatten(0, 1)).sigmoid()
-        return resized(sampled, self.shape[1:]).unflatten(0, mean.shape[:2])
+        decoded = self.decoder(mean.flatten(0, 1)).sigmoid()
+        return resized(decoded, self.shape[1:]).unflatten(0, mean.shape[:2])
 
     def _mean_decision(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         return log_mean_probability(self.repeated_logits(images, self.eot_samples, generator))

@@ -292,6 +292,19 @@ def versions(module: nn.Module) -> list[tuple[int, int]]:
     return [(item.data_ptr(), item._version) for item in tensors]
 
 
+def squared_errors(images: Tensor, made: Tensor) -> Tensor:
+    """||x - g||^2 of images (B, C, H, W) and what each class makes of them, (B, K, C, H, W).
+
+    Returns:
+        (B, K), in squared pixel values.
+
+    Example:
+        >>> squared_errors(torch.zeros(2, 1, 2, 2), torch.ones(2, 3, 1, 2, 2)).tolist()
+        [[4.0, 4.0, 4.0], [4.0, 4.0, 4.0]]
+    """
+    return (images[:, None] - made).flatten(2).square().sum(dim=2)
+
+
 def log_prior(logits: Tensor) -> Tensor:
     """log D in nats from a discriminator's logits; finite however sure it is."""
     return -functional.softplus(-logits)

@@ -1,4 +1,4 @@
-"""Gaussian noise on the image before a trained network decides, averaged over several draws.
+"""Gaussian noise on the image before a trained network decides, averaged over several samples.
 
 J. Cohen, E. Rosenfeld, Z. Kolter: Certified adversarial robustness via randomized smoothing,
 ICML 2019.
@@ -57,8 +57,8 @@ class Noisy(Wrapper):
         return images + self.deviation * noise
 
     def logits(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        drawn = [
+        sampled = [
             functional.log_softmax(super(Noisy, self).logits(images, generator), dim=1)
             for _ in range(self.samples)
         ]
-        return torch.stack(drawn).logsumexp(dim=0) - math.log(self.samples)
+        return torch.stack(sampled).logsumexp(dim=0) - math.log(self.samples)

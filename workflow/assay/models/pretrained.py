@@ -17,7 +17,7 @@ def pretrained_weights(
     """The verified file of published weights that a catalogue entry starts from.
 
     Args:
-        entry: of ``config/catalogue/models.yaml``.
+        entry: of the catalogue of models.
         mirror: folder of archives that is looked into first, or None.
         cache: folder that keeps downloads.
 

@@ -30,6 +30,7 @@ from assay.models.grouped import (
     Encoders,
     layout_for,
     log_prior,
+    squared_errors,
 )
 from assay.models.latent import kl_to_standard, sample
 from assay.models.search_starts import CandidatePool, WarmCodes, random_codes
@@ -215,11 +216,9 @@ class AnalysisBySynthesis(Classifier):
         mean: Any = 0.0
         with torch.no_grad():
             for _ in range(samples):
-                sampled = codes[:, :, 0]
-                if codes.shape[2] == 2:
-                    sampled = sample((codes[:, :, 0], codes[:, :, 1]), 1, generator)[0]
+                sampled = _sampled(codes, generator)
                 made = self.decoders(sampled)
-                error = (images[:, None] - made).flatten(2).square().sum(dim=2)
+                error = squared_errors(images, made)
                 energy = energy + (error + self.beta * self.prior(codes, sampled)) / samples
                 mean = mean + made / samples
             miss = (images[:, None] - mean).flatten(2).norm(dim=2)
@@ -233,7 +232,11 @@ class AnalysisBySynthesis(Classifier):
         """
         with differentiable():
             search, steps = self._class_search(), THOROUGH * self.steps
-            error = partial(self._error_of, self.decoders.decoding())
+            decode = self.decoders.decoding()
+
+            def error(images: Tensor, codes: Tensor) -> Tensor:
+                return squared_errors(images, decode(codes[:, :, 0]))
+
             starts = codes, self.initial_codes(images, prior=False)[:, :, :1]
             found = (search.least(images, start, error, steps=steps) for start in starts)
             return torch.minimum(*found).sqrt()
@@ -283,8 +286,7 @@ class AnalysisBySynthesis(Classifier):
         self, warm: WarmCodes, images: Tensor, generator: torch.Generator | None = None
     ) -> Tensor:
         codes = warm.codes(images, generator)
-        sampled = self.reconstructions(codes).detach()
-        error = (images[:, None] - sampled).flatten(2).square().sum(dim=2)
+        error = squared_errors(images, self.reconstructions(codes).detach())
         with torch.no_grad():
             prior = self.prior(codes, codes[:, :, 0])
         return -self.scale * (error + self.beta * prior)
@@ -325,17 +327,8 @@ class AnalysisBySynthesis(Classifier):
         `decode` is the decoders' :meth:`~Decoders.decoding` where many calls share it.
         """
         decode = decode or self.decoders
-        if codes.shape[2] == 1:
-            sampled = codes[:, :, 0]
-        else:
-            sampled = sample((codes[:, :, 0], codes[:, :, 1]), 1, generator)[0]
-        error = (images[:, None] - decode(sampled)).flatten(2).square().sum(dim=2)
-        return error + self.beta * self.prior(codes, sampled)
-
-    @staticmethod
-    def _error_of(decode: Callable[[Tensor], Tensor], images: Tensor, codes: Tensor) -> Tensor:
-        """Squared errors (B, K) of codes (B, K, 1, D)."""
-        return (images[:, None] - decode(codes[:, :, 0])).flatten(2).square().sum(dim=2)
+        sampled = _sampled(codes, generator)
+        return squared_errors(images, decode(sampled)) + self.beta * self.prior(codes, sampled)
 
     def prior(self, codes: Tensor, sampled: Tensor) -> Tensor:
         """The prior's share of the energy before its weight beta, (B, K).
@@ -369,7 +362,7 @@ class AnalysisBySynthesis(Classifier):
         mean = gaussian[0].expand(-1, self.classes, -1)
         codes = torch.stack([part.expand(-1, self.classes, -1) for part in gaussian], dim=2)
         codes = codes if self.variational else codes[:, :, :1]
-        error = (images[:, None] - self.decoders(mean)).flatten(2).square().sum(dim=2)
+        error = squared_errors(images, self.decoders(mean))
         return error + self.beta * self.prior(codes, mean) if prior else error, codes
 
     # The search
@@ -447,3 +440,10 @@ class AnalysisBySynthesis(Classifier):
                 "so the encoder no longer learns from it,"
             )
         return None
+
+
+def _sampled(codes: Tensor, generator: torch.Generator | None) -> Tensor:
+    """(B, K, D): the codes (B, K, 1, D), or a sample of their Gaussians (B, K, 2, D)."""
+    if codes.shape[2] == 1:
+        return codes[:, :, 0]
+    return sample((codes[:, :, 0], codes[:, :, 1]), 1, generator)[0]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from assay.models.base import correct
-from assay.models.grouped import log_prior
+from assay.models.grouped import log_prior, squared_errors
 from assay.models.latent import kl_to_standard, sample
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ def shared_loss(
     """The loss of a model with one encoder for all classes; parts (B,), see its training_loss."""
     gaussian = model.encoded(images)
     codes = sample(gaussian, 1, generator)[0]
-    sampled = model.decoders(codes.expand(-1, model.classes, -1))
-    error = (images[:, None] - sampled).flatten(2).square().sum(dim=2)
+    error = squared_errors(images, model.decoders(codes.expand(-1, model.classes, -1)))
     parts = {
         "reconstruction": error.gather(1, labels[:, None]).squeeze(1),
         "discrimination": functional.cross_entropy(-error, labels, reduction="none"),

@@ -62,8 +62,8 @@ def shift(
 
 def noise(images: Tensor, generator: torch.Generator, *, deviation: float) -> Tensor:
     """Adds independent Gaussian noise to each value and clips to [0, 1]."""
-    sampled = torch.randn(images.shape, generator=generator, device=images.device)
-    return sampled.mul_(deviation).add_(images).clamp_(0.0, 1.0)
+    added = torch.randn(images.shape, generator=generator, device=images.device)
+    return added.mul_(deviation).add_(images).clamp_(0.0, 1.0)
 
 
 AUGMENTATIONS: Mapping[str, Callable[..., Tensor]] = {"flip": flip, "shift": shift, "noise": noise}

@@ -11,7 +11,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Images:
-    """Bytes and labels on the device, in the order of the indices."""
+    """Bytes and labels on the device, in the order of the indices.
+
+    Attributes:
+        pixels: (N, C, H, W) uint8.
+        labels: (N,) int64.
+    """
 
     pixels: Tensor
     labels: Tensor
@@ -20,6 +25,14 @@ class Images:
     def take(
         cls, images: np.ndarray, labels: np.ndarray, indices: np.ndarray, device: torch.device
     ) -> Images:
+        """The chosen images of a data set.
+
+        Args:
+            images: (M, C, H, W) uint8, memory-mapped or not.
+            labels: (M,) class indices.
+            indices: (N,) which of them.
+            device: where they go.
+        """
         return cls(
             torch.from_numpy(np.ascontiguousarray(images[indices])).to(device),
             torch.from_numpy(np.asarray(labels)[indices].astype(np.int64)).to(device),
@@ -29,6 +42,7 @@ class Images:
         return len(self.labels)
 
     def batch(self, chosen: Tensor | slice) -> tuple[Tensor, Tensor]:
+        """Chosen images (B, C, H, W), float in [0, 1], and their labels (B,)."""
         return self.pixels[chosen].float().div_(255), self.labels[chosen]
 
 

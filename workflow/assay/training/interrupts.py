@@ -28,10 +28,12 @@ class Request:
             signal.raise_signal(number)
 
     def hold(self) -> None:
+        """Takes the handlers of SIGINT and SIGTERM over; for the main thread alone."""
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, self._note)
 
     def restore(self) -> None:
+        """Gives the handlers back."""
         while self._before:
             signal.signal(*self._before.popitem())
 

@@ -140,7 +140,7 @@ def train(
         raise TrainingError(
             f"{device} has not enough memory",
             where="/".join(names),
-            remedy="lower training.batch_size or training.samples in config/catalogue/models.yaml",
+            remedy="lower training.batch_size or training.samples of the model",
         ) from error
 
 
@@ -272,8 +272,7 @@ class _Training:
             raise TrainingError(
                 f"{trouble} in epoch {at.epoch} at learning rate {at.rate:g}",
                 where="/".join(self.names),
-                remedy="lower training.optimizer.lr in config/catalogue/models.yaml; "
-                "the last checkpoint is kept",
+                remedy="lower training.optimizer.lr of the model; the last checkpoint is kept",
             )
         self._finish_epoch(means, began)
 
@@ -383,7 +382,7 @@ class _Training:
                 f"the loss is NaN or infinite in epoch {self.at.epoch} "
                 f"at learning rate {self.optimisation.rate:g}",
                 where="/".join(self.names),
-                remedy="lower training.optimizer.lr in config/catalogue/models.yaml",
+                remedy="lower training.optimizer.lr of the model",
             )
         return numbers
 

@@ -158,12 +158,13 @@ def make_objective(
     name = str(keywords.pop("name"))
     kind = objective_class(name)
     arguments = inspect.signature(kind).parameters
+    own = [key for key in arguments if key != "adversary"]
     for key in keywords:
-        if key not in arguments:
+        if key not in own:
             raise TrainingError(
                 f"objective '{name}' has no setting '{key}'",
                 where="training.objective",
-                remedy=did_you_mean(key, arguments, f"it has {', '.join(arguments) or 'none'}"),
+                remedy=did_you_mean(key, own, f"it has {', '.join(own) or 'none'}"),
             )
     if adversary and "adversary" not in arguments:
         raise TrainingError(

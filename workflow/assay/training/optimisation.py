@@ -49,7 +49,7 @@ class Optimisation:
         device: where the model is.
 
     Attributes:
-        evaluated: the weights that validation judges and that the training leaves: the average
+        evaluated: the weights that are validated and that the training leaves: the average
             where there is one, else the model's own.
 
     Raises:
@@ -130,6 +130,7 @@ class Optimisation:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what :meth:`state_dict` gave, of an optimisation with the same settings."""
         for kind, items in (("optimisers", self._optimisers), ("schedulers", self._schedulers)):
             for name, item in items.items():
                 item.load_state_dict(state[kind][name])

@@ -136,8 +136,8 @@ def phases(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         TrainingError: as of :func:`complete`, or a phase says what holds for all phases.
 
     Example:
-        >>> told = complete({"phases": [{"epochs": 2}, {"epochs": 3, "objective": "elbo"}]})
-        >>> [(phase["epochs"], phase["objective"]["name"]) for phase in phases(told)]
+        >>> settings = complete({"phases": [{"epochs": 2}, {"epochs": 3, "objective": "elbo"}]})
+        >>> [(phase["epochs"], phase["objective"]["name"]) for phase in phases(settings)]
         [(2, 'standard'), (3, 'elbo')]
     """
     common = {key: value for key, value in settings.items() if key not in WHOLE}
