@@ -1,5 +1,11 @@
 """A small training that has everything that resuming has to bring back, and ways to stop it."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +101,38 @@ def numbers(history):
 
 def steps(folder: Path) -> list[int]:
     return sorted(int(path.stem.split("_")[1]) for path in folder.glob("checkpoint_*.pt"))
+
+
+_KILLED = """
+import json, sys, torch
+from pathlib import Path
+torch.set_num_threads(int(sys.argv[2]))
+from training_factory import run
+run(Path(sys.argv[1]), every=0, **json.loads(sys.argv[3]))
+"""
+
+
+def kill_a_training(work: Path, images: int, wait: float = 0.0, **settings) -> None:
+    """Runs a training in a process of its own, and kills it after so many images of a work folder.
+
+    Args:
+        work: of the training; it may have been killed there before.
+        images: the process has to pass so many, counted from the first epoch's first.
+        wait: seconds that it goes on for then.
+        settings: of the training; it must not have finished.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", _KILLED, work, str(torch.get_num_threads()), json.dumps(settings)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.PIPE,
+    )
+    while max(steps(work), default=0) <= images:
+        assert process.poll() is None, process.stderr.read().decode()
+        time.sleep(0.005)
+    time.sleep(wait)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it was killed before it had finished"
+    process.stderr.close()
 
 
 class Stop(Exception):

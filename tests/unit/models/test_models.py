@@ -189,7 +189,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
 
 
 def test_an_unknown_setting_is_refused_with_the_known_ones():
-    with pytest.raises(ModelError, match=r"dbx.settings: unknown key 'sample'.*samples"):
+    with pytest.raises(ModelError, match=r"model 'dbx': settings: unknown key 'sample'.*samples"):
         made("dbx", sample=3)
 
 

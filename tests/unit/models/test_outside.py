@@ -275,6 +275,11 @@ def test_a_network_without_an_evaluation_mode_is_named_with_its_line():
         Outside(Never(), classes=4, shape=SHAPE)
 
 
+def test_a_network_of_half_precision_gives_features_and_logits_in_single(small, images):
+    model = Outside(small.bfloat16(), classes=4, shape=SHAPE)
+    assert model.features(images).dtype == model.logits(images).dtype == torch.float32
+
+
 def test_a_state_dict_is_read_in_each_form_and_kept_with_the_model(small, images):
     state = {name: value + 0.5 for name, value in small.state_dict().items()}
     save_file(state, "plain.safetensors")

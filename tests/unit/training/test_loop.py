@@ -3,11 +3,7 @@
 import errno
 import logging
 import math
-import os
 import signal
-import subprocess
-import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -23,6 +19,7 @@ from training_factory import (
     Stop,
     adam,
     blobs,
+    kill_a_training,
     numbers,
     run,
     same,
@@ -318,40 +315,12 @@ def test_a_resumed_generative_model_ends_with_the_same_bits(tmp_path):
     assert same(run(tmp_path / "stopped", made(), objective="elbo").last_state, whole.last_state)
 
 
-KILLED = """
-import sys
-from pathlib import Path
-import torch
-torch.set_num_threads(int(sys.argv[2]))
-from training_factory import run
-run(Path(sys.argv[1]), every=0, epochs=20)
-"""
-
-
 def test_a_training_killed_at_random_moments_ends_with_the_same_bits(tmp_path):
     expected = run(tmp_path / "whole", epochs=20)
     work, rng = tmp_path / "killed", np.random.default_rng()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     for _ in range(2):
         before = max(steps(work), default=0)
-        process = subprocess.Popen(
-            [
-                sys.executable,
-                "-c",
-                KILLED,
-                str(work),
-                str(torch.get_num_threads()),
-            ],
-            env=environment,
-            stderr=subprocess.PIPE,
-        )
-        while max(steps(work), default=0) <= before + 200:
-            assert process.poll() is None, process.stderr.read().decode()
-            time.sleep(0.005)
-        time.sleep(rng.uniform(0, 0.05))
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, "it was killed before it had finished"
-        process.stderr.close()
+        kill_a_training(work, before + 200, rng.uniform(0, 0.05), epochs=20)
         assert before < max(steps(work)) < 20 * TRAIN
     resumed = run(work, epochs=20)
     assert same(resumed.last_state, expected.last_state)

@@ -1,15 +1,8 @@
 """Every objective, optimiser and schedule goes on after a kill with the same bits."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import pytest
 import torch
-from training_factory import TRAIN, Small, Stop, numbers, run, same, small, steps
+from training_factory import TRAIN, Small, Stop, kill_a_training, numbers, run, same, small
 
 from assay.training.objective import Batch, Objective, Update
 from assay.training.optimisation import Optimisation
@@ -186,36 +179,12 @@ def test_half_precision_moves_the_weights_like_full_precision(tmp_path):
     torch.testing.assert_close(half["head.weight"], full, atol=0.01, rtol=0.1)
 
 
-KILLED = """
-import sys
-from pathlib import Path
-import torch
-torch.set_num_threads(int(sys.argv[2]))
-from test_resume import TRAININGS
-from training_factory import run
-run(Path(sys.argv[1]), every=0, **{**TRAININGS[sys.argv[3]], "epochs": 12})
-"""
-
-
 @pytest.mark.parametrize("name", ["trades", "averaged"])
 def test_a_training_killed_at_a_random_moment_ends_with_the_same_bits(tmp_path, name):
     settings = {**TRAININGS[name], "epochs": 12}
     expected = run(tmp_path / "whole", **settings)
     work = tmp_path / "killed"
-    here = str(Path(__file__).parent)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([here, *sys.path])}
-    threads = str(torch.get_num_threads())
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(work), threads, name],
-        env=environment,
-        stderr=subprocess.PIPE,
-    )
-    while max(steps(work), default=0) <= 3 * TRAIN:
-        assert process.poll() is None, process.stderr.read().decode()
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it was killed before it had finished"
-    process.stderr.close()
+    kill_a_training(work, 3 * TRAIN, **settings)
     resumed = run(work, **settings)
     assert same(resumed.last_state, expected.last_state)
     assert same(resumed.best_state, expected.best_state)

@@ -125,7 +125,9 @@ class Outside(Classifier):
             return self._evaluated(images, generator)
 
     def features(self, images: Tensor) -> Tensor:
-        """The input of the last linear layer, (B, F); the logits where that cannot be seen."""
+        """The input of the last linear layer, (B, F), in single precision; the logits where that
+        cannot be seen.
+        """
         layers = [part for part in self.network.modules() if isinstance(part, nn.Linear)]
         head = layers[-1] if layers and layers[-1].out_features == self.classes else None
         if head is None or self.batch:
@@ -136,7 +138,7 @@ class Outside(Classifier):
             logits = self._fixed(images)
         finally:
             handle.remove()
-        return seen[-1].flatten(1) if seen and len(seen[-1]) == len(images) else logits
+        return seen[-1].flatten(1).float() if seen and len(seen[-1]) == len(images) else logits
 
     def views(self) -> dict[str, View]:
         """``model``: the network; of a random one ``expectation``, a mean over samples."""
