@@ -1,10 +1,7 @@
 """A small training that has everything that resuming has to bring back, and ways to stop it."""
 
-import json
-import os
+import multiprocessing
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -103,13 +100,9 @@ def steps(folder: Path) -> list[int]:
     return sorted(int(path.stem.split("_")[1]) for path in folder.glob("checkpoint_*.pt"))
 
 
-_KILLED = """
-import json, sys, torch
-from pathlib import Path
-torch.set_num_threads(int(sys.argv[2]))
-from training_factory import run
-run(Path(sys.argv[1]), every=0, **json.loads(sys.argv[3]))
-"""
+def _train(work: Path, threads: int, settings: dict) -> None:
+    torch.set_num_threads(threads)
+    run(work, every=0, **settings)
 
 
 def kill_a_training(work: Path, images: int, wait: float = 0.0, **settings) -> None:
@@ -121,18 +114,18 @@ def kill_a_training(work: Path, images: int, wait: float = 0.0, **settings) -> N
         wait: seconds that it goes on for then.
         settings: of the training; it must not have finished.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", _KILLED, work, str(torch.get_num_threads()), json.dumps(settings)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stderr=subprocess.PIPE,
-    )
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "pandas"])  # all but the first process start at once
+    process = context.Process(target=_train, args=(work, torch.get_num_threads(), settings))
+    process.start()
     while max(steps(work), default=0) <= images:
-        assert process.poll() is None, process.stderr.read().decode()
+        assert process.is_alive(), f"the training ended with {process.exitcode}"
         time.sleep(0.005)
     time.sleep(wait)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it was killed before it had finished"
-    process.stderr.close()
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, "it was killed before it had finished"
+    process.close()
 
 
 class Stop(Exception):
