@@ -6,7 +6,7 @@ MNIST for perturbations that ask no model; for the others one of MNIST's digits 
 or, for attacks on generative models, a small GBZ, both trained on the spot. Without a mirror
 scikit-learn's digits stand in for MNIST.
 
-    PYTHONPATH=workflow python docs/attacks/pictures.py natural
+    PYTHONPATH=workflow python docs/attacks/pictures.py corruptions
 """
 
 from __future__ import annotations
@@ -376,7 +376,7 @@ def draw(name: str, family: Family, mirror: Path, catalogue: Path, folder: Path)
     for key, epsilons in family.epsilons.items():
         entry = entries[key]
         entry["settings"] = {**(entry["settings"] or {}), **family.settings.get(key, {})}
-        # Where the levels of a natural perturbation are from stands in the text.
+        # Where the levels of a corruption are from stands in the text.
         title = entry["title"].partition(", CIFAR")[0]
         attacks[title], budgets[title] = make_attack(entry), epsilons
     path = folder / f"{name}.png"

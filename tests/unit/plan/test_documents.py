@@ -28,10 +28,13 @@ def pins(text):
 LOCK = pins((ROOT / "envs/requirements.lock").read_text())
 
 
-@pytest.mark.parametrize("file", documents())
+DOCUMENTS = documents()
+
+
+@pytest.mark.parametrize("file", DOCUMENTS)
 def test_schemas_and_tables_of_keys_are_those_of_the_dataclasses(file):
     written = (ROOT / file).read_text("utf-8")
-    assert written == documents()[file], "run `python -m assay.plan.keys`"
+    assert written == DOCUMENTS[file], "run `python -m assay.plan.keys`"
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -17,10 +17,7 @@ from assay.plan.keys import study as keys
 from assay.plan.validation import Nested, unknown
 from assay.report.kinds import PARTS, kind_of
 from assay.report.needs import Examples, Measured, Need, PrintedNumbers
-from assay.report.spec import Reference, Refers, references, spec_of
-
-# The measurement whose attack is that of the figures of maps.
-SALIENCY = "saliency"
+from assay.report.spec import MAPS, Reference, Refers, references, spec_of
 
 
 def check_cells(study: Nested, where: str) -> None:
@@ -90,7 +87,7 @@ class _References:
             self._check_radius(_attacks_in(one.beside), one.value, place)
         elif one.refers is Refers.RADIUS_OF_MAPS:
             # Without maps :func:`check_needs` says what is missing.
-            maps = self._study["measurements"].get(SALIENCY, {})
+            maps = self._study["measurements"].get(MAPS, {})
             of_maps = references(keys.Measured, maps)
             self._check_radius(_attacks_in(of_maps), one.value, place)
         elif one.refers is Refers.SOME_RADII:

@@ -20,7 +20,7 @@ from assay.foundation.sources import Keys, Source, laid_over, place
 from assay.plan.keys import schema
 from assay.plan.validation import Nested, unknown
 from assay.report.kinds import PARTS, kinds
-from assay.report.spec import Refers, WrittenCell, resolved
+from assay.report.spec import MAPS, Refers, WrittenCell, resolved
 from assay.report.tables.headline import Headline
 
 THREAT = "threat"
@@ -114,7 +114,7 @@ def _above(source: Source, keys: Keys, *path: Any) -> tuple[tuple[Keys, Keys], .
 
 def _saliency(source: Source) -> Any:
     """What a study says of its saliency maps, if it has some."""
-    found = source.below("measurements", "saliency")
+    found = source.below("measurements", MAPS)
     return found.tree if found else None
 
 

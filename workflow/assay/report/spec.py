@@ -39,6 +39,8 @@ class Refers(Enum):
     RADIUS_OF_MAPS = "radius of maps"
 
 
+# The measurement whose attack is that of the figures of maps.
+MAPS = "saliency"
 # The worst case of a reference to attacks (:class:`AttackSet`).
 WORST_CASES = {Refers.ATTACK: SINGLE, Refers.SUITE: SUITE, Refers.NORM: NORM}
 
