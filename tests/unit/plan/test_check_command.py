@@ -55,8 +55,28 @@ def test_a_class_of_this_package_is_checked_as_one_that_is_trained(capsys):
         (["--torchscript", "nowhere.pt"], "torchscript: there is no file 'nowhere.pt'"),
         (["resnet_18"], "there is no model 'resnet_18'; did you mean 'resnet18'"),
         ([], "command line: the key 'implementation' is missing"),
+        (
+            ["resnet18", "--setting", "input_size=32"],
+            "--setting: 'resnet18' is an entry of the catalogue, which has settings of its",
+        ),
+        (
+            ["resnet18", "--input-size", "32"],
+            "--input-size: 'resnet18' is an entry of the catalogue",
+        ),
+        (["resnet18", "--timm", "resnet18"], "--timm: 'resnet18' is an entry of the catalogue"),
     ],
 )
 def test_a_mistake_is_one_line_without_a_traceback(arguments, message, capsys):
     assert main(["check", *arguments, *SIZES]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_a_file_that_an_entry_names_and_that_is_not_there_is_told_with_its_key(tmp_path, capsys):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config/config.yaml").write_text(
+        "catalogue: {models: {mine: {title: mine, family: discriminative, source: mine, "
+        "torchscript: nowhere.pt}}}"
+    )
+    assert main(["check", "mine", *SIZES]) == 1
+    message = "config/config.yaml: catalogue.models.mine.torchscript: there is no file 'nowhere.pt'"
     assert message in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import Any
 
 import yaml
@@ -10,7 +11,14 @@ import yaml
 from assay.foundation.errors import ConfigError
 from assay.foundation.registry import load
 from assay.plan.configuration import read_configuration
-from assay.plan.outside import FILES, LIBRARIES, as_built, check_outside, check_sources
+from assay.plan.outside import (
+    FILES,
+    LIBRARIES,
+    OPTIONS,
+    as_built,
+    check_outside,
+    check_sources,
+)
 from assay.plan.validation import Nested, unknown
 
 # Named by its text: it needs torch, which the plan does not import.
@@ -68,10 +76,7 @@ def run_check(chosen: argparse.Namespace) -> tuple[str, bool]:
 def _named(chosen: argparse.Namespace) -> tuple[str, Nested]:
     """The model's name, and its entry as jobs take it."""
     if chosen.model and ":" not in chosen.model:
-        entries = read_configuration().unscaled["models"]
-        if chosen.model not in entries:
-            raise unknown("model", chosen.model, entries, "command line", "config/catalogue/")
-        return chosen.model, entries[chosen.model]
+        return chosen.model, _of_catalogue(chosen)
     entry: Nested = {"settings": dict(map(_setting, chosen.setting)), "weights": None}
     given = {"implementation": chosen.model, "output": chosen.output}
     given |= {key: getattr(chosen, key) for key in (*FILES, *LIBRARIES)}
@@ -86,6 +91,23 @@ def _named(chosen: argparse.Namespace) -> tuple[str, Nested]:
     # Whether a class is one that assay trains is seen when it is built.
     check_outside(as_built({**entry, "trained": False}), _where)
     return name, as_built(entry)
+
+
+def _of_catalogue(chosen: argparse.Namespace) -> Nested:
+    """The entry that the command line names, and says nothing else about."""
+    name, configuration = chosen.model, read_configuration()
+    entries = configuration.unscaled["models"]
+    if name not in entries:
+        raise unknown("model", name, entries, "command line", "config/catalogue/")
+    for option in ("setting", "weights", "mean", "std", *OPTIONS, *FILES, *LIBRARIES):
+        if getattr(chosen, option, None):
+            raise ConfigError(
+                f"'{name}' is an entry of the catalogue, which has settings of its own",
+                where=f"command line: --{option.replace('_', '-')}",
+                remedy="take the option out, or change the entry in config/config.yaml",
+            )
+    check_outside(entries[name], partial(configuration.where, "models", name))
+    return entries[name]
 
 
 def _setting(text: str) -> tuple[str, Any]:
