@@ -9,21 +9,35 @@ from assay.foundation.errors import AssayError
 from assay.foundation.resources import ROOT
 
 
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """A copy of the real package that a test may edit."""
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory):
+    """A copy of the real package for all tests; each restores what it has edited."""
+    folder = tmp_path_factory.mktemp("package")
     shutil.copytree(
-        digest.ROOT / "assay", tmp_path / "assay", ignore=shutil.ignore_patterns("__pycache__")
+        digest.ROOT / "assay", folder / "assay", ignore=shutil.ignore_patterns("__pycache__")
     )
-    monkeypatch.setattr(digest, "ROOT", tmp_path)
+    return folder
+
+
+@pytest.fixture
+def package(copied, monkeypatch):
+    """A copy of the real package that a test may edit."""
+    monkeypatch.setattr(digest, "ROOT", copied)
     digest.forget()
-    yield tmp_path / "assay"
+    yield copied / "assay"
+    for file, text in originals.items():
+        file.write_text(text)
+    originals.clear()
     digest.forget()
+
+
+originals = {}
 
 
 def edited(file, old, new):
     text = file.read_text()
     assert old in text
+    originals.setdefault(file, text)
     file.write_text(text.replace(old, new, 1))
     digest.forget()
 

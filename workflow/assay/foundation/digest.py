@@ -25,9 +25,10 @@ from assay.foundation.outside_code import (
     own_file,
     package_files,
 )
-from assay.foundation.resources import PACKAGE, resource
+from assay.foundation.resources import PACKAGE as FOLDER
+from assay.foundation.resources import resource
 
-ROOT = PACKAGE.parent
+ROOT = FOLDER.parent
 PACKAGE = "assay"
 # Modules that cannot change a number: messages, display, records, and readers of entries (which are
 # parameters of each job). What they import counts only where something else imports it, too.
@@ -56,7 +57,7 @@ def code_digest(*sources: str | Path) -> str:
         files |= _closure(_locate(source))
     summary = hashlib.blake2b(digest_size=8)
     for file in sorted(files, key=_label):
-        summary.update(f"{_label(file)}\n{_normalised(file)}\n".encode())
+        summary.update(f"{_label(file)}\n{_normalised(file, _text(file))}\n".encode())
     return summary.hexdigest()
 
 
@@ -70,8 +71,13 @@ def module_closure(source: str | Path) -> set[Path]:
 
 def forget() -> None:
     """Drops what is remembered of files, for code that changes while a process runs."""
-    for remembered in (_closure, _imports, _normalised):
+    for remembered in (_closure, _imports, _text):
         remembered.cache_clear()
+
+
+@cache
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
 
 
 def _label(file: Path) -> str:
@@ -122,8 +128,12 @@ def parsed(file: Path) -> ast.Module:
     Raises:
         AssayError: it is not valid Python.
     """
+    return _parsed(file, file.read_text(encoding="utf-8"))
+
+
+def _parsed(file: Path, text: str) -> ast.Module:
     try:
-        return ast.parse(file.read_text(encoding="utf-8"))
+        return ast.parse(text)
     except SyntaxError as error:
         raise AssayError(
             f"is not valid Python ({error.msg})", where=f"{file}:{error.lineno}"
@@ -139,7 +149,7 @@ def _imported(file: Path) -> Iterator[Path]:
     outside = not any(file.is_relative_to(f) for f in (resource("workflow"), ROOT / PACKAGE))
     if outside:
         yield from package_files(file)
-    for name in imported_names(parsed(file), file):
+    for name in _names(file, _text(file)):
         if name == PACKAGE or name.startswith(f"{PACKAGE}."):
             found = module_file(name)
             if found and found.relative_to(ROOT).as_posix() not in NEUTRAL:
@@ -148,9 +158,15 @@ def _imported(file: Path) -> Iterator[Path]:
             yield found
 
 
+# What follows from a text alone is never dropped: after an edit the other files are as they were.
 @cache
-def _normalised(file: Path) -> str:
-    tree = _WithoutWords().visit(parsed(file))
+def _names(file: Path, text: str) -> tuple[str, ...]:
+    return tuple(imported_names(_parsed(file, text), file))
+
+
+@cache
+def _normalised(file: Path, text: str) -> str:
+    tree = _WithoutWords().visit(_parsed(file, text))
     return ast.dump(tree, annotate_fields=False, include_attributes=False)
 
 
