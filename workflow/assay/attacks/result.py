@@ -34,7 +34,8 @@ class Perturbed:
         view: (E, N) int64, index into `views` of the search that found the image; 0: none.
         views: names, the first is "".
         best_loss: (E, N) float32, the search's own loss at the stored image; NaN where the search
-            climbs no loss.
+            keeps no best iterate: formulas, one-pixel and minimal-norm attacks, and PGD as
+            published or on the training loss, whose last iterate counts.
         last_improvement: (E, N) float32, the fraction of a run's budget at which its best loss rose
             for the last time: 1, still rising at the end; NaN like `best_loss`.
         silent_success: (E, N) bool, a candidate within the budget was misclassified by the view

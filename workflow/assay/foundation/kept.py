@@ -60,14 +60,12 @@ def write_kept(items: Iterable[Mapping[str, str]], path: Path | str, **facts: An
     for item in items:
         networks.setdefault(tuple(item[name] for name in IDS[:3]), []).append(item)
     ordered = [item for network in networks.values() for item in network]
-    counts = [len(read_outcomes(item["path"], ["label"])) for item in ordered]
-    classes = max(
-        (_classes(read_outcomes(item["path"], ["scores"]).scores) for item in ordered), default=0
-    )
+    sizes = [_size(item["path"]) for item in ordered]
+    classes = max((width for _, width in sizes), default=0)
     made = _Interned(read_provenance(item["path"]) for item in ordered)
     cells = [
         [*(item[name] for name in IDS), count, numbers]
-        for item, count, numbers in zip(ordered, counts, made.numbers, strict=True)
+        for item, (count, _), numbers in zip(ordered, sizes, made.numbers, strict=True)
     ]
     schema = _schema(classes)
     stored = {"version": VERSION, **facts, "provenance": made.values, "cells": cells}
@@ -322,6 +320,12 @@ def _schema(classes: int) -> pa.Schema:
     fields = [field for field in SCHEMA if field.name != "scores"]
     order = [pa.field(f"{_PREFIX}{index}", pa.int32()) for index in range(classes)]
     return pa.schema([field.remove_metadata() for field in fields] + order)
+
+
+def _size(path: str) -> tuple[int, int]:
+    """The rows of an outcome file and its classes."""
+    scores = read_outcomes(path, ["scores"]).scores
+    return len(scores), _classes(scores)
 
 
 def _classes(scores: pd.Series) -> int:

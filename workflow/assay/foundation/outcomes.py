@@ -81,7 +81,8 @@ SCHEMA = pa.schema(
             "best_loss",
             pa.float32(),
             metadata={
-                "doc": "the search's own loss at the perturbed image; NaN where it climbs none"
+                "doc": "the search's own loss at the perturbed image; NaN of formulas, one-pixel "
+                "and minimal-norm attacks, and where the last iterate counts (as published)"
             },
         ),
         pa.field(
@@ -89,7 +90,7 @@ SCHEMA = pa.schema(
             pa.float32(),
             metadata={
                 "doc": "fraction of a run's budget at which its best loss rose for the last time; "
-                "1: still rising at the end; NaN where it climbs none"
+                "1: still rising at the end; NaN where `best_loss` is"
             },
         ),
         pa.field(
