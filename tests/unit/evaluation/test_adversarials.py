@@ -114,6 +114,19 @@ def test_each_route_keeps_its_own_images(run):
     assert (again.prediction == again.row).all()
 
 
+def test_the_name_of_a_view_is_kept_whole_however_long_it_is(tmp_path):
+    name = "through_the_network_behind_the_purifier_" * 3
+    net = victim().decision
+    settings = {"ids": IDS, "work": tmp_path / "u", "chunk": 40, "repeats": 3, "examples": 2}
+    outcomes, _ = run_suite(
+        Victim(logits=net.logits, classes=3, shape=SHAPE, device="cpu", views={name: net}),
+        IMAGES, LABELS, np.arange(40), [{**PGD, "routes": "each"}], key="k",
+        keep_adversarials="all", **settings,
+    )  # fmt: skip
+    write_adversarials(outcomes.attrs["adversarials"], tmp_path / "kept.npz", {})
+    assert set(repredict(victim(), tmp_path / "kept.npz").route) == {"", name}
+
+
 def test_nothing_is_kept_unless_it_is_asked_for(run):
     outcomes, path = run(keep="none")
     assert repredict(victim(), path).empty

@@ -55,6 +55,13 @@ def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
             random.setstate(python_state)
 
 
+@contextmanager
+def all_seeded(seed: int, device: torch.device | str) -> Iterator[torch.Generator]:
+    """A generator on a device, and until the end of the block all global ones seeded alike."""
+    with seeded(seed, device):
+        yield torch.Generator(device=device).manual_seed(seed)
+
+
 def drawn_state(device: torch.device | str, generator: torch.Generator) -> tuple:
     """The state of all generators: it changes as soon as a number is drawn from one of them."""
     device = torch.device(device)

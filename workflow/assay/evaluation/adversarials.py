@@ -20,8 +20,9 @@ import torch
 
 from assay.attacks.prediction import evaluate_images
 from assay.attacks.result import Perturbed
-from assay.attacks.torch_state import seeded
+from assay.attacks.torch_state import all_seeded
 from assay.attacks.victim import Victim
+from assay.evaluation.samples import classes_on, on_device
 from assay.foundation.errors import OutcomeError
 from assay.foundation.files import atomic_path
 from assay.foundation.provenance import FIELD
@@ -30,6 +31,10 @@ from assay.foundation.seeds import seed_for
 NONE, MISCLASSIFIED, ALL = "none", "misclassified", "all"
 ARRAYS = ("images", "samples", "labels", "epsilons", "routes", "predictions")
 Arrays = dict[str, np.ndarray]
+# Columns of what is predicted again, and the arrays that they are.
+_AGAIN = {"route": "routes", "epsilon": "epsilons", "sample": "samples", "label": "labels",
+         "stored": "predictions"}  # fmt: skip
+_REPREDICTED = ["attack", *_AGAIN, "prediction", "misclassified"]
 
 
 def chosen_adversarials(
@@ -57,7 +62,7 @@ def chosen_adversarials(
             parts["samples"].append(samples[where])
             parts["labels"].append(labels[where])
             parts["epsilons"].append(np.full(len(where), float(epsilon)))
-            parts["routes"].append(np.full(len(where), route, dtype="U64"))
+            parts["routes"].append(np.full(len(where), route))
     return {name: np.concatenate(values) for name, values in parts.items()}
 
 
@@ -138,31 +143,17 @@ def repredict(
     """
     frames = []
     for attack, number, arrays in read_adversarials(path):
-        images = torch.from_numpy(arrays["images"]).to(victim.device)
-        labels = torch.from_numpy(arrays["labels"].astype(np.int64)).to(victim.device)
-        chance = seed_for("repredict", seed, attack, number)
-        with seeded(chance, victim.device):
-            generator = torch.Generator(device=victim.device).manual_seed(chance)
+        images = on_device(arrays["images"], victim.device)
+        labels = classes_on(arrays["labels"], victim.device)
+        own = seed_for("repredict", seed, attack, number)
+        with all_seeded(own, victim.device) as generator:
             found = evaluate_images(
                 victim, images, labels, generator, repeats=repeats, log_px=False
             )
-        frames.append(
-            pd.DataFrame(
-                {
-                    "attack": attack,
-                    "route": arrays["routes"],
-                    "epsilon": arrays["epsilons"],
-                    "sample": arrays["samples"],
-                    "label": arrays["labels"],
-                    "stored": arrays["predictions"],
-                    "prediction": found.prediction.cpu().numpy(),
-                    "misclassified": found.misclassified.cpu().numpy(),
-                }
-            )
-        )
-    columns = ["attack", "route", "epsilon", "sample", "label", "stored", "prediction",
-               "misclassified"]  # fmt: skip
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+        now = (found.prediction.cpu().numpy(), found.misclassified.cpu().numpy())
+        columns = (attack, *(arrays[name] for name in _AGAIN.values()), *now)
+        frames.append(pd.DataFrame(dict(zip(_REPREDICTED, columns, strict=True))))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=_REPREDICTED)
 
 
 def _archive(path: Path) -> zipfile.ZipFile:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 from unittest import mock
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from assay.attacks.decision import ModuleDecision, logits_of
-from assay.attacks.torch_state import drawn_state, own_state, seeded
+from assay.attacks.torch_state import all_seeded, drawn_state, own_state
 from assay.attacks.victim import Victim, View
 from assay.attacks.views import bpda
 from assay.evaluation.findings import COARSE, SHARE, GradientCheck, Inspection
@@ -184,11 +184,8 @@ class _Inspector:
             self.drew = self.drew or before != drawn_state(self.victim.device, generator)
         return logits
 
-    @contextmanager
-    def seeded(self, seed: int) -> Iterator[torch.Generator]:
-        generator = torch.Generator(device=self.victim.device).manual_seed(seed)
-        with seeded(seed, self.victim.device):
-            yield generator
+    def seeded(self, seed: int) -> AbstractContextManager[torch.Generator]:
+        return all_seeded(seed, self.victim.device)
 
     def check_declarations(self, random: bool, differs: bool) -> None:
         """Raises AttackError where a declaration of the victim contradicts the measurement."""

@@ -22,7 +22,7 @@ from assay.attacks.decision import Decision, ModuleDecision, as_decision
 from assay.attacks.prediction import Prediction, evaluate_images
 from assay.attacks.result import Perturbed
 from assay.attacks.routes import WORST, attack_routes, check_routes
-from assay.attacks.torch_state import own_state, seeded
+from assay.attacks.torch_state import all_seeded, own_state
 from assay.attacks.victim import Victim, View
 from assay.evaluation.findings import Finding, Inspection, audit
 from assay.evaluation.inspection import (
@@ -268,8 +268,8 @@ def _measured_decision(
     sample = images[:16].to(device)
 
     def predicted(function: Callable[[Tensor, torch.Generator], Any]) -> Any:
-        with seeded(seed, device), torch.no_grad():
-            return function(sample.clone(), torch.Generator(device=device).manual_seed(seed))
+        with all_seeded(seed, device) as generator, torch.no_grad():
+            return function(sample.clone(), generator)
 
     findings, changes = [], False
     failed: Exception | None = None
@@ -346,8 +346,8 @@ def _alike(own: Tensor, frozen: Tensor | None) -> bool:
 def _randomness(victim: Victim, seed: int, what: str, start: int) -> Iterator[torch.Generator]:
     """A generator for one piece of work, the global ones seeded alike."""
     number = seed_for("library", seed, what, start)
-    with seeded(number, victim.device):
-        yield torch.Generator(device=victim.device).manual_seed(number)
+    with all_seeded(number, victim.device) as generator:
+        yield generator
 
 
 def _after(

@@ -18,11 +18,12 @@ from assay.attacks.attack import Attack
 from assay.attacks.prediction import Prediction, evaluate_images
 from assay.attacks.result import Perturbed
 from assay.attacks.routes import WORST, attack_routes
-from assay.attacks.torch_state import seeded
+from assay.attacks.torch_state import all_seeded
 from assay.attacks.victim import Victim
 from assay.evaluation.chunks import MemberStates, pieces_of
 from assay.evaluation.findings import audit
 from assay.evaluation.inspection import IMAGES, inspect_victim
+from assay.evaluation.samples import classes_on, on_device
 from assay.foundation.errors import AttackError
 from assay.foundation.files import atomic_path, digest_of, read_json, write_json
 from assay.foundation.seeds import seed_for
@@ -32,10 +33,27 @@ Result = TypeVar("Result")
 
 
 class Source:
-    """The images, the victim, and its decisions on the unperturbed images."""
+    """The images, the victim, and its decisions on the unperturbed images.
+
+    Args:
+        victim, images, labels, ids, chunk, repeats, key, seed: see
+            :func:`assay.evaluation.suite.run_suite`.
+        indices: (n,) the evaluated images, ascending.
+        shared: the folder that the suites of one model share.
+    """
 
     def __init__(
-        self, victim, images, labels, indices, ids, chunk, repeats, seed, key, shared: Path
+        self,
+        victim: Victim,
+        images: np.ndarray,
+        labels: np.ndarray,
+        indices: np.ndarray,
+        ids: Mapping[str, str],
+        chunk: int,
+        repeats: int,
+        seed: int,
+        key: str,
+        shared: Path,
     ):
         self.victim, self.repeats, self.ids, self.seed = victim, repeats, dict(ids), seed
         self.chunk, self._key, self._shared = chunk, key, shared
@@ -44,9 +62,8 @@ class Source:
 
     def batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Images in [0, 1] and their labels, on the victim's device."""
-        pixels = torch.from_numpy(np.ascontiguousarray(self._images[rows]))
-        pixels = pixels.to(self.victim.device).float().div_(255)
-        return pixels, torch.from_numpy(self.labels[rows].astype(np.int64)).to(pixels.device)
+        device = self.victim.device
+        return on_device(self._images[rows], device), classes_on(self.labels[rows], device)
 
     @contextmanager
     def randomness(self, *names: object) -> Iterator[torch.Generator]:
@@ -57,8 +74,8 @@ class Source:
         """
         parts = (self.ids[part] for part in ("dataset", "split", "model"))
         number = seed_for("attack", self.seed, *parts, *names)
-        with seeded(number, self.victim.device):
-            yield torch.Generator(device=self.victim.device).manual_seed(number)
+        with all_seeded(number, self.victim.device) as generator:
+            yield generator
 
     def clean(self, rows: np.ndarray) -> Prediction:
         """The predictions for unperturbed images, computed once, on first use.

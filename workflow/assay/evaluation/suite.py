@@ -31,6 +31,7 @@ from assay.evaluation.chunks import (
     store_chunk,
 )
 from assay.evaluation.outcome_rows import outcome_rows
+from assay.evaluation.samples import in_turn
 from assay.evaluation.source import Source, within_memory
 from assay.foundation.errors import AttackError
 from assay.foundation.files import digest_of
@@ -110,7 +111,8 @@ def run_suite(
         subsample(indices, labels, entry.get("samples"), seed=seed_for("cap", seed, ids["dataset"]))
         for entry, _ in made
     ]
-    shown = in_turn(min(chosen, key=len, default=indices), source.labels, examples)
+    fewest = min(chosen, key=len, default=indices)
+    shown = np.sort(in_turn(fewest, source.labels)[:examples])
     kept: dict[str, list[str]] = {}
     frames, arrays = [], {"samples": shown, "labels": source.labels[shown]}
     turn = count()
@@ -188,25 +190,6 @@ def _attack_chunk(
         worst.prediction[:, where].cpu().numpy(),
         None if keep == NONE else chosen_adversarials(found, rows, labels, keep),
     )
-
-
-def in_turn(rows: np.ndarray, labels: np.ndarray, n: int) -> np.ndarray:
-    """The first `n` images when the classes take turns: one of each, then another of each.
-
-    Args:
-        rows: (M,) ascending indices of images.
-        labels: (N,) classes of the whole data set.
-        n: how many.
-
-    Returns:
-        (min(n, M),) indices, ascending.
-    """
-    label = np.unique(labels[rows], return_inverse=True)[1]
-    by_class = np.argsort(label, kind="stable")
-    count = np.bincount(label)
-    turn = np.empty(len(rows), dtype=np.int64)
-    turn[by_class] = np.arange(len(rows)) - np.repeat(count.cumsum() - count, count)
-    return np.sort(rows[np.lexsort((label, turn))[:n]])
 
 
 def _blank(budgets: int, n: int, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:

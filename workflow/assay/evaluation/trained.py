@@ -7,10 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from assay.data.dataset import load
 from assay.evaluation.samples import evaluated_samples
 from assay.foundation.device import select_device, use_threads
@@ -86,8 +82,3 @@ class TrainedJob:
             scale=self._job.wildcards.scale,
             seconds=self.seconds,
         )
-
-
-def on_device(images: np.ndarray, device: torch.device | str) -> Tensor:
-    """Stored images (B, C, H, W) uint8 as models take them: float in [0, 1], on `device`."""
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device).float().div_(255)

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from assay.evaluation.trained import on_device
+from assay.evaluation.samples import classes_on, on_device
 from assay.foundation.arrays import Schema, check_arrays
 from assay.foundation.errors import MeasurementError
 from assay.foundation.places import located
 from assay.foundation.progress import progress
 from assay.foundation.registry import load
+from assay.foundation.seeds import seed_for
 from assay.foundation.suggestions import did_you_mean
 from assay.models.base import Classifier
 
@@ -60,6 +61,14 @@ class Data:
     def own_labels(self) -> np.ndarray:
         """(M,) the classes of the evaluated test images, in their order."""
         return self.labels[self.indices]
+
+    def generator(self, *names: object) -> torch.Generator:
+        """A generator on the device, seeded from names and the run's seed."""
+        return torch.Generator(self.device).manual_seed(seed_for(*names, self.seed))
+
+    def classes(self, rows: np.ndarray) -> Tensor:
+        """(B,) the classes of rows (B,) of the data set, int64 on the device."""
+        return classes_on(self.labels[rows], self.device)
 
     def batches(self, model: Classifier, desc: str) -> Iterator[tuple[Tensor, np.ndarray]]:
         """The evaluated images in batches that the model takes at once.

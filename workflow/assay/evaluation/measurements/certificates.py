@@ -10,7 +10,6 @@ import torch
 
 from assay.evaluation.measurements.base import Data, Measurement
 from assay.foundation.arrays import Schema
-from assay.foundation.seeds import seed_for
 from assay.models.base import Classifier
 
 
@@ -30,11 +29,10 @@ class Certificates(Measurement):
 
     def measure(self, model: Classifier, data: Data) -> dict[str, np.ndarray]:
         # The noise of a randomised search.
-        generator = torch.Generator(data.device).manual_seed(seed_for("certify", data.seed))
+        generator = data.generator("certify")
         radii = []
         for images, rows in data.batches(model, "certify"):
-            truth = torch.from_numpy(data.labels[rows].astype(np.int64)).to(data.device)
-            radii.append(model.certified_radius(images, truth, generator).cpu())
+            radii.append(model.certified_radius(images, data.classes(rows), generator).cpu())
         return {
             "radii": torch.cat(radii).numpy(),
             "labels": data.own_labels,

@@ -14,7 +14,6 @@ from assay.evaluation.measurements.base import Data, Measurement
 from assay.evaluation.measurements.networks import as_rgb, best_reconstructions, read_network
 from assay.foundation.arrays import Schema
 from assay.foundation.errors import MeasurementError
-from assay.foundation.seeds import seed_for
 from assay.models.base import Classifier
 
 
@@ -57,7 +56,7 @@ class FID(Measurement):
         network = read_network(self.network or "", "network", self.architecture)
         features = _Features(self, network, data.images.shape[1:])
         distance = frechet(features.to(data.device), data.device)
-        generator = torch.Generator(data.device).manual_seed(seed_for("fid", data.seed))
+        generator = data.generator("fid")
         if len(data.indices) < 2:
             raise MeasurementError(
                 "of one image there is no covariance",

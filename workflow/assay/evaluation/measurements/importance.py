@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,9 +14,26 @@ from torch import Tensor
 from assay.evaluation.measurements.base import Data, Measurement
 from assay.foundation.arrays import Schema
 from assay.foundation.errors import MeasurementError, ModelError
-from assay.foundation.seeds import seed_for
 from assay.models.base import Classifier
 from assay.models.gbz import effective_share
+
+
+@runtime_checkable
+class ImportanceSampled(Protocol):
+    """A generative classifier that estimates p(x, y) by importance samples.
+
+    Attributes:
+        samples: importance samples of one decision.
+    """
+
+    samples: int
+
+    def importance_terms(
+        self, images: Tensor, n: int, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """(n, B, K) float64 of images (B, C, H, W) in [0, 1]; their mean estimates p(x, y), in
+        logarithms."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +73,14 @@ class Importance(Measurement):
             )
 
     def measure(self, model: Classifier, data: Data) -> dict[str, np.ndarray]:
-        if not hasattr(model, "importance_terms"):
-            raise ModelError("the model takes no importance samples", where=type(model).__name__)
-        network: Any = model  # whose class offers the terms
-        samples = int(getattr(network, "samples", 1))
+        sampled = _sampled(model)
+        samples = sampled.samples
         most = max(*self.sweep, samples)
-        generator = torch.Generator(data.device).manual_seed(seed_for("importance", data.seed))
+        generator = data.generator("importance")
         found: dict[str, list[Tensor]] = {}
         for images, rows in data.batches(model, "importance"):
-            truth = torch.from_numpy(data.labels[rows].astype(np.int64)).to(data.device)
-            terms = network.importance_terms(images, most, generator)
-            for name, value in _estimates(terms, truth, samples, self.sweep).items():
+            terms = sampled.importance_terms(images, most, generator)
+            for name, value in _estimates(terms, data.classes(rows), samples, self.sweep).items():
                 found.setdefault(name, []).append(value.cpu())
         return {
             "per_decision": np.asarray(samples, np.int64),
@@ -77,16 +91,21 @@ class Importance(Measurement):
         }
 
 
+def _sampled(model: object) -> ImportanceSampled:
+    if not isinstance(model, ImportanceSampled):
+        raise ModelError("the model takes no importance samples", where=type(model).__name__)
+    return model
+
+
 def _estimates(
     terms: Tensor, labels: Tensor, samples: int, sweep: Sequence[int]
 ) -> dict[str, Tensor]:
     """Of terms (n, B, K) and labels (B,): what `Importance` measures per image."""
     first = terms[:samples]
-    decided = first.logsumexp(dim=0).argmax(dim=1).expand(samples, -1)[..., None]
     joint = torch.stack([terms[:n].logsumexp(dim=0) - math.log(n) for n in sweep])
     own = labels.expand(len(sweep), -1)[..., None]
     return {
-        "effective": effective_share(first.gather(2, decided).squeeze(2)),
+        "effective": _share(first, first.logsumexp(dim=0)),
         "share": torch.stack([_share(terms[:n], joint[s]) for s, n in enumerate(sweep)]),
         "log_px": joint.logsumexp(dim=2),
         "log_pxy": joint.gather(2, own).squeeze(2),

@@ -1,4 +1,4 @@
-"""LPIPS: how far images look apart to a network, by the package of its authors."""
+"""LPIPS: how different two images are to a network, by the package of its authors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from assay.evaluation.measurements.networks import (
     fill,
     read_state,
 )
+from assay.evaluation.samples import on_device
 from assay.foundation.arrays import Schema
 from assay.foundation.errors import MeasurementError
-from assay.foundation.seeds import seed_for
 from assay.models.base import Classifier
 
 TRUNKS = ("alex", "vgg", "squeeze")
@@ -75,8 +75,8 @@ class LPIPS(Measurement):
         if data.examples:
             found = {}
             for attack, stored in data.examples:
-                attacked = _tensor(stored[f"{attack}/images"], data.device)
-                clean = _tensor(stored["clean/images"], data.device).expand_as(attacked)
+                attacked = on_device(stored[f"{attack}/images"], data.device)
+                clean = on_device(stored["clean/images"], data.device).expand_as(attacked)
                 flat = self._apart(distance, clean.flatten(0, 1), attacked.flatten(0, 1))
                 values = flat.view(attacked.shape[:2]).cpu().numpy()
                 seen = stored[f"{attack}/predictions"] >= 0
@@ -86,7 +86,7 @@ class LPIPS(Measurement):
                     f"{attack}/labels": stored["labels"],
                 }
             return found
-        generator = torch.Generator(data.device).manual_seed(seed_for("lpips", data.seed))
+        generator = data.generator("lpips")
         distances = []
         for images, _ in data.batches(model, "lpips"):
             with torch.no_grad():
@@ -133,7 +133,3 @@ def perceptual(trunk: str, weights: str) -> nn.Module:
         names[name] = f"features.{layer}.{rest}"
     fill(network.net, state, weights, "weights", names)
     return network.eval().requires_grad_(False)
-
-
-def _tensor(images: np.ndarray, device: torch.device | str) -> Tensor:
-    return torch.from_numpy(images.astype(np.float32)).to(device)

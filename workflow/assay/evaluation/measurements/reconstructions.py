@@ -7,11 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from assay.evaluation.measurements.base import Data, Measurement
+from assay.evaluation.samples import on_device
 from assay.foundation.arrays import Schema
-from assay.foundation.seeds import seed_for
 from assay.models.base import Classifier
 
 
@@ -60,9 +59,8 @@ class Reconstructions(Measurement):
             pairs = np.stack(
                 [stored["clean/images"][rows], stored[f"{attack}/images"][which, rows]]
             )
-            seed = seed_for("explain", attack, data.seed)
-            generator = torch.Generator(data.device).manual_seed(seed)
-            made = [model.explain(_pixels(images, data.device), generator) for images in pairs]
+            generator = data.generator("explain", attack)
+            made = [model.explain(on_device(images, data.device), generator) for images in pairs]
             found |= {
                 f"{attack}/images": pairs,
                 f"{attack}/reconstructions": torch.stack([one for one, _ in made])
@@ -75,7 +73,3 @@ class Reconstructions(Measurement):
                 f"{attack}/epsilons": epsilons[which],
             }  # fmt: skip
         return found
-
-
-def _pixels(images: np.ndarray, device: torch.device | str) -> Tensor:
-    return torch.from_numpy(images.astype(np.float32)).to(device)

@@ -15,11 +15,10 @@ from torch import Tensor
 
 from assay.attacks.catalogue import make_attack
 from assay.evaluation.measurements.base import Data, Measurement
-from assay.evaluation.trained import on_device
+from assay.evaluation.samples import in_turn, on_device
 from assay.foundation.arrays import Schema
 from assay.foundation.errors import MeasurementError
 from assay.foundation.progress import progress
-from assay.foundation.seeds import seed_for
 from assay.models.base import Classifier
 
 METHODS = ("gradient", "integrated_gradients")
@@ -87,10 +86,9 @@ class Saliency(Measurement):
 
     def measure(self, model: Classifier, data: Data) -> dict[str, np.ndarray]:
         attack = make_attack(data.attack)
-        indices = _in_turn(data.indices, data.labels)
+        indices = in_turn(data.indices, data.labels)
         x = on_device(data.images[indices], data.device)
-        y = torch.from_numpy(data.labels[indices].astype(np.int64)).to(data.device)
-        generator = torch.Generator(data.device).manual_seed(seed_for("saliency", data.seed))
+        y, generator = data.classes(indices), data.generator("saliency")
         found = attack(model.victim(data.device), x, y, list(data.epsilons), generator).images
         versions = [x, *found]
         stored: dict[str, list[np.ndarray]] = {}
@@ -102,7 +100,7 @@ class Saliency(Measurement):
         mapped = shown if data.masks is None else max(shown, self.mapped_images)
         lesions = None if data.masks is None else data.masks[indices[:mapped], 0].astype(bool)
         for version in progress(versions, desc="saliency", unit="version"):
-            predictions, features = _looked(model, version)
+            predictions, features = _evaluated(model, version)
             store("images", version[:shown].cpu())
             store("predictions", predictions.cpu())
             store("features", features.cpu().half())
@@ -175,17 +173,8 @@ def at_lesions(maps: np.ndarray, lesions: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 @torch.no_grad()
-def _looked(model: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
+def _evaluated(model: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
     """Decisions (B,) and features (B, F)."""
     pieces = images.split(model.max_batch)
     logits = torch.cat([model.logits(piece) for piece in pieces])
     return logits.argmax(dim=1), torch.cat([model.features(piece).float() for piece in pieces])
-
-
-def _in_turn(indices: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """`indices` with the classes in turn, so that the first few show all of them."""
-    own = labels[indices]
-    place = np.empty(len(indices), int)
-    for label in np.unique(own):
-        place[own == label] = np.arange((own == label).sum())
-    return indices[np.lexsort((own, place))]
