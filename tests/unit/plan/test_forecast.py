@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import pyarrow as pa
 import pytest
@@ -88,6 +89,12 @@ def test_every_job_of_the_plan_is_counted():
     assert found.jobs["train_model"] == (len(PLAN.trainings), 0)
     assert found.jobs["run_suite"] == (len(PLAN.cells), 0)
     assert len(found.costs) == len(PLAN.trainings) + len(PLAN.cells)
+    rules = (ROOT / "workflow/rules").glob("*.smk")
+    texts = "\n".join(file.read_text() for file in rules)
+    names = set(re.findall(r"^rule (\w+):", texts, re.MULTILINE))
+    # No model of this study is from outside, or starts from published weights.
+    assert found.jobs.keys() == names - {"check_entries", "fetch_weights"}
+    assert found.jobs["draw_study"] == found.jobs["keep_outcomes"] == (1, 0)
     assert all(size > 0 for size in found.bytes.values())
 
 

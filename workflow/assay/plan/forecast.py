@@ -26,6 +26,7 @@ from assay.foundation.provenance import read_provenance
 from assay.plan import paths
 from assay.plan.cells import Cell, Training
 from assay.plan.configuration import read_configuration
+from assay.plan.job_counts import job_counts
 from assay.plan.layers import Layers
 from assay.plan.plan import Plan, make_plan
 from assay.plan.trainings import phases_of
@@ -131,7 +132,7 @@ def forecast(plan: Plan, records: Iterable[Record], root: Path = Path()) -> Fore
     ]
     costs += [Job("run_suite", *cell, *guess("run_suite", *cell, sizes)) for cell in plan.cells]
     return Forecast(
-        _jobs(plan, root),
+        job_counts(plan, root),
         tuple(sorted(costs, key=lambda job: -job.seconds if job.seconds > 0 else 0.0)),
         _disk(plan, sizes, root),
         len(records),
@@ -364,55 +365,6 @@ def write_costs(records: Iterable[Record], path: Path) -> int:
     table["pixels"] = table["pixels"].astype(int)
     table.to_csv(path, index=False)
     return len(table)
-
-
-def _jobs(plan: Plan, root: Path) -> dict[str, tuple[int, int]]:
-    """Jobs by rule, and of how many the files are there."""
-    splits = dict.fromkeys((cell.dataset, cell.split) for cell in plan.cells)
-    files = {
-        "prepare_dataset": [
-            (paths.DATASET_FACTS, {"dataset": name}) for name in dict.fromkeys(s[0] for s in splits)
-        ],
-        "make_split": [(paths.SPLIT, {"dataset": on, "split": split}) for on, split in splits],
-        "fetch_weights": [
-            (paths.PRETRAINED, {"model": name})
-            for name in dict.fromkeys(item.model for item in plan.trainings)
-            if plan.pretrained(name)
-        ],
-        **{
-            rule: [(template, item._asdict()) for item in items]
-            for rule, template, items in (
-                ("train_model", paths.MODEL_FACTS, plan.trainings),
-                ("run_suite", paths.OUTCOMES, plan.cells),
-                ("measure_model", paths.MEASUREMENT, plan.measurements),
-            )
-        },
-        "analyse_study": [(paths.analysis("ledger"), {"study": name}) for name in plan.studies],
-        "make_table": [
-            (paths.table("csv"), {"study": name, "table": table})
-            for name, study in plan.studies.items()
-            for table in study.tables
-        ],
-        "make_figure": [
-            (paths.figure("svg"), {"study": name, "figure": figure})
-            for name, study in plan.studies.items()
-            for figure in study.figures
-        ],
-        "render_page": [(paths.PAGE, {})],
-    }
-    there = {
-        rule: [
-            (root / paths.at(template, scale=plan.scale, **ids)).exists() for template, ids in of
-        ]
-        for rule, of in files.items()
-    }
-    if plan.packed:
-        # What such a job makes goes to its places at once: it is done where the outcomes are there.
-        networks: dict[Training, list[bool]] = {}
-        for cell, made in zip(plan.cells, there["run_suite"], strict=True):
-            networks.setdefault(cell.network, []).append(made)
-        there["evaluate_model"] = [all(made) for made in networks.values()]
-    return {rule: (len(found), sum(found)) for rule, found in there.items() if found}
 
 
 def _disk(plan: Plan, sizes: Sizes, root: Path) -> dict[str, int]:
