@@ -12,6 +12,7 @@ from assay.attacks.pgd import PGD
 from assay.foundation.errors import ModelError
 from assay.models.base import Classifier, build, build_needs, load_weights, save_weights
 from assay.models.noisy import Noisy
+from assay.models.outside import Outside
 from assay.models.quantised import Quantised
 from assay.models.wrapper import Wrapper
 
@@ -183,6 +184,23 @@ def test_a_model_from_outside_can_be_the_base_of_a_wrapper(outside, images):
     attacked = PGD(norm="linf", steps=5)(victim, images, labels, [0.0, 0.5], seeded())
     assert not attacked.misclassified[0].any()
     assert attacked.misclassified[1].any()
+
+
+class Viewing(nn.Module):
+    """Reshapes a feature map by ``view``, which needs its channels outermost."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = nn.Conv2d(1, 4, 3)
+
+    def forward(self, images):
+        return self.convolution(images).view(len(images), -1)[:, :CLASSES]
+
+
+def test_the_filters_of_a_base_keep_the_layout_that_it_needs(images):
+    base = Outside(Viewing(), classes=CLASSES, shape=SHAPE)
+    victim = wrapped(Inverted, base).victim()
+    torch.testing.assert_close(victim.logits(images, seeded()), base.logits(1 - images))
 
 
 def test_a_wrapper_from_outside_gets_its_base(base, images, tmp_path, monkeypatch):

@@ -65,9 +65,9 @@ def test_every_optimiser_takes_a_step(name):
     assert (parameters[0] < 1).all()
 
 
-def rates(settings, epochs=6, steps=4, lr=0.1):
+def rates(settings, epochs=6):
     """The rate of each step of a schedule by epochs, or of each of `epochs` steps."""
-    optimised = optimiser(weights(), {"name": "SGD", "lr": lr, "momentum": 0.9})
+    optimised = optimiser(weights(), {"name": "SGD", "lr": 0.1, "momentum": 0.9})
     made = scheduler(optimised, settings, epochs)
     found = []
     for _ in range(epochs):
@@ -120,7 +120,7 @@ def test_impossible_schedules_are_named(settings, message):
 
 
 def test_phases_lie_over_the_training_by_name():
-    told = complete(
+    settings = complete(
         {
             "optimizer": {"name": "SGD", "lr": 0.1, "momentum": 0.9},
             "phases": [
@@ -129,7 +129,7 @@ def test_phases_lie_over_the_training_by_name():
             ],
         }
     )
-    first, second = phases(told)
+    first, second = phases(settings)
     assert first["optimizer"] == {"name": "SGD", "lr": 0.01, "momentum": 0.9}
     assert second["optimizer"] == {"name": "Adam", "lr": 0.001}
     assert over({"scheduler": {"name": "StepLR"}}, {"scheduler": None}) == {"scheduler": None}

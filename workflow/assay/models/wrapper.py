@@ -44,6 +44,7 @@ class Wrapper(Classifier):
         self.pretrained = base.pretrained
         self.stochastic = self.stochastic or base.stochastic
         self.max_batch = min(self.max_batch, base.max_batch)
+        self.channels_last = self.channels_last and base.channels_last
 
     def changed(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What the base sees of images (B, C, H, W); the same shape, in [0, 1]."""
