@@ -510,9 +510,17 @@ def test_the_headline_is_printed_with_the_places_to_look(tmp_path, monkeypatch, 
         ROOT / "report/workstation/millner2024", tmp_path / "workstation/millner2024"
     ).parent
     (folder / "index.html").write_text("a page")
+    # A user's configuration counts, as in the run.
+    monkeypatch.chdir(tmp_path)
+    Path("config").mkdir()
+    Path("config/config.yaml").write_text("catalogue: {models: {gbz: {title: Mine}}}\n")
     monkeypatch.setattr(sys, "argv", ["show_headline.py", str(folder)])
     runpy.run_path(str(ROOT / "workflow/scripts/show_headline.py"), run_name="__main__")
     page = capsys.readouterr().out
     assert "millner2024 (scale workstation)" in page
+    assert " Mine " in page
     assert (folder / "index.html").as_uri() in page
     assert "report.html" not in page
+    monkeypatch.setattr(sys, "argv", ["show_headline.py", "nowhere"])
+    with pytest.raises(SystemExit, match=r"error: nowhere: no study has a headline\.csv"):
+        runpy.run_path(str(ROOT / "workflow/scripts/show_headline.py"), run_name="__main__")

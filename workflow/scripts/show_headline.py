@@ -7,39 +7,36 @@ import argparse
 import sys
 from pathlib import Path
 
-CONFIG = Path(__file__).resolve().parents[2] / "config"
-
 
 def main(folder: Path) -> str:
     """The text for the terminal.
 
     Args:
         folder: a report's folder, ``report/{scale}``.
+
+    Raises:
+        ConfigError: the folder has no report, or the configuration has no such scale or study.
     """
     import pandas as pd
-    import yaml
 
     from assay.analysis.brief import StudyBrief
+    from assay.foundation.errors import ConfigError
+    from assay.plan.configuration import read_configuration
     from assay.report.page import headline_text
 
-    def read(path: Path) -> dict:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-
+    headlines = {path.parent.name: path for path in sorted(folder.glob("*/headline.csv"))}
+    if not headlines:
+        raise ConfigError("no study has a headline.csv", where=folder, remedy="run the workflow")
+    configuration = read_configuration({"scale": folder.name, "studies": list(headlines)})
     titles = {
-        kind: {
-            name: entry["title"] for name, entry in read(CONFIG / f"catalogue/{kind}.yaml").items()
-        }
+        kind: {name: entry["title"] for name, entry in configuration.catalogue[kind].items()}
         for kind in ("datasets", "splits", "models")
     }
     lines = []
-    for headline in sorted(folder.glob("*/headline.csv")):
-        name = headline.parent.name
-        study = CONFIG / f"studies/{name}.yaml"
-        if study.is_file():
-            name = f"{read(study)['title']}: {name}"
+    for name, path in headlines.items():
         lines += [
-            f"{name} (scale {folder.name})",
-            headline_text(pd.read_csv(headline), StudyBrief(titles=titles)),
+            f"{configuration.studies[name]['title']}: {name} (scale {folder.name})",
+            headline_text(pd.read_csv(path), StudyBrief(titles=titles)),
             "",
         ]
     pages = {"this report": "index.html", "snakemake report": "report.html"}
@@ -54,4 +51,9 @@ def main(folder: Path) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    sys.stdout.write(main(parser.parse_args().folder) + "\n")
+    from assay.foundation.errors import AssayError
+
+    try:
+        sys.stdout.write(main(parser.parse_args().folder) + "\n")
+    except AssayError as error:
+        sys.exit(f"error: {error}")

@@ -39,9 +39,9 @@ class Outside(Classifier):
     """Any trained torch module as a model, with the weights it has.
 
     Images are resized, grey ones repeated for networks of three channels, and normalised inside the
-    model. The network stays in evaluation mode and its weights take part in no gradient: it is
-    evaluated, never trained. Whether it is random is measured: a network that draws numbers, or
-    answers differently when it is asked again, is.
+    model. The network stays in evaluation mode, as its own ``train`` sets it, and its weights take
+    part in no gradient: it is evaluated, never trained. Whether it is random is measured: a network
+    that draws numbers, or answers differently when it is asked again, is.
 
     Args:
         network: images (B, C, H, W) to logits (B, K), or to anything with a field ``logits``. It
