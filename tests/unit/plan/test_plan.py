@@ -71,6 +71,19 @@ def test_stand_ins_replace_names_everywhere_and_repeat_nothing():
     assert study.substitutes["datasets"] == {"medical_mnist": "phantom"}
 
 
+@pytest.mark.parametrize("dataset", ["phantom", "mnist", "medmnist_breastmnist", "chest_xray"])
+def test_data_sets_that_come_divided_have_official_splits(dataset):
+    models = ["resnet18"]
+    plan = make_plan(
+        configured(
+            grid=grid(datasets=[dataset], splits="official", models=models, suites=["corruptions"]),
+            tables={}, figures={}, measurements={}, headline={"models": [], "cells": []},
+            reported={"files": []},
+        )
+    )  # fmt: skip
+    assert {cell.split for cell in plan.cells} == {"official_0"}
+
+
 def test_a_model_that_borrows_weights_trains_nothing_of_its_own():
     borrower = {
         **configured().catalogue["models"]["gbz_as_coded"],

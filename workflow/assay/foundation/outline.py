@@ -143,15 +143,32 @@ def source_file(specification: str) -> str:
 
 def constant_keys(module: str, name: str) -> tuple[str, ...]:
     """The keys of a dictionary that a module of this package spells out under `name`."""
+    value = _constant(module, name)
+    if value is None:
+        raise AssayError(f"module '{module}' has no '{name}'")
+    # Values may be names; the keys are texts.
+    keys = value.keys if isinstance(value, ast.Dict) else ()
+    return tuple(ast.literal_eval(key) for key in keys if key is not None)
+
+
+def is_set(module: str, name: str) -> bool:
+    """Whether a module of this package says ``NAME = True``.
+
+    Example:
+        >>> is_set("assay.data.kinds.medmnist", "HAS_OFFICIAL_SUBSETS")
+        True
+    """
+    value = _constant(module, name)
+    return isinstance(value, ast.Constant) and value.value is True
+
+
+def _constant(module: str, name: str) -> ast.expr | None:
+    """What a module of this package assigns to a name; None if it does not."""
     file = module_file(module)
     for node in parsed(file).body if file else ():
-        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [
-            name
-        ]:
-            # Values may be names; the keys are texts.
-            keys = node.value.keys if isinstance(node.value, ast.Dict) else ()
-            return tuple(ast.literal_eval(key) for key in keys if key is not None)
-    raise AssayError(f"module '{module}' has no '{name}'")
+        if isinstance(node, ast.Assign) and [ast.unparse(t) for t in node.targets] == [name]:
+            return node.value
+    return None
 
 
 class _Unknown:

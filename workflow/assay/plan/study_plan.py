@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from assay.data.kinds import reader_of
 from assay.data.splits import split_count
 from assay.foundation.errors import ConfigError
+from assay.foundation.outline import is_set
 from assay.foundation.split import Split
 from assay.plan.cells import Cell, Measured, Training, unique
 from assay.plan.check_entries import check_code, check_fit, check_names, check_single_steps
@@ -94,7 +96,7 @@ def plan_study(name: str, written: Nested, configuration: Configuration) -> Stud
 def _splits(scheme_name: str, dataset: str, configuration: Configuration, where: str) -> list[str]:
     scheme = configuration.entry("splits", scheme_name, f"{where}: grid.splits")
     entry = configuration.catalogue["datasets"][dataset]
-    if scheme["kind"] == "official" and not _has_official_parts(entry):
+    if scheme["kind"] == "official" and not _has_official_subsets(dataset, entry):
         raise ConfigError(
             f"data set '{dataset}' has no official split",
             where=f"{where}: grid.splits",
@@ -113,10 +115,11 @@ def _splits(scheme_name: str, dataset: str, configuration: Configuration, where:
     return [str(Split(scheme_name, index)) for index in range(min(count, limit or count))]
 
 
-def _has_official_parts(entry: Nested) -> bool:
-    return entry["kind"] in ("torchvision", "medmnist") or "(?P<split>" in str(
-        entry["settings"].get("pattern")
-    )
+def _has_official_subsets(dataset: str, entry: Nested) -> bool:
+    """Whether the reader of a data set knows the publisher's subsets: always, or by a pattern."""
+    module = reader_of(entry["kind"], dataset).partition(":")[0]
+    pattern = str(entry["settings"].get("pattern"))
+    return is_set(module, "HAS_OFFICIAL_SUBSETS") or "(?P<split>" in pattern
 
 
 def put_in(value: Any, substitutes: Mapping[str, str]) -> Any:

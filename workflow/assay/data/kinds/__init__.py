@@ -1,8 +1,9 @@
 """The kinds of data sets: one module each, looked up by the `kind` of a catalogue entry.
 
-The name of a module is its kind; nothing else lists kinds. A kind's module is loaded only when an
-entry needs it, so that editing one kind leaves the others' code digest, and with it everything
-computed from their data, as it was.
+The name of a module is its kind; nothing else lists kinds. It has ``SETTINGS``, a function ``read``
+and, if all its data sets come divided, ``HAS_OFFICIAL_SUBSETS = True``. A kind's module is loaded
+only when an entry needs it, so that editing one kind leaves the others' code digest, and with it
+everything computed from their data, as it was.
 """
 
 from __future__ import annotations

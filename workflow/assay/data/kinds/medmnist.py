@@ -23,6 +23,7 @@ from assay.data.collected import Collected, Request, new_images
 from assay.data.fetch import fetch
 from assay.foundation.errors import DataError
 
+HAS_OFFICIAL_SUBSETS = True
 SETTINGS = {"labels": "single", "against": None}
 SUBSETS = ("train", "val", "test")
 # Images that are unpacked at once.

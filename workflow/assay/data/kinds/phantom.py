@@ -33,6 +33,7 @@ from assay.foundation.seeds import rng_for
 Field = np.ndarray  # (H, W) float64, in units of the grey scale
 Lesion = tuple[Field, Field]
 
+HAS_OFFICIAL_SUBSETS = True
 SETTINGS = {
     "patients_per_class": 25,
     "images_per_patient": 4,

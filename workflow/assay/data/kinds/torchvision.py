@@ -25,6 +25,7 @@ from assay.data.collected import REQUIRED, Collected, Request, new_images
 from assay.data.fetch import Fetched, fetch
 from assay.foundation.errors import DataError
 
+HAS_OFFICIAL_SUBSETS = True
 SETTINGS = {"dataset": REQUIRED, "subsets": REQUIRED, "layout": REQUIRED}
 
 
