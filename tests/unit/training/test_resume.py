@@ -126,6 +126,29 @@ def test_optimisers_that_take_turns_go_on_with_the_same_bits(tmp_path, stopped_a
     assert {"train_loss", "train_second", "train_accuracy"} <= set(whole.history)
 
 
+class Distilled(Objective):
+    """Also brings the features close to those of a trained model."""
+
+    def __init__(self, teacher):
+        self.teacher = teacher
+
+    def losses(self, model, batch):
+        parts = super().losses(model, batch)
+        distance = model.features(batch.images) - self.teacher.features(batch.images)
+        return {**parts, "total": parts["total"] + distance.square().mean(dim=1)}
+
+
+def test_a_model_that_an_objective_needs_is_evaluated_and_takes_no_gradient(tmp_path, monkeypatch):
+    teacher, before = small(), small().state_dict()
+    monkeypatch.setattr(
+        "assay.training.loop.make_objective", lambda *given: Distilled(given[2]["teacher"])
+    )
+    run(tmp_path, epochs=1, needs={"teacher": teacher})
+    assert not teacher.training
+    assert same(teacher.state_dict(), before)
+    assert all(weight.grad is None for weight in teacher.parameters())
+
+
 def test_each_optimiser_moves_its_own_group_and_sees_the_steps_before():
     model, before = small().train(), small().state_dict()
     settings = {

@@ -35,7 +35,7 @@ from assay.training.augment import augmentations
 from assay.training.checkpoints import Checkpoints
 from assay.training.images import Images, batches
 from assay.training.interrupts import Request, stop_request
-from assay.training.objective import Batch, make_objective
+from assay.training.objective import Batch, make_objective, placed_needs
 from assay.training.optimisation import Optimisation
 from assay.training.reproducible import reproducible
 from assay.training.result import TrainingResult, on_cpu
@@ -107,7 +107,7 @@ def train(
         names: what the training is called, seed included; all randomness derives from it.
         device: where to compute.
         checkpoint_every_s: seconds of work that a kill may cost, at most.
-        needs: trained models that the objective asks for, by their role.
+        needs: trained models that the objective asks for, by their role (:func:`placed_needs`).
 
     Raises:
         TrainingError: a setting is impossible, nothing is there to train on, a class that needs
@@ -132,7 +132,7 @@ def train(
             device,
             checkpoints,
             checkpoint_every_s,
-            {role: placed(item, device).eval() for role, item in (needs or {}).items()},
+            placed_needs(needs or {}, model, device),
         )
         with reproducible(device), stop_request() as request:
             return training.run(request)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from assay.foundation.errors import TrainingError
 from assay.foundation.suggestions import did_you_mean
-from assay.models.base import Classifier
+from assay.models.base import Classifier, placed
 
 PACKAGE = "assay.training.objectives"
 
@@ -137,6 +137,20 @@ def objective_class(name: str) -> type[Objective]:
             remedy="define one subclass of assay.training.objective:Objective in it",
         )
     return found[0]
+
+
+def placed_needs(
+    needs: Mapping[str, Classifier], model: Classifier, device: torch.device
+) -> dict[str, Classifier]:
+    """The models that an objective needs on a device, in evaluation mode.
+
+    Their weights take no gradients, unless they are part of the `model` that trains.
+    """
+    parts = set(model.modules())
+    for item in needs.values():
+        if item not in parts:
+            item.requires_grad_(False)
+    return {role: placed(item, device).eval() for role, item in needs.items()}
 
 
 def make_objective(
