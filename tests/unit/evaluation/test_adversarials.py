@@ -8,37 +8,19 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
+import suites
 import torch
+from suites import CLEAN, SHAPE, images_and_labels, run_on
 from torch import nn
 
 from assay.attacks.victim import Victim
 from assay.evaluation import chunks
 from assay.evaluation.adversarials import read_adversarials, repredict, write_adversarials
 from assay.evaluation.shares import pack_share, unpack_share
-from assay.evaluation.suite import run_suite
 from assay.foundation.errors import OutcomeError
 from assay.foundation.provenance import read_provenance
 
-SHAPE = (1, 6, 6)
-IDS = {"dataset": "d", "split": "s_0", "model": "m", "suite": "u"}
-PGD = {
-    "name": "pgd_linf",
-    "implementation": "assay.attacks.pgd:PGD",
-    "settings": {"steps": 4},
-    "norm": "linf",
-    "epsilons": [0.02, 0.1],
-    "samples": None,
-    "code": "p",
-}
-CLEAN = {
-    "name": "clean",
-    "implementation": "assay.attacks.clean:Clean",
-    "settings": {},
-    "norm": "none",
-    "epsilons": [0.0],
-    "samples": None,
-    "code": "c",
-}
+PGD = {**suites.PGD, "epsilons": [0.02, 0.1]}
 ROW = ["attack", "route", "epsilon", "sample"]
 
 
@@ -49,20 +31,16 @@ def victim(seed=0):
     return Victim(logits=net, classes=3, shape=SHAPE, device="cpu", views=views)
 
 
-IMAGES = np.random.default_rng(0).integers(0, 256, (40, *SHAPE), dtype=np.uint8)
-with torch.no_grad():
-    PIXELS = torch.from_numpy(IMAGES).float() / 255
-    LABELS = victim().logits(PIXELS, torch.Generator()).argmax(1).numpy()
-LABELS[:5] = (LABELS[:5] + 1) % 3
+IMAGES, LABELS = images_and_labels(victim(), 40, wrong=5)
 
 
 @pytest.fixture
 def run(tmp_path):
-    def run(attacks=(CLEAN, PGD), keep="all", name="kept.npz", **options):
-        settings = {"ids": IDS, "work": tmp_path / "work/u", "chunk": 16, "repeats": 3,
-                    "examples": 2, "key": "k", **options}  # fmt: skip
-        outcomes, _ = run_suite(victim(), IMAGES, LABELS, np.arange(40), attacks,
-                                keep_adversarials=keep, **settings)  # fmt: skip
+    def run(attacks=(CLEAN, PGD), keep="all", name="kept.npz", attacked=None, **options):
+        settings = {"work": tmp_path / "work/u", "repeats": 3, **options}
+        outcomes, _ = run_on(
+            attacked or victim(), (IMAGES, LABELS), attacks, keep_adversarials=keep, **settings
+        )
         path = tmp_path / name
         write_adversarials(outcomes.attrs["adversarials"], path, {"seed": 0})
         return outcomes, path
@@ -92,7 +70,9 @@ def test_an_image_is_at_the_distance_of_its_row(run):
     rows = outcomes.set_index(ROW[:1] + ROW[2:])["linf"]
     for attack, _, arrays in read_adversarials(path):
         assert arrays["images"].dtype == np.float32
-        change = np.abs(arrays["images"] - PIXELS.numpy()[arrays["samples"]]).max(axis=(1, 2, 3))
+        change = np.abs(
+            arrays["images"] - (IMAGES.astype(np.float32) / 255)[arrays["samples"]]
+        ).max(axis=(1, 2, 3))
         keys = zip([attack] * len(change), arrays["epsilons"], arrays["samples"], strict=True)
         np.testing.assert_array_equal(change, [rows[key] for key in keys])
 
@@ -114,17 +94,12 @@ def test_each_route_keeps_its_own_images(run):
     assert (again.prediction == again.row).all()
 
 
-def test_the_name_of_a_view_is_kept_whole_however_long_it_is(tmp_path):
+def test_the_name_of_a_view_is_kept_whole_however_long_it_is(run):
     name = "through_the_network_behind_the_purifier_" * 3
     net = victim().decision
-    settings = {"ids": IDS, "work": tmp_path / "u", "chunk": 40, "repeats": 3, "examples": 2}
-    outcomes, _ = run_suite(
-        Victim(logits=net.logits, classes=3, shape=SHAPE, device="cpu", views={name: net}),
-        IMAGES, LABELS, np.arange(40), [{**PGD, "routes": "each"}], key="k",
-        keep_adversarials="all", **settings,
-    )  # fmt: skip
-    write_adversarials(outcomes.attrs["adversarials"], tmp_path / "kept.npz", {})
-    assert set(repredict(victim(), tmp_path / "kept.npz").route) == {"", name}
+    long = Victim(logits=net.logits, classes=3, shape=SHAPE, device="cpu", views={name: net})
+    _, path = run([{**PGD, "routes": "each"}], attacked=long)
+    assert set(repredict(victim(), path).route) == {"", name}
 
 
 def test_nothing_is_kept_unless_it_is_asked_for(run):

@@ -7,55 +7,19 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
+from suites import CLEAN, FGSM, PGD, SHAPE, entry, images_and_labels, run_on
 from torch import nn
 
 from assay.attacks.victim import Victim
 from assay.evaluation import chunks
 from assay.evaluation.samples import in_turn
-from assay.evaluation.suite import run_suite
 from assay.foundation.errors import AssayError, AttackError
 from assay.foundation.outcomes import to_table
 
-IDS = {"dataset": "toy", "split": "kfold_0", "model": "net", "suite": "mixed"}
-SHAPE = (1, 6, 6)
-CLEAN = {
-    "name": "clean",
-    "implementation": "assay.attacks.clean:Clean",
-    "settings": {},
-    "norm": "none",
-    "epsilons": [0],
-    "samples": None,
-    "code": "c",
-}
-FGSM = {
-    "name": "fgsm",
-    "implementation": "assay.attacks.fgsm:FGSM",
-    "settings": {},
-    "norm": "linf",
-    "epsilons": [0.02, 0.2],
-    "samples": None,
-    "code": "f",
-}
-PGD = {
-    "name": "pgd_linf",
-    "implementation": "assay.attacks.pgd:PGD",
-    "settings": {"steps": 4},
-    "norm": "linf",
-    "epsilons": [0.02, 0.2],
-    "samples": None,
-    "code": "p",
-}
-
-
-ENSEMBLE = {
-    "name": "autoattack",
-    "implementation": "assay.attacks.autoattack:AutoAttack",
-    "settings": {"steps": 4, "queries": 8, "targets": 2},
-    "norm": "linf",
-    "epsilons": [0.005, 0.01],
-    "samples": None,
-    "code": "a",
-}
+OTHER = {"dataset": "toy", "split": "kfold_0", "model": "net", "suite": "other"}
+ENSEMBLE = entry(
+    "autoattack", "autoattack:AutoAttack", [0.005, 0.01], steps=4, queries=8, targets=2
+)
 
 
 class Net(nn.Sequential):
@@ -64,32 +28,21 @@ class Net(nn.Sequential):
         super().__init__(nn.Flatten(), nn.Linear(36, 16), nn.ReLU(), nn.Linear(16, 3))
 
 
+def net_victim(**options):
+    return Victim.from_module(Net().eval(), classes=3, shape=SHAPE, **options)
+
+
 @pytest.fixture(scope="module")
 def data():
-    images = np.random.default_rng(0).integers(0, 256, (80, *SHAPE), dtype=np.uint8)
-    with torch.no_grad():
-        labels = Net()(torch.from_numpy(images).float() / 255).argmax(1).numpy()
-    labels[:6] = (labels[:6] + 1) % 3
-    return images, labels
+    return images_and_labels(net_victim(), 80, wrong=6)
 
 
 @pytest.fixture
 def run(data, tmp_path):
     def run(attacks, victim=None, **options):
-        victim = victim or Victim.from_module(Net().eval(), classes=3, shape=SHAPE)
-        settings = {
-            "ids": IDS,
-            "work": tmp_path / "work",
-            "chunk": 16,
-            "repeats": 5,
-            "examples": 4,
-            "key": "k",
-            "indices": np.arange(0, 80, 2),
-            **options,
-        }
-        indices = settings.pop("indices")
-        run.victim = victim
-        return run_suite(victim, *data, indices, attacks, **settings)
+        run.victim = victim or net_victim()
+        settings = {"work": tmp_path / "work", "indices": np.arange(0, 80, 2), **options}
+        return run_on(run.victim, data, attacks, **settings)
 
     run.work = tmp_path / "work"
     return run
@@ -177,7 +130,7 @@ def test_two_runs_of_one_seed_agree_and_another_seed_does_not(run, tmp_path):
 def test_chunk_and_batch_size_do_not_change_a_deterministic_attack(run, tmp_path):
     steady = {**PGD, "settings": {"steps": 4, "random_start": False}}
     first, _ = run([FGSM, steady])
-    small = Victim.from_module(Net().eval(), classes=3, shape=SHAPE, max_batch=3)
+    small = net_victim(max_batch=3)
     second, _ = run([FGSM, steady], small, work=tmp_path / "other", chunk=7)
     key = ["attack", "epsilon", "sample"]
     first, second = (frame.sort_values(key, ignore_index=True) for frame in (first, second))
@@ -351,7 +304,7 @@ def test_clean_decisions_of_a_stochastic_victim_agree_between_attacks_and_suites
     two, _ = run(
         [{**PGD, "samples": 9}],
         victim(),
-        ids={**IDS, "suite": "other"},
+        ids=OTHER,
         work=tmp_path / "elsewhere" / "two",
     )
     decided = one[one["attack"] == "clean"].set_index("sample")["prediction"]
@@ -363,17 +316,16 @@ def test_clean_decisions_of_a_stochastic_victim_agree_between_attacks_and_suites
 def test_suites_of_one_model_share_the_decisions_on_unperturbed_images(run, tmp_path):
     run([CLEAN])
     spent = run.victim.forwards
-    other = {**IDS, "suite": "other"}
-    shared, _ = run([CLEAN], ids=other, work=tmp_path / "other")
+    shared, _ = run([CLEAN], ids=OTHER, work=tmp_path / "other")
     assert run.victim.forwards == 0 < 40 <= spent
-    alone, _ = run([CLEAN], ids=other, work=tmp_path / "elsewhere" / "other")
+    alone, _ = run([CLEAN], ids=OTHER, work=tmp_path / "elsewhere" / "other")
     pd.testing.assert_frame_equal(shared, alone)
-    # What decides them makes them anew, and so does damage.
-    run([CLEAN], ids=other, work=tmp_path / "more", key="another")
+    # What decides them makes them again, and so does damage.
+    run([CLEAN], ids=OTHER, work=tmp_path / "more", key="another")
     assert run.victim.forwards == spent
     for path in tmp_path.glob("clean_*"):
         path.write_bytes(b"damaged")
-    run([CLEAN], ids=other, work=tmp_path / "again")
+    run([CLEAN], ids=OTHER, work=tmp_path / "again")
     assert run.victim.forwards == spent
 
 
