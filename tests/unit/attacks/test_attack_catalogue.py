@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from assay.attacks.catalogue import make_attack, read_catalogue
+from assay.attacks.catalogue import attack_named, make_attack, read_catalogue
 from assay.foundation.entries import members_of, named
 from assay.foundation.errors import AttackError
 
@@ -33,10 +33,20 @@ def test_fgsm_runs_at_every_radius_of_the_papers_figure():
     assert {0.01, 0.03, 0.05, 0.08, 0.1} <= set(ATTACKS["fgsm"]["epsilons"])
 
 
-def test_an_unknown_setting_is_named_with_those_that_exist():
+def test_an_unknown_setting_is_named_with_the_nearest():
     entry = {**ATTACKS["pgd_linf"], "name": "pgd_linf", "settings": {"stepz": 3}}
-    with pytest.raises(AttackError, match=r"PGD has no setting 'stepz'; known .*steps"):
+    with pytest.raises(AttackError, match=r"PGD has no setting 'stepz'; did you mean 'step'"):
         make_attack(entry)
+
+
+def test_a_class_that_is_no_attack_is_named():
+    with pytest.raises(AttackError, match=r"attack 'mine' implem.*'pathlib:Path' is no attack; na"):
+        make_attack({"name": "mine", "implementation": "pathlib:Path", "norm": "linf"})
+
+
+def test_an_attack_that_is_misspelt_is_named_with_the_nearest():
+    with pytest.raises(AttackError, match=r"no attack 'pdg_linf'; did you mean 'pgd_linf'"):
+        attack_named("pdg_linf")
 
 
 def test_a_norm_that_is_not_the_attacks_is_told():

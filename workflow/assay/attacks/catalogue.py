@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ from assay.attacks.attack import Attack
 from assay.foundation.entries import read_entries
 from assay.foundation.errors import AttackError
 from assay.foundation.numbers import number
-from assay.foundation.registry import load
+from assay.foundation.registry import load_value
 from assay.foundation.resources import resource
+from assay.foundation.suggestions import did_you_mean
 
 CATALOGUE = resource("config/catalogue/attacks.yaml")
 
@@ -27,20 +27,12 @@ def make_attack(entry: Mapping[str, Any]) -> Attack:
             ``norm``; ``name`` for messages.
 
     Raises:
-        AttackError: a setting is unknown or impossible, or the norm is not the attack's.
+        AttackError: the class is no attack, a setting is unknown or impossible, or the norm is not
+            the attack's.
         ConfigError: there is no such implementation.
     """
     name = entry.get("name", entry["implementation"])
-    kind = load(entry["implementation"])
-    settings = entry.get("settings") or {}
-    known = [field.name for field in dataclasses.fields(kind)]
-    extra = sorted(set(settings) - set(known))
-    if extra:
-        raise AttackError(
-            f"{kind.__name__} has no setting '{extra[0]}'",
-            where=f"attack '{name}' settings",
-            remedy=f"known settings are {', '.join(known)}",
-        )
+    kind, settings = load_value(entry, Attack, "attack", AttackError)
     attack = kind(**settings)
     if entry["norm"] != attack.norm:
         raise AttackError(
@@ -78,8 +70,8 @@ def attack_named(name: str, **settings: Any) -> tuple[Attack, list[float]]:
     if name not in entries:
         raise AttackError(
             f"there is no attack '{name}'",
-            where=str(CATALOGUE.name),
-            remedy="python -m assay.attacks --list shows all",
+            where=CATALOGUE.name,
+            remedy=did_you_mean(name, entries, "python -m assay.attacks --list shows all"),
         )
     entry = entries[name]
     entry["settings"] = {**entry["settings"], **settings}

@@ -6,7 +6,6 @@ The plan reads the class from its source and never imports it, so what it declar
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +20,8 @@ from assay.foundation.arrays import Schema, check_arrays
 from assay.foundation.errors import MeasurementError
 from assay.foundation.places import located
 from assay.foundation.progress import progress
-from assay.foundation.registry import load
+from assay.foundation.registry import load_value
 from assay.foundation.seeds import seed_for
-from assay.foundation.suggestions import did_you_mean
 from assay.models.base import Classifier
 
 
@@ -143,23 +141,7 @@ def make_measurement(
         >>> make_measurement(entry)
         Features()
     """
-    name = entry.get("name", entry["implementation"])
-    kind = load(entry["implementation"])
-    if not (isinstance(kind, type) and issubclass(kind, Measurement)):
-        raise MeasurementError(
-            f"'{entry['implementation']}' is no measurement",
-            where=f"measurement '{name}' implementation",
-            remedy=f"name a class that inherits from {Measurement.__module__}:Measurement",
-        )
-    settings = dict(entry.get("settings") or {})
-    known = [part.name for part in dataclasses.fields(kind)]
-    for key in settings:
-        if key not in known:
-            raise MeasurementError(
-                f"{kind.__name__} has no setting '{key}'",
-                where=f"measurement '{name}' settings",
-                remedy=did_you_mean(key, known, f"known are {', '.join(known) or 'none'}"),
-            )
+    kind, settings = load_value(entry, Measurement, "measurement", MeasurementError)
     for key in kind.files:
         if settings.get(key) and (found := located(settings[key], located_in or {})):
             settings[key] = str(found)
