@@ -1,6 +1,6 @@
 # make demo   the whole workflow on embedded data, no network: report/demo/index.html
 # make test   unit tests and examples, then workflow, browser and cluster tests
-# make coverage   which lines unit tests and examples reach; takes 1.4 times as long as without
+# make coverage   which lines the unit tests and examples of the last `make test` have not reached
 # make lint   ruff, types, snakefmt, snakemake --lint, hadolint, pip-audit        make format   lets ruff and snakefmt repair
 # make quick  half a minute while you write: ruff, types, and the unit tests of a package: make quick PART=attacks
 # make docs   the documentation with the reference of every module: site/index.html
@@ -50,11 +50,11 @@ demo: $(VENV)/.run
 # In two processes: a run of the workflow keeps little more than one core busy. Unit tests keep the order of
 # tests/conftest.py, long files first; by itself xdist begins with the files of most tests.
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --doctest-modules tests/unit workflow/assay
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --doctest-modules --cov --cov-report= tests/unit workflow/assay
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not half_an_hour" tests/workflow tests/browser tests/cluster
 
 coverage: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --doctest-modules --cov --cov-report=term:skip-covered tests/unit workflow/assay
+	$(BIN)/python -m coverage report --skip-covered --show-missing --sort=cover
 
 # What tells most in half a minute, for the package that you change.
 PART ?= foundation

@@ -10,20 +10,26 @@ import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from assay.plan.configuration import read_configuration
+from assay.plan.configuration import Configuration, read_configuration
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
 def catalogue(kind: str = "datasets") -> dict:
     """A catalogue as the repository's file makes it, without the changes of a scale."""
-    return copy.deepcopy(read_configuration().unscaled[kind])
+    return copy.deepcopy(_configuration().unscaled[kind])
+
+
+@cache
+def _configuration() -> Configuration:
+    return read_configuration()
 
 
 def png(seed: int, size: tuple[int, int] = (8, 8), mode: str = "L") -> bytes:
