@@ -1,17 +1,19 @@
 """Configuration files: what is wrong in them is told with file, key and remedy."""
 
 import shutil
+from functools import partial
 
 import pytest
 import yaml
 
 from assay.foundation.errors import ConfigError
-from assay.foundation.places import mirror_of
+from assay.foundation.places import downloads_of, mirror_of
 from assay.foundation.resources import ROOT
-from assay.foundation.sources import merged
+from assay.foundation.sources import Source, merged, place
 from assay.plan.configuration import read_configuration
 from assay.plan.layers import Layers
 from assay.plan.plan import make_plan
+from assay.plan.validation import checked
 from assay.report.kinds import kinds
 
 
@@ -216,8 +218,15 @@ def test_a_mirror_that_is_not_there_is_named(tmp_path, monkeypatch):
     assert mirror_of({"data_mirror": None}) is None
     monkeypatch.setenv("ASSAY_DATA", str(tmp_path))
     assert mirror_of({}) == tmp_path.resolve()
-    with pytest.raises(ConfigError, match=r"data_mirror .*: there is no folder"):
-        mirror_of({"data_mirror": str(tmp_path / "nothing")})
+    for folder in (tmp_path / "nothing", "~nobody_here"):
+        with pytest.raises(ConfigError, match=r"data_mirror .*: there is no folder"):
+            mirror_of({"data_mirror": str(folder)})
+
+
+def test_a_folder_for_downloads_may_be_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert downloads_of({"downloads": "~/archives"}) == tmp_path / "archives"
+    assert downloads_of({}).as_posix() == "results/downloads"
 
 
 NEEDED = {
@@ -268,20 +277,21 @@ def test_every_kind_of_table_and_figure_is_drawn_by_a_function():
 
 
 @pytest.mark.parametrize(("part", "kind"), NEEDED)
-def test_a_table_or_figure_has_the_keys_of_its_kind(root, part, kind):
+def test_a_table_or_figure_has_the_keys_of_its_kind(part, kind):
+    study = yaml.safe_load((ROOT / "config/studies/millner2024.yaml").read_text("utf-8"))
     needed = NEEDED[part, kind]
     whole = {"kind": kind, "title": "mine", **{key: VALUES[key] for key in needed}}
-    change(root, "studies/millner2024.yaml", [part, "mine"], whole)
-    assert (
-        read_configuration(layers=Layers((root,))).studies["millner2024"][part]["mine"]["kind"]
-        == kind
-    )
+
+    def read(entry):
+        source = Source("mine.yaml", (), {**study, "tables": {}, "figures": {}, part: entry})
+        return checked(source.tree, "study", partial(place, [source]))
+
+    assert read({"mine": whole})[part]["mine"]["kind"] == kind
     for key in needed:
         without = {name: value for name, value in whole.items() if name != key}
-        change(root, "studies/millner2024.yaml", [part, "mine"], without)
         message = rf"{part}\.mine: the key '{key}' is missing \(kind: {kind}\); it says: "
-        with pytest.raises(ConfigError, match=message):
-            read_configuration(layers=Layers((root,)))
+        with pytest.raises(ConfigError, match=rf"^mine\.yaml: {message}"):
+            read({"mine": without})
 
 
 @pytest.mark.parametrize(

@@ -95,6 +95,7 @@ def test_a_missing_file_is_named_with_the_nearest_one():
         "did you mean 'models/mine.pt'?"
     )
     assert "relative to the working folder" in complaint(exported="nowhere/x")
+    assert "no file '~nobody_here/x'" in complaint(exported="~nobody_here/x")
     assert "no file 'w.pth'" in complaint(torchvision="resnet18", weights={"file": "w.pth"})
 
 
@@ -193,5 +194,6 @@ def test_contents_follow_files_and_code_and_miss_what_is_not_there(folder):
     assert set(first) == {"my_net:Net", "w.pth"}
     torch.save({"x": torch.zeros(1)}, "w.pth")
     assert contents(entry(**keys))["w.pth"] != first["w.pth"]
-    assert contents(entry(torchscript="nowhere")) == {"nowhere": None}
+    for file in ("nowhere", "~nobody_here/x"):
+        assert contents(entry(torchscript=file)) == {file: None}
     assert contents({**COMPLETE, "implementation": "assay.models.cnn:CNN"}) == {}

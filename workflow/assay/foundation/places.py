@@ -10,6 +10,19 @@ from typing import Any
 from assay.foundation.errors import ConfigError
 
 
+def below_home(place: str | Path) -> Path:
+    """A path with a home folder for its ``~``; as it is where there is no such user.
+
+    Example:
+        >>> below_home("~nobody_here/images").as_posix()
+        '~nobody_here/images'
+    """
+    try:
+        return Path(place).expanduser()
+    except RuntimeError:
+        return Path(place)
+
+
 def mirror_of(settings: Mapping[str, Any]) -> Path | None:
     """The folder of archives that is looked into before anything is downloaded, if there is one.
 
@@ -19,7 +32,7 @@ def mirror_of(settings: Mapping[str, Any]) -> Path | None:
     place = settings.get("data_mirror") or os.environ.get("ASSAY_DATA")
     if not place:
         return None
-    folder = Path(place).expanduser().resolve()
+    folder = below_home(place).resolve()
     if not folder.is_dir():
         raise ConfigError(
             f"there is no folder '{place}'",
@@ -31,7 +44,7 @@ def mirror_of(settings: Mapping[str, Any]) -> Path | None:
 
 def downloads_of(settings: Mapping[str, Any]) -> Path:
     """The folder that keeps verified downloads, shared by all scales."""
-    return Path(settings.get("downloads") or "results/downloads")
+    return below_home(settings.get("downloads") or "results/downloads")
 
 
 def located(place: str, settings: Mapping[str, Any]) -> Path | None:
@@ -44,10 +57,7 @@ def located(place: str, settings: Mapping[str, Any]) -> Path | None:
     Returns:
         The first that exists, or None.
     """
-    try:
-        written = Path(place).expanduser()
-    except RuntimeError:  # there is no such user
-        return None
+    written = below_home(place)
     mirror = mirror_of(settings)
     found = [written, *([mirror / written] if mirror else [])]
     return next((path for path in found if path.is_file()), None)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.data.clutter import is_clutter
 from assay.foundation.errors import ConfigError
-from assay.foundation.places import located
+from assay.foundation.places import below_home, located
 from assay.plan.cells import unique
 from assay.plan.measurements import named_files
 from assay.plan.outside import check_outside
@@ -74,11 +73,3 @@ def _check_named_files(plan: Plan) -> None:
                     where=configuration.where("measurements", name, "settings", setting),
                     remedy="name a file that is absolute, in the working folder or in data_mirror",
                 )
-
-
-def below_home(place: str) -> Path:
-    """A path with a home folder for its ``~``; as it is where there is no such user."""
-    try:
-        return Path(place).expanduser()
-    except RuntimeError:
-        return Path(place)

@@ -17,6 +17,7 @@ from assay.foundation.digest import PACKAGE, code_digest
 from assay.foundation.errors import AssayError, ConfigError
 from assay.foundation.files import digest_file
 from assay.foundation.outline import Outline, outside_outline
+from assay.foundation.places import below_home
 from assay.foundation.sources import Source
 from assay.foundation.suggestions import did_you_mean, nearest
 from assay.plan.validation import Nested, unknown
@@ -105,7 +106,7 @@ def contents(entry: Nested) -> dict[str, str | None]:
         except AssayError:
             found[code] = None
     for file in _files(entry).values():
-        path = Path(file).expanduser()
+        path = below_home(file)
         found[file] = _digest(path, path.stat().st_mtime_ns) if path.is_file() else None
     return found
 
@@ -168,7 +169,7 @@ def _digest(path: Path, changed: int) -> str:
 
 
 def _check_file(file: str, where: str) -> None:
-    path = Path(file).expanduser()
+    path = below_home(file)
     if path.is_file():
         return
     there = [str(place) for place in path.parent.glob("*") if place.is_file()]
