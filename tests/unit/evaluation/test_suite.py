@@ -329,6 +329,13 @@ def test_suites_of_one_model_share_the_decisions_on_unperturbed_images(run, tmp_
     assert run.victim.forwards == spent
 
 
+def test_a_damaged_inspection_is_measured_again(run, tmp_path):
+    before = run([CLEAN])[0].attrs["audit"]
+    (path,) = tmp_path.glob("inspection_*.json")
+    path.write_text('{"verdict":')
+    assert run([CLEAN])[0].attrs["audit"] == before
+
+
 def test_when_memory_runs_out_the_batch_is_halved_and_nothing_is_lost(run, tmp_path):
     expected, _ = run([FGSM], work=tmp_path / "enough")
     net = Net().eval()

@@ -24,7 +24,7 @@ from assay.evaluation.chunks import MemberStates, pieces_of
 from assay.evaluation.findings import audit
 from assay.evaluation.inspection import IMAGES, inspect_victim
 from assay.evaluation.samples import classes_on, on_device
-from assay.foundation.errors import AttackError
+from assay.foundation.errors import AssayError, AttackError
 from assay.foundation.files import atomic_path, digest_of, read_json, write_json
 from assay.foundation.seeds import seed_for
 
@@ -98,8 +98,12 @@ class Source:
     def audit(self) -> dict[str, Any]:
         """What was measured of the victim; measured now where its chunks came from elsewhere."""
         path = self._path("inspection", "json")
-        if not path.exists():
-            self._inspect()
+        try:
+            return read_json(path)
+        except AssayError as error:
+            if path.exists():
+                log.warning("%s is damaged and is measured again (%s)", path, error)
+        self._inspect()
         return read_json(path)
 
     def _inspect(self) -> None:
