@@ -148,7 +148,7 @@ def test_mutants_mix_three_different_other_members():
         assert share[torch.arange(6) != 2].min() > 0.15
 
 
-def testpainting_writes_each_members_pixels_and_the_later_one_wins():
+def test_painting_writes_each_members_pixels_and_the_later_one_wins():
     images = torch.zeros(2, 2, 4, 5)
     members = torch.tensor(
         [
@@ -172,6 +172,10 @@ def testpainting_writes_each_members_pixels_and_the_later_one_wins():
         ({"population": 3}, "population"),
         ({"generations": -1}, "generations"),
         ({"crossover": 1.5}, "crossover"),
+        ({"weight": 0}, "weight"),
+        ({"weight": [0.5]}, "weight"),
+        ({"weight": [0.5, 1.0, 2.0]}, "weight"),
+        ({"weight": [1.0, 0.5]}, "weight"),
     ],
 )
 def test_impossible_settings_are_named(settings, named):

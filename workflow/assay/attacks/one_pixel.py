@@ -8,6 +8,7 @@ so that batches stay full while images leave, and nothing loops over images.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -73,8 +74,11 @@ class OnePixel(Attack):
     tolerance: float | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.weight, int | float):
-            object.__setattr__(self, "weight", tuple(self.weight))
+        weights = self.weight if isinstance(self.weight, Sequence) else (self.weight,) * 2
+        if len(weights) != 2 or not 0 < weights[0] <= weights[1]:
+            raise bad_setting("weight", f"{self.weight} is no weight", "use one, or [low, high]")
+        if isinstance(self.weight, Sequence):
+            object.__setattr__(self, "weight", tuple(weights))
         if self.objective not in OBJECTIVES:
             known = f"use {', '.join(OBJECTIVES)}"
             raise bad_setting("objective", f"'{self.objective}' is unknown", known)
