@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -55,7 +57,29 @@ class BestSoFar:
         return misclassified
 
 
-class Bisection:
+def with_smallest_weights(
+    queries: Queries, rounds: int, start: float, minimise: Callable[[Tensor, BestSoFar], Tensor]
+) -> Tensor:
+    """The closest misclassified iterates of several minimisations of distance plus weighted loss.
+
+    Args:
+        queries: the n images that are attacked.
+        rounds: minimisations.
+        start: the weight of the loss in the first one, above 0.
+        minimise: takes weights (n,) and notes its iterates; returns on which images it succeeded
+            (n,).
+
+    Returns:
+        (n, C, H, W).
+    """
+    best = BestSoFar(queries)
+    weights = _Bisection(len(queries.images), start, queries.images.device)
+    for _ in range(rounds):
+        weights.note(minimise(weights.weight, best))
+    return best.images
+
+
+class _Bisection:
     """The search for the smallest weight of an image's loss at which the attack succeeds.
 
     Attributes:

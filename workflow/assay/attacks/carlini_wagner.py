@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from assay.attacks.arguments import bad_setting, check_at_least, check_positive, check_target
-from assay.attacks.best_so_far import BestSoFar, Bisection
+from assay.attacks.best_so_far import BestSoFar, with_smallest_weights
 from assay.attacks.losses import margin, target_margin
 from assay.attacks.minimal import MinimalNorm
 from assay.attacks.queries import Queries
@@ -87,11 +88,8 @@ class CarliniWagner(MinimalNorm):
         return self.binary_steps * self.steps * self.eot_samples
 
     def _minimal_norm(self, queries: Queries) -> Tensor:
-        best = BestSoFar(queries)
-        weights = Bisection(len(queries.images), self.initial_weight, queries.images.device)
-        for _ in range(self.binary_steps):
-            weights.note(self._round(queries, weights.weight, best))
-        return best.images
+        minimise = partial(self._round, queries)
+        return with_smallest_weights(queries, self.binary_steps, self.initial_weight, minimise)
 
     def _round(self, queries: Queries, weight: Tensor, best: BestSoFar) -> Tensor:
         """One minimisation with weights (n,): the images with a misclassified iterate (n,)."""

@@ -99,7 +99,7 @@ class FAB(MinimalNorm):
         return self.steps * self.restarts * (self.targets or 9) * self.eot_samples
 
     def _minimal_norm(self, queries: Queries) -> Tensor:
-        best = _BestSoFar(queries, self.norm)
+        best = _Closest(queries, self.norm)
         ranking = queries.ranking()
         # One run per column: towards all classes at once, or towards one after the other.
         runs = [ranking] if self.targets is None else ranking[:, : self.targets].split(1, dim=1)
@@ -123,7 +123,7 @@ class FAB(MinimalNorm):
         return best.images
 
     def _run(
-        self, queries: Queries, rows: Tensor, x: Tensor, classes: Tensor, best: _BestSoFar
+        self, queries: Queries, rows: Tensor, x: Tensor, classes: Tensor, best: _Closest
     ) -> None:
         """One run of images `rows` (m,) from `x`, towards the closest of `classes` (m, c)."""
         origin = queries.images[rows]
@@ -186,7 +186,7 @@ class FAB(MinimalNorm):
         return (queries.images + radius * change).clamp_(0.0, 1.0)
 
 
-class _BestSoFar:
+class _Closest:
     """The closest misclassified iterate of every image of `queries`.
 
     Attributes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from assay.attacks.arguments import check_at_least, check_positive, check_target
-from assay.attacks.best_so_far import BestSoFar, Bisection
+from assay.attacks.best_so_far import BestSoFar, with_smallest_weights
 from assay.attacks.losses import targeted_cross_entropy, without
 from assay.attacks.minimal import MinimalNorm
 from assay.attacks.queries import Queries
@@ -65,11 +66,8 @@ class LBFGS(MinimalNorm):
         return self.binary_steps * self.steps * self.eot_samples
 
     def _minimal_norm(self, queries: Queries) -> Tensor:
-        best = BestSoFar(queries)
-        weights = Bisection(len(queries.images), self.initial_weight, queries.images.device)
-        for _ in range(self.binary_steps):
-            weights.note(self._round(queries, weights.weight, best))
-        return best.images
+        minimise = partial(self._round, queries)
+        return with_smallest_weights(queries, self.binary_steps, self.initial_weight, minimise)
 
     def _round(self, queries: Queries, weight: Tensor, best: BestSoFar) -> Tensor:
         """One minimisation with weights (n,): the images with a misclassified iterate (n,)."""
