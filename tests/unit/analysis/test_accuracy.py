@@ -14,8 +14,8 @@ from assay.analysis.accuracy import (
     worst_case,
 )
 from assay.analysis.attack_set import AttackSet, attack_sets
+from assay.analysis.intervals import wilson
 from assay.analysis.rows import with_scheme
-from assay.analysis.statistics import wilson
 
 
 @pytest.fixture(scope="module")

@@ -5,20 +5,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from assay.analysis.statistics import (
-    Paired,
-    between_splits,
-    bonett_price,
-    corrected_resampled_t,
-    exact_p,
-    in_best_group,
-    leaders,
-    letter_groups,
-    letters_of,
-    mcnemar,
-    ranking,
-    split_interval,
-)
+from assay.analysis.between_splits import between_splits
+from assay.analysis.intervals import bonett_price
+from assay.analysis.mcnemar import exact_p, mcnemar
+from assay.analysis.paired import Paired
+from assay.analysis.ranking import in_best_group, leaders, letter_groups, letters_of, ranking
+from assay.analysis.resampled_t import corrected_resampled_t, split_interval
 
 CELL = ["dataset", "scheme", "suite", "attack", "worst_case", "norm", "epsilon"]
 

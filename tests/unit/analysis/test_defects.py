@@ -4,7 +4,7 @@ import pytest
 from factory import outcomes, study
 
 from assay.analysis.defects import COLUMNS, defects
-from assay.analysis.statistics import exact_p
+from assay.analysis.mcnemar import exact_p
 
 PAIRS = study().tables["defects"]["pairs"]
 

@@ -4,20 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from assay.analysis.between_splits import between_splits
 from assay.analysis.brief import parse_brief
-from assay.analysis.statistics import (
-    Families,
-    Paired,
-    benjamini_hochberg,
-    benjamini_hochberg_levels,
-    between_splits,
-    cochran_q,
-    holm,
-    mcnemar,
-    minimum_detectable_difference,
-    ranking,
-    resampled_t,
-)
+from assay.analysis.cochran import cochran_q
+from assay.analysis.families import Families, benjamini_hochberg, benjamini_hochberg_levels, holm
+from assay.analysis.mcnemar import mcnemar, minimum_detectable_difference
+from assay.analysis.paired import Paired
+from assay.analysis.ranking import ranking
+from assay.analysis.resampled_t import resampled_t
 
 # Fifteen p-values of Benjamini and Hochberg 1995, section 4.1; at 5 % the first four are rejected.
 BH_1995 = [

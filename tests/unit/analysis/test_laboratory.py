@@ -13,7 +13,7 @@ from assay.analysis.laboratory import (
     scheme_differences,
 )
 from assay.analysis.newcombe import newcombe, newcombe_p
-from assay.analysis.statistics import Paired
+from assay.analysis.paired import Paired
 
 CELL = [(AttackSet.of("clean"), 0.0)]
 

@@ -7,22 +7,13 @@ from statsmodels.stats.contingency_tables import mcnemar as statsmodels_mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from assay.analysis.checks import evaluations
-from assay.analysis.statistics import (
-    Paired,
-    benjamini_hochberg,
-    cochran_q,
-    corrected_resampled_t,
-    exact_p,
-    holm,
-    holm_levels,
-    letter_groups,
-    mcnemar,
-    mid_p,
-    minimum_detectable_difference,
-    ranking,
-    resampled_t,
-    wilson,
-)
+from assay.analysis.cochran import cochran_q
+from assay.analysis.families import benjamini_hochberg, holm, holm_levels
+from assay.analysis.intervals import wilson
+from assay.analysis.mcnemar import exact_p, mcnemar, mid_p, minimum_detectable_difference
+from assay.analysis.paired import Paired
+from assay.analysis.ranking import letter_groups, ranking
+from assay.analysis.resampled_t import corrected_resampled_t, resampled_t
 
 
 def rows(right: dict[str, list[int]], *, attack="fgsm", epsilon=0.1, split="kfold_0", start=0):

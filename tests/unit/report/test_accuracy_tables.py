@@ -8,10 +8,12 @@ from report_factory import table_of
 
 from assay.analysis.accuracy import accuracy, several_members, strongest, worst_case
 from assay.analysis.attack_set import AttackSet
+from assay.analysis.between_splits import between_splits
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.mcnemar import mcnemar
+from assay.analysis.ranking import ranking
 from assay.analysis.rows import with_scheme
 from assay.analysis.run_files import RunFiles
-from assay.analysis.statistics import between_splits, mcnemar, ranking
 from assay.report.tables import cells as table_cells
 from assay.report.tables.cells import image_sets, leading
 

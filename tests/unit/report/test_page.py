@@ -169,6 +169,15 @@ def test_what_made_the_numbers_stands_where_it_says_what_was_run(report):
     assert f'href="{STUDY}/provenance.json"' in part
 
 
+def test_a_model_that_decides_with_another_one_names_it(report):
+    base, study = report
+    wrapper, wrapped = list(study.models)[:2]
+    study.models[wrapper]["needs"] = {"base": wrapped}
+    words = html.unescape(rendered(base, study))
+    title = study.titles["models"][wrapped]
+    assert words.count(f"Built on: {title}, whose trained network it decides with") == 1
+
+
 def table_of(text, name):
     """The HTML of a table of the study."""
     return re.search(rf'<table [^>]*id="table-{STUDY}-{name}".*?</table>', text, re.S)[0]

@@ -105,6 +105,12 @@ def test_the_robust_accuracy_is_the_worst_case_and_never_one_attacks(files):
     assert "0.880" not in " ".join(sentences)
 
 
+def test_numbers_that_read_the_same_are_no_range(files):
+    worst = [{**row, "backwards": passes} for row, passes in zip(WORST, (99.8, 100.3), strict=True)]
+    sentences = " ".join(expected(files(ROWS + worst)))
+    assert "These attacks took 100 gradient passes per image." in sentences
+
+
 def test_without_a_worst_case_the_lowest_known_accuracy_counts_on_however_few_images(files):
     sentences = expected(files([*ROWS, accuracy_row("gbz", {"suite": "white"}, 0.5, n=20)]))
     assert (

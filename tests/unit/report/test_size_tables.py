@@ -1,6 +1,7 @@
 """Tables about sizes, choice, leakage and maps say what their rows show, and no more."""
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,12 @@ import pytest
 from factory import DATASET, MODELS, leaks_of, outcomes, study, varied
 from report_factory import table_of
 
+from assay.analysis import accuracy
+from assay.analysis.checks import VERDICT_NORMS
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.mcnemar import mcnemar
+from assay.analysis.paired import Paired
+from assay.analysis.ranking import ranking
 from assay.analysis.run_files import RunFiles
 
 CELLS = [{"attack": "clean", "epsilon": 0}, {"attack": "pgd_linf", "epsilon": 0.03}]
@@ -229,13 +235,11 @@ def laboratory():
     flags = [leaks_of(rows).assign(dataset=DATASET, split=split)
              for split, rows in frame.groupby("split", sort=False)]  # fmt: skip
     toy = study(splits=entries)
-    from assay.analysis import accuracy
-    from assay.analysis.statistics import Paired, mcnemar, ranking
-
     found = AnalysisInputs(RunFiles(scale="toy", seed=0), toy)
     table = accuracy.accuracy(frame)
     tests = mcnemar(frame)
-    verdicts = table[["dataset", "scheme", "model"]].drop_duplicates()
+    verdicts = table.assign(norm=table.norm.replace(VERDICT_NORMS))
+    verdicts = verdicts[["dataset", "scheme", "model", "norm"]].drop_duplicates()
     found.__dict__.update(
         accuracy=table,
         mcnemar=tests,
@@ -245,8 +249,6 @@ def laboratory():
                for split in frame["split"].unique() for model in NAMES[:2]},
         leaks=pd.concat(flags, ignore_index=True),
     )  # fmt: skip
-    from types import SimpleNamespace
-
     found.__dict__["_by_suite"] = SimpleNamespace(paired=Paired.of(frame))
     return found
 

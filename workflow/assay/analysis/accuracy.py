@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis.attack_set import NORM, NORM_ALL, SUITE, attack_sets
+from assay.analysis.intervals import wilson
 from assay.analysis.rows import PLACE, constant, group_index, grouped, means, with_scheme
-from assay.analysis.statistics import wilson
 from assay.foundation.outcomes import score_reader
 
 CELL = ["dataset", "scheme", "model", "suite", "attack", "worst_case", "norm", "epsilon"]

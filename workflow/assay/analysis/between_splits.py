@@ -1,7 +1,7 @@
 """Is a difference between two classifiers larger than what other splits would make of it?
 
-McNemar's test speaks about the networks that were trained. Here the splits, each with a network
-trained anew, are a source of chance beside the test images.
+McNemar's test speaks about the networks that were trained. Here the splits, each with a network of
+its own, are a source of chance beside the test images.
 """
 
 from __future__ import annotations

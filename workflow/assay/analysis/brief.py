@@ -25,8 +25,7 @@ Spec = Mapping[str, Any]
 Entry = Mapping[str, Any]
 Names = Mapping[str, str]
 T = TypeVar("T")
-# What belongs to which kind of id: datasets, models, attacks, suites, splits
-# or measurements.
+# What belongs to which kind of id.
 KINDS = ("datasets", "models", "attacks", "suites", "splits", "measurements")
 
 
@@ -125,7 +124,7 @@ class Excluded(Closed):
 
 @dataclass(frozen=True, kw_only=True)
 class Rules(Closed):
-    """Settings of ``config/config.yaml`` by which numbers are judged, by their keys there."""
+    """Settings of ``config/config.yaml`` by which numbers are evaluated, by their keys there."""
 
     ledger: Mapping[str, Any] = field(default_factory=dict)
     checks: Mapping[str, Any] = field(default_factory=dict)
@@ -149,11 +148,10 @@ class StudyBrief(Closed):
         datasets, models, attacks, suites, splits: catalogue entries by id.
         measurements: catalogue entries by id, each with what the study says: its models, and the
             attacks that it needs.
-        bases: of each model that decides with another one, the id of that one.
         access: what each attack needs of a model: white_box, score, decision, none …
         scaled: by kind (models, attacks) and id, what the scale changed: path to the value here and
             that of the catalogue.
-        rules: settings by which numbers are judged.
+        rules: settings by which numbers are evaluated.
         radii: how radii are written, those of the study before those of the catalogue.
         scale_facts: the keys of the scale's file that say what it reduces, in words and numbers.
     """
@@ -179,7 +177,6 @@ class StudyBrief(Closed):
     splits: Mapping[str, Entry] = field(default_factory=dict)
     measurements: Mapping[str, Entry] = field(default_factory=dict)
     access: Names = field(default_factory=dict)
-    bases: Names = field(default_factory=dict)
     scaled: Mapping[str, Mapping[str, Mapping[str, Sequence[Any]]]] = field(default_factory=dict)
     rules: Rules = Rules()
     radii: tuple[str, ...] = ()
@@ -188,6 +185,31 @@ class StudyBrief(Closed):
     def entries(self, kind: str) -> Mapping[str, Entry]:
         """The catalogue entries of a kind (:data:`KINDS`) by id."""
         return getattr(self, kind)
+
+    @property
+    def bases(self) -> dict[str, str]:
+        """Of each model that decides with another trained one (a wrapper), the id of that one.
+
+        Example:
+            >>> StudyBrief(models={"smoothed": {"needs": {"base": "cnn"}}, "cnn": {}}).bases
+            {'smoothed': 'cnn'}
+        """
+        needs = {name: entry.get("needs") or {} for name, entry in self.models.items()}
+        return {name: own["base"] for name, own in needs.items() if "base" in own}
+
+    @property
+    def corrections(self) -> list[Mapping[str, str]]:
+        """Pairs of a published attack and its correction, as the study's tables of defects say.
+
+        Each has ``published`` and ``corrected`` (ids of attacks) and ``defect`` (words).
+        """
+        return [pair for table in self.tables.values() for pair in table.get("pairs", ())]
+
+    @property
+    def minimal_attacks(self) -> list[str]:
+        """Attacks whose closest misclassified images the study's tables of distances show."""
+        tables = [table for table in self.tables.values() if table["kind"] == "distances"]
+        return list(dict.fromkeys(name for table in tables for name in table["attacks"]))
 
     def to_json(self) -> dict[str, Any]:
         """The brief as mappings and lists, without what is empty; :func:`parse_brief` reads it.

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from assay.analysis.mcnemar import exact_p
+from assay.analysis.paired import repeated_schemes
 from assay.analysis.rows import with_scheme
-from assay.analysis.statistics import exact_p, repeated_schemes
 
 COLUMNS = (
     "dataset", "scheme", "model", "published", "corrected", "norm", "epsilon", "n",

@@ -151,7 +151,7 @@ def corrected(
     Returns:
         The table with holm_p (within the headline, else NaN), q (Benjamini and Hochberg's, within
         the exploratory tests, else NaN), significant (holm_p or q below `alpha`; never in no
-        family) and level: that at which the test's family judges it, `alpha` in no family.
+        family) and level: that at which its family tests it, `alpha` in no family.
     """
     table = table.assign(holm_p=np.nan, q=np.nan, level=alpha)
     for family, column, adjust, levels in (
@@ -224,7 +224,7 @@ def holm_levels(p: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
 
 
 def benjamini_hochberg_levels(p: np.ndarray, alpha: float = ALPHA) -> np.ndarray:
-    """The level at which Benjamini and Hochberg's procedure judges each test; NaN stays NaN.
+    """The level at which Benjamini and Hochberg's procedure tests each hypothesis; NaN stays NaN.
 
     The procedure rejects the R tests with p < alpha R / m for the largest such R. A test that is
     not rejected would be if its p-value were below alpha r / m, with r the number of tests that

@@ -12,16 +12,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from assay.analysis import accuracy, checks, costs, defects, distances, statistics
+from assay.analysis import accuracy, checks, costs, defects, distances
+from assay.analysis.between_splits import between_splits
 from assay.analysis.brief import StudyBrief, parse_brief
 from assay.analysis.by_suite import BySuite, by_suite
+from assay.analysis.cochran import cochran_q
 from assay.analysis.code_age import with_code
 from assay.analysis.effort import effort
+from assay.analysis.families import Families
 from assay.analysis.ledger import ledger
+from assay.analysis.mcnemar import mcnemar
 from assay.analysis.measured import read_measured
+from assay.analysis.paired import Paired
+from assay.analysis.ranking import ranking
+from assay.analysis.resampled_t import resampled_t
 from assay.analysis.rows import worst_case_over_views
 from assay.analysis.run_files import KeptRun, RunFiles
-from assay.analysis.statistics import Families, Paired
 from assay.analysis.titles import labels_of
 from assay.analysis.trend import size_trend
 from assay.analysis.written import read_where_written
@@ -119,36 +125,34 @@ class AnalysisInputs:
     @cached_property
     @read_where_written
     def mcnemar(self) -> pd.DataFrame:
-        """:func:`assay.analysis.statistics.mcnemar` of the outcomes and worst cases."""
-        return statistics.mcnemar(self._by_suite.paired, families=self._families)
+        """:func:`assay.analysis.mcnemar.mcnemar` of the outcomes and worst cases."""
+        return mcnemar(self._by_suite.paired, families=self._families)
 
     @cached_property
     @read_where_written
     def between_splits(self) -> pd.DataFrame:
-        """:func:`assay.analysis.statistics.between_splits` of the outcomes and worst cases."""
-        return statistics.between_splits(
+        """:func:`assay.analysis.between_splits.between_splits` of the outcomes and worst cases."""
+        return between_splits(
             self._by_suite.paired, self.train_sizes, families=self._families, seed=self.seed
         )
 
     @cached_property
     @read_where_written
     def ranking(self) -> pd.DataFrame:
-        """:func:`assay.analysis.statistics.ranking` by both tests of pairs of models."""
-        return statistics.ranking(self.mcnemar, self.between_splits)
+        """:func:`assay.analysis.ranking.ranking` by both tests of pairs of models."""
+        return ranking(self.mcnemar, self.between_splits)
 
     @cached_property
     @read_where_written
     def cochran(self) -> pd.DataFrame:
-        """:func:`assay.analysis.statistics.cochran_q` of the outcomes and worst cases."""
-        return statistics.cochran_q(self._by_suite.paired, families=self._families)
+        """:func:`assay.analysis.cochran.cochran_q` of the outcomes and worst cases."""
+        return cochran_q(self._by_suite.paired, families=self._families)
 
     @cached_property
     @read_where_written
     def resampled_t(self) -> pd.DataFrame:
-        """:func:`assay.analysis.statistics.resampled_t` with the models' training sizes."""
-        return statistics.resampled_t(
-            self._by_suite.paired, self.train_sizes, families=self._families
-        )
+        """:func:`assay.analysis.resampled_t.resampled_t` with the models' training sizes."""
+        return resampled_t(self._by_suite.paired, self.train_sizes, families=self._families)
 
     def trend(self, models: Sequence[str]) -> pd.DataFrame:
         """:func:`assay.analysis.trend.size_trend` of some models."""
@@ -192,17 +196,15 @@ class AnalysisInputs:
     @read_where_written
     def checks(self) -> pd.DataFrame:
         """:func:`assay.analysis.checks.checks` with the study's thresholds and pairs of attacks."""
-        tables = self.study.tables.values()
-        corrections = [pair for table in tables for pair in table.get("pairs", ())]
-        rest = (
-            self.study.rules.checks, corrections, self._by_suite.evaluations, self._skipped,
-            self._attack_entries,
-        )  # fmt: skip
         return pd.concat(
             (
                 checks.checks(
                     self.outcomes(checks.NEEDED, **ids),
-                    *rest,
+                    self.study.rules.checks,
+                    self.study.corrections,
+                    expected=self._by_suite.evaluations,
+                    skipped=self._skipped,
+                    attacks=self._attack_entries,
                     importance=self._importance(**ids),
                     labels=labels_of(self.study),
                 )
@@ -255,7 +257,7 @@ class AnalysisInputs:
 
     @property
     def _skipped(self) -> dict[str, list[str]]:
-        """Attacks that the plan spares a model: those on reconstructions, where it makes none."""
+        """Attacks that the plan skips by model: those on reconstructions, where it makes none."""
         needs = self.study.access.items()
         skipped = [attack for attack, need in needs if need == "reconstructions"]
         return {
@@ -299,9 +301,8 @@ class AnalysisInputs:
     @property
     def _measured(self) -> pd.DataFrame | None:
         """The distances that the study's tables of distances show."""
-        tables = self.study.tables.values()
-        attacks = [name for t in tables if t["kind"] == "distances" for name in t["attacks"]]
-        return self.distances(list(dict.fromkeys(attacks))) if attacks else None
+        attacks = self.study.minimal_attacks
+        return self.distances(attacks) if attacks else None
 
     @cached_property
     def history(self) -> dict[Key, pd.DataFrame]:
@@ -371,9 +372,8 @@ class AnalysisInputs:
     def leakage(self) -> pd.DataFrame:
         """The leakage tables of all splits below each other, with their data set and split."""
         tables = []
-        for (dataset, split), path in self._files(
-            "leakage", "path", ids=("dataset", "split")
-        ).items():
+        found = self._files("leakage", "path", ids=("dataset", "split"))
+        for (dataset, split), path in found.items():
             table = pd.read_csv(path)
             ids = pd.DataFrame({"dataset": dataset, "split": split}, index=table.index)
             tables.append(
@@ -396,7 +396,7 @@ class AnalysisInputs:
 
     @cached_property
     def subsets(self) -> dict[Key, int]:
-        """How many images the parts of the splits have, by (dataset, split, part)."""
+        """How many images the subsets of the splits have, by (dataset, split, subset)."""
         table = self.leakage
         table = table[(table.measure == "images") & (table["class"] == "all")]
         keys = zip(table.dataset, table["split"], table.subsets, strict=True)
@@ -418,7 +418,7 @@ class AnalysisInputs:
         return [dict(zip(names, values, strict=True)) for values in found]
 
     def _has_worst_case(self, suite: str) -> bool:
-        """Whether a suite has a union by the catalogue: several attacks, all of one ball norm."""
+        """Whether a suite has a worst case by the catalogue: several attacks of one ball norm."""
         names = self.study.suites.get(suite, {}).get("attacks", ())
         norms = {self.study.attacks[name]["norm"] for name in names}
         return len(names) > 1 and len(norms) == 1 and norms <= set(accuracy.BALLS)

@@ -1,4 +1,4 @@
-"""What leakage is worth: between ways to split the same images, and within one leaky split.
+"""How much leakage inflates accuracy: between split schemes, and within one leaky split.
 
 Both comparisons are of different images, so that nothing is paired: Newcombe's interval for the
 difference of two proportions, on as many images as the data are worth.
@@ -14,8 +14,9 @@ import pandas as pd
 import scipy
 
 from assay.analysis.attack_set import AttackSet, attack_sets
+from assay.analysis.families import holm
 from assay.analysis.newcombe import LEVEL, newcombe, newcombe_p
-from assay.analysis.statistics import Paired, holm
+from assay.analysis.paired import Paired
 
 # What a test image may share with training images, from the strictest reading to the safest.
 READINGS = ("duplicate", "patient", "patient_safe")

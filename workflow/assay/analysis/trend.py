@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from assay.analysis.statistics import ALPHA, CELL, Paired, holm
+from assay.analysis.families import ALPHA, holm
+from assay.analysis.paired import CELL, Paired
 
-# Relabellings that are counted one by one; more are drawn.
+# Permutations that are counted one by one; of more, as many are sampled.
 MOST_RELABELLINGS = 5040
 SMALLER, LARGER, CANNOT_TELL = "yes", "no, larger is", "cannot tell"
 COLUMNS = ["measure", "models", "splits", "correlation", "low", "high", "p", "smallest_p"]
@@ -28,12 +29,12 @@ def size_trend(
 
     It is computed within each split, whose networks saw the same images, and averaged. Splits share
     images, so the interval of the mean uses Nadeau and Bengio's variance (see
-    :func:`assay.analysis.statistics.corrected_resampled_t`), cut off at -1 and 1. The p-value is
-    that of a permutation test: how often the mean is at least as far from 0 if the sizes are dealt
-    out to the networks anew, the same way in every split.
+    :func:`assay.analysis.resampled_t.corrected_resampled_t`), cut off at -1 and 1. The p-value is
+    that of a permutation test: how often the mean is at least as far from 0 if the sizes of the
+    networks are permuted, the same way in every split.
 
     Args:
-        outcomes: as in :func:`assay.analysis.statistics.mcnemar`.
+        outcomes: as in :func:`assay.analysis.mcnemar.mcnemar`.
         sizes: measure of size, then (dataset, model), then its value; models without one are left
             out.
         train_sizes: training images by (dataset, split, model).
@@ -128,7 +129,7 @@ def _correlations(ranks: np.ndarray, size: np.ndarray) -> np.ndarray:
 
 
 def _relabellings(size: np.ndarray) -> np.ndarray:
-    """All ways to deal the sizes out, or as many at random, the given one among them."""
+    """All permutations of the sizes, or as many at random, the given one among them."""
     if factorial(len(size)) <= MOST_RELABELLINGS:
         return np.array(list(permutations(size)))
     rng = np.random.default_rng(0)

@@ -87,6 +87,8 @@ def brief(plan: Plan, study: str) -> StudyBrief:
         "splits": list(dict.fromkeys(Split.of(cell.split).scheme for cell in found.cells)),
         "measurements": list(found.study["measurements"]),
     }
+    needs = [catalogue["models"][name]["needs"] for name in names["models"]]
+    bases = [own["base"] for own in needs if "base" in own]
     brief = {
         **found.study,
         "reported": {**found.study["reported"], "sweeps": _sweeps(plan, found.study)},
@@ -101,8 +103,12 @@ def brief(plan: Plan, study: str) -> StudyBrief:
         "titles": {
             kind: {
                 name: catalogue[kind][name]["title"]
-                # What a scale replaces is still spoken of.
-                for name in [*names[kind], *found.study["substitutes"].get(kind, ())]
+                # What a scale replaces is still spoken of, and so is what a wrapper decides with.
+                for name in [
+                    *names[kind],
+                    *found.study["substitutes"].get(kind, ()),
+                    *(bases if kind == "models" else ()),
+                ]
             }
             for kind in names
         },
@@ -113,12 +119,6 @@ def brief(plan: Plan, study: str) -> StudyBrief:
         "measurements": {
             name: {**published(catalogue["measurements"][name]), **wanted}
             for name, wanted in found.study["measurements"].items()
-        },
-        # Whose weights and views a model decides with: is it better than its own base?
-        "bases": {
-            name: needs["base"]
-            for name in names["models"]
-            if "base" in (needs := catalogue["models"][name]["needs"])
         },
         "access": {name: access(catalogue["attacks"][name]) for name in names["attacks"]},
         "scaled": {

@@ -18,6 +18,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from assay.analysis.brief import StudyBrief
+from assay.analysis.checks import VERDICT_NORMS
 from assay.analysis.kept import FILES
 from assay.analysis.rows import PLACE, several_schemes
 from assay.analysis.titles import title_of
@@ -29,7 +30,7 @@ from assay.report.glossary import glossary
 from assay.report.page_cells import cell_html
 from assay.report.page_methods import attacks_table, costs_table, methods
 from assay.report.page_results import headline, ledger, written
-from assay.report.page_study import CHECKED, Nested, StudyFiles, norm_title
+from assay.report.page_study import Nested, StudyFiles, norm_title
 from assay.report.page_tests import checks_table, evaluation_card, significance
 from assay.report.page_words import (
     banner,
@@ -218,7 +219,7 @@ def _wrapped(text: str, width: int) -> str:
 
 def _terminal_verdicts(rows: pd.DataFrame, models: list[str]) -> list[list[str]]:
     """A line of verdicts for each norm, or one for all where they do not differ."""
-    found = rows.assign(norm=rows["norm"].map(lambda norm: CHECKED.get(norm, norm)))
+    found = rows.assign(norm=rows["norm"].replace(VERDICT_NORMS))
     found = found.drop_duplicates(["model", "norm"]).pivot(
         index="norm", columns="model", values="verdict"
     )

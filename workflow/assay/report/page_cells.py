@@ -116,7 +116,7 @@ class Cell:
 
 
 def number_cell(value: Any, *, missing: str = "", **form: bool) -> Cell:
-    """A cell for a number of a tidy frame; see :func:`assay.report.style.number`."""
+    """A cell for a number of a tidy frame; see :func:`assay.report.text.number`."""
     text = number(value, **form)
     return Cell(text or missing, float(value) if text else math.nan)
 

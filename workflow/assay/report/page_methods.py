@@ -80,6 +80,8 @@ def methods(files: StudyFiles) -> list[tuple[str, list[dict[str, Any]]]]:
 def _method(files: StudyFiles, kind: str, name: str, entry: Nested) -> dict[str, Any]:
     """A catalogue entry in words: where it is from, how it differs, what it was set to."""
     lines = []
+    if kind == "models" and (base := files.study.bases.get(name)):
+        lines.append(f"Built on: {files.title(kind, base)}, whose trained network it decides with")
     if isinstance(entry.get("source"), str):
         lines.append(f"Source: {entry['source']}")
     differences = entry.get("differences") or []

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 
 from assay.analysis.attack_set import AttackSet
+from assay.analysis.checks import VERDICTS
+from assay.analysis.code_age import EARLIER
 from assay.analysis.ledger import RESULT
 from assay.analysis.ledger import VERDICTS as COMPARISONS
 from assay.analysis.rows import PLACE
@@ -15,7 +17,6 @@ from assay.report.page_cells import Cell, Table, number_cell
 from assay.report.page_study import (
     EARLIER_WORDS,
     MARK,
-    VERDICTS,
     StudyFiles,
     is_earlier,
     norm_title,
@@ -126,7 +127,7 @@ def _headline_cell(cell: Any, counted: bool) -> dict[str, Any] | None:
         "at": f"{cell.pooled:.4f}",
         "group": text_of(getattr(cell, "group", "")),
         "leads": bool(getattr(cell, "leads", False)),
-        "earlier": getattr(cell, "code", "") == "earlier",
+        "earlier": getattr(cell, "code", "") == EARLIER,
         "lines": lines,
     }
 

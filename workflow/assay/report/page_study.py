@@ -13,6 +13,7 @@ import pandas as pd
 from assay.analysis import checks
 from assay.analysis.attack_set import SINGLE, AttackSet, attack_sets, read_table
 from assay.analysis.brief import StudyBrief
+from assay.analysis.code_age import EARLIER
 from assay.analysis.paired import POOLED
 from assay.analysis.rows import PLACE, several_schemes
 from assay.analysis.titles import NORMS, attack_title, radius_text, title_of
@@ -28,10 +29,6 @@ Nested = Mapping[str, Any]
 
 TABLE_FORMATS = {"CSV": "csv", "Markdown": "md", "LaTeX": "tex"}
 BUDGETS = {"none": "", "l0": "{} px", "severity": "severity {}"}
-# What a check calls the norm of an accuracy: perturbations without a ball have checks of their own.
-CHECKED = {"none": "clean", "severity": "corruptions"}
-VERDICTS = ("sound", "under-powered", "suspect", "broken")
-EARLIER = "earlier"
 MARK = "†"
 EARLIER_WORDS = f"{MARK} This row was computed by an earlier version of the code."
 
@@ -126,7 +123,7 @@ class StudyFiles:
         if "norm" in self.checks:
             return checks.verdict(self.checks)
         # Checks that an earlier version wrote have one verdict for all that a model was put to.
-        rows = self.headline.assign(norm=self.headline["norm"].map(lambda n: CHECKED.get(n, n)))
+        rows = self.headline.assign(norm=self.headline["norm"].replace(checks.VERDICT_NORMS))
         names = [*PLACE, "model", "norm"]
         return rows.drop_duplicates(names)[[*names, "verdict", "because"]]
 

@@ -7,12 +7,15 @@ from typing import Any
 
 import pandas as pd
 
+from assay.analysis.checks import ORDER as STATUS_ORDER
+from assay.analysis.checks import VERDICTS
+from assay.analysis.families import EXPLORATORY
+from assay.analysis.families import HEADLINE as HEADLINE_FAMILY
 from assay.analysis.rows import PLACE
 from assay.report.page_cells import Cell, Table, number_cell, p_cell
 from assay.report.page_study import (
     EARLIER_WORDS,
     MARK,
-    VERDICTS,
     StudyFiles,
     is_earlier,
     norm_title,
@@ -22,14 +25,12 @@ from assay.report.page_study import (
 from assay.report.tables.cells import cells_in
 from assay.report.text import number, text_of
 
-STATUS_ORDER = {"fail": 0, "flag": 1, "weak": 2, "pass": 3}
 VERDICT_WORDS = {
     "sound": "every check passes",
     "under-powered": "a check is inconclusive: the scale or the attack's budget is too small",
     "suspect": "a check found a reason for doubt",
     "broken": "a check failed",
 }
-HEADLINE_FAMILY, EXPLORATORY = "headline", "exploratory"
 
 
 # --- significance --------------------------------------------------------------------------------

@@ -7,12 +7,15 @@ from typing import Any
 
 import pandas as pd
 
+from assay.analysis.accuracy import BALLS
 from assay.analysis.attack_set import NORM, NORM_ALL, SINGLE
 from assay.analysis.brief import Paper, StudyBrief
+from assay.analysis.checks import VERDICT_NORMS, VERDICTS
 from assay.analysis.ledger import counts_in_words
 from assay.analysis.rows import PLACE
 from assay.analysis.titles import attack_title, radius_text, title_of
-from assay.report.page_study import CHECKED, MARK, VERDICTS, StudyFiles, norm_title
+from assay.report.page_study import MARK, StudyFiles, norm_title
+from assay.report.text import listed, span
 
 SUBSTITUTES = "Substitutes were used. These are not the paper's numbers:"
 OWN_SUBSTITUTES = "Substitutes were used:"
@@ -28,7 +31,6 @@ HOW = (
     "these predictions. Square brackets after an accuracy hold its 95 % Wilson interval. The "
     "verdict on an evaluation shows whether its accuracies can be trusted."
 )
-BALLS = ("linf", "l2", "l0")
 # Names in a sentence, before the best and the worst stand for all; a list of doubts likewise.
 LISTED, DOUBTS = 4, 6
 
@@ -120,18 +122,13 @@ def facts(files: StudyFiles) -> list[tuple[str, str]]:
     images = head.groupby("dataset")["samples"].max()
     return [
         ("data set" + "s" * files.several, data),
-        ("test images" + " per data set" * files.several, _range(images)),
-        ("splits", _range(head.groupby(PLACE)["splits"].max())),
+        ("test images" + " per data set" * files.several, span(images)),
+        ("splits", span(head.groupby(PLACE)["splits"].max())),
         ("classifiers", str(head["model"].nunique())),
         ("attacks and corruptions", str(attacked["attack"].nunique())),
         *([] if files.study.seed is None else [("seed", str(files.study.seed))]),
         *([("scale", files.study.scale)] if files.study.scale else []),
     ]
-
-
-def _range(values: pd.Series) -> str:
-    low, high = values.min(), values.max()
-    return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
 
 
 # --- the brief -----------------------------------------------------------------------------------
@@ -224,7 +221,7 @@ def _worst_words(worst: pd.DataFrame) -> str:
     if worst["over"].isna().all():
         return "Under the strongest attack on each classifier"
     plural = "s" if worst["over"].max() > 1 else ""
-    return f"Under the worst case over {_range(worst['over'])} attack{plural}"
+    return f"Under the worst case over {span(worst['over'])} attack{plural}"
 
 
 def _clean_words(worst: pd.DataFrame) -> str:
@@ -240,7 +237,7 @@ def _effort(worst: pd.DataFrame) -> str:
     passes = worst.dropna(subset="over").get("backwards", pd.Series(dtype=float)).dropna()
     if passes.empty or passes.max() < 1:
         return ""
-    return f" These attacks took {_range(passes)} gradient passes per image."
+    return f" These attacks took {span(passes)} gradient passes per image."
 
 
 def _training(files: StudyFiles) -> list[str]:
@@ -267,7 +264,7 @@ def _smaller(
     every = rows[rows["worst_case"] == NORM_ALL]
     if every.empty or worst["over"].isna().all():
         return []
-    over = f" {_range(every['attacks'])}" if "attacks" in every else ""
+    over = f" {span(every['attacks'])}" if "attacks" in every else ""
     values = every.set_index("model")["pooled"]
     return [
         f"Under the worst case over all{over} attacks ({_radius(files, norm, epsilon)}), on the "
@@ -278,8 +275,7 @@ def _smaller(
 def _as_published(study: StudyBrief) -> list[str]:
     """The published attacks with their defects: by their role, or by the study's pairs."""
     by_role = [name for name, entry in study.attacks.items() if entry.get("role") == "as_published"]
-    pairs = [pair["published"] for spec in study.tables.values() for pair in spec.get("pairs", ())]
-    return list(dict.fromkeys([*by_role, *pairs]))
+    return list(dict.fromkeys([*by_role, *(pair["published"] for pair in study.corrections)]))
 
 
 def _published_sentence(
@@ -299,8 +295,8 @@ def _published_sentence(
             continue
         words = _worst_words(worst.loc[models]).replace("Under", "under", 1)
         named = _extremes(old, 2)
-        then = _joined([f"{new[model]:.3f}" for model in named])
-        both = _joined([files.title("models", model) for model in named])
+        then = listed([f"{new[model]:.3f}" for model in named])
+        both = listed([files.title("models", model) for model in named])
         same = {1: "it is", 2: "they are"}.get(len(models), f"those of {both} are")
         return [
             f"Under {attack_title(files.study, attack)}, at {_radius(files, norm, epsilon)} "
@@ -310,22 +306,20 @@ def _published_sentence(
     return []
 
 
-def _reported(files: StudyFiles, values: pd.Series, listed: int = LISTED) -> str:
+def _reported(files: StudyFiles, values: pd.Series, most: int = LISTED) -> str:
     """The accuracies of models: all of a few, the highest and the lowest of many."""
     values = values[[model for model in files.series_styles if model in values.index]]
-    chosen = _extremes(values, listed)
+    chosen = _extremes(values, most)
     named = [f"{values[model]:.3f} for {files.title('models', model)}" for model in chosen]
     if len(values) == 1:
         return f"the accuracy is {named[0]}"
     if len(chosen) == len(values):
-        return f"the accuracies are {_joined(named)}"
+        return f"the accuracies are {listed(named)}"
     # Models whose accuracies print alike are named together.
     printed = values.round(3)
     ends = [
         f"{printed[model]:.3f} for "
-        + _joined(
-            [files.title("models", name) for name in printed.index[printed == printed[model]]]
-        )
+        + listed([files.title("models", name) for name in printed.index[printed == printed[model]]])
         for model in chosen
     ]
     if ends[0] == ends[1]:
@@ -333,14 +327,10 @@ def _reported(files: StudyFiles, values: pd.Series, listed: int = LISTED) -> str
     return f"the accuracy ranges from {ends[0]} to {ends[1]}"
 
 
-def _extremes(values: pd.Series, listed: int) -> list[str]:
-    """The models to name: all, highest first, or the best and the worst of more than `listed`."""
+def _extremes(values: pd.Series, most: int) -> list[str]:
+    """The models to name: all, highest first, or the best and the worst of more than `most`."""
     ranked = list(values.sort_values(ascending=False, kind="stable").index)
-    return ranked if len(ranked) <= listed else [ranked[0], ranked[-1]]
-
-
-def _joined(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    return ranked if len(ranked) <= most else [ranked[0], ranked[-1]]
 
 
 def _radius(files: StudyFiles, norm: str, epsilon: float) -> str:
@@ -350,13 +340,13 @@ def _radius(files: StudyFiles, norm: str, epsilon: float) -> str:
 
 
 def _counts(rows: pd.DataFrame) -> str:
-    return f"n = {_range(rows['n'])}"
+    return f"n = {span(rows['n'])}"
 
 
 def _verdicts(files: StudyFiles) -> str:
     """How many evaluations of the headline are sound, and which are not."""
     rows = files.headline.dropna(subset="verdict")
-    rows = rows.assign(norm=rows["norm"].map(lambda norm: CHECKED.get(norm, norm)))
+    rows = rows.assign(norm=rows["norm"].replace(VERDICT_NORMS))
     rows = rows.drop_duplicates([*PLACE, "model", "norm"])
     if rows.empty:
         return "No evaluation of the headline was checked."
@@ -365,16 +355,16 @@ def _verdicts(files: StudyFiles) -> str:
         return f"All {len(rows)} evaluations (classifier and norm) pass every check."
     order = [word for word in VERDICTS if word in counts]
     verbs = ["is" if counts[word] == 1 else "are" for word in order]
-    reported = _joined(
+    reported = listed(
         [f"{counts[word]} {verb} {word}" for word, verb in zip(order, verbs, strict=True)]
     )
     doubts = []
     for word in order:
         names = _doubtful(files, rows[rows["verdict"] == word])
         if word != "sound" and len(names) <= DOUBTS:
-            doubts.append(f"{word}: {_joined(names)}")
-    listed = f" ({'; '.join(doubts)})" if doubts else ""
-    return f"Of {len(rows)} evaluations (classifier and norm), {reported}{listed}; see the checks."
+            doubts.append(f"{word}: {listed(names)}")
+    named = f" ({'; '.join(doubts)})" if doubts else ""
+    return f"Of {len(rows)} evaluations (classifier and norm), {reported}{named}; see the checks."
 
 
 def _doubtful(files: StudyFiles, rows: pd.DataFrame) -> list[str]:

@@ -14,7 +14,7 @@ import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Protocol, TypeVar, get_args, get_origin
 
 from assay.analysis.attack_set import NORM, SINGLE, SUITE, AttackSet
 from assay.foundation.keys import ABSENT, Key, Written, fields_of, key
@@ -197,6 +197,48 @@ class FigureSpec:
     caption: Annotated[str, key("what the figure shows and how to read it")] = ""
     for_each: Annotated[dict, _FOR_EACH] = ABSENT
     excluded_models: list[str] = field(default_factory=list, metadata={"internal": True})
+
+
+class HasCaption(Protocol):
+    """An entry with words of its own below what it shows."""
+
+    @property
+    def caption(self) -> str: ...
+
+
+class HasModels(Protocol):
+    """An entry that may name models."""
+
+    @property
+    def models(self) -> list[str]: ...
+
+
+class HasDatasets(Protocol):
+    """An entry that may name data sets."""
+
+    @property
+    def datasets(self) -> list[str]: ...
+
+
+class HasCells(Protocol):
+    """An entry that may name attacks at radii."""
+
+    @property
+    def cells(self) -> list[Cell]: ...
+
+
+class HasRadii(Protocol):
+    """An entry that may name the radii that it draws."""
+
+    @property
+    def radii(self) -> list[Radius]: ...
+
+
+class HasReported(Protocol):
+    """An entry that may name a file of printed numbers."""
+
+    @property
+    def reported(self) -> str: ...
 
 
 S = TypeVar("S")

@@ -1,7 +1,8 @@
-"""Numbers and rows of the ledger as readers see them."""
+"""Numbers, lists and rows of the ledger as readers see them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -38,6 +39,39 @@ def attacked(row: Any) -> str:
         return "clean"
     setting = f", {row.setting} {row.level}" if row.setting else ""
     return f"{row.attack} {row.radius}".rstrip() + setting
+
+
+def plural(count: object, noun: str) -> str:
+    """A count with its noun.
+
+    Example:
+        >>> plural(1, "split"), plural("2 to 5", "split")
+        ('1 split', '2 to 5 splits')
+    """
+    return f"{count} {noun}" if str(count) == "1" else f"{count} {noun}s"
+
+
+def span(values: Iterable[float]) -> str:
+    """The smallest and the largest of some numbers without decimals; one where both read the same.
+
+    Example:
+        >>> span([3, 1200, 40]), span([99.8, 100.3])
+        ('3 to 1,200', '100')
+    """
+    known = pd.Series(values).dropna()
+    low, high = f"{known.min():,.0f}", f"{known.max():,.0f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def listed(words: Iterable[str]) -> str:
+    """Words as a list in a sentence.
+
+    Example:
+        >>> listed(["A"]), listed(["A", "B"]), listed(["A", "B", "C"])
+        ('A', 'A and B', 'A, B and C')
+    """
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def text_of(value: Any) -> str:

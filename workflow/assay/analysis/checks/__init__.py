@@ -6,6 +6,7 @@ that of its suite.
 """
 
 from assay.analysis.checks.display import lint_display
+from assay.analysis.checks.evaluated import VERDICT_NORMS
 from assay.analysis.checks.findings import FAIL, FLAG, ORDER, PASS, WEAK, Finding
 from assay.analysis.checks.importance import importance_check
 from assay.analysis.checks.report import (
@@ -13,6 +14,7 @@ from assay.analysis.checks.report import (
     COLUMNS,
     NEEDED,
     THRESHOLDS,
+    VERDICTS,
     checks,
     evaluations,
     verdict,
@@ -27,6 +29,8 @@ __all__ = [
     "ORDER",
     "PASS",
     "THRESHOLDS",
+    "VERDICTS",
+    "VERDICT_NORMS",
     "WEAK",
     "Finding",
     "checks",

@@ -9,9 +9,9 @@ from assay.analysis.attack_set import SINGLE, SUITE, attack_sets
 from assay.analysis.brief import StudyBrief
 from assay.analysis.checks.evaluated import CLEAN, VERDICT_NORMS
 from assay.analysis.checks.findings import FAIL, FLAG, percent, points
+from assay.analysis.rows import PLACE
 from assay.analysis.titles import attack_title, radius_text, title_of
 
-PLACE = ["dataset", "scheme"]
 CELL = ["suite", "attack", "worst_case", "norm", "epsilon"]
 COLUMNS = [*PLACE, "model", "norm", "check", "figure", "status", "sentence"]
 CHECK = "D41 display"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
-from assay.analysis.statistics import holm
+from assay.analysis.families import holm
 
 PASS, WEAK, FLAG, FAIL = "pass", "weak", "flag", "fail"
 # Doubtful first.

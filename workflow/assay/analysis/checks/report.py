@@ -11,7 +11,7 @@ import pandas as pd
 from assay.analysis.accuracy import BALLS
 from assay.analysis.checks import lint, others, strength
 from assay.analysis.checks.evaluated import VERDICT_NORMS, Attack, Evaluated
-from assay.analysis.checks.findings import FAIL, FLAG, PASS, WEAK, Finding
+from assay.analysis.checks.findings import FAIL, FLAG, ORDER, PASS, WEAK, Finding
 from assay.analysis.checks.importance import importance_check
 from assay.analysis.rows import ATTACKED, PLACE, group_index, with_scheme
 from assay.foundation.radius import Labels
@@ -58,7 +58,9 @@ THRESHOLDS = {
     # Median effective sample size of importance sampling, as a share of the samples.
     "importance_share": 0.1,
 }
-WORDS = ((FAIL, "broken"), (FLAG, "suspect"), (WEAK, "under-powered"), (PASS, "sound"))
+# The verdict of the worst status, the best first.
+VERDICT_OF = {PASS: "sound", WEAK: "under-powered", FLAG: "suspect", FAIL: "broken"}
+VERDICTS = tuple(VERDICT_OF.values())
 
 Check = Callable[[Evaluated, str], Finding | None]
 # Each check and the norms of verdicts that it speaks of.
@@ -217,12 +219,9 @@ def verdict(frame: pd.DataFrame) -> pd.DataFrame:
     rows = []
     names = [*PLACE, "model", "norm"]
     for ids, mine in frame.groupby(names, observed=True, sort=False):
-        for status, word in WORDS:
-            deciding = mine.check[mine.status == status]
-            if len(deciding):
-                because = ", ".join(deciding) if word != "sound" else ""
-                rows.append((*ids, word, because))
-                break
+        worst = min(mine.status, key=ORDER.__getitem__)
+        because = "" if worst == PASS else ", ".join(mine.check[mine.status == worst])
+        rows.append((*ids, VERDICT_OF[worst], because))
     return pd.DataFrame(rows, columns=[*names, "verdict", "because"])
 
 

@@ -106,20 +106,19 @@ def _doubted(
 
 def corrected(run: Run, row: Row, dataset: str, model: str, attack: AttackSet) -> str:
     """What the correction of a published attack gives, as a clause; empty if none."""
-    for spec in run.study.tables.values():
-        for pair in spec.get("pairs", ()):
-            if AttackSet.of(pair["published"]) != attack:
-                continue
-            other = AttackSet.of(pair["corrected"])
-            cells = run.cells(dataset, model, other)
-            cells = cells[cells.epsilon == radius_of(row)]
-            if len(cells):
-                cell = cells.iloc[0]
-                value = 1 - cell.pooled if row.metric == "error_rate" else cell.pooled
-                cuts = run.attack_cuts(other)
-                less = f" with {', '.join(cuts)}" if cuts else ""
-                title = attack_title(run.study, other)
-                return f"the corrected attack, {title}, gives {value:.3f}{less}"
+    for pair in run.study.corrections:
+        if AttackSet.of(pair["published"]) != attack:
+            continue
+        other = AttackSet.of(pair["corrected"])
+        cells = run.cells(dataset, model, other)
+        cells = cells[cells.epsilon == radius_of(row)]
+        if len(cells):
+            cell = cells.iloc[0]
+            value = 1 - cell.pooled if row.metric == "error_rate" else cell.pooled
+            cuts = run.attack_cuts(other)
+            less = f" with {', '.join(cuts)}" if cuts else ""
+            title = attack_title(run.study, other)
+            return f"the corrected attack, {title}, gives {value:.3f}{less}"
     return ""
 
 

@@ -143,20 +143,20 @@ class Run:
 
     def substitute(self, dataset: str | None, model: str | None) -> str:
         """Which entries are substitutes for what the paper used, as a clause; empty if none is."""
-        subsets = []
+        clauses = []
         used = self.study.datasets.get(dataset or "", {}).get("substitute_for")
         if used:
-            subsets.append(f"{self.title('datasets', dataset)} is a substitute for {used}")
+            clauses.append(f"{self.title('datasets', dataset)} is a substitute for {used}")
         for kind, name in (("datasets", dataset), ("models", model)):
             originals = [
                 original
-                for original, stand_in in self.study.substitutes.get(kind, {}).items()
-                if stand_in == name
+                for original, substitute in self.study.substitutes.get(kind, {}).items()
+                if substitute == name
             ]
             if originals:
                 named = " and ".join(self.title(kind, original) for original in originals)
-                subsets.append(f"{self.title(kind, name)} is a substitute for {named}")
-        return "; ".join(subsets)
+                clauses.append(f"{self.title(kind, name)} is a substitute for {named}")
+        return "; ".join(clauses)
 
 
 def scheme_of(key: Key) -> str:

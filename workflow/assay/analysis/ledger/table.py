@@ -61,7 +61,7 @@ def ledger(
     subsets: Mapping[Key, int] | None = None,
     distances: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Judges every printed number.
+    """Compares every printed number with this run.
 
     Args:
         reported: the frame of :func:`assay.foundation.reported.read_reported`.

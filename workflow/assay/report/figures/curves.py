@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from assay.analysis.statistics import wilson
+from assay.analysis.intervals import wilson
 from assay.report.figures.parts import RADIUS_LABELS
 
 if TYPE_CHECKING:

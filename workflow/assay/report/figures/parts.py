@@ -17,8 +17,9 @@ from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import attack_title, radius_text, title_of
 from assay.foundation.errors import ConfigError
 from assay.foundation.split import Split
-from assay.report.spec import FigureSpec
+from assay.report.spec import FigureSpec, HasModels, HasRadii
 from assay.report.style import style
+from assay.report.text import listed, plural, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,26 +75,6 @@ def nothing_to_draw(spec: FigureSpec, what: str) -> ConfigError:
 
 
 # --- words and counts -------------------------------------------------------------------------
-
-
-def plural(count: object, noun: str) -> str:
-    return f"{count} {noun}" if str(count) == "1" else f"{count} {noun}s"
-
-
-def span(values: pd.Series) -> str:
-    low, high = values.min(), values.max()
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def listed(words: Iterable[str]) -> str:
-    """Words as a list in a sentence.
-
-    Example:
-        >>> listed(["A"]), listed(["A", "B"]), listed(["A", "B", "C"])
-        ('A', 'A and B', 'A, B and C')
-    """
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def names_of(study: Study, kind: str, ids: Iterable[Any]) -> str:
@@ -181,7 +162,7 @@ def places_in_words(places: set[tuple[str, str]], study: Study) -> Callable[[str
     return words
 
 
-def models_to_draw(spec: Any, study: Study, inputs: AnalysisInputs) -> list[str]:
+def models_to_draw(spec: HasModels, study: Study, inputs: AnalysisInputs) -> list[str]:
     """The models to draw, in the study's order, as far as they have outcomes."""
     known = dict.fromkeys(inputs.accuracy["model"])
     wanted = spec.models or study.headline.models or known
@@ -252,7 +233,7 @@ def radius_label(inputs: AnalysisInputs, attack: str) -> str:
     return RADIUS_LABELS.get(norms.iloc[0], "radius") if len(norms) else "radius"
 
 
-def drawn_radii(epsilons: Iterable[float], spec: Any) -> np.ndarray:
+def drawn_radii(epsilons: Iterable[float], spec: HasRadii) -> np.ndarray:
     """Which radii the entry draws: those of its key ``radii``, and all where it has none; a mask.
 
     The unperturbed image, radius 0, is no radius of an attack and always stays.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -13,11 +12,13 @@ from assay.analysis.attack_set import AttackSet
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.printed import attack_of, id_of
 from assay.analysis.titles import title_of
-from assay.report.figures.parts import Study, listed
+from assay.report.figures.parts import Study
+from assay.report.spec import HasReported
 from assay.report.tables.cells import CLEAN
+from assay.report.text import listed
 
 
-def in_file(rows: pd.DataFrame, spec: Any) -> pd.DataFrame:
+def in_file(rows: pd.DataFrame, spec: HasReported) -> pd.DataFrame:
     """The rows of the file of printed numbers that the figure's entry names; none without one."""
     wanted = re.sub(r"\.csv$", "", spec.reported or "")
     files = rows["file"].astype(str).map(lambda name: Path(name).stem)
@@ -30,7 +31,11 @@ def compared(study: Study, scheme: str) -> bool:
 
 
 def printed_accuracy(
-    spec: Any, study: Study, inputs: AnalysisInputs, place: tuple[str, str], attacks: AttackSet
+    spec: HasReported,
+    study: Study,
+    inputs: AnalysisInputs,
+    place: tuple[str, str],
+    attacks: AttackSet,
 ) -> pd.DataFrame:
     """The printed accuracies of one attack: of itself, never of one that only resembles it.
 

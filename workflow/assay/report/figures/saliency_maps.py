@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import radius_text, title_of
+from assay.foundation.keys import ABSENT
 from assay.foundation.split import Split
-from assay.report.figures.parts import Study, excluded_in_words, listed, nothing_to_draw
+from assay.report.figures.parts import Study, excluded_in_words, nothing_to_draw
+from assay.report.spec import Drawn, FigureSpec, RadiusOfMaps, Shown
+from assay.report.text import listed
 
 Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapsSpec(FigureSpec):
+    """What every figure of saliency maps may say; models must be among the study's
+    ``measurements.saliency``.
+    """
+
+    models: Drawn
+    datasets: Shown = ABSENT
+    epsilon: RadiusOfMaps = ABSENT
 
 
 class SaliencyMaps(NamedTuple):
@@ -44,7 +59,7 @@ def saliency_attack(study: Study) -> str:
     return title_of(study, "attacks", attack) if attack else ""
 
 
-def saliency_maps(spec: Any, study: Study, inputs: AnalysisInputs) -> list[SaliencyMaps]:
+def saliency_maps(spec: MapsSpec, study: Study, inputs: AnalysisInputs) -> list[SaliencyMaps]:
     """The stored maps of the entry's models, all of one data set and split.
 
     Of several data sets and splits the one is taken on which most of the models exist; among equals
@@ -78,7 +93,7 @@ def _version(epsilons: np.ndarray, wanted: float | None) -> int:
     return int(attacked[np.abs(np.log(epsilons[attacked] / wanted)).argmin()])
 
 
-def radius_in_words(found: list[SaliencyMaps], spec: Any, study: Study) -> str:
+def radius_in_words(found: list[SaliencyMaps], spec: MapsSpec, study: Study) -> str:
     """The radius that is shown; and that it is not the wanted one, where that is not stored."""
     epsilon, wanted = found[0].epsilon, spec.epsilon or found[0].epsilon
     text = f"ε = {radius_text(epsilon, study)}"
@@ -88,7 +103,7 @@ def radius_in_words(found: list[SaliencyMaps], spec: Any, study: Study) -> str:
 
 
 def missing_in_words(
-    found: list[SaliencyMaps], spec: Any, study: Study, inputs: AnalysisInputs
+    found: list[SaliencyMaps], spec: MapsSpec, study: Study, inputs: AnalysisInputs
 ) -> str:
     """A sentence on the entry's models that are not shown, with the reasons; empty if all are."""
     dataset, split, _ = found[0].key

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.report.figures.parts import drawn_radii
+from assay.report.spec import HasRadii
 
 Arrays = Mapping[str, np.ndarray]
 
 
+class HasAttack(Protocol):
+    """An entry that shows one attack, on some data sets."""
+
+    @property
+    def attack(self) -> str: ...
+
+    @property
+    def datasets(self) -> list[str]: ...
+
+
+class ShowsRadii(HasAttack, HasRadii, Protocol):
+    """An entry that shows one attack at some of its radii."""
+
+
 def stored_examples(
-    spec: Any, model: str, inputs: AnalysisInputs
+    spec: HasAttack, model: str, inputs: AnalysisInputs
 ) -> Iterator[tuple[tuple, dict[str, np.ndarray]]]:
     """Keys and arrays of the files that hold the entry's attack on a model, split by split."""
     for key in sorted(inputs.examples):
@@ -29,14 +44,14 @@ def attacked(stored: Arrays, attack: str) -> np.ndarray:
     return np.all(stored[f"{attack}/predictions"] >= 0, axis=0)
 
 
-def radii_shown(stored: Arrays, spec: Any) -> np.ndarray:
+def radii_shown(stored: Arrays, spec: ShowsRadii) -> np.ndarray:
     """Places of the entry's radii among those of the stored pictures, ascending, without 0."""
     epsilons = stored[f"{spec.attack}/epsilons"]
     places = np.flatnonzero((epsilons > 0) & drawn_radii(epsilons, spec))
     return places[np.argsort(epsilons[places])]
 
 
-def closest(stored: Arrays, spec: Any, places: np.ndarray) -> np.ndarray:
+def closest(stored: Arrays, spec: HasAttack, places: np.ndarray) -> np.ndarray:
     """(M,) for each image the smallest of these radii that misclassifies it, else the largest.
 
     Args:

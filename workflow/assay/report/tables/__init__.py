@@ -1,1 +1,1 @@
-"""Tables: one function per kind, those of a study file and those of every study."""
+"""Tables: what kinds share, those of every study, and one module per kind in `kinds`."""

@@ -133,11 +133,10 @@ def checks_table(spec: TableSpec, study: Study, inputs: AnalysisInputs) -> Table
     tidy = inputs.checks
     rows = tidy.sort_values("status", key=lambda status: status.map(ORDER), kind="stable")
     rows = rows.reset_index(drop=True)
-    norms = {"Norm": rows.norm.map(lambda norm: NORMS.get(norm, norm))} if "norm" in rows else {}
     display = pd.DataFrame(
         {
             "Model": [title_of(study, "models", model) for model in rows.model],
-            **norms,
+            "Norm": rows.norm.map(lambda norm: NORMS.get(norm, norm)),
             "Status": rows.status,
             "Check": rows.check,
             "Finding": rows.sentence,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import pandas as pd
 
@@ -40,6 +40,7 @@ from assay.report.tables.parts import (
     selected,
 )
 from assay.report.tables.words import caution_words, spread_words
+from assay.report.text import span
 
 NOT_CHECKED = "not checked"
 # More members of a worst case than these are counted in a caption instead of named.
@@ -50,9 +51,13 @@ MOST_MEMBERS = 12
 class Headline:
     """The first table."""
 
-    caption: ClassVar[str] = ""
     models: Annotated[list[ModelId], key("models in this order")]
     cells: Annotated[list[AttackAtRadius], key("attack and epsilon of each column")]
+
+    @property
+    def caption(self) -> str:
+        """A study's file has no words of its own for it."""
+        return ""
 
 
 def headline_table(spec: Headline, study: Study, inputs: AnalysisInputs) -> Table:
@@ -173,7 +178,7 @@ def _effort_words(tidy: pd.DataFrame, study: Study, inputs: AnalysisInputs) -> s
     if "updates" in costs:
         updates = tidy[[*PLACE, "model"]].drop_duplicates().merge(costs).updates.dropna()
         if len(updates):
-            sentences.append(f"Training took {_range_text(updates)} weight updates per network.")
+            sentences.append(f"Training took {span(updates)} weight updates per network.")
     single = tidy[tidy.norm.isin(BALLS) & (tidy.worst_case == SINGLE)]
     if len(single):
         lost = (single.clean - single.pooled).groupby([single.attack, single.epsilon]).mean()
@@ -183,11 +188,7 @@ def _effort_words(tidy: pd.DataFrame, study: Study, inputs: AnalysisInputs) -> s
         name = cell_title(study, inputs, AttackSet.of(attack), epsilon)
         passes = "gradient passes" if kind == "backwards" else "forward passes"
         sentences.append(
-            f"{name} is the strongest single attack here. It takes {_range_text(rows[kind])} "
+            f"{name} is the strongest single attack here. It takes {span(rows[kind])} "
             f"{passes} per image on average."
         )
     return " ".join(sentences)
-
-
-def _range_text(values: pd.Series) -> str:
-    return " to ".join(dict.fromkeys(f"{value:,.0f}" for value in (values.min(), values.max())))

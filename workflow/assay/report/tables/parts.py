@@ -11,11 +11,13 @@ import pandas as pd
 
 from assay.analysis.attack_set import COLUMNS, AttackSet
 from assay.analysis.brief import StudyBrief
+from assay.analysis.checks import VERDICT_NORMS
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.paired import POOLED
 from assay.analysis.rows import PLACE, several_schemes
-from assay.analysis.statistics import POOLED
 from assay.analysis.titles import attack_title, radius_text, title_of
 from assay.report.spec import Cell as WantedCell
+from assay.report.spec import HasCaption, HasCells, HasDatasets, HasModels
 from assay.report.tables.cells import (
     COMPARED,
     MARGIN,
@@ -26,6 +28,7 @@ from assay.report.tables.cells import (
     keys_in,
     leading,
 )
+from assay.report.text import plural, span
 
 Study = StudyBrief
 
@@ -70,11 +73,11 @@ def cells_of(cells: Iterable[WantedCell], inputs: AnalysisInputs) -> list[Cell]:
     return pairs
 
 
-def models_of(spec: Any, inputs: AnalysisInputs) -> list[str]:
+def models_of(spec: HasModels, inputs: AnalysisInputs) -> list[str]:
     return list(spec.models or dict.fromkeys(inputs.accuracy.model))
 
 
-def on_datasets(rows: pd.DataFrame, spec: Any) -> pd.DataFrame:
+def on_datasets(rows: pd.DataFrame, spec: HasDatasets) -> pd.DataFrame:
     """The rows of the entry's data sets, if it names any."""
     if not spec.datasets:
         return rows
@@ -116,11 +119,9 @@ def chosen(rows: pd.DataFrame, cells: list[Cell]) -> pd.DataFrame:
 
 def assessed(rows: pd.DataFrame, verdicts: pd.DataFrame) -> pd.DataFrame:
     """Accuracy rows with the verdict on the evaluation of their model in their norm."""
-    on = [*PLACE, "model"]
-    names = {"none": "clean", "severity": "corruptions"}
-    rows = rows.assign(assessed=rows.norm.astype(str).replace(names))
-    if "norm" in verdicts:
-        verdicts, on = verdicts.rename(columns={"norm": "assessed"}), [*on, "assessed"]
+    on = [*PLACE, "model", "assessed"]
+    rows = rows.assign(assessed=rows.norm.astype(str).replace(VERDICT_NORMS))
+    verdicts = verdicts.rename(columns={"norm": "assessed"})
     return rows.merge(verdicts, on=on, how="left").drop(columns="assessed")
 
 
@@ -129,7 +130,7 @@ def margin_of(inputs: AnalysisInputs) -> float:
     return inputs.study.rules.marks.get("margin", MARGIN)
 
 
-def in_cells(rows: pd.DataFrame, spec: Any, inputs: AnalysisInputs) -> pd.DataFrame:
+def in_cells(rows: pd.DataFrame, spec: HasCells, inputs: AnalysisInputs) -> pd.DataFrame:
     """The rows of the entry's cells, if it names any."""
     if spec.cells:
         return chosen(rows, cells_of(spec.cells, inputs))
@@ -247,7 +248,11 @@ def placed(display: pd.DataFrame, rows: pd.DataFrame, study: Study) -> pd.DataFr
 
 
 def caption_of(
-    spec: Any, legend: str, study: Study, inputs: AnalysisInputs, rows: pd.DataFrame | None = None
+    spec: HasCaption,
+    legend: str,
+    study: Study,
+    inputs: AnalysisInputs,
+    rows: pd.DataFrame | None = None,
 ) -> str:
     """Caption, legend, and the sentence that every caption ends with.
 
@@ -293,18 +298,18 @@ def _counts(table: pd.DataFrame, rows: pd.DataFrame | None) -> list[str]:
     made = _made_from(table, rows)
     models, counts = _models(rows), []
     if models:
-        counts.append(f"{len(models)} model{'s' if len(models) != 1 else ''}")
+        counts.append(plural(len(models), "model"))
     counted = rows if "n" in rows else made
     n = sorted({int(value) for value in counted.n.dropna()}) if "n" in rows or models else []
     if n:
-        counts.append(f"n = {_span(n)} images")
+        counts.append(f"n = {span(n)} images")
         images = sorted({int(value) for value in counted.get("samples", counted.n).dropna()})
         if images[-1] < n[-1]:
             # Splits that overlap test an image several times.
-            counts[-1] = f"n = {_span(n)} predictions on {_span(images)} images"
+            counts[-1] = f"n = {span(n)} predictions on {span(images)} images"
     splits = _splits(rows, made)
     if splits:
-        counts.append(f"{_span(splits)} split{'s' if splits != [1] else ''}")
+        counts.append(plural(span(splits), "split"))
     return counts
 
 
@@ -323,12 +328,6 @@ def _splits(rows: pd.DataFrame, made: pd.DataFrame) -> list[int]:
     if "split" in rows and (rows["split"] != POOLED).all():
         return sorted(set(rows.groupby("dataset")["split"].nunique()))
     return sorted(set(made.splits.astype(int)))
-
-
-def _span(values: Sequence[int]) -> str:
-    """Ascending numbers as one text: the only one, or the first to the last."""
-    first, last = f"{values[0]:,}", f"{values[-1]:,}"
-    return first if first == last else f"{first} to {last}"
 
 
 def formatted(form: str, missing: str = "–") -> Callable[[float], str]:

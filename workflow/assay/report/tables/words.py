@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis.checks import FAIL, lint_display
-from assay.analysis.families import NO_FAMILY
-from assay.analysis.statistics import ALPHA
+from assay.analysis.families import ALPHA, NO_FAMILY
 from assay.report.tables.cells import Column, displayed
 from assay.report.tables.parts import INTERVAL, Study
 

@@ -25,8 +25,6 @@ from assay.report.figures.parts import (
     nothing_to_draw,
     other_splits_in_words,
     places_in_words,
-    plural,
-    span,
     styled,
     undrawn_in_words,
     verdicts_in_words,
@@ -35,6 +33,7 @@ from assay.report.figures.parts import (
 from assay.report.figures.reported import printed_accuracy, substituted
 from assay.report.spec import Attacks, Drawn, FigureSpec, Radii, Reported, Shown
 from assay.report.style import FAINT, GREY, SeriesStyle, series_styles
+from assay.report.text import plural, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

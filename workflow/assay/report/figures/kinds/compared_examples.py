@@ -21,7 +21,6 @@ from assay.report.figures.parts import (
     grid_figure,
     image_counts,
     images_in_words,
-    listed,
     names_of,
     nothing_to_draw,
     one_of_each,
@@ -34,6 +33,7 @@ from assay.report.figures.parts import (
 from assay.report.figures.stored import attacked, closest, radii_shown, stored_examples
 from assay.report.needs import Examples, Need
 from assay.report.spec import Attack, Drawn, FigureSpec, Radii, Rows, Shown
+from assay.report.text import listed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,7 +9,6 @@ import numpy as np
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import title_of
-from assay.foundation.keys import ABSENT
 from assay.report.figures.parts import (
     WIDTH,
     Caption,
@@ -21,6 +20,7 @@ from assay.report.figures.parts import (
     wrapped,
 )
 from assay.report.figures.saliency_maps import (
+    MapsSpec,
     SaliencyMaps,
     missing_in_words,
     radius_in_words,
@@ -28,7 +28,6 @@ from assay.report.figures.saliency_maps import (
     saliency_maps,
 )
 from assay.report.needs import Measured, Need
-from assay.report.spec import Drawn, FigureSpec, RadiusOfMaps, Shown
 from assay.report.style import COLOURS
 
 if TYPE_CHECKING:
@@ -37,15 +36,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spec(FigureSpec):
+class Spec(MapsSpec):
     """Features of unperturbed and attacked images in two dimensions (t-SNE), and the class
     predicted for their neighbours; models must be among the study's
     ``measurements.saliency``.
     """
-
-    models: Drawn
-    datasets: Shown = ABSENT
-    epsilon: RadiusOfMaps = ABSENT
 
 
 def needs(spec: Spec) -> list[Need]:

@@ -14,14 +14,13 @@ from assay.report.figures.parts import (
     Caption,
     Study,
     nothing_to_draw,
-    span,
     styled,
     verdicts_in_words,
 )
 from assay.report.needs import Need, PrintedNumbers
 from assay.report.spec import FigureSpec
 from assay.report.style import COMPARED, FAINT, GREY
-from assay.report.text import attacked, short_table
+from assay.report.text import attacked, short_table, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

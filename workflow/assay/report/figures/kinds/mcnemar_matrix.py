@@ -19,18 +19,16 @@ from assay.report.figures.parts import (
     at_places,
     compared_places,
     excluded_in_words,
-    listed,
     models_to_draw,
     names_of,
     nothing_to_draw,
     places_in_words,
-    plural,
-    span,
     styled,
     wrapped,
 )
 from assay.report.spec import Attacks, Drawn, FigureSpec, Shown
 from assay.report.style import GREY
+from assay.report.text import listed, plural, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,8 +55,6 @@ CELLS = ["under", "dataset", "scheme", "epsilon"]
 FAMILIES = {
     "headline": "Holm's correction over the headline comparisons",
     "exploratory": "Benjamini and Hochberg's correction over all other, exploratory comparisons",
-    # Tables that were written before tests had families.
-    "all": "Holm's correction over all comparisons of the data set",
 }
 
 
@@ -178,8 +174,6 @@ def _tests(spec: Spec, study: Study, inputs: AnalysisInputs) -> tuple[pd.DataFra
     ]
     if table.empty:
         raise nothing_to_draw(spec, f"no paired tests of {', '.join(map(str, spec.attacks))}")
-    if "family" not in table:
-        table = table.assign(family="all")
     order = {item: place for place, item in enumerate(spec.attacks)}
     table = table.assign(family=table["family"].fillna(""), under=attack_sets(table)).sort_values(
         "under", key=lambda column: column.map(order), kind="stable"

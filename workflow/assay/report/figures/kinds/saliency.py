@@ -26,6 +26,7 @@ from assay.report.figures.parts import (
     wrapped,
 )
 from assay.report.figures.saliency_maps import (
+    MapsSpec,
     SaliencyMaps,
     missing_in_words,
     radius_in_words,
@@ -33,7 +34,7 @@ from assay.report.figures.saliency_maps import (
     saliency_maps,
 )
 from assay.report.needs import Measured, Need
-from assay.report.spec import Drawn, FigureSpec, RadiusOfMaps, Rows, Shown
+from assay.report.spec import Rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,15 +42,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spec(FigureSpec):
+class Spec(MapsSpec):
     """Which pixels decide the prediction, unperturbed and attacked; models must be among the
     study's ``measurements.saliency``.
     """
 
-    models: Drawn
-    datasets: Shown = ABSENT
     rows: Rows = ABSENT
-    epsilon: RadiusOfMaps = ABSENT
 
 
 def needs(spec: Spec) -> list[Need]:

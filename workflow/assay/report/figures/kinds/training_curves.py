@@ -22,13 +22,12 @@ from assay.report.figures.parts import (
     names_of,
     nothing_to_draw,
     places_in_words,
-    plural,
-    span,
     styled,
 )
 from assay.report.figures.reported import compared, in_file
 from assay.report.spec import Drawn, FigureSpec, Reported
 from assay.report.style import GREY, SeriesStyle
+from assay.report.text import plural, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

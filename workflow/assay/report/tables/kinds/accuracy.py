@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
-from assay.analysis.attack_set import AttackSet
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import title_of
 from assay.foundation.keys import ABSENT
@@ -50,9 +50,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         # Budgets of other data sets are no gap of this one.
         cells = [cell for cell in cells if cell in ran]
 
-    def title(attacks: AttackSet, epsilon: float) -> str:
-        return cell_title(study, inputs, attacks, epsilon)
-
+    title = partial(cell_title, study, inputs)
     lines, cautions = [], []
     for place in places_of(tidy):
         here = tidy[(tidy.dataset == place[0]) & (tidy.scheme == place[1])]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from assay.analysis.attack_set import AttackSet
 from assay.analysis.effort import MEASURES, at_place, counterpart_of, what_differs
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.rows import PLACE
@@ -64,9 +64,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     for name in MEASURES:
         tidy[name] = [means[unit[:2]][name].get(unit[2], np.nan) for unit in units]
 
-    def title(attacks: AttackSet, epsilon: float) -> str:
-        return cell_title(study, inputs, attacks, epsilon)
-
+    title = partial(cell_title, study, inputs)
     columns = columns_of(tidy, cells, title)
     lines = [
         (

@@ -39,7 +39,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         "Share": whole.share.map(formatted("{:.3%}", unknown)),
     }).reset_index(drop=True)  # fmt: skip
     sentences = [
-        "Images that two subsets of a split (column Parts) share, by identical pixels or by "
+        "Images that two subsets of a split (column Subsets) share, by identical pixels or by "
         "patient. Share: their percentage of the images of the second subset. Unknown: the data "
         "set has no patient ids.",
         reading_sentence(study, whole.dataset[whole.measure == "patients_safe"]),

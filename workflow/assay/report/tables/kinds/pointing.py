@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis.effort import counterpart_of, effort_sentence
+from assay.analysis.families import ALPHA, holm
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.intervals import bonett_price, wilson
+from assay.analysis.mcnemar import exact_p
 from assay.analysis.rows import PLACE
-from assay.analysis.statistics import ALPHA, bonett_price, exact_p, holm, wilson
 from assay.analysis.titles import SALIENCY_METHODS, radius_text, title_of
 from assay.foundation.errors import ConfigError
 from assay.foundation.keys import ABSENT

@@ -12,8 +12,8 @@ import pandas as pd
 from assay.analysis.attack_set import SUITE, AttackSet
 from assay.analysis.effort import effort_sentence
 from assay.analysis.inputs import AnalysisInputs
+from assay.analysis.paired import POOLED
 from assay.analysis.rows import PLACE
-from assay.analysis.statistics import ALPHA, POOLED
 from assay.analysis.titles import title_of
 from assay.foundation.keys import ABSENT
 from assay.report.spec import Cells, Datasets, Models, TableSpec
@@ -203,8 +203,7 @@ def _beaten(
     if (own["split"] != POOLED).any():
         other = _at(inputs.resampled_t, (own.dataset.iloc[0], own.scheme.iloc[0]))
         own = _tests(other, attacks, epsilon)
-    chosen = own[_significant(own)]
-    return _others(best, chosen)
+    return _others(best, own[own.significant.astype(bool)])
 
 
 def _partners(best: str, tests: pd.DataFrame, attacks: AttackSet, epsilon: float) -> set[str]:
@@ -214,12 +213,6 @@ def _partners(best: str, tests: pd.DataFrame, attacks: AttackSet, epsilon: float
 
 def _tests(tests: pd.DataFrame, attacks: AttackSet, epsilon: float) -> pd.DataFrame:
     return tests[attacks.among(tests) & (tests.epsilon == epsilon)]
-
-
-def _significant(tests: pd.DataFrame) -> pd.Series:
-    if "significant" in tests:
-        return tests.significant.astype(bool)
-    return tests.holm_p <= ALPHA
 
 
 def _others(best: str, tests: pd.DataFrame) -> set[str]:

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis.effort import at_place, effort_sentence, what_differs
+from assay.analysis.families import ALPHA
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.statistics import ALPHA, CELL
+from assay.analysis.paired import CELL
 from assay.analysis.titles import title_of
 from assay.analysis.trend import CANNOT_TELL, concluded
 from assay.foundation.keys import ABSENT, Key, key
