@@ -15,7 +15,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.text import Text
 
 from assay.analysis.accuracy import over_norm
-from assay.foundation.errors import ConfigError
+from assay.foundation.errors import ConfigError, OutcomeError
 from assay.report.figures.draw import (
     alternative_text,
     caption,
@@ -617,6 +617,27 @@ def test_certified_radii_are_those_of_the_images_that_the_attack_saw(study, inpu
     text = caption(spec, study, one)
     assert "Both lines are from the same images." in text
     assert "n = 24 certified images, n = 24 test images" in text
+
+
+def test_as_many_other_images_are_not_the_same_images(study, inputs, tmp_path):
+    spec, files = study.figures["certified"], {}
+    for number, (key, path) in enumerate(inputs.measured["certificates"].items()):
+        stored = dict(np.load(path))
+        stored["samples"] += 10_000
+        files[key] = tmp_path / f"{number}.npz"
+        np.savez(files[key], **stored)
+    text = caption(spec, study, changed(inputs, measured={"certificates": files}))
+    assert "n = 24 certified images, n = 24 test images" in text
+    assert "The lines are from different images, so a solid line may lie below" in text
+
+
+def test_certified_radii_without_the_outcomes_are_an_error(study, inputs):
+    lost = tuple(item.moved({"path": "lost.parquet"}) for item in inputs.manifest.outcomes)
+    one = changed(inputs)
+    other = dataclasses.replace(one, manifest=dataclasses.replace(one.manifest, outcomes=lost))
+    other.__dict__["accuracy"] = inputs.accuracy
+    with pytest.raises(OutcomeError, match=r"lost\.parquet"):
+        draw_figure(study.figures["certified"], study, other)
 
 
 def with_families(inputs, families):

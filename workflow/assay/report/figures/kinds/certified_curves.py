@@ -10,7 +10,6 @@ import pandas as pd
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import attack_title, title_of
-from assay.foundation.errors import AssayError
 from assay.foundation.keys import ABSENT
 from assay.foundation.split import Split
 from assay.report.figures.curves import with_start
@@ -25,7 +24,6 @@ from assay.report.figures.parts import (
     names_of,
     nothing_to_draw,
     places_in_words,
-    span,
     styled,
     tested,
     undrawn_in_words,
@@ -33,6 +31,7 @@ from assay.report.figures.parts import (
 from assay.report.needs import Measured, Need
 from assay.report.spec import Attack, Drawn, FigureSpec, Radii, Shown
 from assay.report.style import SeriesStyle, series_styles
+from assay.report.text import span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +56,13 @@ def needs(spec: Spec) -> list[Need]:
 
 
 class _Curve(NamedTuple):
-    """One model: certified radii of single images, and its accuracy under the attack."""
+    """One model: certified radii of single images, and its accuracy under the attack.
+
+    Attributes:
+        radii: of the images that the attack saw, or of all where it saw none of them.
+        attacked: rows of :func:`with_start`.
+        same: whether both are of the same images.
+    """
 
     radii: np.ndarray
     attacked: pd.DataFrame
@@ -133,8 +138,8 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         text += "Both lines are from the same images. "
     else:
         text += (
-            "The lines are from different numbers of images, so a solid line may lie below its "
-            "dashed line by chance. "
+            "The lines are from different images, so a solid line may lie below its dashed line by "
+            "chance. "
         )
     text += (
         "At radius 0, the dashed line is the share of images for which the search of the "
@@ -172,9 +177,11 @@ def _panels(
         for model, parts in models.items():
             attacked = with_start(here[here["model"] == model])
             if len(attacked):
-                radii = _of_same_images(spec.attack, place[0], model, parts, inputs)
+                every = np.concatenate([radii for _, radii, _ in parts])
+                radii = _of_attacked_images(spec.attack, place[0], model, parts, inputs)
                 same = len(radii) == attacked["n"].max()
-                panels.setdefault(place, {})[model] = _Curve(radii, attacked, same)
+                curve = _Curve(radii if len(radii) else every, attacked, same)
+                panels.setdefault(place, {})[model] = curve
     if not panels:
         models = ", ".join(spec.models)
         raise nothing_to_draw(
@@ -183,22 +190,15 @@ def _panels(
     return panels
 
 
-def _of_same_images(
+def _of_attacked_images(
     attack: str, dataset: str, model: str, parts: list[tuple], inputs: AnalysisInputs
 ) -> np.ndarray:
-    """Certified radii of the images that the attack saw; of all images where none is known."""
+    """Certified radii of the images that the attack saw."""
     kept = []
     for split, radii, samples in parts:
-        try:
-            rows = inputs.outcomes(
-                ["split", "model", "attack", "sample"], dataset=dataset, split=split, model=model
-            )
-        except AssayError:  # only the tables of this run are here, not its outcomes
-            return np.concatenate([radii for _, radii, _ in parts])
-        mine = (rows["attack"] == attack) & (rows["split"] == split) & (rows["model"] == model)
-        kept.append(radii[np.isin(samples, rows["sample"][mine])])
-    kept = np.concatenate(kept)
-    return kept if len(kept) else np.concatenate([radii for _, radii, _ in parts])
+        rows = inputs.outcomes(["attack", "sample"], dataset=dataset, split=split, model=model)
+        kept.append(radii[np.isin(samples, rows["sample"][rows["attack"] == attack])])
+    return np.concatenate(kept)
 
 
 def alt(spec: Spec, study: Study) -> str:
