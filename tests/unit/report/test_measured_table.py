@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from factory import MODELS
+from scipy import stats
 
 from assay.foundation.errors import ConfigError
 from assay.report.tables.build import build_table
@@ -31,11 +32,27 @@ def test_a_measured_number_is_a_mean_over_the_images_of_all_splits(inputs):
     (row,) = table.tidy.itertuples()
     assert (row.model, row.n, row.splits) == ("gbz_as_coded", len(radii), len(paths))
     assert row.mean == pytest.approx(radii.mean())
-    half = 1.96 * radii.std(ddof=1) / np.sqrt(len(radii))
+    half = stats.t.isf(0.025, len(radii) - 1) * radii.std(ddof=1) / np.sqrt(len(radii))
     assert (row.low, row.high) == pytest.approx((radii.mean() - half, radii.mean() + half))
     assert table.display["radii"][0].startswith(f"{radii.mean():.4g} [")
     assert f"({len(radii):,} images)" in table.display["radii"][0]
     assert "radii: certified L2 radius" in table.caption
+
+
+def test_an_image_that_several_splits_measured_counts_once(inputs, tmp_path):
+    files = {}
+    keys = inputs.networks("certificates")
+    stored = dict(np.load(inputs.measured["certificates"][keys[0]]))
+    for number, key in enumerate(keys):
+        files[key] = tmp_path / f"{number}.npz"
+        np.savez(files[key], **stored)
+    run = dataclasses.replace(inputs)
+    run.__dict__.update(accuracy=inputs.accuracy, measured={"certificates": files})
+    (row,) = build_table(SPEC, inputs.study, run).tidy.itertuples()
+    radii, count = np.concatenate([stored["radii"]] * len(keys)), len(stored["radii"])
+    assert (row.n, row.samples) == (len(radii), count)
+    half = stats.t.isf(0.025, count - 1) * radii.std(ddof=1) / np.sqrt(count)
+    assert row.high - row.mean == pytest.approx(half)
 
 
 @pytest.mark.parametrize(
@@ -66,5 +83,7 @@ def test_a_number_per_network_is_a_mean_over_splits(inputs, tmp_path):
     table = build_table(spec, inputs.study, run)
     (row,) = table.tidy.itertuples()
     assert (row.mean, row.n, row.unit) == (10.5, 2, "splits")
+    # Two splits are hardly an interval: Student's quantile is 12.7, not 1.96.
+    assert row.high - row.mean == pytest.approx(stats.t.isf(0.025, 1) * 0.5)
     assert table.display["fid"][0].endswith("(2 splits)")
     assert "n = 2 images" not in table.caption

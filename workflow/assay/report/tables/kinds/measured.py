@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+import scipy
 
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.measured import declared
@@ -20,8 +21,7 @@ from assay.report.needs import Measured, Need
 from assay.report.spec import Datasets, ModelId, TableSpec
 from assay.report.tables.parts import Study, Table, caption_of, on_datasets, placed
 
-# Half the width of a 95 % interval, in standard errors of a mean.
-_Z = 1.96
+LEVEL = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ def needs(spec: Spec) -> list[Need]:
 
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     """A row for each model, a column for each array: its mean over images, or over splits."""
-    found: dict[tuple[str, str, str, str], list[np.ndarray]] = {}
+    found: dict[tuple[str, str, str, str], list[pd.Series]] = {}
     units: dict[str, str] = {}
     for dataset, split, model in inputs.networks(spec.measurement):
         if model not in spec.models:
@@ -54,7 +54,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         stored = inputs.arrays(spec.measurement, (dataset, split, model))
         for name in spec.arrays:
             place = (dataset, Split.of(split).scheme, model, name)
-            found.setdefault(place, []).append(_numbers(stored, name, spec))
+            found.setdefault(place, []).append(_numbers(stored, name, split, spec))
             units[name] = "images" if stored[name].ndim else "splits"
     rows = [
         {
@@ -64,7 +64,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
         }
         for place, parts in found.items()
     ]
-    names = [*PLACE, "model", "array", "mean", "low", "high", "n", "unit", "splits"]
+    names = [*PLACE, "model", "array", "mean", "low", "high", "n", "samples", "unit", "splits"]
     tidy = on_datasets(pd.DataFrame(rows, columns=names), spec)
     order = {model: number for number, model in enumerate(spec.models)}
     tidy = tidy.sort_values("model", key=lambda one: one.map(order), kind="stable")
@@ -81,16 +81,18 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Table:
     shown = pd.DataFrame(display, columns=["Model", *spec.arrays])
     if lines:
         shown = placed(shown, pd.DataFrame(lines), study)
-    legend = f"{_meanings(spec, study)} Mean [95 % interval], over images or over splits."
+    legend = (
+        f"{_meanings(spec, study)} Mean [95 % interval of Student's t], over images or over splits."
+    )
     # Where a network has one number, images are counted elsewhere.
-    counted = tidy if (tidy.unit == "images").all() else tidy.drop(columns="n")
+    counted = tidy if (tidy.unit == "images").all() else tidy.drop(columns=["n", "samples"])
     return Table(
         shown, tidy.reset_index(drop=True), caption_of(spec, legend, study, inputs, counted)
     )
 
 
-def _numbers(stored: dict[str, np.ndarray], name: str, spec: Spec) -> np.ndarray:
-    """The numbers of an array of one network, (n,)."""
+def _numbers(stored: dict[str, np.ndarray], name: str, split: str, spec: Spec) -> pd.Series:
+    """The numbers of an array of one network, by what they are of: an image, or the split."""
     if name not in stored:
         raise ConfigError(
             f"'{spec.measurement}' stores no array '{name}'",
@@ -104,18 +106,25 @@ def _numbers(stored: dict[str, np.ndarray], name: str, spec: Spec) -> np.ndarray
             remedy="name an array of single numbers, or of a number per image",
         )
     values = np.atleast_1d(stored[name]).astype(float)
-    return values[~np.isnan(values)]
+    images = stored.get("samples", np.array([])) if stored[name].ndim else np.array([])
+    of = images if len(images) == len(values) else [f"{split}/{n}" for n in range(len(values))]
+    return pd.Series(values, index=of).dropna()
 
 
-def _mean(parts: list[np.ndarray]) -> dict[str, Any]:
-    values = np.concatenate(parts)
-    mean = values.mean() if len(values) else np.nan
-    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+def _mean(parts: list[pd.Series]) -> dict[str, Any]:
+    """Mean and interval; an image that several splits measured is one unit of the interval."""
+    values = pd.concat(parts)
+    count = values.index.nunique()
+    mean, half = values.mean(), np.nan
+    if count > 1:
+        quantile = scipy.stats.t.isf((1 - LEVEL) / 2, count - 1)
+        half = quantile * values.std(ddof=1) / np.sqrt(count)
     return {
         "mean": mean,
-        "low": mean - _Z * error,
-        "high": mean + _Z * error,
+        "low": mean - half,
+        "high": mean + half,
         "n": len(values),
+        "samples": count,
         "splits": len(parts),
     }
 
