@@ -83,6 +83,7 @@ def test_a_variant_of_mine_runs_as_the_entry_that_it_extends(write):
             {"first": {}, "b": {"extends": "frist"}},
             r"0\.yaml: b\.extends: there is no entry 'frist' to extend; did you mean 'first'",
         ),
+        ({"a": {"extends": []}}, r"0\.yaml: a\.extends: there is no entry '\[\]' to extend; name"),
     ],
 )
 def test_a_variant_of_nothing_or_of_itself_is_told(tree, message):
@@ -390,6 +391,23 @@ def test_an_attack_that_an_expanded_figure_misnames_is_told_in_the_authors_words
     given = {"scale": "paper", "studies": ["mine"]}
     with pytest.raises(ConfigError, match=message):
         make_plan(read_configuration(given, Layers.here(folder)))
+
+
+@pytest.mark.parametrize("attack", [[], True, {"suite": {}}])
+def test_what_cannot_be_an_attack_is_told_at_its_cell(write, attack):
+    tree = yaml.safe_load((ROOT / "config/studies/ju2021_eabs.yaml").read_text("utf-8"))
+    tree["headline"]["cells"] = [{"attacks": [attack], "epsilon": "threat"}]
+    folder = write("studies/mine.yaml", tree)
+    message = r"^config/studies/mine\.yaml: headline\.cells\.0\S*: .* is not of type 'string'"
+    with pytest.raises(ConfigError, match=message):
+        read_configuration({"scale": "paper", "studies": ["mine"]}, Layers.here(folder))
+
+
+@pytest.mark.parametrize("entry", [None, [1], "x", 5, {"for_datasets": 1.5}])
+def test_what_should_be_a_mapping_and_is_none_is_told(write, entry):
+    folder = write("config.yaml", {"catalogue": {"models": {"resnet18": entry}}})
+    with pytest.raises(ConfigError, match=r"^config/config\.yaml: catalogue\.models\.resnet18: "):
+        read_configuration({"scale": "paper"}, Layers.here(folder))
 
 
 def test_a_value_knows_the_key_that_it_is_written_at():

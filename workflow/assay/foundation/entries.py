@@ -119,7 +119,7 @@ def _parts(
                 where=source.at("extends"),
                 remedy="name another entry",
             )
-        if other not in raw or raw[other][0][0] > number:
+        if not isinstance(other, str) or other not in raw or raw[other][0][0] > number:
             raise ConfigError(
                 f"there is no entry '{other}' to extend",
                 where=source.at("extends"),

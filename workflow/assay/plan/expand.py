@@ -356,6 +356,10 @@ def _cells(cell: Any, library: Library, radii: _Radii, where: str) -> Iterator[A
     names = cell.get("attacks", [cell["attack"]] if "attack" in cell else [{}])
     for name in names if isinstance(names, list) else [names]:
         for one in _members(name, library):
-            made = {**rest, **(one if isinstance(one, Mapping) else {"attack": one})}
+            item = one if isinstance(one, Mapping) else {"attack": one}
+            made = {**rest, **item}
+            if not all(isinstance(value, str) for value in item.values()):
+                yield made  # the schema complains
+                continue
             for epsilon in radii.of_cell(made, where) if threat else [cell.get("epsilon")]:
                 yield made if epsilon is None else {**made, "epsilon": epsilon}

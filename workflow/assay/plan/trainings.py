@@ -36,7 +36,8 @@ def renewed_source(source: Source) -> Source:
     if not isinstance(source.tree, Mapping):
         return source
     source = _renewed_at(source, ())
-    for dataset in source.tree.get("for_datasets") or {}:
+    own = source.tree.get("for_datasets")
+    for dataset in own if isinstance(own, Mapping) else ():
         source = _renewed_at(source, ("for_datasets", dataset))
     return source
 
@@ -64,6 +65,8 @@ def laid_over_by_name(sources: Iterable[Source]) -> Any:
     """What all sources say of a model; an optimiser of another name takes no keywords over."""
     sources = list(sources)
     entry = laid_over(sources)
+    if not isinstance(entry, Mapping):
+        return entry  # the schema complains
     trainings = [part.tree for source in sources if (part := source.below("training"))]
     return {**entry, "training": reduce(over, trainings)} if trainings else entry
 
