@@ -406,7 +406,7 @@ def test_what_cannot_be_an_attack_is_told_at_its_cell(write, attack):
 @pytest.mark.parametrize("entry", [None, [1], "x", 5, {"for_datasets": 1.5}])
 def test_what_should_be_a_mapping_and_is_none_is_told(write, entry):
     folder = write("config.yaml", {"catalogue": {"models": {"resnet18": entry}}})
-    with pytest.raises(ConfigError, match=r"^config/config\.yaml: catalogue\.models\.resnet18: "):
+    with pytest.raises(ConfigError, match=r"^config/config\.yaml: catalogue\.models\.resnet18[.:]"):
         read_configuration({"scale": "paper"}, Layers.here(folder))
 
 
