@@ -55,6 +55,30 @@ def test_maps_are_a_linear_networks_weights_and_their_products_with_the_pixels(m
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
+class Noisy(Linear):
+    stochastic = True
+
+    def logits(self, images, generator=None):
+        logits = super().logits(images)
+        return logits + torch.randn(logits.shape, generator=generator)
+
+
+def test_a_random_model_gives_the_same_maps_again_whatever_the_global_state_is():
+    images, labels = data(40)
+    torch.manual_seed(5)
+    network = Noisy().eval()
+    found = []
+    for state, seed in ((1, 1), (2, 1), (1, 2)):
+        torch.manual_seed(state)
+        before = torch.get_rng_state()
+        given = Data(images=images, labels=labels, indices=np.arange(40), attack=FGSM,
+                     epsilons=[0.1], seed=seed)  # fmt: skip
+        found.append(measured(Saliency(), network, given)["predictions"])
+        assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(found[0], found[1])
+    assert (found[0] != found[2]).any()
+
+
 def test_a_map_points_where_its_maximum_is():
     maps = np.zeros((4, 5, 5))
     maps[0, 1, 1] = maps[1, 4, 4] = maps[2, 1, 1] = 1.0

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from assay.attacks.torch_state import seeded
 from assay.evaluation.samples import classes_on, on_device
 from assay.foundation.arrays import Schema, check_arrays
 from assay.foundation.errors import MeasurementError
@@ -151,6 +152,9 @@ def make_measurement(
 def measured(measurement: Measurement, model: Classifier, data: Data) -> dict[str, np.ndarray]:
     """The arrays of a measurement, checked against its schema.
 
+    A model without a generator draws from torch's global one, which each process seeds in another
+    way: here it is seeded from the run's seed, and given back as it was.
+
     Args:
         measurement: what is measured.
         model: put into evaluation mode, frozen, and onto the device of `data`.
@@ -160,7 +164,8 @@ def measured(measurement: Measurement, model: Classifier, data: Data) -> dict[st
         MeasurementError: the arrays do not follow the schema, or what `Measurement.measure` raises.
     """
     model = model.to(data.device).eval().requires_grad_(False)
-    arrays = measurement.measure(model, data)
     where = f"{type(measurement).__module__}:{type(measurement).__name__}"
+    with seeded(seed_for("measure", where, data.seed), data.device):
+        arrays = measurement.measure(model, data)
     check_arrays(arrays, measurement.arrays, where, optional=measurement.optional)
     return arrays
