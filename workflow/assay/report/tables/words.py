@@ -90,9 +90,16 @@ def verdict_sentence(tests: pd.DataFrame, claim: str, what: str) -> str:
     total = len(known)
     sentences = f"Of {total} tests of a {what}, {up} show{'s' if up == 1 else ''} that {claim}"
     sentences += f", {down} show{'s' if down == 1 else ''} the opposite" if down else ""
-    rest = total - up - down
-    return (
-        f"{sentences}; {rest} {'is' if rest == 1 else 'are'} inconclusive."
-        if rest
-        else f"{sentences}."
-    )
+    return with_inconclusive(sentences, total - up - down)
+
+
+def with_inconclusive(sentence: str, rest: int) -> str:
+    """A sentence on tests that show something, and how many show nothing.
+
+    Example:
+        >>> with_inconclusive("Of 3 tests, 2 show a difference", 1)
+        'Of 3 tests, 2 show a difference; 1 is inconclusive.'
+    """
+    if not rest:
+        return f"{sentence}."
+    return f"{sentence}; {rest} {'is' if rest == 1 else 'are'} inconclusive."

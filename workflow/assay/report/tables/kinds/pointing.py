@@ -29,6 +29,7 @@ from assay.report.tables.parts import (
     p_text,
     place_columns,
 )
+from assay.report.tables.words import with_inconclusive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,8 +209,4 @@ def _verdict_sentence(tidy: pd.DataFrame) -> str:
         f"Of {len(known)} comparisons, {more} show significantly more peaks in the lesion and "
         f"{fewer} significantly fewer"
     )
-    return (
-        f"{sentences}; {rest} {'is' if rest == 1 else 'are'} inconclusive."
-        if rest
-        else f"{sentences}."
-    )
+    return with_inconclusive(sentences, rest)
