@@ -31,6 +31,7 @@ from assay.analysis.run_files import KeptRun, RunFiles
 from assay.analysis.titles import labels_of
 from assay.analysis.trend import size_trend
 from assay.analysis.written import read_where_written
+from assay.foundation.entries import runs_on
 from assay.foundation.files import read_json
 from assay.foundation.kept import IDS
 from assay.foundation.outcomes import OUTCOME_COLUMNS, read_outcomes
@@ -257,13 +258,10 @@ class AnalysisInputs:
 
     @property
     def _skipped(self) -> dict[str, list[str]]:
-        """Attacks that the plan skips by model: those on reconstructions, where it makes none."""
-        needs = self.study.access.items()
-        skipped = [attack for attack, need in needs if need == "reconstructions"]
+        """Attacks that the plan skips, by model."""
         return {
-            model: skipped
+            model: [name for name, need in self.study.access.items() if not runs_on(need, entry)]
             for model, entry in self.study.models.items()
-            if entry["family"] != "generative"
         }
 
     @cached_property

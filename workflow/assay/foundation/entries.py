@@ -246,6 +246,18 @@ def is_trained(model: Mapping[str, Any]) -> bool:
     return not model.get("weights") and model.get("trained", True)
 
 
+def runs_on(access: str, model: Mapping[str, Any]) -> bool:
+    """Whether an attack runs on a model, by what it needs to see and by the model's entry.
+
+    Example:
+        >>> runs_on("reconstructions", {"family": "discriminative"})
+        False
+        >>> runs_on("white_box", {"family": "discriminative"})
+        True
+    """
+    return access != "reconstructions" or model["family"] == "generative"
+
+
 def read_entries(file: str, tree: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The entries of attacks that one file alone makes, by id."""
     return {

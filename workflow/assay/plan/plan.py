@@ -10,6 +10,7 @@ from assay.analysis.brief import StudyBrief
 from assay.analysis.run_files import RunFiles
 from assay.data.kinds import reader_of
 from assay.foundation.digest import code_digest
+from assay.foundation.entries import runs_on
 from assay.foundation.places import located
 from assay.foundation.radius import plain
 from assay.foundation.split import Split
@@ -198,11 +199,11 @@ class Plan:
 
         Attacks that look at a class's reconstructions are for generative models.
         """
-        generative = self.configuration.catalogue["models"][model]["family"] == "generative"
+        victim = self.configuration.catalogue["models"][model]
         attacks = []
         for name in self.configuration.catalogue["suites"][suite]["attacks"]:
             entry = self.entry("attacks", name, dataset)
-            if access(entry) == "reconstructions" and not generative:
+            if not runs_on(access(entry), victim):
                 continue
             attacks.append({"name": name, **entry, "code": code_digest(entry["implementation"])})
         return attacks
