@@ -28,7 +28,7 @@ ALSO = "also"
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenEntry:
     """What files say about one entry.
 
     Attributes:
@@ -43,7 +43,7 @@ class Written:
     own: int
 
 
-def written_entries(files: Sequence[Source]) -> dict[str, Written]:
+def written_entries(files: Sequence[Source]) -> dict[str, WrittenEntry]:
     """The entries of a catalogue by id, in the order of the files.
 
     A variant takes what the file that writes ``extends``, and the files below it, say of the other
@@ -75,7 +75,7 @@ def written_entries(files: Sequence[Source]) -> dict[str, Written]:
         if isinstance(source.tree, Mapping) and source.tree.get("sweep")
         for value, _ in _swept(name, source)
     }
-    members: dict[str, Written] = {}
+    members: dict[str, WrittenEntry] = {}
     for name, (number, source) in sweeps.items():
         template = _parts(name, raw, len(files), ())
         for value, swept in _swept(name, source):
@@ -90,14 +90,14 @@ def written_entries(files: Sequence[Source]) -> dict[str, Written]:
                         remedy=f"write it for the whole sweep ({name})",
                     )
             parts = sorted([*filled, (number, swept), *over], key=lambda item: item[0])
-            members[member] = Written((name, member), tuple(parts), raw[name][0][0])
-    found: dict[str, Written] = {}
+            members[member] = WrittenEntry((name, member), tuple(parts), raw[name][0][0])
+    found: dict[str, WrittenEntry] = {}
     for name, parts in raw.items():
         if name in sweeps:
             found |= {m: made for m, made in members.items() if made.names[0] == name}
         elif name not in members and name not in gone:
             whole = tuple(_parts(name, raw, len(files), ()))
-            found[name] = Written((name,), whole, parts[0][0])
+            found[name] = WrittenEntry((name,), whole, parts[0][0])
     return found
 
 
