@@ -98,6 +98,7 @@ class Attack(ABC):
             ``reconstructions`` (of a generative model) or ``none``.
         ignores_views: whether it queries the true decision only. A view can cost more than the
             decision, and an attack that never continues from an iterate gains nothing by one.
+        uninformed: whether it draws at random, whatever the victim answers: a baseline.
         is_minimum_norm: whether one search for the minimal norm serves all epsilons.
         adds_up: whether the number of passes is the sum of its settings, not their product.
         nested: whether a success within a small radius counts at a larger one. True for searches;
@@ -116,6 +117,7 @@ class Attack(ABC):
     differences: ClassVar[tuple[str, ...]] = ()
     access: ClassVar[str] = "score"
     ignores_views: ClassVar[bool] = False
+    uninformed: ClassVar[bool] = False
     is_minimum_norm: ClassVar[bool] = False
     adds_up: ClassVar[bool] = False
     nested: ClassVar[bool] = True

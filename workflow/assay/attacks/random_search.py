@@ -48,6 +48,7 @@ class GaussianNoiseSearch(MinimalNorm):
         "Foolbox 2 multiplies a deviation of e by e again, and stops at e^2 / sqrt(3)",
     )
     ignores_views: ClassVar[bool] = True
+    uninformed: ClassVar[bool] = True
     refines: ClassVar[bool] = False
     access: ClassVar[str] = "decision"
 
@@ -102,6 +103,7 @@ class RandomDirection(Attack):
 
     source: ClassVar[str] = "Carlini et al. 2019, arXiv:1902.06705, section 4.5"
     differences: ClassVar[tuple[str, ...]] = ("L-infinity takes corners of the ball",)
+    uninformed: ClassVar[bool] = True
 
     norm: str = "linf"  # pyrefly: ignore[bad-override]
     directions: int = 1000

@@ -12,11 +12,11 @@ import pandas as pd
 
 from assay.analysis.accuracy import BALLS
 from assay.analysis.rows import group_index
+from assay.foundation.errors import AssayError
+from assay.foundation.outline import outline
 from assay.foundation.radius import Labels
 
 HEADLINE, SWEEP, AS_PUBLISHED, CONTROL = "headline", "sweep", "as_published", "control"
-# The code of attacks that draw noise and follow nothing.
-NOISE = "assay.attacks.random_search:"
 
 SEVERITY, CLEAN = "severity", "none"
 # The norms of a verdict, by those of outcomes.
@@ -65,8 +65,16 @@ class Attack:
             but_steps=json.dumps(same, sort_keys=True) if steps and same[0] else "",
             steps=steps,
             cut=_cut(entry.get("scaled") or {}),
-            noise=str(entry.get("implementation", "")).startswith(NOISE),
+            noise=_is_noise(entry.get("implementation", "")),
         )
+
+
+def _is_noise(implementation: str) -> bool:
+    """Whether an attack's class says that it draws whatever the victim answers."""
+    try:
+        return outline(implementation).values.get("uninformed", False)
+    except AssayError:
+        return False  # a class of an earlier version
 
 
 def _cut(scaled: Mapping[str, Sequence]) -> str:

@@ -6,17 +6,12 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from assay.analysis.ledger.agreement import CUT, RESULT, RULE, SETTING, VERDICTS
+from assay.analysis.ledger.agreement import RESULT, RULE, SETTING, VERDICTS
 
 
 def at_reduced_budget(table: pd.DataFrame) -> pd.Series:
     """Which rows of a ledger have no verdict only because the scale cut training or attack."""
-    return (
-        (table.kind == RESULT)
-        & (table.verdict == "not comparable")
-        & table.agrees.notna()
-        & table.reason.astype(str).str.startswith(CUT)
-    )
+    return (table.kind == RESULT) & (table.verdict == "not comparable") & table.agrees.notna()
 
 
 def counts_in_words(table: pd.DataFrame) -> str:
