@@ -16,7 +16,7 @@ from assay.plan.configuration import read_configuration
 CATALOGUE = read_configuration({"scale": "paper"}).unscaled["models"]
 SHAPE, CLASSES = (1, 28, 28), 4
 # Instead of the catalogue's own, so that no test waits.
-SMALL = {"input_size": None, "candidates": 20, "steps": 6, "padding": "same"}
+SMALL = {"input_size": None, "width": 8, "candidates": 20, "steps": 6, "padding": "same"}
 
 
 def made(name: str, seed: int = 0, **settings):
@@ -43,7 +43,14 @@ def labels() -> torch.Tensor:
 
 
 def settled(model):
-    """With running statistics of the activations, without which those of deep networks explode."""
+    """As if it had been trained a little.
+
+    Running statistics of the activations, without which those of deep networks explode; and
+    weights in layers that start at zero, where no gradient would pass.
+    """
+    for part in model.modules():
+        if isinstance(part, nn.Linear) and not part.weight.any():
+            nn.init.normal_(part.weight, std=0.1, generator=seeded())
     norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
