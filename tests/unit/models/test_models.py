@@ -43,14 +43,7 @@ def labels() -> torch.Tensor:
 
 
 def settled(model):
-    """As if it had been trained a little.
-
-    Running statistics of the activations, without which those of deep networks explode; and
-    weights in layers that start at zero, where no gradient would pass.
-    """
-    for part in model.modules():
-        if isinstance(part, nn.Linear) and not part.weight.any():
-            nn.init.normal_(part.weight, std=0.1, generator=seeded())
+    """With running statistics of the activations, without which those of deep networks explode."""
     norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

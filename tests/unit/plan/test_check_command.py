@@ -43,6 +43,12 @@ def test_a_class_of_this_package_is_checked_as_one_that_is_trained(capsys):
     assert "pass  training losses come per image" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", ["cnn_masked", "small_cnn"])
+def test_an_entry_on_another_one_and_one_that_starts_at_zero_pass_before_any_training(name, capsys):
+    assert main(["check", name, "--shape", "1", "28", "28", "--classes", "3"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith(" 0 failed")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -79,7 +79,8 @@ def test_history_and_facts_tell_what_happened(undisturbed):
     assert best == history["val_accuracy"].max() == facts["best_val_accuracy"]
 
 
-def test_the_recorded_training_loss_is_the_mean_over_the_images_that_were_seen(tmp_path):
+def watching():
+    """A model that notes the losses of the images that it trains on, and the list of them."""
     seen = []
 
     class Watched(Small):
@@ -89,26 +90,23 @@ def test_the_recorded_training_loss_is_the_mean_over_the_images_that_were_seen(t
                 seen.append(parts["total"].detach().clone())
             return parts
 
+    return Watched, seen
+
+
+def test_the_recorded_training_loss_is_the_mean_over_the_images_that_were_seen(tmp_path):
+    watched, seen = watching()
     for objective, unit in (("standard", 1), ("elbo", 16)):
         seen.clear()
-        history = run(tmp_path / objective, small(Watched), epochs=1, objective=objective).history
+        history = run(tmp_path / objective, small(watched), epochs=1, objective=objective).history
         assert sum(map(len, seen)) == TRAIN
         assert history["train_loss"][0] == pytest.approx(torch.cat(seen).mean().item() * unit)
 
 
 def test_phases_report_losses_per_image_and_count_their_own_batches(tmp_path):
-    seen = []
-
-    class Watched(Small):
-        def training_loss(self, images, labels, generator=None):
-            parts = super().training_loss(images, labels, generator)
-            if self.training:
-                seen.append(parts["total"].detach().clone())
-            return parts
-
+    watched, seen = watching()
     phases = [{"epochs": 1, "objective": "elbo"}, {"epochs": 1, "batch_size": 32}]
     optimizer = {"name": "SGD", "lr": 1e-4}
-    result = run(tmp_path, small(Watched), phases=phases, optimizer=optimizer)
+    result = run(tmp_path, small(watched), phases=phases, optimizer=optimizer)
     first, second = torch.cat(seen).split(TRAIN)
     assert result.history["train_loss"].tolist() == pytest.approx(
         [first.mean().item(), second.mean().item()]

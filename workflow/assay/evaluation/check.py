@@ -23,7 +23,8 @@ class Subject:
     """A model that is checked, on random images.
 
     Attributes:
-        model: with its weights, in evaluation mode. No check leaves it changed.
+        model: with its weights, in evaluation mode. No check leaves it changed. Of one that assay
+            trains, layers that start at zero, where no gradient passes, get random weights.
         build: makes the model again with other initial weights; None: it cannot be built again.
         trains: whether assay trains it.
         seed: of the images.
@@ -33,6 +34,13 @@ class Subject:
     build: Callable[[], Classifier] | None = None
     trains: bool = True
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        if self.trains:
+            generator = torch.Generator().manual_seed(self.seed)
+            for weights in self.model.parameters():
+                if weights.ndim > 1 and not weights.any():
+                    torch.nn.init.normal_(weights, std=0.1, generator=generator)
 
     @cached_property
     def images(self) -> Tensor:

@@ -1,8 +1,9 @@
 """Estimates of a matrix of which some entries are unknown, for many matrices at once.
 
 Every estimator takes ``observed`` (N, m, n), values in [-1, 1] with zeros where nothing is known,
-and ``mask`` (N, m, n), true where something is. It returns (N, m, n) in [-1, 1]. Matrices are
-decomposed by the eigenvalues of their smaller Gram matrix, all of them together.
+and ``mask`` (N, m, n), true where something is. It returns (N, m, n) in [-1, 1], and raises a
+ModelError if values are not finite. Matrices are decomposed by the eigenvalues of their smaller
+Gram matrix, all of them together.
 """
 
 from __future__ import annotations

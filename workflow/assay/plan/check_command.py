@@ -10,6 +10,7 @@ import yaml
 
 from assay.foundation.errors import ConfigError
 from assay.foundation.registry import load
+from assay.plan.cells import with_needs
 from assay.plan.configuration import read_configuration
 from assay.plan.outside import (
     FILES,
@@ -107,7 +108,7 @@ def _of_catalogue(chosen: argparse.Namespace) -> Nested:
                 remedy="take the option out, or change the entry in config/config.yaml",
             )
     check_outside(entries[name], partial(configuration.where, "models", name))
-    return entries[name]
+    return with_needs(entries, name)
 
 
 def _setting(text: str) -> tuple[str, Any]:
