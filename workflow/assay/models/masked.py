@@ -14,7 +14,7 @@ from assay.models.base import Classifier, choice
 from assay.models.completion import ESTIMATORS
 from assay.models.wrapper import Wrapper
 
-# Masks per query of a view, as in the attack of Tramer et al.
+# Masks per query of a view; the attack of Tramer et al. takes 41.
 EOT_SAMPLES = 40
 
 
