@@ -10,6 +10,7 @@ from assay.attacks.autoattack import AutoAttack
 from assay.attacks.ensemble import Ensemble
 from assay.attacks.fgsm import FGSM
 from assay.attacks.pgd import PGD
+from assay.attacks.random_search import RandomDirection
 from assay.attacks.result import Perturbed
 from assay.attacks.victim import Victim
 from assay.foundation.errors import AttackError
@@ -124,6 +125,30 @@ def test_what_an_ensemble_sets_holds_for_its_members():
     )
     result = attack(victim, images, labels, [0.001], generator())
     assert {view.partition("/")[2] for view in result.views[1:]} == {"one"}
+
+
+def test_the_views_of_an_ensemble_are_those_of_its_members():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Mixed(Pair):
+        @property
+        def members(self):
+            return {
+                "random": RandomDirection(directions=3),
+                "own": FGSM(views=["two"]),
+                **super().members,
+            }
+
+    module = Linear().eval()
+    images, labels = images_for(module)
+    victim = Victim(
+        logits=module, classes=2, shape=SHAPE, device="cpu", views={"one": module, "two": module}
+    )
+    for views, own in ((None, {"two"}), (("one",), {"one"})):
+        attack = Mixed(views=views)
+        found = attack(victim, images, labels, [0.001], generator()).views[1:]
+        assert {name.partition("/")[2] for name in found if name.startswith("own")} == own
+        assert ("strong/two" in found) == (views is None)
+        assert attack.searched_views(victim) == list(views or ("one", "two"))
 
 
 def test_a_stored_state_comes_to_the_victims_device():

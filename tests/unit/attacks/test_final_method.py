@@ -5,10 +5,13 @@ import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
 from assay.attacks.attack import Attack
+from assay.attacks.clean import Clean
+from assay.attacks.corruptions import ShotNoise
 from assay.attacks.fgsm import FGSM
 from assay.attacks.pgd import PGD
 from assay.attacks.prediction import evaluate_images
 from assay.attacks.queries import Queries
+from assay.attacks.random_search import GaussianNoiseSearch
 from assay.attacks.victim import Victim, View
 from assay.foundation.errors import AttackError
 from assay.threat.ball import project, project_and_clip
@@ -351,3 +354,43 @@ def test_a_sweep_may_search_on_the_first_view_only():
     result = FGSM(first_view=True)(victim("left", "right"), images, labels, [0.08], generator())
     assert result.views == ("", "left")
     assert not (result.misclassified[0] & ~left).any()
+
+
+@pytest.mark.parametrize(
+    ("setting", "searched"),
+    [
+        (None, ["left", "right"]),
+        (["right"], ["right"]),
+        (["right", "left"], ["right", "left"]),
+        (["other", "right"], ["right"]),
+        (["other"], ["left", "right"]),
+    ],
+)
+def test_an_attack_searches_the_views_that_it_names_and_all_where_there_are_none(setting, searched):
+    victim, images, labels, left = half_sighted()
+    attack = FGSM(views=setting)
+    result = attack(victim("left", "right"), images, labels, [0.08], generator())
+    assert result.views == ("", *searched)
+    assert (result.misclassified[0] & left).any() == ("left" in searched)
+    assert (result.misclassified[0] & ~left).any() == ("right" in searched)
+    assert hash(attack) == hash(FGSM(views=None if setting is None else tuple(setting)))
+
+
+def test_the_first_view_is_the_first_of_those_that_are_named():
+    victim, images, labels, _ = half_sighted()
+    for setting in ({"first_view": True}, {"as_published": True}):
+        attack = FGSM(views=("right", "left"), **setting)
+        result = attack(victim("left", "right"), images, labels, [0.08], generator())
+        assert result.views == ("", "right")
+
+
+@pytest.mark.parametrize("views", [[], (), "left", "", [3], 3, [""]])
+def test_views_that_are_no_names_are_refused(views):
+    with pytest.raises(AttackError, match=r"'views': .* names no view; write a list of names"):
+        PGD(views=views)
+
+
+@pytest.mark.parametrize("attack", [Clean, ShotNoise, GaussianNoiseSearch])
+def test_an_attack_that_searches_no_view_takes_no_names(attack):
+    with pytest.raises(AttackError, match=f"{attack.__name__} searches on no view"):
+        attack(views=["left"])

@@ -77,6 +77,16 @@ def test_an_attack_that_queries_no_view_has_no_routes():
     assert set(rows.route) == {""}
 
 
+def test_routes_are_the_views_that_the_attack_names():
+    views = {"cut": flat, "own": Linear().eval()}
+    named = rows_of(views, PGD(steps=5, views=["own"]), routes="each")
+    assert list(dict.fromkeys(named.route)) == ["", "own"]
+    every = rows_of(views, PGD(steps=5), routes="each")
+    assert route(named, "own").equals(route(every, "own"))
+    plain = rows_of(views, PGD(steps=5, views=["through_model"]), routes="each")
+    assert plain.equals(every)
+
+
 def test_another_word_for_routes_is_refused():
     with pytest.raises(AttackError, match="use worst or each"):
         rows_of({"own": Linear().eval()}, routes="all")

@@ -356,6 +356,21 @@ def test_names_that_a_study_gives_are_not_taken_for_keys():
             {"settings": {"loss": "margin"}},
             r"clean\.settings: there is no setting of Clean 'loss'; known are as_published",
         ),
+        *(
+            (
+                "attacks",
+                "fgsm",
+                {"settings": {"views": views}},
+                r"fgsm\.settings\.views: .* names no view; write a list of names such as \[base",
+            )
+            for views in ([], "base_model", [1])
+        ),
+        (
+            "attacks",
+            "clean",
+            {"settings": {"views": ["base_model"]}},
+            r"clean\.settings\.views: Clean searches on no view of a model; leave it out",
+        ),
         (
             "attacks",
             "fgsm",

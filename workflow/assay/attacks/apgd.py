@@ -68,6 +68,7 @@ class APGD(Attack):
     rho: float = 0.75
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_norm(self.norm, "APGD")
         # It has to measure progress, step by step.
         check_loss(self.loss, targeted=self.targets is not None, of_logits=True)

@@ -27,6 +27,23 @@ def check_target(target: str) -> None:
         )
 
 
+def check_views(views: Sequence[str]) -> None:
+    """Raises AttackError unless `views` is a list or a tuple of names, at least one.
+
+    Example:
+        >>> check_views(())  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        assay.foundation.errors.AttackError: attack setting 'views': () names no view; write a ...
+    """
+    named = isinstance(views, list | tuple) and all(isinstance(v, str) and v for v in views)
+    if not (named and views):
+        raise bad_setting(
+            "views",
+            f"{views!r} names no view",
+            "write a list of names such as [base_model], or null for all views",
+        )
+
+
 def check_at_least(least: float, **settings: float) -> None:
     """Raises AttackError where one of an attack's settings is too small.
 

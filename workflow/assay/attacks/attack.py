@@ -39,7 +39,7 @@ from typing import Any, ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from assay.attacks.arguments import usable_input
+from assay.attacks.arguments import bad_setting, check_views, usable_input
 from assay.attacks.losses import without
 from assay.attacks.prediction import Prediction, evaluate_images
 from assay.attacks.queries import Queries
@@ -88,6 +88,8 @@ class Attack(ABC):
         eot_samples: expectation over transformation: each query of a view is a mean over this
             number of samples; a deterministic view needs one.
         first_view: search on the first view only, for sweeps that compare settings of one search.
+        views: names of the views to search on, in this order; None: all. A victim that has none of
+            them, as an undefended network, is searched on all of its views.
 
     Class attributes:
         norm: what epsilon measures: ``linf``, ``l2``, ``l0`` (changed pixels), ``severity`` (the
@@ -127,6 +129,15 @@ class Attack(ABC):
     as_published: bool = False
     eot_samples: int = 1
     first_view: bool = False
+    views: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.views is not None:
+            check_views(self.views)
+            if self.searches_no_view:
+                what = f"{type(self).__name__} searches on no view of a model"
+                raise bad_setting("views", what, "leave it out")
+            object.__setattr__(self, "views", tuple(self.views))
 
     def __call__(
         self,
@@ -227,6 +238,11 @@ class Attack(ABC):
             result.forwards.add_(victim.passes_of_decision(inputs.repeats))
         return result
 
+    @property
+    def searches_no_view(self) -> bool:
+        """Whether no view of a victim is queried, so that none can be chosen."""
+        return self.access == "none" or self.ignores_views
+
     def searched_views(self, victim: Victim) -> list[str]:
         """The names of the views that the attack searches on; [""] if it searches none."""
         return list(self._searched(victim))
@@ -239,11 +255,9 @@ class Attack(ABC):
         if self.access == "none":
             return {"": None}
         known = {"decision": victim.decision} if self.ignores_views else victim.views
+        chosen = [name for name in self.views or () if name in known] or list(known)
         one = self.as_published or self.first_view
-        return {
-            name: eot(view, self.eot_samples)
-            for name, view in list(known.items())[: 1 if one else None]
-        }
+        return {name: eot(known[name], self.eot_samples) for name in chosen[: 1 if one else None]}
 
     def _search_view(
         self,

@@ -54,6 +54,7 @@ class AutoAttack(Ensemble):
     expectation: int = 20
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_norm(self.norm, "AutoAttack")
         if self.version not in VERSIONS:
             raise bad_setting(

@@ -66,6 +66,7 @@ class Boundary(MinimalNorm):
     target: str = "none"  # pyrefly: ignore[bad-override]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_target(self.target)
         check_at_least(1, steps=self.steps)
         check_at_least(0, directions=self.directions)

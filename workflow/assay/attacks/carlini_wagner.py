@@ -74,6 +74,7 @@ class CarliniWagner(MinimalNorm):
     abort_early: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_target(self.target)
         check_at_least(1, binary_steps=self.binary_steps, steps=self.steps)
         check_positive(rate=self.rate, initial_weight=self.initial_weight)

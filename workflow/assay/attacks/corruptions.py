@@ -94,6 +94,7 @@ class Graded(Corruption):
     levels: tuple[float | tuple[float, ...], ...] = ()
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         levels = tuple(
             tuple(level) if isinstance(level, (list, tuple)) else level for level in self.levels
         )

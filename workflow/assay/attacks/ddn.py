@@ -52,6 +52,7 @@ class DDN(MinimalNorm):
     initial_norm: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_target(self.target)
         check_at_least(1, steps=self.steps)
         if not 0 < self.gamma < 1:

@@ -59,6 +59,7 @@ class DeepFool(MinimalNorm):
     final_steps: int = 3
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_norm(self.norm, "DeepFool")
         check_at_least(1, steps=self.steps)
         check_at_least(2, candidates=self.candidates)

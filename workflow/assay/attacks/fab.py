@@ -81,6 +81,7 @@ class FAB(MinimalNorm):
     stop_within: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_norm(self.norm, "FAB")
         check_at_least(1, steps=self.steps, restarts=self.restarts)
         if self.targets is not None and self.targets < 1:

@@ -30,8 +30,9 @@ class FGSM(Attack):
         target: see `Attack`.
 
     Example:
-        >>> FGSM(loss="margin")
-        FGSM(target='none', as_published=False, eot_samples=1, first_view=False, loss='margin')
+        >>> print(FGSM(loss="margin"))  # doctest: +NORMALIZE_WHITESPACE
+        FGSM(target='none', as_published=False, eot_samples=1, first_view=False, views=None,
+             loss='margin')
     """
 
     norm: ClassVar[str] = "linf"
@@ -46,6 +47,7 @@ class FGSM(Attack):
     target: str = "none"  # pyrefly: ignore[bad-override]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_target(self.target)
         check_loss(self.loss, targeted=self.target != "none")
 

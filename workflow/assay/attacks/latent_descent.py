@@ -46,6 +46,7 @@ class LatentDescent(Attack):
     relative_step: float = 2.5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_norm(self.norm, "latent descent")
         check_at_least(1, steps=self.steps)
         check_positive(relative_step=self.relative_step)

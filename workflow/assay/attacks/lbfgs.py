@@ -57,6 +57,7 @@ class LBFGS(MinimalNorm):
     initial_weight: float = 1e-2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_target(self.target)
         check_at_least(1, binary_steps=self.binary_steps, steps=self.steps)
         check_positive(initial_weight=self.initial_weight)

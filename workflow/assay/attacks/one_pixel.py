@@ -74,6 +74,7 @@ class OnePixel(Attack):
     tolerance: float | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         weights = self.weight if isinstance(self.weight, Sequence) else (self.weight,) * 2
         if len(weights) != 2 or not 0 < weights[0] <= weights[1]:
             raise bad_setting("weight", f"{self.weight} is no weight", "use one, or [low, high]")

@@ -70,6 +70,7 @@ class PGD(Attack):
     target: str = "none"  # pyrefly: ignore[bad-override]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_target(self.target)
         check_loss(self.loss, targeted=self.target != "none")
         check_norm(self.norm, "PGD")

@@ -57,6 +57,7 @@ class GaussianNoiseSearch(MinimalNorm):
     largest: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_norm(self.norm, "GaussianNoiseSearch")
         check_at_least(1, deviations=self.deviations)
         check_positive(largest=self.largest)
@@ -109,6 +110,7 @@ class RandomDirection(Attack):
     directions: int = 1000
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_norm(self.norm, "RandomDirection")
         check_at_least(1, directions=self.directions)
 

@@ -77,6 +77,7 @@ class ScoreBasedPGD(Attack):
     target: str = "none"  # pyrefly: ignore[bad-override]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_target(self.target)
         check_norm(self.norm, "ScoreBasedPGD")
         check_loss(self.loss, targeted=self.target != "none", of_logits=True)

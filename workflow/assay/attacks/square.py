@@ -67,6 +67,7 @@ class Square(Attack):
     target: str = "none"  # pyrefly: ignore[bad-override]
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_target(self.target)
         check_norm(self.norm, "Square")
         check_at_least(1, queries=self.queries, restarts=self.restarts)

@@ -155,6 +155,7 @@ def check_code(cells: Iterable[Cell], configuration: Configuration) -> None:
         where = partial(configuration.where, "attacks", attack)
         found = checked_class("attacks", entry, where)
         _check_unit(entry, found, where)
+        _check_views(entry, found, where)
         norm = {**found.values, **entry["settings"]}.get("norm", entry["norm"])
         if entry["norm"] != norm:
             raise ConfigError(
@@ -195,6 +196,24 @@ def _check_unit(attack: Nested, found: Outline, where: Callable[..., str]) -> No
                 where=where("epsilons", number),
                 remedy=f"write {epsilon:g}/255" if epsilon <= 255 else "use a radius up to 1",
             )
+
+
+def _check_views(attack: Nested, found: Outline, where: Callable[..., str]) -> None:
+    """The views that an attack searches are a list of names, and the attack searches on views."""
+    views = attack["settings"].get("views")
+    if views is None:
+        return
+    place = where("settings", "views")
+    if not isinstance(views, list) or not views or not all(isinstance(v, str) for v in views):
+        raise ConfigError(
+            f"{views!r} names no view",
+            where=place,
+            remedy="write a list of names such as [base_model], or null for all views",
+        )
+    if found.values["access"] == "none" or found.values["ignores_views"]:
+        raise ConfigError(
+            f"{found.name} searches on no view of a model", where=place, remedy="leave it out"
+        )
 
 
 def _check_settings(
