@@ -4,9 +4,15 @@ import pytest
 import torch
 from toys import generator
 
+from assay.attacks.boundary import Boundary
+from assay.attacks.carlini_wagner import CarliniWagner
+from assay.attacks.ddn import DDN
 from assay.attacks.fgsm import FGSM
+from assay.attacks.lbfgs import LBFGS
 from assay.attacks.pgd import PGD
 from assay.attacks.prediction import evaluate_images
+from assay.attacks.score_based import ScoreBasedPGD
+from assay.attacks.square import Square
 from assay.attacks.victim import Victim
 from assay.foundation.errors import AttackError
 
@@ -49,6 +55,36 @@ def test_images_arrive_at_the_named_target(attack, rule):
     met = result.prediction[0] == result.target
     assert met.float().mean() > 0.9
     assert torch.equal(result.misclassified[0], result.prediction[0] != LABELS)
+
+
+def driven_to(target):
+    """That class, and the runner-up of its own images."""
+    return torch.where(target == LABELS, target_of("runner_up"), target)
+
+
+@pytest.mark.parametrize("target", [0, CLASSES - 1])
+@pytest.mark.parametrize(
+    "kind", [PGD, FGSM, DDN, CarliniWagner, LBFGS, Square, Boundary, ScoreBasedPGD]
+)
+def test_images_are_driven_to_one_class_and_its_own_images_to_their_runner_up(kind, target):
+    small = {
+        PGD: {"steps": 20},
+        Boundary: {"steps": 20},
+        ScoreBasedPGD: {"steps": 10, "queries": 40},
+        Square: {"queries": 300},
+    }
+    attack = kind(target=target, **small.get(kind, {}))
+    budget = 0.4 if attack.norm == "linf" else 4.0
+    result = attack(victim(), IMAGES, LABELS, [budget], generator())
+    assert (target == LABELS).any()
+    assert torch.equal(result.target, driven_to(target))
+    met = result.prediction[0] == result.target
+    assert met.float().mean() > (0.6 if kind is FGSM else 0.9)
+
+
+def test_a_class_that_the_victim_does_not_have_is_named():
+    with pytest.raises(AttackError, match=r"'target': 5 is none of the victim's 5 classes; use 0"):
+        PGD(target=CLASSES)(victim(), IMAGES, LABELS, [0.1], generator())
 
 
 def test_the_one_step_target_class_method_follows_the_targets_gradient():
@@ -98,6 +134,11 @@ def test_momentum_sums_directions_at_equal_length():
     ("settings", "named"),
     [
         ({"target": "nearest"}, "target"),
+        ({"target": -1}, "target"),
+        ({"target": True}, "target"),
+        ({"target": 1.0}, "target"),
+        ({"target": None}, "target"),
+        ({"target": 1, "loss": "training"}, "loss"),
         ({"target": "runner_up", "loss": "training"}, "loss"),
         ({"confidence": 5.0}, "confidence"),
         ({"momentum": -1.0}, "momentum"),

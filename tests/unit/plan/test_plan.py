@@ -483,6 +483,16 @@ def test_a_network_that_fits_is_planned():
     assert make_plan(simple(datasets=["dermoscopy"], models=["cbr_larget"])).cells
 
 
+def test_a_target_class_that_a_data_set_does_not_have_is_told():
+    def driven_to(target):
+        return {"attacks": {"fgsm": {"settings": {"target": target}}}}
+
+    assert make_plan(simple(driven_to(5), models=["resnet18"])).cells
+    message = r"attacks\.fgsm\.settings\.target: 6 is none of the 6 classes of 'medical_mnist'"
+    with pytest.raises(ConfigError, match=message):
+        make_plan(simple(driven_to(6), models=["resnet18"]))
+
+
 OWN = {
     "title": "mine", "kind": "image_folder", "classes": None, "shape": None, "licence": "mine",
     "source": "mine", "citation": "none",

@@ -19,11 +19,21 @@ def check_norm(norm: str, name: str, known: Sequence[str] = ("linf", "l2")) -> N
         raise bad_setting("norm", f"'{norm}' is not a norm of {name}", f"use {' or '.join(known)}")
 
 
-def check_target(target: str) -> None:
-    """Raises AttackError unless `target` is a rule that names a target."""
-    if target not in TARGETS:
+def check_target(target: str | int) -> None:
+    """Raises AttackError unless `target` is a rule that names a target, or a class.
+
+    Example:
+        >>> check_target(1)
+        >>> check_target(-1)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        assay.foundation.errors.AttackError: attack setting 'target': -1 is no target class; use ...
+    """
+    is_class = isinstance(target, int) and not isinstance(target, bool) and target >= 0
+    if not is_class and target not in TARGETS:
         raise bad_setting(
-            "target", f"'{target}' is not a target class rule", f"use {', '.join(TARGETS)}"
+            "target",
+            f"{target!r} is no target class",
+            f"use {', '.join(TARGETS)}, or a class from 0",
         )
 
 

@@ -107,9 +107,10 @@ class Attack(ABC):
             false for formulas such as FGSM, which define the image at each radius, and for targeted
             attacks, which continue if an image is misclassified as another class.
         target: ``none``, or the wrong class to drive an image to: ``runner_up`` (the likeliest) or
-            ``least_likely``, by the decision on the unperturbed image. The definition of success
-            stays the same: misclassified. Compare `prediction` with `target` to see whether the
-            target was reached.
+            ``least_likely``, by the decision on the unperturbed image, or a class in [0, K), where
+            images of that class are driven to their runner-up. The definition of success stays
+            the same: misclassified. Compare `prediction` with `target` to see whether the target
+            was reached.
         identity_epsilon: the epsilon at which nothing changes.
     """
 
@@ -124,7 +125,7 @@ class Attack(ABC):
     adds_up: ClassVar[bool] = False
     nested: ClassVar[bool] = True
     identity_epsilon: ClassVar[float] = 0.0
-    target: ClassVar[str] = "none"
+    target: ClassVar[str | int] = "none"
 
     as_published: bool = False
     eot_samples: int = 1
@@ -341,9 +342,19 @@ class Attack(ABC):
         """(N,) the class that each image is driven to, or None."""
         if self.target == "none":
             return None
-        if self.target == "runner_up":
-            return without(clean.log_scores, labels).argmax(dim=1)
-        return without(-clean.log_scores, labels).argmax(dim=1)
+        if self.target == "least_likely":
+            return without(-clean.log_scores, labels).argmax(dim=1)
+        runner_up = without(clean.log_scores, labels).argmax(dim=1)
+        if not isinstance(self.target, int):
+            return runner_up
+        classes = clean.log_scores.shape[1]
+        if self.target >= classes:
+            raise bad_setting(
+                "target",
+                f"{self.target} is none of the victim's {classes} classes",
+                f"use 0 … {classes - 1}",
+            )
+        return torch.where(labels == self.target, runner_up, self.target)
 
     def _prepare(self, queries: Queries) -> Tensor | None:
         """Work that all epsilons share, done once per view: (n, ...) or None."""

@@ -63,7 +63,7 @@ class Boundary(MinimalNorm):
     source_step: float = 0.01
     step_adaptation: float = 1.5
     directions: int = 25
-    target: str = "none"  # pyrefly: ignore[bad-override]
+    target: str | int = "none"  # pyrefly: ignore[bad-override]
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -65,7 +65,7 @@ class CarliniWagner(MinimalNorm):
         "an iterate below the confidence is a success if the decision is wrong",
     )
 
-    target: str = "none"  # pyrefly: ignore[bad-override]
+    target: str | int = "none"  # pyrefly: ignore[bad-override]
     binary_steps: int = 5
     steps: int = 100
     rate: float = 1e-2

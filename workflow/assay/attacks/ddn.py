@@ -46,7 +46,7 @@ class DDN(MinimalNorm):
         "the iterate after the last step is evaluated, too",
     )
 
-    target: str = "none"  # pyrefly: ignore[bad-override]
+    target: str | int = "none"  # pyrefly: ignore[bad-override]
     steps: int = 80
     gamma: float = 0.05
     initial_norm: float = 1.0

@@ -44,7 +44,7 @@ class FGSM(Attack):
     nested: ClassVar[bool] = False
 
     loss: str = "cross_entropy"
-    target: str = "none"  # pyrefly: ignore[bad-override]
+    target: str | int = "none"  # pyrefly: ignore[bad-override]
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -51,7 +51,7 @@ class LBFGS(MinimalNorm):
         "c is bisected in a fixed number of rounds; every iterate counts, not only the minimiser",
     )
 
-    target: str = "none"  # pyrefly: ignore[bad-override]
+    target: str | int = "none"  # pyrefly: ignore[bad-override]
     binary_steps: int = 9
     steps: int = 100
     initial_weight: float = 1e-2

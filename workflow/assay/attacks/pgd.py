@@ -67,7 +67,7 @@ class PGD(Attack):
     loss: str = "cross_entropy"
     confidence: float | None = None
     momentum: float = 0.0
-    target: str = "none"  # pyrefly: ignore[bad-override]
+    target: str | int = "none"  # pyrefly: ignore[bad-override]
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -74,7 +74,7 @@ class ScoreBasedPGD(Attack):
     relative_step: float = 2.5
     smoothing: float = 0.001
     loss: str = "margin"
-    target: str = "none"  # pyrefly: ignore[bad-override]
+    target: str | int = "none"  # pyrefly: ignore[bad-override]
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -64,7 +64,7 @@ class Square(Attack):
     p_init: float = 0.8
     rescale_schedule: bool = False
     restarts: int = 1
-    target: str = "none"  # pyrefly: ignore[bad-override]
+    target: str | int = "none"  # pyrefly: ignore[bad-override]
 
     def __post_init__(self) -> None:
         super().__post_init__()

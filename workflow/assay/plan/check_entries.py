@@ -263,6 +263,9 @@ def check_fit(cells: Iterable[Cell], configuration: Configuration, where: str) -
                     remedy="take the model out for this data set, or prepare its images in another "
                     "size (settings.size)",
                 )
+    for dataset, suite in unique((cell.dataset, cell.suite) for cell in cells):
+        for attack in suites[suite]["attacks"]:
+            _check_target(attack, dataset, configuration)
     for model, suite in unique((cell.model, cell.suite) for cell in cells):
         if models[model]["family"] != "generative" or models[model]["reconstructions"] is not False:
             continue
@@ -274,6 +277,18 @@ def check_fit(cells: Iterable[Cell], configuration: Configuration, where: str) -
                     where=f"{where}: grid",
                     remedy="take the suite out for this model",
                 )
+
+
+def _check_target(attack: str, dataset: str, configuration: Configuration) -> None:
+    """The class that an attack drives images to is one of the data set's."""
+    target = configuration.entry_on("attacks", attack, dataset)["settings"].get("target")
+    classes = configuration.catalogue["datasets"][dataset]["classes"]
+    if isinstance(target, int) and classes and target >= len(classes):
+        raise ConfigError(
+            f"{target} is none of the {len(classes)} classes of '{dataset}', counted from 0",
+            where=configuration.where("attacks", attack, "settings", "target"),
+            remedy="take the attack out for this data set, or name another class",
+        )
 
 
 def _shape(dataset: Nested) -> list[int] | None:
