@@ -116,6 +116,8 @@ def test_what_an_ensemble_sets_holds_for_its_members():
     attack = AutoAttack(steps=5, queries=10, eot_samples=3, first_view=True)
     assert {member.eot_samples for member in attack.searches.values()} == {3}
     assert attack.most_eot_samples == 3
+    exact = AutoAttack(version="rand", own_samples=False)
+    assert {member.own_samples for member in exact.searches.values()} == {False}
     assert AutoAttack(version="rand", eot_samples=3).most_eot_samples == 20
     assert attack.gradient_passes == 3 * AutoAttack(steps=5, queries=10).gradient_passes
     module = Linear().eval()

@@ -394,3 +394,23 @@ def test_views_that_are_no_names_are_refused(views):
 def test_an_attack_that_searches_no_view_takes_no_names(attack):
     with pytest.raises(AttackError, match=f"{attack.__name__} searches on no view"):
         attack(views=["left"])
+
+
+@pytest.mark.parametrize(
+    ("own", "samples", "queried"), [(True, 2, 14), (False, 2, 2), (False, 1, 1)]
+)
+def test_an_attack_may_replace_the_number_of_samples_that_a_view_declares(own, samples, queried):
+    def noisy(x, g):
+        return two_logits(x.flatten(1).sum(1) + torch.randn(len(x), generator=g))
+
+    victim = plain(noisy, views={"own": View(noisy, passes=21, eot_samples=7)}, stochastic=True)
+    images = torch.full((5, *SHAPE), 0.01)
+    labels = noisy(images + 1, generator()).argmax(1)
+    clean = evaluate_images(victim, images, labels, generator(), repeats=1)
+    attack = FGSM(own_samples=own, eot_samples=samples)
+    (view,) = attack._searched(victim).values()
+    assert (view.eot_samples, view.passes) == (queried, 3 * queried)
+    before = victim.backwards
+    attack(victim, images, labels, [0.001], generator(), repeats=1, clean=clean)
+    right = int((clean.prediction == labels).sum())
+    assert victim.backwards - before == 3 * queried * right > 0

@@ -143,3 +143,32 @@ def test_a_flat_gradient_gives_a_random_direction_and_no_other_changes():
     assert (sign[1].abs() == 1).all()
     length = ascent(Dice(), gradient.clone(), "l2").flatten(1).norm(dim=1)
     torch.testing.assert_close(length, torch.ones(3))
+
+
+def tilted(offset):
+    """Down the true class's logit, the other one falls twice as fast; elsewhere it rises."""
+
+    def logits(x, g):
+        down, up = x[:, 0, 0, 0], x[:, 0, 0, 1]
+        return torch.stack([offset - down, offset - 0.1 - 2 * down + up], dim=1)
+
+    return Victim(logits=logits, classes=2, shape=(1, 1, 2), device="cpu")
+
+
+@pytest.mark.parametrize("confidence", [None, 50.0])
+def test_a_zero_in_place_of_the_true_class_hides_the_others_where_all_are_negative(confidence):
+    images = torch.full((3, 1, 1, 2), 0.5)
+    labels = torch.zeros(3, dtype=torch.long)
+    found = {}
+    for offset in (-5.0, 5.0):
+        for loss in ("margin", "zero_masked_margin"):
+            attack = PGD(steps=20, random_start=False, loss=loss, confidence=confidence)
+            found[offset, loss] = attack(
+                tilted(offset), images, labels, [0.2], torch.Generator().manual_seed(0)
+            )
+    assert found[-5.0, "margin"].misclassified.all()
+    assert not found[-5.0, "zero_masked_margin"].misclassified.any()
+    # It follows the true class down, away from the boundary.
+    assert (found[-5.0, "zero_masked_margin"].images[..., 0] > 0.5).all()
+    assert found[5.0, "margin"].misclassified.all()
+    assert torch.equal(found[5.0, "margin"].images, found[5.0, "zero_masked_margin"].images)

@@ -204,6 +204,28 @@ def test_gradients_that_are_not_finite_are_counted_and_left_out():
     assert (result.non_finite > 0).all()
 
 
+@pytest.mark.parametrize("target", ["none", 1])
+def test_the_last_iterate_comes_after_all_steps_on_every_view(target):
+    module = Linear().eval()
+    images, labels = images_for(module)
+    images, labels = images[labels == 0], labels[labels == 0]
+    victim = Victim(
+        logits=module, classes=2, shape=SHAPE, device="cpu", views={"one": module, "two": module}
+    )
+    common = {"steps": 15, "step": 0.02, "random_start": False, "target": target}
+    best = PGD(**common)(victim, images, labels, [0.2], generator())
+    last = PGD(**common, iterate="last")(victim, images, labels, [0.2], generator())
+    assert best.misclassified.all()
+    assert last.misclassified.all()
+    assert best.backwards.max() < 15
+    assert (last.backwards == 15).all()
+    # It goes on to the corner of the ball.
+    corner = torch.where(module.weight > 0, images + 0.2, images - 0.2)
+    torch.testing.assert_close(last.images[0], corner, rtol=0, atol=1e-5)
+    assert last.best_loss.isnan().all()
+    assert PGD(iterate="last").searched_views(victim) == ["one", "two"]
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
@@ -214,6 +236,9 @@ def test_gradients_that_are_not_finite_are_counted_and_left_out():
         ({"restarts": 2, "random_start": False}, "restarts"),
         ({"step": 0.0}, "step"),
         ({"loss": "hinge"}, "loss"),
+        ({"loss": "dlr", "confidence": 5.0}, "confidence"),
+        ({"iterate": "first"}, "iterate"),
+        ({"iterate": "last", "restarts": 2}, "restarts"),
     ],
 )
 def test_impossible_settings_are_named(settings, named):

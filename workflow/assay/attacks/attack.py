@@ -45,7 +45,7 @@ from assay.attacks.prediction import Prediction, evaluate_images
 from assay.attacks.queries import Queries
 from assay.attacks.result import Perturbed
 from assay.attacks.victim import Victim, View
-from assay.attacks.views import eot
+from assay.attacks.views import eot, one_sample
 from assay.foundation.errors import AttackError
 from assay.threat.ball import TOLERANCE, norms_of, project_and_clip, usable_radius
 
@@ -87,6 +87,9 @@ class Attack(ABC):
             best.
         eot_samples: expectation over transformation: each query of a view is a mean over this
             number of samples; a deterministic view needs one.
+        own_samples: a view that declares a number of samples itself takes `eot_samples` times as
+            many; false: exactly `eot_samples`, as an attack that was published with one or with
+            twenty.
         first_view: search on the first view only, for sweeps that compare settings of one search.
         views: names of the views to search on, in this order; None: all. A victim that has none of
             them, as an undefended network, is searched on all of its views.
@@ -129,6 +132,7 @@ class Attack(ABC):
 
     as_published: bool = False
     eot_samples: int = 1
+    own_samples: bool = True
     first_view: bool = False
     views: tuple[str, ...] | None = None
 
@@ -258,7 +262,10 @@ class Attack(ABC):
         known = {"decision": victim.decision} if self.ignores_views else victim.views
         chosen = [name for name in self.views or () if name in known] or list(known)
         one = self.as_published or self.first_view
-        return {name: eot(known[name], self.eot_samples) for name in chosen[: 1 if one else None]}
+        found = {name: known[name] for name in chosen[: 1 if one else None]}
+        if not self.own_samples:
+            found = {name: one_sample(view) for name, view in found.items()}
+        return {name: eot(view, self.eot_samples) for name, view in found.items()}
 
     def _search_view(
         self,

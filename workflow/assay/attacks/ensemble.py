@@ -23,7 +23,8 @@ class Ensemble(Attack):
     A misclassified image keeps the perturbation and the name of the member that succeeded
     (``member/view`` in `Perturbed.views`). Members draw from generators of their own, seeded in
     advance, so that a run which was resumed gives what an undisturbed one gives. What the ensemble
-    itself sets (`as_published`, `first_view`, `views`, `eot_samples`) holds for every member.
+    itself sets (`as_published`, `first_view`, `views`, `eot_samples`,
+    `own_samples`) holds for every member.
     """
 
     access: ClassVar[str] = "white_box"
@@ -43,6 +44,7 @@ class Ensemble(Attack):
                 as_published=self.as_published or member.as_published,
                 first_view=self.first_view or member.first_view,
                 views=member.views if member.searches_no_view else self.views or member.views,
+                own_samples=self.own_samples and member.own_samples,
                 eot_samples=max(self.eot_samples, member.eot_samples),
             )
             for name, member in self.members.items()

@@ -31,8 +31,8 @@ class FGSM(Attack):
 
     Example:
         >>> print(FGSM(loss="margin"))  # doctest: +NORMALIZE_WHITESPACE
-        FGSM(target='none', as_published=False, eot_samples=1, first_view=False, views=None,
-             loss='margin')
+        FGSM(target='none', as_published=False, eot_samples=1, own_samples=True,
+             first_view=False, views=None, loss='margin')
     """
 
     norm: ClassVar[str] = "linf"

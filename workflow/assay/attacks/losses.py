@@ -45,6 +45,22 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
     return without(logits, labels).amax(dim=1) - _at(logits, labels)
 
 
+def zero_masked_margin(logits: Tensor, labels: Tensor) -> Tensor:
+    """max_j (1 - [j = y]) z_j - z_y, the margin as Madry et al.'s MNIST code writes it.
+
+    Wrong where all other logits are negative, as log-probabilities are: the maximum is then the 0
+    in the place of the true class, and what is left, -z_y, knows no other class. With a positive
+    logit of another class it is the margin. For comparisons with publications that use it.
+
+    Example:
+        >>> logits, labels = torch.tensor([[-1.0, -3.0], [1.0, 3.0]]), torch.tensor([0, 0])
+        >>> zero_masked_margin(logits, labels), margin(logits, labels)
+        (tensor([1., 2.]), tensor([-2.,  2.]))
+    """
+    others = torch.ones_like(logits).scatter_(1, labels[:, None], 0.0)
+    return (others * logits).amax(dim=1) - _at(logits, labels)
+
+
 def target_margin(logits: Tensor, targets: Tensor) -> Tensor:
     """z_t - max_{j != t} z_j, positive exactly where the decision is the target."""
     return -margin(logits, targets)
@@ -82,7 +98,12 @@ def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
 
 Loss = Callable[..., Tensor]
 # (logits (B, K), labels (B,)) -> (B,), and with targets (B,) as the third argument.
-LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "margin": margin, "dlr": dlr}
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": cross_entropy,
+    "margin": margin,
+    "dlr": dlr,
+    "zero_masked_margin": zero_masked_margin,
+}
 TARGETED: dict[str, Loss] = {
     "cross_entropy": targeted_cross_entropy,
     "margin": targeted_margin,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from assay.attacks.arguments import bad_setting, check_norm, check_positive, check_target
 from assay.attacks.attack import Attack
-from assay.attacks.losses import Loss, check_loss, loss_called, margin
+from assay.attacks.losses import LOSSES, Loss, check_loss, loss_called
 from assay.attacks.queries import Queries
 from assay.attacks.search import BestIterate, ascent, best_of, reaches_goal
 from assay.threat.ball import random_point, step_inside
@@ -36,11 +36,14 @@ class PGD(Attack):
         random_start: start at random in the ball instead of at the image: uniformly (``linf``), or
             in a uniform direction at a uniform distance (``l2``).
         restarts: independent runs; more than one needs the random start.
-        loss: ``cross_entropy``, ``margin``, ``dlr`` or ``training``. The training loss does not
-            show how close an image is to the boundary, so with it the last iterate is evaluated,
-            not the best.
+        loss: ``cross_entropy``, ``margin``, ``dlr``, ``zero_masked_margin`` (a mistake of a public
+            code) or ``training``. The training loss does not show how close an image is to the
+            boundary, so with it the last iterate is evaluated, not the best.
         confidence: with the margin loss, how far beyond the boundary it still counts; None: any.
             50 is Carlini and Wagner's loss as Madry et al. use it.
+        iterate: ``best``: a run ends at its first iterate that reaches the goal, else the one of
+            highest loss is evaluated; ``last``: all steps are taken and the last iterate is
+            evaluated, as in most publications' code and for images that are to be looked at.
         momentum: share of the last step's direction that is kept; gradients are then summed at
             L1 length 1.
         target: see `Attack`; the search is done when the target is met.
@@ -66,6 +69,7 @@ class PGD(Attack):
     restarts: int = 1
     loss: str = "cross_entropy"
     confidence: float | None = None
+    iterate: str = "best"
     momentum: float = 0.0
     target: str | int = "none"  # pyrefly: ignore[bad-override]
 
@@ -74,8 +78,12 @@ class PGD(Attack):
         check_target(self.target)
         check_loss(self.loss, targeted=self.target != "none")
         check_norm(self.norm, "PGD")
-        if self.confidence is not None and (self.loss != "margin" or self.target != "none"):
+        if self.confidence is not None and (
+            self.loss not in ("margin", "zero_masked_margin") or self.target != "none"
+        ):
             raise bad_setting("confidence", "only the untargeted margin has one")
+        if self.iterate not in ("best", "last"):
+            raise bad_setting("iterate", f"'{self.iterate}' is unknown", "use best or last")
         if self.momentum < 0:
             raise bad_setting("momentum", f"{self.momentum} is negative", "use 0 or more")
         if self.steps < (0 if self.random_start else 1):
@@ -84,11 +92,13 @@ class PGD(Attack):
                 f"{self.steps} steps are too few",
                 "use at least 1, or 0 with random_start: true",
             )
-        if self.restarts < 1 or (self.restarts > 1 and not self.random_start):
+        several = self.random_start and self.iterate == "best"
+        if self.restarts < 1 or (self.restarts > 1 and not several):
             raise bad_setting(
                 "restarts",
-                f"{self.restarts} restarts, random_start {self.random_start}",
-                "use at least 1, and more only with random_start: true",
+                f"{self.restarts} restarts, random_start {self.random_start}, "
+                f"iterate {self.iterate}",
+                "use at least 1, and more only with random_start: true and iterate: best",
             )
         check_positive(step=self.relative_step if self.step is None else self.step)
 
@@ -116,7 +126,8 @@ class PGD(Attack):
         if length is None:
             length = self.relative_step * epsilon / max(self.steps, 1)
         climbed = self._climbed(queries)
-        ranks = None if self.as_published else climbed  # what is larger at a better iterate
+        last = self.as_published or self.iterate == "last"
+        ranks = None if last else climbed  # what is larger at a better iterate
         best = BestIterate(x)
         live = torch.arange(len(rows), device=x.device)
         velocity = torch.zeros_like(x) if self.momentum else None
@@ -157,4 +168,5 @@ class PGD(Attack):
     def _climbed(self, queries: Queries) -> Loss | None:
         if self.confidence is None:
             return loss_called(self.loss, targeted=queries.targets is not None)
+        margin = LOSSES[self.loss]
         return lambda logits, labels: margin(logits, labels).clamp_max(self.confidence)

@@ -42,6 +42,11 @@ def eot(view: View | Decision, eot_samples: int) -> View:
     )
 
 
+def one_sample(view: View) -> View:
+    """The view with a single EOT sample per query, whatever number it declares."""
+    return dataclasses.replace(view, eot_samples=1, passes=max(1, view.passes // view.eot_samples))
+
+
 def average_logits(view: View | Decision, eot_samples: int) -> View:
     """The mean of the logits over independent samples, then one loss of it.
 

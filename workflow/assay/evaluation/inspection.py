@@ -9,7 +9,6 @@ that depend on the batch.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
@@ -22,7 +21,7 @@ from torch.nn.modules.module import register_module_forward_hook
 from assay.attacks.decision import ModuleDecision, logits_of
 from assay.attacks.torch_state import all_seeded, drawn_state, own_state
 from assay.attacks.victim import Victim, View
-from assay.attacks.views import bpda
+from assay.attacks.views import bpda, one_sample
 from assay.evaluation.findings import COARSE, SHARE, GradientCheck, Inspection
 from assay.foundation.errors import AttackError
 from assay.foundation.seeds import seed_for
@@ -229,9 +228,7 @@ class _Inspector:
     def gradient(self, view: View, random: bool, repeatable: bool) -> GradientCheck:
         """Derivatives of random mixtures of the logits against finite differences."""
         victim = self.victim
-        view = dataclasses.replace(
-            view, eot_samples=1, passes=max(1, view.passes // view.eot_samples)
-        )
+        view = one_sample(view)
         # Away from the bounds, where a clipped image would not follow a step.
         origin = 0.05 + 0.9 * self.images[: min(CHECKED, len(self.images))]
         n, device = len(origin), origin.device
