@@ -52,7 +52,7 @@ def test_codes_may_be_changed_images_that_stay_in_a_ball(images):
         return (images[:, None] + changes - classes).flatten(2).square().sum(dim=2)
 
     found = ClassSearch(
-        rate=0.03, rule=SignSteps, project=lambda codes: codes.clamp_(-0.1, 0.1)
+        rate=0.03, rule=SignSteps, project=lambda images, codes: codes.clamp_(-0.1, 0.1)
     ).descend(images, torch.zeros(B, K, 1, 2, 2), in_image_space, steps=20)
     assert found.codes.shape == (B, K, 1, 2, 2)
     torch.testing.assert_close(found.codes[:, 0], -images.clamp(max=0.1), atol=0.031, rtol=0)

@@ -159,5 +159,5 @@ def test_trades_refuses_a_model_with_a_loss_of_its_own(batch):
 
 
 def test_every_objective_says_what_it_is():
-    for name in ("standard", "elbo", "madry", "trades"):
+    for name in ("standard", "elbo", "madry", "trades", "api", "masked"):
         assert objective_class(name).__doc__.startswith("Minimises")

@@ -161,8 +161,8 @@ class ClassSearch:
         rate: length of a step.
         limits: how much is worked on at once; no decision depends on it.
         rule: the steps: :class:`CodeAdam` or :class:`SignSteps`, or another class like these.
-        project: changes codes (b, K, ...) in place after each step, for example to keep them in a
-            ball; None: they may go anywhere.
+        project: given the images (b, C, H, W), changes codes (b, K, ...) in place after each
+            step, for example to keep them in a ball; None: they may go anywhere.
 
     Example:
         The code of least squared distance to an image of one pixel, for two classes:
@@ -177,7 +177,7 @@ class ClassSearch:
     rate: float
     limits: SearchLimits = SearchLimits()
     rule: Callable[[Tensor, float], Steps] = CodeAdam
-    project: Callable[[Tensor], None] | None = None
+    project: Callable[[Tensor, Tensor], Tensor | None] | None = None
 
     def descend(
         self,
@@ -230,10 +230,10 @@ class ClassSearch:
         count = self.limits.images_at_once(images, start.shape[1])
         return zip(images.split(count), start.split(count), strict=True)
 
-    def _step(self, walk: Steps, energy: Callable[[Tensor], Tensor]) -> Tensor:
-        value = walk.step(energy)
+    def _step(self, walk: Steps, images: Tensor, energy: Energy) -> Tensor:
+        value = walk.step(partial(energy, images))
         if self.project is not None:
-            self.project(walk.codes)
+            self.project(images, walk.codes)
         return value
 
     def _descend_piece(
@@ -248,11 +248,11 @@ class ClassSearch:
         walk = self.rule(start.clone(), self.rate)
         codes = walk.codes.clone()
         taken = torch.full((len(codes),), steps, device=codes.device)
-        live = torch.arange(len(codes), device=codes.device)
+        live, seen = torch.arange(len(codes), device=codes.device), images
         recent: list[Tensor] = []
         before = None
         for step in range(steps):
-            recent.append(self._step(walk, partial(energy, images[live])))
+            recent.append(self._step(walk, seen, energy))
             left = steps - step - 1
             if not stop_early or len(recent) < CHECK_EVERY or not left:
                 continue
@@ -262,6 +262,7 @@ class ClassSearch:
                 if decided.any():
                     codes[live[decided]], taken[live[decided]] = walk.codes[decided], step + 1
                     live, now = live[~decided], now[~decided]
+                    seen = images[live]
                     walk.narrow(~decided)
                     if not len(live):
                         break
@@ -273,14 +274,13 @@ class ClassSearch:
     def _least_of_piece(self, images: Tensor, start: Tensor, energy: Energy, steps: int) -> Tensor:
         walk = self.rule(start.clone(), self.rate)
         if self.project is not None:
-            self.project(walk.codes)
-        energy = partial(energy, images)
+            self.project(images, walk.codes)
         with torch.no_grad():
-            least = energy(walk.codes)
+            least = energy(images, walk.codes)
         for _ in range(steps):
-            least = torch.minimum(least, self._step(walk, energy))
+            least = torch.minimum(least, self._step(walk, images, energy))
         with torch.no_grad():
-            return torch.minimum(least, energy(walk.codes))
+            return torch.minimum(least, energy(images, walk.codes))
 
 
 def unrolled(

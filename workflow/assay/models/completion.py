@@ -8,6 +8,7 @@ Gram matrix, all of them together.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 
 import torch
@@ -15,7 +16,11 @@ from torch import Tensor
 
 from assay.foundation.errors import ModelError
 
+log = logging.getLogger(__name__)
+
 Estimator = Callable[..., Tensor]
+# Batches of this process that were decomposed in double precision.
+_fallbacks = 0
 
 
 def rank_projection(observed: Tensor, mask: Tensor, *, kept: float = 0.8) -> Tensor:
@@ -144,6 +149,24 @@ def nuclear_norm(
     return found.clamp(-1, 1)
 
 
+def projected(matrices: Tensor, onto: Tensor) -> Tensor:
+    """Matrices (N, m, n), projected to the singular vectors of the shorter side of others.
+
+    Singular values below a thousandth of the largest do not count.
+
+    Example:
+        >>> onto = torch.ones(1, 2, 3)  # of rank one
+        >>> projected(torch.tensor([[[1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]]), onto).round(decimals=3)
+        tensor([[[2., 2., 2.],
+                 [2., 2., 2.]]])
+    """
+    with torch.no_grad():
+        values, vectors = _decomposed(onto)
+        # Squares of singular values lose half of the digits.
+        factors = (values > 1e-3 * values[:, -1:].clamp_min(1e-12)).to(values)
+    return _scaled(matrices, vectors, factors)
+
+
 ESTIMATORS: Mapping[str, Estimator] = {
     "rank": rank_projection,
     "usvt": usvt,
@@ -186,6 +209,12 @@ def _decomposed(matrices: Tensor) -> tuple[Tensor, Tensor]:
                 remedy="check what produces them",
             ) from error
         # In single precision the decomposition may not converge; in double it does.
+        global _fallbacks
+        _fallbacks += 1
+        log.warning(
+            "%s; matrices of this batch are decomposed in double precision (%d batches so far)",
+            error, _fallbacks,
+        )  # fmt: skip
         squares, vectors = (part.to(gram) for part in torch.linalg.eigh(gram.double()))
     return squares.clamp_min(0).sqrt(), vectors
 

@@ -123,7 +123,7 @@ class WarmCodes:
         self._codes: Any = None
 
     def codes(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The codes of (B, C, H, W) images, (B, K, 1 or 2, D), without a graph."""
+        """The codes of (B, C, H, W) images, (B, K, ...), without a graph."""
         with torch.inference_mode(False), torch.no_grad():
             images = images.detach().clone()
             pixels = images.flatten(1)
@@ -144,6 +144,10 @@ class WarmCodes:
                 found[rows] = codes
             self._remember(pixels, found, generator)
         return found
+
+    def replace(self, codes: Tensor) -> None:
+        """Remembers other codes (B, K, ...) for the images of the last call of :meth:`codes`."""
+        self._codes[: len(codes)] = codes
 
     def _remember(self, pixels: Tensor, codes: Tensor, generator: torch.Generator | None) -> None:
         if self._owner is generator and self._pixels is not None:

@@ -406,7 +406,7 @@ class AnalysisBySynthesis(Classifier):
         codes[:, :, 0][better] = found[better]
         return codes
 
-    def _clip_codes(self, codes: Tensor) -> None:
+    def _clip_codes(self, images: Tensor, codes: Tensor) -> None:
         if self.radius is not None:
             length = codes[:, :, :1].norm(dim=3, keepdim=True)
             codes[:, :, :1] *= (self.radius / length.clamp_min(1e-12)).clamp_max(1.0)

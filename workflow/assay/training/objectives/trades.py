@@ -14,11 +14,13 @@ from torch.nn import functional
 
 from assay.foundation.errors import TrainingError
 from assay.models.base import Classifier, correct
+from assay.threat.ball import random_point
 from assay.training.adversary import Adversarial
 from assay.training.objective import Batch
 
 # Standard deviation of the noise that the ascent starts with, as in the published code.
-START = 0.001
+NOISE = 0.001
+STARTS = ("near", "anywhere")
 
 
 class Trades(Adversarial):
@@ -30,16 +32,30 @@ class Trades(Adversarial):
     Args:
         adversary: ``training.adversary``.
         beta: weight of the divergence, at least 0; the paper has 1 and 6.
+        start: where the ascent begins: ``near``, at Gaussian noise of deviation 0.001, as in the
+            published code, or ``anywhere`` in the ball, as Dong et al. 2020 have it.
 
     Raises:
-        TrainingError: beta is negative, or the adversary impossible.
+        TrainingError: beta is negative, the start unknown, or the adversary impossible.
     """
 
-    def __init__(self, *, adversary: Mapping[str, Any] | None = None, beta: float = 6.0):
+    def __init__(
+        self,
+        *,
+        adversary: Mapping[str, Any] | None = None,
+        beta: float = 6.0,
+        start: str = "near",
+    ):
         super().__init__(adversary=adversary)
         if beta < 0:
             raise TrainingError(f"{beta} is negative", where="training.objective.beta")
-        self.beta = beta
+        if start not in STARTS:
+            raise TrainingError(
+                f"'{start}' is no start of the ascent",
+                where="training.objective.start",
+                remedy=f"use {' or '.join(STARTS)}",
+            )
+        self.beta, self.start = beta, start
 
     def losses(self, model: Classifier, batch: Batch) -> dict[str, Tensor]:
         if type(model).training_loss is not Classifier.training_loss:
@@ -66,11 +82,15 @@ class Trades(Adversarial):
         def divergence_at(leaf: Tensor) -> Tensor:
             return divergence(clean, model.logits(leaf, generator)).sum()
 
-        noise = torch.randn(images.shape, generator=generator, device=images.device)
+        if self.start == "near":
+            noise = torch.randn(images.shape, generator=generator, device=images.device)
+            start = images + NOISE * noise
+        else:
+            start = random_point(images, self.adversary.epsilon, self.adversary.norm, generator)
         with self.adversary.watching(model):
             with torch.no_grad():
                 clean = model.logits(images, generator)
-            return self.adversary.ascend(images, images + START * noise, divergence_at)
+            return self.adversary.ascend(images, start, divergence_at)
 
 
 def divergence(clean: Tensor, perturbed: Tensor) -> Tensor:
