@@ -1,11 +1,14 @@
 """The catalogues of attacks and suites."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import yaml
+from toys import SHAPE, Linear, generator, images_for, victim_of
 
 from assay.attacks.catalogue import attack_named, make_attack, read_catalogue
+from assay.attacks.victim import Victim, View
 from assay.foundation.entries import members_of, named
 from assay.foundation.errors import AttackError
 
@@ -52,3 +55,49 @@ def test_an_attack_that_is_misspelt_is_named_with_the_nearest():
 def test_a_norm_that_is_not_the_attacks_is_told():
     with pytest.raises(AttackError, match="norm is 'l2', but the attack's is 'linf'"):
         make_attack({**ATTACKS["fgsm"], "name": "fgsm", "norm": "l2"})
+
+
+PRINTED = [name for name in SUITES["dong_printed"]["attacks"] if name != "clean"]
+
+
+@pytest.mark.parametrize("name", [*PRINTED, *SUITES["dong_as_coded"]["attacks"]])
+def test_one_entry_attacks_a_defence_on_two_routes_and_a_network_on_itself(name):
+    entry = ATTACKS[name]
+    attack = make_attack(entry)
+    plain = victim_of(Linear())
+    defence = Victim(
+        logits=plain.decision.logits, classes=2, shape=SHAPE, device="cpu",
+        views=dict.fromkeys(("unrolled_model", "base_model", "through_model"), plain.decision),
+    )  # fmt: skip
+    assert entry["routes"] == "each"
+    assert attack.searched_views(defence) == ["through_model", "base_model"]
+    assert attack.searched_views(plain) == ["model"]
+
+
+def test_the_attacks_of_dong_et_al_take_the_steps_of_their_code_and_fgsm_one_of_the_radius():
+    for name, steps in {"pgd_40_dong": 40, "pgd_100_dong": 100, "cw_100_dong": 100}.items():
+        attack = make_attack(ATTACKS[name])
+        assert (attack.steps, attack.step, attack.restarts) == (steps, 0.007, 1)
+        assert ATTACKS[name]["for_datasets"]["mnist"]["settings"]["step"] == 0.01
+    module = Linear().eval()
+    images, labels = images_for(module)
+    found = {
+        name: make_attack(ATTACKS[name])(victim_of(module), images, labels, [0.03], generator())
+        for name in ("fgsm_dong", "fgsm_dong_as_coded")
+    }
+    assert (found["fgsm_dong"].backwards == 1).all()
+    assert (found["fgsm_dong_as_coded"].backwards == 40).all()
+
+
+@pytest.mark.parametrize(("name", "masks"), [("pgd_tramer", 1), ("pgd_tramer_eot", 41)])
+def test_the_masks_of_a_step_are_those_of_the_attack_not_of_the_defence(name, masks):
+    plain = victim_of(Linear()).decision.logits
+    defence = Victim(
+        logits=plain, classes=2, shape=SHAPE, device="cpu", stochastic=True,
+        views={"through_model": View(plain, passes=7, eot_samples=7)},
+    )  # fmt: skip
+    attack = make_attack(ATTACKS[name])
+    images, labels = images_for(Linear().eval())
+    attack = dataclasses.replace(attack, steps=2)
+    attack(defence, images[:1], labels[:1], [1e-6], generator(), repeats=1)
+    assert defence.backwards == 2 * masks

@@ -5,13 +5,16 @@ import torch
 from toys import SHAPE, Linear, generator, images_for, victim_of
 
 from assay.attacks.attack import Attack
+from assay.attacks.autoattack import AutoAttack
 from assay.attacks.clean import Clean
 from assay.attacks.corruptions import ShotNoise
 from assay.attacks.fgsm import FGSM
+from assay.attacks.latent_descent import LatentDescent
 from assay.attacks.pgd import PGD
 from assay.attacks.prediction import evaluate_images
 from assay.attacks.queries import Queries
 from assay.attacks.random_search import GaussianNoiseSearch
+from assay.attacks.square import Square
 from assay.attacks.victim import Victim, View
 from assay.foundation.errors import AttackError
 from assay.threat.ball import project, project_and_clip
@@ -414,3 +417,24 @@ def test_an_attack_may_replace_the_number_of_samples_that_a_view_declares(own, s
     attack(victim, images, labels, [0.001], generator(), repeats=1, clean=clean)
     right = int((clean.prediction == labels).sum())
     assert victim.backwards - before == 3 * queried * right > 0
+
+
+def test_an_attack_without_gradients_may_search_on_the_decision_itself():
+    module = Linear().eval()
+    images, labels = images_for(module)
+    # The view says the opposite: a search on it goes astray.
+    views = {"astray": View(lambda x, g: -module(x), deterministic=True)}
+    victim = Victim(logits=module, classes=2, shape=SHAPE, device="cpu", views=views)
+    for attack in (Square(queries=60), Square(queries=60, views=["decision"])):
+        result = attack(victim, images, labels, [0.1], generator())
+        straight = attack.views is not None
+        assert result.views == ("", "decision" if straight else "astray")
+        assert result.misclassified.any() == straight
+        # No vote is needed beside the decision that was queried.
+        assert result.forwards.max() <= (62 if straight else 75)
+
+
+@pytest.mark.parametrize("attack", [PGD, AutoAttack, LatentDescent])
+def test_an_attack_that_needs_more_than_the_decision_does_not_search_on_it(attack):
+    with pytest.raises(AttackError, match=f"{attack.__name__} needs more than the decision"):
+        attack(views=["decision"])

@@ -367,6 +367,12 @@ def test_names_that_a_study_gives_are_not_taken_for_keys():
         ),
         (
             "attacks",
+            "fgsm",
+            {"settings": {"views": ["decision"]}},
+            r"fgsm\.settings\.views: FGSM needs more than the decision; name views",
+        ),
+        (
+            "attacks",
             "clean",
             {"settings": {"views": ["base_model"]}},
             r"clean\.settings\.views: Clean searches on no view of a model; leave it out",

@@ -52,6 +52,8 @@ from assay.threat.ball import TOLERANCE, norms_of, project_and_clip, usable_radi
 # A proposal is nearly misclassified if this share of its repeats was wrong: it may be proposed
 # again, at most so often.
 NEARLY, _ATTEMPTS = 0.25, 8
+# What the true decision is called among the views.
+DECISION = "decision"
 
 
 class Store(Protocol):
@@ -92,7 +94,8 @@ class Attack(ABC):
             twenty.
         first_view: search on the first view only, for sweeps that compare settings of one search.
         views: names of the views to search on, in this order; None: all. A victim that has none of
-            them, as an undefended network, is searched on all of its views.
+            them, as an undefended network, is searched on all of its views. ``decision``: the true
+            decision itself, for attacks without gradients.
 
     Class attributes:
         norm: what epsilon measures: ``linf``, ``l2``, ``l0`` (changed pixels), ``severity`` (the
@@ -139,9 +142,11 @@ class Attack(ABC):
     def __post_init__(self) -> None:
         if self.views is not None:
             check_views(self.views)
+            name = type(self).__name__
             if self.searches_no_view:
-                what = f"{type(self).__name__} searches on no view of a model"
-                raise bad_setting("views", what, "leave it out")
+                raise bad_setting("views", f"{name} searches on no view of a model", "leave it out")
+            if DECISION in self.views and self.access not in ("score", "decision"):
+                raise bad_setting("views", f"{name} needs more than the decision", "name views")
             object.__setattr__(self, "views", tuple(self.views))
 
     def __call__(
@@ -259,8 +264,9 @@ class Attack(ABC):
         """
         if self.access == "none":
             return {"": None}
-        known = {"decision": victim.decision} if self.ignores_views else victim.views
-        chosen = [name for name in self.views or () if name in known] or list(known)
+        known = {**victim.views, DECISION: victim.decision}
+        every = [DECISION] if self.ignores_views else list(victim.views)
+        chosen = [name for name in self.views or () if name in known] or every
         one = self.as_published or self.first_view
         found = {name: known[name] for name in chosen[: 1 if one else None]}
         if not self.own_samples:

@@ -210,7 +210,12 @@ def _check_views(attack: Nested, found: Outline, where: Callable[..., str]) -> N
             where=place,
             remedy="write a list of names such as [base_model], or null for all views",
         )
-    if found.values["access"] == "none" or found.values["ignores_views"]:
+    needed = found.values["access"]
+    if "decision" in views and needed not in ("score", "decision"):
+        raise ConfigError(
+            f"{found.name} needs more than the decision", where=place, remedy="name views"
+        )
+    if needed == "none" or found.values["ignores_views"]:
         raise ConfigError(
             f"{found.name} searches on no view of a model", where=place, remedy="leave it out"
         )
