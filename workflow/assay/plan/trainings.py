@@ -24,6 +24,7 @@ from assay.training.torch_names import (
 
 OBJECTIVES = "assay.training.objectives"
 OBJECTIVE = "assay.training.objective:Objective"
+ADVERSARIAL = "assay.training.adversary:Adversarial"
 # What is not written beside these names; also of entries that name nothing.
 FILLINGS: Mapping[str, Mapping[str, Any]] = {
     "Adam": {"weight_decay": DEFAULTS["optimizer"]["weight_decay"]},
@@ -195,7 +196,8 @@ def _check_objective(phase: Nested, where: Callable[..., str]) -> None:
     if name not in known:
         place = str(Path(source_file(OBJECTIVES)).parent)
         raise unknown("objective", name, known, where("objective", "name"), place)
-    arguments = objective_outline(name, where).arguments
+    outlined = objective_outline(name, where)
+    arguments = outlined.arguments
     for key in settings:
         if key not in ("name", *arguments) or key == "adversary":
             mine = [argument for argument in arguments if argument != "adversary"]
@@ -207,7 +209,7 @@ def _check_objective(phase: Nested, where: Callable[..., str]) -> None:
             where=where("adversary"),
             remedy="write objective: madry, or take the adversary out",
         )
-    if not phase["adversary"] and "adversary" in arguments:
+    if not phase["adversary"] and ADVERSARIAL in outlined.lineage:
         raise ConfigError(
             f"objective '{name}' needs an adversary",
             where=where("objective"),

@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 import importlib
 import shutil
+import tarfile
 import tempfile
 import zlib
 from pathlib import Path
@@ -70,9 +71,16 @@ def _channels_first(pixels: np.ndarray, channels: int) -> np.ndarray:
 
 
 def _place(fetched: Fetched, folder: Path) -> None:
-    """Puts a file where torchvision searches it, unpacked if it is gzipped."""
+    """Puts a file where torchvision searches it, unpacked if it is an archive or gzipped."""
     folder.mkdir(parents=True, exist_ok=True)
     path = fetched.path
+    if path.name.endswith(".tar.gz"):
+        try:
+            with tarfile.open(path) as archive:
+                archive.extractall(folder, filter="data")
+        except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+            raise _damaged(path, error) from error
+        return
     if path.suffix != ".gz":
         shutil.copyfile(path, folder / path.name)
         return
@@ -80,6 +88,8 @@ def _place(fetched: Fetched, folder: Path) -> None:
         with gzip.open(path) as packed, (folder / path.stem).open("wb") as out:
             shutil.copyfileobj(packed, out)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(
-            f"is damaged or cut short ({error})", where=path, remedy="fetch it again"
-        ) from error
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"is damaged or cut short ({error})", where=path, remedy="fetch it again")
