@@ -94,6 +94,7 @@ bench: $(VENV)/.oracle
 	$(BIN)/python benchmarks/attacks.py
 	$(BIN)/python benchmarks/one_pixel.py
 	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python benchmarks/image_search.py
 	$(BIN)/python benchmarks/inspection.py
 	$(BIN)/python benchmarks/pipeline.py
 

@@ -169,3 +169,13 @@ def test_a_loop_with_a_matrix_product_subtracts_no_candidate(inference, monkeypa
     assert multiplying.nearest(x).shape == (2, 10, model.latent_dim)
     with pytest.raises(AssertionError, match="subtracted"):
         subtracting.nearest(x)
+
+
+def test_the_loop_of_api_net_decides_as_the_search_of_all_classes(accounting):
+    search = importlib.import_module("image_search")
+    base = search.network("SmallCNN")
+    x = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    scores = search.defence(base, noise=0.0).logits(x)
+    base.requires_grad_(True)
+    torch.testing.assert_close(search.loop(base, x), scores, atol=0.02, rtol=0.02)
+    assert base.head.weight.grad.abs().sum() > 0

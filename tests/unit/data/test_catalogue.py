@@ -87,6 +87,14 @@ def test_house_numbers_agree_with_torchvision():
         assert published[file] == (url, f"md5:{md5}")
 
 
+def test_cifar_10_agrees_with_torchvision():
+    (file,), known = ENTRIES["cifar10"]["files"], torchvision.datasets.CIFAR10
+    (published,) = file["copies"]
+    assert file["path"] == known.filename
+    assert published["urls"] == [known.url]
+    assert published["digest"] == f"md5:{known.tgz_md5}"
+
+
 @pytest.mark.parametrize("name", ENTRIES)
 def test_every_entry_is_complete(name):
     entry = ENTRIES[name]

@@ -2,9 +2,12 @@
 
 import copy
 import errno
+import gzip
 import hashlib
 import io
 import json
+import pickle
+import tarfile
 
 import numpy as np
 import pytest
@@ -328,6 +331,55 @@ def test_house_numbers_are_read_as_torchvision_reads_them(tmp_path, monkeypatch)
         rows = (data.samples["official"] == subset).to_numpy()
         assert (data.images[rows] == pixels).all()
         assert (data.labels[rows] == labels).all()
+
+
+@pytest.fixture
+def cifar10(tmp_path, monkeypatch):
+    """The entry of CIFAR-10 for an archive of 12 and 5 images, and these images and labels."""
+    import torchvision
+
+    rng = np.random.default_rng(0)
+    entry, written = copy.deepcopy(catalogue()["cifar10"]), {}
+    kind, folder = torchvision.datasets.CIFAR10, tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+
+    def write(name, content):
+        (folder / name).write_bytes(pickle.dumps(content))
+        return [name, hashlib.md5((folder / name).read_bytes()).hexdigest()]
+
+    for subset, n in (("train", 12), ("test", 5)):
+        pixels = rng.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8)
+        labels = np.arange(n) % 10
+        written[subset] = pixels, labels
+        content = {"data": pixels.reshape(n, -1), "labels": labels.tolist()}
+        monkeypatch.setattr(kind, f"{subset}_list", [write(f"{subset}_batch", content)])
+    name, md5 = write("batches.meta", {"label_names": entry["classes"]})
+    monkeypatch.setattr(kind, "meta", {"filename": name, "key": "label_names", "md5": md5})
+    path = tmp_path / "mirror" / entry["files"][0]["path"]
+    path.parent.mkdir()
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(folder, folder.name)
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    entry["files"][0]["copies"] = [{"digest": f"md5:{md5}", "urls": [], "what": "a substitute"}]
+    return entry, written, path
+
+
+def test_cifar_10_is_read_from_its_archive_as_torchvision_reads_it(tmp_path, cifar10):
+    entry, written, path = cifar10
+    data = make("cifar10", entry, tmp_path, mirror=path.parent)
+    for subset, (pixels, labels) in written.items():
+        rows = (data.samples["official"] == subset).to_numpy()
+        assert (data.images[rows] == pixels).all()
+        assert (data.labels[rows] == labels).all()
+
+
+def test_an_archive_that_cannot_be_unpacked_is_named(tmp_path, cifar10):
+    entry, _, path = cifar10
+    path.write_bytes(gzip.compress(b"no archive"))
+    md5 = hashlib.md5(path.read_bytes()).hexdigest()
+    entry["files"][0]["copies"][0]["digest"] = f"md5:{md5}"
+    with pytest.raises(DataError, match=r"cifar-10-python\.tar\.gz: is damaged or cut short"):
+        make("cifar10", entry, tmp_path, mirror=path.parent)
 
 
 def test_the_phantom_knows_its_patients_masks_and_copies(tmp_path):
