@@ -95,8 +95,8 @@ def test_the_linear_view_decides_as_the_wrapper_and_its_gradient_keeps_to_known_
     torch.testing.assert_close(logits, model.logits(images, seeded()), atol=1e-5, rtol=1e-4)
     (gradient,) = torch.autograd.grad(logits[:, 0].sum(), images)
     ones = torch.ones_like(images)
-    _, mask = model.completion._masked(ones, 0.5, seeded())
-    known = model.completion._images(2.0 * mask - 1, ones) > 0.5
+    _, mask = model.completion.masked(ones, 0.5, seeded())
+    known = model.completion.images(2.0 * mask - 1, ones) > 0.5
     assert (gradient[~known] == 0).all()
     assert gradient[known].abs().sum() > 0
 

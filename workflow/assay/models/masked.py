@@ -61,8 +61,8 @@ class Completion:
             generator: draws the masks.
         """
         with torch.no_grad():
-            matrices, mask = self._masked(images, kept, generator)
-            return self._images(ESTIMATORS[self.estimator](matrices * mask, mask), images)
+            matrices, mask = self.masked(images, kept, generator)
+            return self.images(ESTIMATORS[self.estimator](matrices * mask, mask), images)
 
     def approximated(
         self, images: Tensor, kept: float, generator: torch.Generator | None
@@ -72,16 +72,16 @@ class Completion:
         Known pixels over their share, projected to the singular vectors that the estimate has;
         ``soft_impute`` passes known pixels on as they are. The vectors count as constants.
         """
-        matrices, mask = self._masked(images, kept, generator)
+        matrices, mask = self.masked(images, kept, generator)
         known = matrices * mask
         with torch.no_grad():
             found = ESTIMATORS[self.estimator](known.detach(), mask)
         near = projected(known, found) / mask.float().mean(dim=(1, 2), keepdim=True).clamp_min(1e-6)
         if self.estimator == "soft_impute":
             near = torch.where(mask, known, near)
-        return self._images(near + (found - near).detach(), images)
+        return self.images(near + (found - near).detach(), images)
 
-    def _masked(
+    def masked(
         self, images: Tensor, kept: float | Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         """Matrices (N, m, n) in [-1, 1] and masks of them."""
@@ -94,7 +94,7 @@ class Completion:
             return 2 * images.transpose(1, 2).reshape(shape) - 1, mask
         return 2 * images.reshape(b * c, h, w) - 1, mask.repeat_interleave(c, 0)
 
-    def _images(self, matrices: Tensor, images: Tensor) -> Tensor:
+    def images(self, matrices: Tensor, images: Tensor) -> Tensor:
         b, c, h, w = images.shape
         whole = (matrices + 1) / 2
         if self.channels == "side_by_side":
