@@ -355,6 +355,25 @@ def test_a_wrapper_has_the_trained_weights_of_its_base_and_takes_no_step(data_se
     assert read_json(Path("f.json"))["base"] == "CNN"
 
 
+def test_a_model_that_keeps_images_gets_those_that_train_in_the_split_at_hand(data_set, plan):
+    data = data_set("digits_28", test=200, val=100)
+    entry = plan.model("digits_28", "cnn_mixup_inference")
+    entry = {**entry, "settings": {**entry["settings"], "per_class": 7}}
+    first = build("cnn", entry["needs"]["base"], classes=10, shape=data.shape, seed=7)
+    save_weights(first, "cnn.safetensors")
+    trained(entry, "cnn_mixup_inference", needs=["cnn.safetensors"])
+    model = build("cnn_mixup_inference", entry, classes=10, shape=data.shape, seed=3)
+    load_weights(model, "w.safetensors")
+    assert model.pooled.tolist() == [7] * 10
+    assert read_json(Path("f.json"))["pool"] == 70
+    known = {data.images[place].tobytes(): place for place in range(len(data))}
+    for label, kept in enumerate(model.pool.numpy()):
+        places = [known[image.tobytes()] for image in kept]
+        assert len(set(places)) == 7
+        assert min(places) >= 300
+        assert {int(data.labels[place]) for place in places} == {label}
+
+
 def test_reconstructions_and_radii_are_stored_with_what_made_them(data_set, plan):
     data = data_set("digits_28", test=20, val=20)
     entry = plan.model("digits_28", "eabs")

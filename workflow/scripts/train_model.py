@@ -20,6 +20,7 @@ def main(snakemake) -> None:
     from assay.foundation.seeds import seed_for
     from assay.models.base import build, build_needs, load_weights, save_weights
     from assay.models.importers import import_weights
+    from assay.training.images import remember
     from assay.training.loop import train
     from assay.training.result import untrained
 
@@ -64,6 +65,7 @@ def main(snakemake) -> None:
     work = Path(snakemake.params.work, key)
     if entry["weights"]:
         import_weights(model, **entry["weights"], mirror=mirror_of(snakemake.config))
+    remember(model, data.images, data.labels, indices["train"], names=(seed, *names))
     if not is_trained(entry):
         result = untrained(model)
     else:
@@ -90,8 +92,7 @@ def main(snakemake) -> None:
             "settings": entry,
             "classes": list(data.classes),
             "shape": list(data.shape),
-            "train_n": len(indices["train"]),
-            "val_n": len(indices["val"]),
+            **{f"{subset}_n": len(found) for subset, found in indices.items()},
             "seed": seed,
             **result.facts,
             "provenance": provenance(

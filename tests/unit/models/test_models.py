@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from assay.evaluation.check import Subject
+from assay.evaluation.check import Subject, give_images
 from assay.evaluation.conformance import CHECKS
 from assay.foundation.errors import ModelError
 from assay.models.base import build, load_weights, save_weights
@@ -25,6 +25,7 @@ def made(name: str, seed: int = 0, **settings):
     small = {key: SMALL.get(key, value) for key, value in entry["settings"].items()} | settings
     model = build(name, {**entry, "settings": small}, classes=CLASSES, shape=SHAPE, seed=seed)
     model.awaits = None
+    give_images(model, seeded())
     return model
 
 

@@ -24,7 +24,8 @@ class Subject:
 
     Attributes:
         model: with its weights, in evaluation mode. No check leaves it changed. Of one that assay
-            trains, layers that start at zero, where no gradient passes, get random weights.
+            trains, layers that start at zero, where no gradient passes, get random weights. One
+            that keeps training images gets random ones.
         build: makes the model again with other initial weights; None: it cannot be built again.
         trains: whether assay trains it.
         seed: of the images.
@@ -36,8 +37,9 @@ class Subject:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        generator = torch.Generator().manual_seed(self.seed)
+        give_images(self.model, generator)
         if self.trains:
-            generator = torch.Generator().manual_seed(self.seed)
             for weights in self.model.parameters():
                 if weights.ndim > 1 and not weights.any():
                     torch.nn.init.normal_(weights, std=0.1, generator=generator)
@@ -60,6 +62,15 @@ class Subject:
         with differentiating() as watched, torch.no_grad():
             self.model.logits(self.images[:1], torch.Generator().manual_seed(0))
         return bool(watched.called)
+
+
+def give_images(model: Classifier, generator: torch.Generator) -> None:
+    """Gives a model that keeps training images (`Classifier.remember`) two random ones a class."""
+    if model.remembers:
+        labels = torch.arange(model.classes).repeat_interleave(min(2, model.remembers))
+        size = (len(labels), *model.shape)
+        images = torch.randint(256, size, generator=generator, dtype=torch.uint8)
+        model.remember(images, labels)
 
 
 @dataclass(frozen=True)

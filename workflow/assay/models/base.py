@@ -42,6 +42,7 @@ class Classifier(nn.Module, ABC):
         log_px: ``(images, generator) -> (B,)`` log density of the images in nats, or ``None``
             where the model has none.
         needs_every_class: whether a class without a training image leaves a part untrained.
+        remembers: how many training images of each class :meth:`remember` takes, as a rule none.
         depth: weighted layers between image and logits, of a plain network; else ``None``.
         channels_last: whether a CPU is faster with the channels of its filters innermost.
     """
@@ -52,6 +53,7 @@ class Classifier(nn.Module, ABC):
     awaits: str | None = None
     log_px: Any = None
     needs_every_class: bool = False
+    remembers: int = 0
     depth: int | None = None
     channels_last: bool = True
 
@@ -137,6 +139,20 @@ class Classifier(nn.Module, ABC):
             ModelError: the model has no certificate.
         """
         raise ModelError("the model has no certificate", where=type(self).__name__)
+
+    def remember(self, images: Tensor, labels: Tensor) -> None:
+        """Keeps training images for decisions, in buffers: they are saved with the weights.
+
+        The job that trains a model calls it before anything else, also where there is nothing to
+        train. So the images are of the training subset of the split at hand.
+
+        Args:
+            images: (N, C, H, W) uint8, at most `remembers` of each class.
+            labels: (N,) their classes.
+
+        Raises:
+            ModelError: a class has no image.
+        """
 
     def diverges(self, means: Mapping[str, float]) -> str | None:
         """What is wrong with a training whose epoch ended at these mean parts of the loss.

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from assay.foundation.seeds import rng_for
+from assay.models.base import Classifier
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,35 @@ class Images:
     def batch(self, chosen: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Chosen images (B, C, H, W), float in [0, 1], and their labels (B,)."""
         return self.pixels[chosen].float().div_(255), self.labels[chosen]
+
+
+def remember(
+    model: Classifier,
+    images: np.ndarray,
+    labels: np.ndarray,
+    indices: np.ndarray,
+    *,
+    names: Sequence[Any],
+) -> None:
+    """Gives a model the training images that it keeps, see `Classifier.remember`.
+
+    Args:
+        model: of most, `remembers` is 0, and nothing is done.
+        images: (M, C, H, W) uint8, memory-mapped or not.
+        labels: (M,) class indices.
+        indices: (N,) which of them train.
+        names: what the training is called, seed included; they decide which of these are kept.
+
+    Raises:
+        ModelError: a class without a training image.
+    """
+    if not model.remembers:
+        return
+    order = rng_for("remember", *names).permutation(indices)
+    found = np.asarray(labels)[order]
+    of_class = [order[found == k][: model.remembers] for k in range(model.classes)]
+    kept = Images.take(images, labels, np.concatenate(of_class), torch.device("cpu"))
+    model.remember(kept.pixels, kept.labels)
 
 
 def batches(total: int, size: int) -> list[tuple[int, int]]:
