@@ -123,7 +123,7 @@ def of_rules():
         ("attacks/pgd.py", "restarts: int = 1", "restarts: int = 2", {"suite"}),
         ("threat/ball.py", "clamp_min(1e-30)", "clamp_min(1e-29)", {"madry", "trades", "suite"}),
         ("training/adversary.py", "steps: int = 10", "steps: int = 11", {"madry", "trades"}),
-        ("training/objectives/trades.py", "START = 0.001", "START = 0.002", {"trades"}),
+        ("training/objectives/trades.py", "NOISE = 0.001", "NOISE = 0.002", {"trades"}),
         ("training/objectives/elbo.py", "loss_is_a_sum = True", "loss_is_a_sum = 1", {"elbo"}),
         ("training/optimisation.py", "FUSED = (", "FUSED = (0, ", {*TRAINED}),
         ("models/gbz.py", "import torch\n", "import torch\n\nUNUSED = 1\n", {"elbo"}),
