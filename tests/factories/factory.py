@@ -54,6 +54,8 @@ MODELS = {
     "gbz": {"linf": 0.048, "error": 0.014, "title": "GBZ (Bayes' rule)"},
     "dbx": {"linf": 0.028, "error": 0.008, "title": "DBX"},
 }
+# A model that decides with another one.
+BASES = {"dbx": "gbz"}
 # Models of the study file that the made-up run lacks.
 _UNRUN = {"gbz_as_coded_mean": "GBZ (as coded, mean)", "gbz_deepbayes": "GBZ (deep Bayes)"}
 # suite, attack, norm, epsilons, distance at which the attack breaks an image that the iterative
@@ -418,6 +420,7 @@ def _entry(model: str) -> dict:
         "title": MODELS[model]["title"],
         "family": "generative" if generative else "discriminative",
         "settings": {"latent_dim": 100, "input_size": 68} if generative else {},
+        **({"needs": {"base": BASES[model]}} if model in BASES else {}),
         "training": {
             "objective": {"name": "elbo" if generative else "standard"},
             "epochs": 10,

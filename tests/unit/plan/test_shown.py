@@ -70,6 +70,27 @@ def test_what_is_not_run_or_not_stored_is_an_error_at_its_key(part, entry, messa
         make_plan(study("ju2021_eabs", **shown))
 
 
+def test_a_table_of_defences_needs_their_base_networks_in_the_grid():
+    entry = {"kind": "remaining", "title": "mine", "attacks": ["pgd_40_dong"]}
+
+    def plan(models, **changes):
+        shown = {"tables": {"mine": {**entry, "models": models}}, "figures": {}}
+        make_plan(study("dong2020_apinet", **shown, **changes))
+
+    plan(["api_net_small_cnn", "api_small_cnn_madry"])
+    message = r"tables\.mine\.models: 'small_cnn' has no base network; name wrappers"
+    with pytest.raises(ConfigError, match=message):
+        plan(["small_cnn"])
+    grid = [
+        {**block, "models": [name for name in block["models"] if name != "small_cnn_api"]}
+        for block in study("dong2020_apinet").studies["dong2020_apinet"]["grid"]
+    ]
+    headline = {"cells": [{"attack": "clean", "epsilon": 0}]}
+    message = r"the base of 'api_net_small_cnn', 'small_cnn_api', is not in the grid for mnist; add"
+    with pytest.raises(ConfigError, match=message):
+        plan(["api_net_small_cnn"], grid=grid, headline=headline)
+
+
 def test_an_excluded_suite_takes_its_pairs_of_attacks_out_of_a_table_of_defects():
     whole = make_plan(study("millner2024")).studies["millner2024"].study["tables"]["defects"]
     assert any(pair["published"] == "fgsm_as_published" for pair in whole["pairs"])

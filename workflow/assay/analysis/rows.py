@@ -15,10 +15,11 @@ PLACE = ["dataset", "scheme"]
 ATTACKED = [*PLACE, "suite", "attack"]
 
 
-def with_scheme(outcomes: pd.DataFrame) -> pd.DataFrame:
+def with_scheme(outcomes: pd.DataFrame, *, routes: bool = False) -> pd.DataFrame:
     """The rows with the columns ``scheme``, a split's id without its index, and ``worst_case``.
 
-    Rows of single views are left out, see :func:`worst_case_over_views`.
+    Rows of single views are left out, see :func:`worst_case_over_views`, unless `routes` asks for
+    them.
 
     An outcome is that of one attack: its ``worst_case`` is empty (:mod:`assay.analysis.attack_set`
     has the other values).
@@ -28,7 +29,8 @@ def with_scheme(outcomes: pd.DataFrame) -> pd.DataFrame:
     """
     if "scheme" in outcomes:
         return outcomes
-    outcomes = worst_case_over_views(outcomes)
+    if not routes:
+        outcomes = worst_case_over_views(outcomes)
     splits = outcomes["split"].astype("category").cat
     names = [Split.of(name).scheme for name in splits.categories]
     codes, schemes = pd.factorize(np.array(names, dtype=object))

@@ -17,6 +17,14 @@ NORMS = {
 }  # fmt: skip
 # Ways to compute a saliency map.
 SALIENCY_METHODS = {"gradient": "gradient", "integrated_gradients": "integrated gradients"}
+# Views of a defence, by what stands before the name of its base's own view.
+ROUTES = {
+    "through": "through the defence", "fixed_noise": "through the defence, fixed noise",
+    "unnormalised": "through the defence, unnormalised", "unrolled": "through its whole search",
+    "linear": "through a linear approximation", "base": "on the base network",
+}  # fmt: skip
+# The view of a network without a defence.
+_OWN_VIEW = "model"
 
 
 def radius_text(epsilon: float, study: StudyBrief) -> str:
@@ -61,6 +69,20 @@ def attack_title(study: StudyBrief, attack: AttackSet | str | Mapping[str, Any])
         return f"Worst case over “{title_of(study, 'suites', found.name)}”"
     over = "all attacks" if found.worst_case == NORM_ALL else "attacks"
     return f"Worst case over {over}, {NORMS.get(found.name, found.name)}"
+
+
+def route_title(route: str) -> str:
+    """The view that an attack searched, in words.
+
+    Example:
+        >>> [route_title(name) for name in ("through_model", "base_bpda", "decision")]
+        ['through the defence', 'on the base network (bpda)', 'decision']
+    """
+    for name, title in ROUTES.items():
+        if route.startswith(f"{name}_"):
+            view = route.removeprefix(f"{name}_")
+            return title if view == _OWN_VIEW else f"{title} ({view.replace('_', ' ')})"
+    return route.replace("_", " ")
 
 
 def title_of(study: StudyBrief, kind: str, name: str) -> str:

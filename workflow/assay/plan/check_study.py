@@ -16,7 +16,7 @@ from assay.plan.exclusions import sets_in
 from assay.plan.keys import study as keys
 from assay.plan.validation import Nested, unknown
 from assay.report.kinds import PARTS, kind_of
-from assay.report.needs import Examples, Measured, Need, PrintedNumbers
+from assay.report.needs import Bases, Examples, Measured, Need, PrintedNumbers
 from assay.report.spec import MAPS, Reference, Refers, references, spec_of
 
 
@@ -249,6 +249,8 @@ def _check_need(
                     where=place("kind"),
                     remedy="name their files in the study's key reported.files, or take this out",
                 )
+        case Bases():
+            _check_bases(need, cells, configuration, place(need.key))
         case Measured():
             key = f"measurements.{need.measurement}"
             stored = study["measurements"].get(need.measurement, {})
@@ -283,4 +285,29 @@ def _check_need(
                     "no example images are stored at this scale",
                     where=place(),
                     remedy=f"raise evaluation.examples in {configuration.scale_file()}",
+                )
+
+
+def _check_bases(
+    need: Bases, cells: Iterable[Cell], configuration: Configuration, place: str
+) -> None:
+    """Each wrapper has a base network, which the grid runs wherever it runs the wrapper."""
+    cells = list(cells)
+    for model in need.models:
+        entry = configuration.catalogue["models"][model]
+        base = entry["needs"].get("base")
+        if base is None:
+            raise ConfigError(
+                f"'{model}' has no base network",
+                where=place,
+                remedy="name wrappers, the entries with needs.base in "
+                f"{configuration.catalogue_file('models')}",
+            )
+        there = {(cell.dataset, cell.split) for cell in cells if cell.model == base}
+        for cell in cells:
+            if cell.model == model and (cell.dataset, cell.split) not in there:
+                raise ConfigError(
+                    f"the base of '{model}', '{base}', is not in the grid for {cell.dataset}",
+                    where=place,
+                    remedy=f"add '{base}' to the models of a block with {cell.dataset}",
                 )

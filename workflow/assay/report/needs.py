@@ -44,8 +44,21 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Bases:
+    """The base networks of some wrappers, evaluated on the same data sets.
+
+    Attributes:
+        models: ids of the wrappers.
+        key: the key of the entry that names them.
+    """
+
+    models: tuple[str, ...]
+    key: str
+
+
+@dataclass(frozen=True)
 class PrintedNumbers:
     """Numbers that a paper prints."""
 
 
-Need = Examples | Measured | PrintedNumbers
+Need = Bases | Examples | Measured | PrintedNumbers
