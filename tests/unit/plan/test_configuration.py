@@ -245,6 +245,7 @@ NEEDED = {
     ("tables", "pointing"): ["models"],
     ("tables", "measured"): ["measurement", "models", "arrays"],
     ("tables", "cost"): [],
+    ("tables", "counting"): ["attacks"],
     ("tables", "remaining"): ["models", "attacks"],
     ("figures", "training_curves"): ["models"],
     ("figures", "latent_pca"): ["model"],

@@ -1,4 +1,4 @@
-"""Tables about defences: what is left beside the base network."""
+"""Tables about defences: what is left beside the base network, and how successes are counted."""
 
 import dataclasses
 
@@ -111,3 +111,46 @@ def test_a_model_without_a_base_that_ran_is_one_line(inputs, models, message):
     run.__dict__["accuracy"] = inputs.accuracy
     with pytest.raises(ConfigError, match=message):
         table_of("remaining", {**LEFT, "models": models}, changed, run)
+
+
+COUNTED = {"title": "Three ways", "attacks": ["pgd_linf"], "models": ["dbx", "gbz"]}
+
+
+def counted(inputs, **columns):
+    """The run with other values of some columns in each outcome."""
+    run = dataclasses.replace(inputs)
+    run.__dict__["accuracy"] = inputs.accuracy
+    read = inputs.outcomes
+    object.__setattr__(run, "outcomes", lambda *a, **ids: read(*a, **ids).assign(**columns))
+    return run
+
+
+def test_three_ways_to_count_stand_side_by_side_in_one_order(inputs):
+    table = table_of("counting", COUNTED, inputs.study, inputs)
+    assert list(table.display) == [
+        "Model", "Attack", "(a) Shown once", "(b) Majority", "(c) Any step", "n",
+    ]  # fmt: skip
+    assert list(dict.fromkeys(table.tidy.model)) == ["dbx", "gbz"]
+    row = table.display.iloc[-1]
+    last = table.tidy.iloc[-1]
+    assert row["(b) Majority"] == (
+        f"{last.majority:.3f} [{last.majority_low:.3f}, {last.majority_high:.3f}]"
+    )
+    # Nothing was random here: no difference is claimed.
+    assert "farthest apart" not in table.caption
+    assert np.allclose(table.tidy.once, table.tidy.majority)
+
+
+def test_the_caption_names_where_the_ways_differ_most(inputs):
+    run = counted(inputs, silent_success=lambda rows: ~rows.misclassified & (rows["sample"] < 9))
+    table = table_of("counting", COUNTED, inputs.study, run)
+    gap = (table.tidy.once - table.tidy.any_step).max()
+    assert 0 < gap <= 9 / 40
+    most = table.tidy.loc[(table.tidy.once - table.tidy.any_step).idxmax()]
+    words = f"{most.once:.3f}, {most.majority:.3f} and {most.any_step:.3f}."
+    assert f"farthest apart for {inputs.study.titles['models'][most.model]}: {words}" in (
+        table.caption
+    )
+    unknown = table_of("counting", COUNTED, inputs.study, counted(inputs, silent_success=None))
+    assert set(unknown.display["(c) Any step"]) == {"unknown"}
+    assert "Unknown: stored by an earlier version" in unknown.caption

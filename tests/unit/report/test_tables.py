@@ -37,6 +37,7 @@ SPECS = {
     "selection": {"cells": CELLS[1:]},
     "pointing": {"models": list(MODELS)},
     "cost": {},
+    "counting": {"attacks": ["pgd_linf"]},
     "remaining": {"models": ["dbx"], "attacks": ["fgsm", "pgd_linf"]},
 }
 

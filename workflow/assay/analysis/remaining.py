@@ -12,7 +12,7 @@ from assay.analysis.intervals import wilson
 from assay.analysis.mcnemar import exact_p
 from assay.analysis.newcombe import newcombe_paired
 from assay.analysis.paired import repeated_schemes
-from assay.analysis.rows import with_scheme
+from assay.analysis.rows import of_one_suite, with_scheme
 
 # The columns of outcomes that are looked at here.
 NEEDED = (
@@ -56,18 +56,16 @@ def remaining(defence: pd.DataFrame, base: pd.DataFrame, attacks: Sequence[str])
         single routes have no base. Where an image is tested in several splits, pairs are not
         independent: interval and p are NaN.
     """
-    rows = pd.concat([defence.assign(member="model"), base.assign(member="base")])
+    rows = pd.concat(
+        [defence.assign(member="model"), base.assign(member="base")], ignore_index=True
+    )
     rows = rows[rows.attack.isin(attacks) & ((rows.member == "model") | (rows.route == ""))]
     if rows.empty:
         return pd.DataFrame(columns=list(COLUMNS))
     names = ["dataset", "split", "suite", "attack", "norm", "route"]
     rows = with_scheme(rows.astype(dict.fromkeys(names, str)), routes=True)
     repeated = repeated_schemes(rows)
-    # Of an attack that stands in two suites the one that saw most images counts.
-    seen = rows.groupby(["member", "attack", "suite"])["sample"].transform("size")
-    rows = rows.iloc[np.argsort(-seen.to_numpy(), kind="stable")].drop_duplicates(
-        ["member", "split", "attack", "norm", "epsilon", "route", "sample"]
-    )
+    rows = of_one_suite(rows, ["member", "split", "attack", "norm", "epsilon", "route", "sample"])
     names = {"model": str(defence.model.iloc[0]), "base": str(base.model.iloc[0])}
     found = []
     for place, cell in rows.groupby(["dataset", "scheme", "norm", "epsilon"]):

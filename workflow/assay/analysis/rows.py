@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -50,6 +50,20 @@ def worst_case_over_views(outcomes: pd.DataFrame) -> pd.DataFrame:
         return outcomes
     single = (outcomes["route"] != "").to_numpy()
     return outcomes[~single].reset_index(drop=True) if single.any() else outcomes
+
+
+def of_one_suite(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """The rows, but of an attack that stands in two suites those of the one on most images alone.
+
+    Args:
+        rows: rows of the outcome schema.
+        by: columns that tell an image's evaluation from another, whichever its suite, ``attack``
+            among them.
+    """
+    owner = [name for name in ("dataset", "model", "attack", "suite") if name in rows]
+    seen = rows.groupby(owner, observed=True)["sample"].transform("size")
+    order = np.argsort(-seen.to_numpy(), kind="stable")
+    return rows.iloc[order].drop_duplicates(list(by)).sort_index(kind="stable")
 
 
 def constant(text: str, count: int) -> pd.Categorical:
