@@ -47,6 +47,22 @@ def make_study(inputs: AnalysisInputs) -> StudyBrief:
                 "model": "gbz_as_coded",
                 "attack": "pgd_linf",
             },
+            "by_size": {
+                "kind": "accuracy_by_setting",
+                "title": "Does a larger code help?",
+                "setting": "latent_dim",
+                "groups": [{"title": "GBZ", "models": ["resnet18_text", "gbz_as_coded"]}],
+                "at": {"resnet18_text": 0},
+                "reference": ["resnet18_text"],
+                "cells": [{"attack": "clean"}, {"attack": "pgd_linf", "epsilon": 0.03}],
+            },
+            "imitations_by_size": {
+                "kind": "reconstructions_by_setting",
+                "title": "What codes of other sizes make of an image",
+                "models": ["gbz_as_coded"],
+                "setting": "latent_dim",
+                "attack": "pgd_linf",
+            },
             "looked_at": {
                 "kind": "saliency",
                 "title": "Where networks look",

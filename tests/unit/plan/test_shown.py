@@ -91,6 +91,27 @@ def test_a_table_of_defences_needs_their_base_networks_in_the_grid():
         plan(["api_net_small_cnn"], grid=grid, headline=headline)
 
 
+def test_a_figure_by_a_setting_needs_it_in_every_entry_that_it_does_not_place():
+    entry = {
+        "kind": "accuracy_by_setting",
+        "title": "mine",
+        "setting": "radius",
+        "groups": [{"title": "API", "models": ["small_cnn_madry", "api_small_cnn_madry"]}],
+        "cells": [{"attack": "pgd_40_dong"}],
+    }
+
+    def plan(**changes):
+        figures = {"mine": {**entry, **changes}}
+        make_plan(study("dong2020_apinet", tables={}, figures=figures))
+
+    plan(at={"small_cnn_madry": 0})
+    message = r"figures\.mine\.groups: there is no setting of 'small_cnn_madry' called 'radius'"
+    with pytest.raises(ConfigError, match=message):
+        plan()
+    with pytest.raises(ConfigError, match="there is no model 'small_cnn_mad'; did you mean"):
+        plan(at={"small_cnn_mad": 0})
+
+
 def test_an_excluded_suite_takes_its_pairs_of_attacks_out_of_a_table_of_defects():
     whole = make_plan(study("millner2024")).studies["millner2024"].study["tables"]["defects"]
     assert any(pair["published"] == "fgsm_as_published" for pair in whole["pairs"])

@@ -197,6 +197,18 @@ class StudyBrief(Closed):
         needs = {name: entry.get("needs") or {} for name, entry in self.models.items()}
         return {name: own["base"] for name, own in needs.items() if "base" in own}
 
+    def settings_on(self, model: str, dataset: str) -> dict[str, Any]:
+        """The settings of a model's entry, with those that it has on one data set.
+
+        Example:
+            >>> entry = {"settings": {"radius": 14}, "for_datasets": {"svhn": {"settings": {"radius": 12}}}}
+            >>> StudyBrief(models={"api": entry}).settings_on("api", "svhn")
+            {'radius': 12}
+        """  # noqa: E501
+        entry = self.models.get(model, {})
+        own = (entry.get("for_datasets") or {}).get(dataset, {})
+        return {**(entry.get("settings") or {}), **(own.get("settings") or {})}
+
     @property
     def corrections(self) -> list[Mapping[str, str]]:
         """Pairs of a published attack and its correction, as the study's tables of defects say.

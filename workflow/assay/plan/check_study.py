@@ -7,6 +7,7 @@ from functools import partial
 
 from assay.analysis.accuracy import BALLS
 from assay.analysis.attack_set import NORM, SINGLE, SUITE, AttackSet
+from assay.foundation import numbers
 from assay.foundation.errors import ConfigError
 from assay.foundation.reported import read_reported
 from assay.foundation.split import Split
@@ -16,7 +17,7 @@ from assay.plan.exclusions import sets_in
 from assay.plan.keys import study as keys
 from assay.plan.validation import Nested, unknown
 from assay.report.kinds import PARTS, kind_of
-from assay.report.needs import Bases, Examples, Measured, Need, PrintedNumbers
+from assay.report.needs import Bases, Examples, Measured, Need, PrintedNumbers, Setting
 from assay.report.spec import MAPS, Reference, Refers, references, spec_of
 
 
@@ -251,6 +252,8 @@ def _check_need(
                 )
         case Bases():
             _check_bases(need, cells, configuration, place(need.key))
+        case Setting():
+            _check_setting(need, configuration, place(need.key))
         case Measured():
             key = f"measurements.{need.measurement}"
             stored = study["measurements"].get(need.measurement, {})
@@ -311,3 +314,17 @@ def _check_bases(
                     where=place,
                     remedy=f"add '{base}' to the models of a block with {cell.dataset}",
                 )
+
+
+def _check_setting(need: Setting, configuration: Configuration, place: str) -> None:
+    """The setting is a number in each model's entry."""
+    models = configuration.catalogue["models"]
+    listed = configuration.catalogue_file("models")
+    for model in need.placed:
+        if model not in models:
+            raise unknown("model", model, models, f"{place}, at", listed)
+    for model in need.models:
+        settings = models[model]["settings"]
+        if need.name not in settings:
+            raise unknown(f"setting of '{model}' called", need.name, settings, place, listed)
+        numbers.number(settings[need.name], f"{place}: setting '{need.name}' of '{model}'")

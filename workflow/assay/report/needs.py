@@ -57,8 +57,25 @@ class Bases:
 
 
 @dataclass(frozen=True)
+class Setting:
+    """A setting that is a number in the entries of some models.
+
+    Attributes:
+        name: a key of ``settings`` in config/catalogue/models.yaml.
+        models: ids of the models.
+        key: the key of the entry that names them.
+        placed: ids of models for which the entry gives a value itself.
+    """
+
+    name: str
+    models: tuple[str, ...]
+    key: str
+    placed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class PrintedNumbers:
     """Numbers that a paper prints."""
 
 
-Need = Bases | Examples | Measured | PrintedNumbers
+Need = Bases | Examples | Measured | PrintedNumbers | Setting

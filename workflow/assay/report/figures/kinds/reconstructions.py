@@ -5,23 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import attack_title, radius_text, title_of
 from assay.foundation.keys import ABSENT
+from assay.report.figures.explained import GAP, LINE, Explained, columns_in_words, explained_row
 from assay.report.figures.parts import (
     Caption,
     Study,
-    classes_of,
-    for_matplotlib,
     grid_figure,
     image_counts,
     images_in_words,
-    nothing_to_draw,
     one_of_each,
-    picture,
-    prediction_below,
     row_label,
     short_name,
     split_words,
@@ -31,7 +25,6 @@ from assay.report.needs import Examples, Measured, Need
 from assay.report.spec import Attack, FigureSpec, Model, Rows, Shown
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -58,13 +51,13 @@ def needs(spec: Spec) -> list[Need]:
 
 PHOTOGRAPH = True
 
-GAP, LINE, BETWEEN, LEFT = 0.25, 0.24, 0.22, 0.42
+BETWEEN, LEFT = 0.22, 0.42
 
 
 @styled
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """Pairs of rows, an image before and after its attack; columns are the classes."""
-    grid = _Grid(spec, study, inputs)
+    grid = _explained(spec, study, inputs)
     classes = grid.made.shape[2]
     height = len(grid.labels) * (2 * (1 + LINE) + BETWEEN) + 0.3
     figure, axes = grid_figure(classes + 1 + GAP + LEFT, height)
@@ -77,34 +70,19 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
         row_label(axes, -0.3, top + 1 + LINE / 2, grid.classes[label])
         for side, words in enumerate(("unperturbed", "attacked")):
             row_label(axes, -0.08, top + side * (1 + LINE) + 0.5, words, 7)
-            _row(axes, grid, place, side, top + side * (1 + LINE))
+            explained_row(axes, grid, place, side, top + side * (1 + LINE))
     axes.set(xlim=(-LEFT, classes + 1 + GAP), ylim=(height, 0), aspect="equal")
     axes.set_axis_off()
     return figure
 
 
-def _row(axes: Axes, grid: _Grid, place: int, side: int, top: float) -> None:
-    picture(axes, grid.images[side, place], 0, top)
-    predicted = grid.predictions[side, place]
-    right = predicted == grid.labels[place]
-    text = f"{'✓' if right else '✗'} {short_name(grid.classes[predicted])}"
-    prediction_below(axes, 0.5, top + 1 + LINE / 2 - 0.04, text, right)
-    best = grid.likely[side, place].argmax()
-    for k in range(grid.made.shape[2]):
-        picture(axes, grid.made[side, place, k], 1 + GAP + k, top, framed=k == best)
-        axes.text(
-            1 + GAP + k + 0.5,
-            top + 1 + LINE / 2 - 0.04,
-            f"{grid.likely[side, place, k]:.1f}".replace("-", "−"),
-            ha="center",
-            va="center",
-            fontsize=7.5,
-            fontweight="bold" if k == best else "normal",
-        )
+def _explained(spec: Spec, study: Study, inputs: AnalysisInputs) -> Explained:
+    found = Explained.of(spec, spec.model, spec.attack, study, inputs)
+    return found.at(one_of_each(found.labels, spec.rows or 4))
 
 
 def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
-    grid = _Grid(spec, study, inputs)
+    grid = _explained(spec, study, inputs)
     wrong = int((grid.predictions[1] != grid.labels).sum())
     radii = sorted(set(grid.epsilons))
     at = f"ε = {radius_text(radii[0], study)}"
@@ -115,8 +93,7 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         f"({title_of(study, 'datasets', grid.key[0])}, {split_words(study, grid.key[1])}), "
         f"each unperturbed (upper row) and after {attack_title(study, spec.attack)} at {at} "
         f"(lower row), with reconstructions by {title_of(study, 'models', grid.key[2])}. "
-        "Columns: the best reconstruction by the generator of each class, and below it the "
-        "log-likelihood (minus the squared error minus the prior term). The frame marks "
+        f"Columns: {columns_in_words(grid, study)} The frame marks "
         "the largest. The prediction by majority vote is below the image (✓ right, ✗ wrong). "
         f"After the attack, {wrong} of the {len(grid.labels)} images are misclassified. "
         "The reconstructions are from a separate search, which may have another result if the "
@@ -126,32 +103,6 @@ def caption(spec: Spec, study: Study, inputs: AnalysisInputs) -> Caption:
         [grid.key[0]],
         [grid.key[2]],
     )
-
-
-class _Grid:
-    """The pictures of a model, and what each class makes of them."""
-
-    def __init__(self, spec: Spec, study: Study, inputs: AnalysisInputs):
-        self.key, stored = _explained(spec, inputs)
-        attack = spec.attack
-        labels = stored[f"{attack}/labels"]
-        chosen = one_of_each(labels, spec.rows or 4)
-        self.labels = labels[chosen]
-        self.images = for_matplotlib(stored[f"{attack}/images"][:, chosen].astype(np.float32))
-        self.made = for_matplotlib(stored[f"{attack}/reconstructions"][:, chosen].astype("f4"))
-        self.likely = stored[f"{attack}/log_likelihoods"][:, chosen]
-        self.predictions = stored[f"{attack}/predictions"][:, chosen].astype(int)
-        self.epsilons = stored[f"{attack}/epsilons"][chosen]
-        self.classes = classes_of(study, inputs, self.key, labels)
-
-
-def _explained(spec: Spec, inputs: AnalysisInputs) -> tuple[tuple, dict[str, np.ndarray]]:
-    for key in sorted(inputs.networks("reconstructions")):
-        if key[2] == spec.model and key[0] in (spec.datasets or key[:1]):
-            stored = inputs.arrays("reconstructions", key)
-            if f"{spec.attack}/images" in stored:
-                return key, stored
-    raise nothing_to_draw(spec, f"there are no reconstructions of {spec.model} under {spec.attack}")
 
 
 def alt(spec: Spec, study: Study) -> str:
