@@ -1,5 +1,7 @@
 """What holds for every model of the catalogue, and building, saving and loading."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -19,11 +21,18 @@ SHAPE, CLASSES = (1, 28, 28), 4
 SMALL = {"input_size": None, "width": 8, "candidates": 20, "steps": 6, "padding": "same"}
 
 
+def small(entry: dict) -> dict:
+    """An entry of a small network, with what it needs."""
+    settings = {key: SMALL.get(key, value) for key, value in entry["settings"].items()}
+    needs = {role: small(other) for role, other in entry["needs"].items()}
+    return {**entry, "settings": settings, "needs": needs}
+
+
 def made(name: str, seed: int = 0, **settings):
     """The catalogue's model on small images, as if its published weights had been loaded."""
-    entry = with_needs(CATALOGUE, name)
-    small = {key: SMALL.get(key, value) for key, value in entry["settings"].items()} | settings
-    model = build(name, {**entry, "settings": small}, classes=CLASSES, shape=SHAPE, seed=seed)
+    entry = small(with_needs(CATALOGUE, name))
+    entry["settings"] |= settings
+    model = build(name, entry, classes=CLASSES, shape=SHAPE, seed=seed)
     model.awaits = None
     give_images(model, seeded())
     return model
@@ -58,7 +67,18 @@ def settled(model):
     return model.eval()
 
 
-@pytest.fixture(scope="module", params=sorted(CATALOGUE))
+def kind(name: str) -> str:
+    """Equal for entries of one class and one base with the same settings but for a radius."""
+    entry = small(with_needs(CATALOGUE, name))
+    bases = [[one["implementation"], one["settings"]] for one in entry["needs"].values()]
+    settings = {key: value for key, value in entry["settings"].items() if key != "radius"}
+    return json.dumps([entry["implementation"], settings, bases], sort_keys=True)
+
+
+KINDS = {kind(name): name for name in sorted(CATALOGUE, reverse=True)}
+
+
+@pytest.fixture(scope="module", params=sorted(KINDS.values()))
 def subject(request):
     """A model of the catalogue, as the conformance checks take it."""
     return Subject(settled(made(request.param)), lambda: made(request.param, seed=7))
