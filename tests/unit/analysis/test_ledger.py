@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from factory import DATASET, REPOSITORY, facts_of, history_of, outcomes, study
+from factory import DATASET, REPOSITORY, facts_of, history_of, outcomes, study, varied
 
 from assay.analysis.accuracy import accuracy
 from assay.analysis.brief import StudyBrief
@@ -477,6 +477,53 @@ def test_the_attack_of_a_row_of_a_sweep_is_that_of_its_level():
     assert row.reason == ("this study does not run Medical MNIST, GBZ (as coded), pgd_draws_3")
     row = compare(cells, thesis_study(), **same, level="10", value=0.5)
     assert row.reason == "this study has no attack for 'PGD'"
+
+
+VARIANTS = {
+    "E-ABS": [
+        {"datasets": ["elsewhere"], "setting": "eps_ap", "levels": {"6/255": "wrong"}},
+        {"setting": "eps_ap", "levels": {"6/255": "dbx", "8/255": "gbz"}},
+        {"datasets": [DATASET], "model": "resnet18_text"},
+    ]
+}
+OF_SETTING = {"dataset": "mnist", "model": "E-ABS", "attack": "PGD", "setting": "eps_ap"}
+
+
+def test_the_model_of_a_row_of_a_setting_of_models_is_that_of_its_level():
+    its_study = thesis_study(variants=VARIANTS)
+    # The attack is the one of its word: the setting is none of attacks.
+    cells = cell(0.5, 0.47, 0.53, model="dbx", attack="pgd_linf")
+    row = compare(cells, its_study, **OF_SETTING, level="6/255", value=0.5)
+    assert row.verdict == "reproduced"
+    assert row.compared_with.startswith(f"{DATASET}, dbx, pgd_linf")
+    row = compare(cells, its_study, **OF_SETTING, level="8/255", value=0.5)
+    assert row.reason.startswith("this study does not run Medical MNIST, GBZ (Bayes' rule), PGD")
+    row = compare(cells, its_study, **OF_SETTING, level="10/255", value=0.5)
+    assert row.reason == "this study has no model for 'E-ABS' with eps_ap 10/255"
+
+
+def test_a_word_may_mean_another_model_on_each_data_set():
+    same = {"dataset": "mnist", "model": "E-ABS", "attack": "PGD", "value": 0.5}
+    for variants, model in ((VARIANTS, "resnet18_text"), ({}, "gbz_as_coded")):
+        cells = cell(0.5, 0.47, 0.53, model=model, attack="pgd_linf")
+        row = compare(cells, thesis_study(variants=variants), **same)
+        assert (row.verdict, model in row.compared_with) == ("reproduced", True)
+
+
+def test_a_variant_of_a_word_says_nothing_of_other_words():
+    its_study = thesis_study(variants=VARIANTS, models={"E-ABS": "gbz_as_coded", "ABS": "gbz"})
+    cells = cell(0.5, 0.47, 0.53, model="gbz", attack="pgd_linf")
+    row = compare(cells, its_study, **{**OF_SETTING, "model": "ABS"}, level="6/255", value=0.5)
+    assert row.reason == "this study has no model for 'ABS' with eps_ap 6/255"
+
+
+def test_the_ledger_says_which_variants_the_scale_excludes():
+    its_study = thesis_study(variants={})
+    its_study = varied(its_study, excluded={"variants": VARIANTS})
+    row = compare(cell(0.5, 0.47, 0.53), its_study, **OF_SETTING, level="6/255", value=0.5)
+    assert row.reason == "scale synthetic excludes the model 'E-ABS' with eps_ap 6/255"
+    row = compare(cell(0.5, 0.47, 0.53), its_study, **OF_SETTING, level="10/255", value=0.5)
+    assert row.reason == "this study has no model for 'E-ABS' with eps_ap 10/255"
 
 
 def test_distances_stand_beside_the_print_but_are_not_judged():

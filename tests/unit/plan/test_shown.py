@@ -9,6 +9,7 @@ import pytest
 
 from assay.foundation.errors import ConfigError
 from assay.foundation.sources import Source
+from assay.plan.brief import brief as brief_of
 from assay.plan.check_study import needs_of
 from assay.plan.configuration import read_configuration
 from assay.plan.expand import Library, expanded
@@ -110,6 +111,64 @@ def test_a_figure_by_a_setting_needs_it_in_every_entry_that_it_does_not_place():
         plan()
     with pytest.raises(ConfigError, match="there is no model 'small_cnn_mad'; did you mean"):
         plan(at={"small_cnn_mad": 0})
+
+
+def variants(word, **variant):
+    reported = copy.deepcopy(study("dong2020_apinet").studies["dong2020_apinet"]["reported"])
+    reported["variants"] = {word: [variant]}
+    return study("dong2020_apinet", reported=reported)
+
+
+@pytest.mark.parametrize(
+    ("word", "variant", "message"),
+    [
+        (
+            "API",
+            {"model": "api_net_resnet18"},
+            r"variants\.API: there is no model in its files called 'API'; did you mean 'API-Net'",
+        ),
+        (
+            "API-Net",
+            {"setting": "eps_app", "levels": {"6/255": "api_net_resnet18_6"}},
+            r"API-Net\.0: there is no setting of 'API-Net' in its files called 'eps_app'; did you",
+        ),
+        (
+            "API-Net",
+            {"setting": "eps_ap", "levels": {"7/255": "api_net_resnet18_6"}},
+            r"API-Net\.0\.levels: there is no level of eps_ap in its files called '7/255'; ",
+        ),
+        (
+            "API-Net",
+            {"setting": "eps_ap", "levels": {"6/255": "api_net_resnet18_7"}},
+            r"levels\.6/255: there is no model in the grid called 'api_net_resnet18_7'; did you",
+        ),
+        (
+            "API-Net",
+            {"setting": "eps_ap", "model": "api_net_resnet18_6"},
+            r"API-Net\.0: has a model and a setting or levels; write model, or setting and levels",
+        ),
+        (
+            "API-Net",
+            {"datasets": ["mnst"], "setting": "eps_ap", "levels": {"6/255": "api_net_resnet18_6"}},
+            r"datasets\.0: there is no data set in the grid called 'mnst'; did you mean 'mnist'",
+        ),
+    ],
+)
+def test_a_variant_is_of_words_settings_and_levels_that_are_printed(word, variant, message):
+    with pytest.raises(ConfigError, match=message):
+        make_plan(variants(word, **variant))
+
+
+def test_variants_that_a_scale_excludes_are_known_to_the_ledger():
+    levels = {"6/255": "api_net_resnet18_6", "8/255": "api_net_resnet18_8"}
+    configuration = variants("API-Net", datasets=["cifar10"], setting="eps_ap", levels=levels)
+    brief = brief_of(make_plan(configuration), "dong2020_apinet")
+    assert dict(brief.reported.variants["API-Net"][0].levels) == levels
+    assert not brief.excluded.variants
+    configuration.scale["exclude"]["models"] = ["api_net_resnet18_6"]
+    brief = brief_of(make_plan(configuration), "dong2020_apinet")
+    left, whole = (part.variants["API-Net"][0].levels for part in (brief.reported, brief.excluded))
+    assert (dict(left), dict(whole)) == ({"8/255": "api_net_resnet18_8"}, levels)
 
 
 def test_an_excluded_suite_takes_its_pairs_of_attacks_out_of_a_table_of_defects():

@@ -63,12 +63,33 @@ class Headline(Closed):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Variant(Closed):
+    """What a word of the paper for a model means on some data sets, or at levels of a setting.
+
+    Attributes:
+        datasets: ids; empty for all.
+        setting: the setting of models that a printed table varies; empty for rows without one.
+        levels: the id for each value of the setting.
+        model: the one id, without a setting.
+    """
+
+    datasets: tuple[str, ...] = ()
+    setting: str = ""
+    levels: Names = field(default_factory=dict)
+    model: str = ""
+
+
+Variants = Mapping[str, tuple[Variant, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Printed(Closed):
     """The paper's numbers and the words in which it prints them.
 
     Attributes:
         files: names of files with printed numbers.
         datasets, models: the id for each word of the paper.
+        variants: models for words that mean several; they count before `models`.
         attacks: the item for each word (:func:`assay.analysis.attack_set.of_word`).
         sweeps: for each setting that a printed table varies, the attack of each of its levels.
         splits: the scheme that printed numbers are compared with; None if the study has one only.
@@ -77,6 +98,7 @@ class Printed(Closed):
     files: tuple[str, ...] = ()
     datasets: Names = field(default_factory=dict)
     models: Names = field(default_factory=dict)
+    variants: Variants = field(default_factory=dict)
     attacks: Mapping[str, Any] = field(default_factory=dict)
     sweeps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     splits: str | None = None
@@ -105,12 +127,14 @@ class Excluded(Closed):
 
     Attributes:
         datasets, models, attacks: words of the paper whose ids do not run.
+        variants: those of the study as it is written, where some of their models do not run.
         grid: the blocks of the study before any were left out.
     """
 
     datasets: Mapping[str, Any] = field(default_factory=dict)
     models: Mapping[str, Any] = field(default_factory=dict)
     attacks: Mapping[str, Any] = field(default_factory=dict)
+    variants: Variants = field(default_factory=dict)
     grid: tuple[Planned, ...] = ()
 
     def words(self, kind: str) -> Mapping[str, Any]:

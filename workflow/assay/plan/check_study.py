@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+import pandas as pd
+
 from assay.analysis.accuracy import BALLS
 from assay.analysis.attack_set import NORM, SINGLE, SUITE, AttackSet
 from assay.foundation import numbers
@@ -40,6 +42,7 @@ def check_references(
             place = where("reported", "files", number)
             raise unknown("file of printed numbers", file, known, place, "config/reported/")
     check_sweeps(study["reported"], configuration, where)
+    check_variants(study["reported"], configuration, where)
     checks = _References(study, cells, configuration)
     rest = {key: value for key, value in study.items() if key not in ("grid", *PARTS)}
     # Its attacks are checked below: a mapping is a worst case, or has an attack for each norm.
@@ -160,10 +163,46 @@ def _attacks_in(found: Iterable[Reference]) -> list[AttackSet]:
     return [one.attacks for one in found if one.attacks is not None]
 
 
+def check_variants(
+    reported: Nested, configuration: Configuration, where: Callable[..., str]
+) -> None:
+    """Variants of a model are of a word, a setting and levels that a file of the study has."""
+    if not reported.get("variants"):
+        return
+    rows = _printed(reported, configuration)
+    for word, variants in reported["variants"].items():
+        own = rows[rows["model"] == word]
+        if own.empty:
+            place = where("reported", "variants", word)
+            raise unknown("model in its files called", word, set(rows["model"]), place)
+        for number, variant in enumerate(variants):
+            place = where("reported", "variants", word, number)
+            setting = variant.get("setting", "")
+            if "model" in variant and (setting or "levels" in variant):
+                raise ConfigError(
+                    "has a model and a setting or levels",
+                    where=place,
+                    remedy="write model, or setting and levels",
+                )
+            here = own[own["setting"] == setting]
+            if here.empty:
+                called = f"setting of '{word}' in its files called"
+                raise unknown(called, setting, set(own["setting"]), place)
+            for level in variant.get("levels", ()):
+                if level not in set(here["level"]):
+                    called = f"level of {setting} in its files called"
+                    raise unknown(called, level, set(here["level"]), f"{place}.levels")
+
+
+def _printed(reported: Nested, configuration: Configuration) -> pd.DataFrame:
+    """The rows of a study's files of printed numbers."""
+    files = [configuration.layers.find(f"config/reported/{file}") for file in reported["files"]]
+    return read_reported([file for file in files if file])
+
+
 def check_sweeps(reported: Nested, configuration: Configuration, where: Callable[..., str]) -> None:
     """A sweep of printed numbers is one of a setting that a file has, with an entry per level."""
-    files = [configuration.layers.find(f"config/reported/{file}") for file in reported["files"]]
-    rows = read_reported([file for file in files if file])
+    rows = _printed(reported, configuration)
     levels = rows[rows["setting"] != ""].groupby("setting")["level"].unique()
     attacks = configuration.catalogue["attacks"]
     for setting, sweep in reported.get("sweeps", {}).items():

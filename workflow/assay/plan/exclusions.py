@@ -86,11 +86,14 @@ def without_excluded(study: Nested, configuration: Configuration) -> Nested:
     }
     rest = {key: value for key, value in study.items() if key not in ("grid", "reported", *PARTS)}
     listed = gone.rest(keys.Study, rest)
-    reported = {**study["reported"], **words}
+    variants = study["reported"].get("variants", {})
+    left = gone.rest(fields_of(keys.PrintedNumbers)["variants"], variants)
+    reported = {**study["reported"], **words, "variants": left}
     excluded: Nested = {
         kind: {word: named for word, named in study["reported"][kind].items() if word not in kept}
         for kind, kept in words.items()
     }
+    excluded["variants"] = {} if left == variants else variants
     excluded["grid"] = [
         {
             "datasets": block["datasets"],

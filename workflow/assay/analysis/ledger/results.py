@@ -62,12 +62,12 @@ def accuracy(run: Run, row: Row) -> Agreement:
 
 def _wanted(run: Run, row: Row) -> Wanted | Agreement:
     """What a printed accuracy is of, or which of its words means nothing here."""
-    dataset, model = run.name("datasets", row.dataset), run.name("models", row.model)
+    dataset, model = run.name("datasets", row.dataset), run.model(row)
     attack = run.attack(row)
     if dataset is None:
         return run.lacking("datasets", row.dataset, "data set")
     if model is None:
-        return run.lacking("models", row.model, "model")
+        return run.lacking_model(row)
     if attack is None:
         return run.lacking("attacks", row.attack, "attack")
     return Wanted(dataset, model, attack)
@@ -184,7 +184,7 @@ def _curve(run: Run, row: Row, images: int, margin: float) -> Agreement:
         images: how many images the printed number is the sum over.
         margin: what widens the range over splits.
     """
-    dataset, model = run.name("datasets", row.dataset), run.name("models", row.model)
+    dataset, model = run.name("datasets", row.dataset), run.model(row)
     mine = [key for key in run.history if run.ours(key, dataset, model)]
     histories = [run.history[key] for key in mine]
     if not histories:
@@ -225,7 +225,7 @@ def median_distance(run: Run, row: Row) -> Agreement:
 
 def _distance(run: Run, row: Row, statistic: str) -> Agreement:
     """A distance of the closest misclassified images, which the print has by PGD."""
-    dataset, model = run.name("datasets", row.dataset), run.name("models", row.model)
+    dataset, model = run.name("datasets", row.dataset), run.model(row)
     mine = run.distances
     if len(mine):
         mine = mine[

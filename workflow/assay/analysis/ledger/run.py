@@ -12,7 +12,7 @@ import pandas as pd
 from assay.analysis.attack_set import AttackSet
 from assay.analysis.brief import StudyBrief
 from assay.analysis.ledger.agreement import Agreement, changes
-from assay.analysis.printed import attack_of, id_of
+from assay.analysis.printed import attack_of, id_of, model_of, variant_in, varied
 from assay.analysis.titles import attack_title, title_of
 from assay.foundation.split import Split
 
@@ -67,6 +67,19 @@ class Run:
     def name(self, kind: str, word: str) -> str | None:
         """The id of a data set or model, by the paper's word."""
         return id_of(self.study, kind, word)
+
+    def model(self, row: Row) -> str | None:
+        """The id of a row's model, by the paper's word, the data set and the setting."""
+        return model_of(self.study, row)
+
+    def lacking_model(self, row: Row) -> Agreement:
+        """Why the study has no model for a row: the study, or the scale."""
+        if not varied(self.study, row) and row.model not in self.study.excluded.variants:
+            return self.lacking("models", row.model, "model")
+        named = f"'{row.model}'" + (f" with {row.setting} {row.level}" if row.setting else "")
+        if variant_in(self.study.excluded.variants, self.study, row):
+            return Agreement("not run", f"scale {self.study.scale} excludes the model {named}")
+        return Agreement("not run", f"this study has no model for {named}")
 
     def attack(self, row: Row) -> AttackSet | None:
         """A row's attack, or its worst case over several."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, make_dataclass
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from assay.foundation.keys import ABSENT, Key, key
 from assay.foundation.radius import Radius
@@ -77,6 +77,25 @@ Table, Figure = _one_of("tables"), _one_of("figures")
 
 
 @dataclass(frozen=True, kw_only=True)
+class Variant:
+    """What one of the paper's words for a model means on some data sets, or in a table that varies
+    a setting of models.
+    """
+
+    ONE_OF: ClassVar = (("model", "levels"), ("model", "setting"))
+    datasets: Annotated[
+        list[DatasetId], key("data sets on which it means this; default all", least=1)
+    ] = ABSENT
+    setting: Annotated[
+        str, key("setting of the model that a printed table varies (column setting)")
+    ] = ABSENT
+    levels: Annotated[
+        dict[str, ModelId], key("value of the setting (column level), then the model id")
+    ] = ABSENT
+    model: Annotated[ModelId, key("in place of setting and levels: the one model id")] = ABSENT
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrintedNumbers:
     """The paper's numbers and names."""
 
@@ -87,6 +106,13 @@ class PrintedNumbers:
     models: Annotated[dict[str, ModelId], key("name in the paper, then the model id")] = field(
         default_factory=dict
     )
+    variants: Annotated[
+        dict[str, list[Variant]],
+        key(
+            "name of a model in the paper that means several: data sets or values of a setting, "
+            "then the model id; the first that fits counts, and without one reported.models"
+        ),
+    ] = field(default_factory=dict)
     attacks: Annotated[
         dict[str, str | dict[str, AttackItem]],
         key(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from assay.analysis.attack_set import AttackSet
 from assay.analysis.inputs import AnalysisInputs
-from assay.analysis.printed import attack_of, id_of
+from assay.analysis.printed import attack_of, id_of, model_of
 from assay.analysis.titles import title_of
 from assay.report.figures.parts import Study
 from assay.report.spec import HasReported
@@ -58,7 +58,7 @@ def printed_accuracy(
     datasets = rows["dataset"].map(lambda word: id_of(study, "datasets", word))
     under = pd.Series([attack_of(study, row) for row in rows.itertuples()], rows.index, object)
     here = (datasets == dataset) & under.isin([CLEAN, attacks])
-    models = rows["model"].map(lambda word: id_of(study, "models", word))
+    models = pd.Series([model_of(study, row) for row in rows.itertuples()], rows.index, object)
     rows = rows[here].assign(ours=models[here], epsilon=rows["epsilon"].fillna(0.0))
     attacked = set(rows["ours"][(under == attacks)[here]])
     return rows[rows["ours"].isin(attacked)].sort_values(["ours", "epsilon"])
