@@ -125,7 +125,7 @@ def test_values_that_are_not_finite_are_told():
         rank_projection(observed, mask)
 
 
-def test_a_decomposition_that_fails_in_single_precision_is_made_in_double(monkeypatch):
+def test_a_decomposition_that_fails_in_single_precision_is_made_in_double(monkeypatch, caplog):
     observed, mask = problem(n=2)
     expected, plain = rank_projection(observed, mask), torch.linalg.eigh
 
@@ -136,3 +136,7 @@ def test_a_decomposition_that_fails_in_single_precision_is_made_in_double(monkey
 
     monkeypatch.setattr(torch.linalg, "eigh", fails)
     torch.testing.assert_close(rank_projection(observed, mask), expected, rtol=0, atol=1e-4)
+    rank_projection(observed, mask)
+    first, second = (record.args[1] for record in caplog.records)  # it says so, and counts
+    assert second == first + 1
+    assert "did not converge" in caplog.text

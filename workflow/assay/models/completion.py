@@ -8,6 +8,7 @@ Gram matrix, all of them together.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Mapping
 
@@ -20,7 +21,7 @@ log = logging.getLogger(__name__)
 
 Estimator = Callable[..., Tensor]
 # Batches of this process that were decomposed in double precision.
-_fallbacks = 0
+_fallbacks = itertools.count(1)
 
 
 def rank_projection(observed: Tensor, mask: Tensor, *, kept: float = 0.8) -> Tensor:
@@ -209,11 +210,9 @@ def _decomposed(matrices: Tensor) -> tuple[Tensor, Tensor]:
                 remedy="check what produces them",
             ) from error
         # In single precision the decomposition may not converge; in double it does.
-        global _fallbacks
-        _fallbacks += 1
         log.warning(
             "%s; matrices of this batch are decomposed in double precision (%d batches so far)",
-            error, _fallbacks,
+            error, next(_fallbacks),
         )  # fmt: skip
         squares, vectors = (part.to(gram) for part in torch.linalg.eigh(gram.double()))
     return squares.clamp_min(0).sqrt(), vectors
