@@ -47,10 +47,10 @@ def remaining(defence: pd.DataFrame, base: pd.DataFrame, attacks: Sequence[str])
         For each split scheme, norm and epsilon, for each attack a row for each view that was
         searched on its own (over ``route``) and one for the worst case over views (``attack``), at
         last the worst case over all attacks (``all``), each per image. attacks: how many count;
-        left_out: ids of those that only one of the two networks met at this radius. accuracy, low,
-        high (Wilson) of the defence; lowest_average: the lowest accuracy among the single routes
-        that the row contains (an attack without rows of single routes counts as one), NaN where it
-        contains one only; base_accuracy, base_low, base_high. Of the pairs of images:
+        left_out: ids of those that one of the networks, or both, did not meet at this radius.
+        accuracy, low, high (Wilson) of the defence; lowest_average: the lowest accuracy among the
+        single routes that the row contains (an attack without rows of single routes counts as one),
+        NaN where it contains one only; base_accuracy, base_low, base_high. Of the pairs of images:
         only_model_right, only_base_right, difference (defence - base) with its 95 % interval
         (:func:`assay.analysis.newcombe.newcombe_paired`) and exact_p, McNemar's exact test. Rows of
         single routes have no base. Where an image is tested in several splits, pairs are not
@@ -84,7 +84,7 @@ def _block(cell: pd.DataFrame, attacks: Sequence[str], independent: bool) -> Ite
     )
     met = [{member for member in MEMBERS if (member, a, "") in wrong} for a in attacks]
     both = [a for a, members in zip(attacks, met, strict=True) if len(members) == 2]
-    left_out = ", ".join(a for a, members in zip(attacks, met, strict=True) if len(members) == 1)
+    left_out = ", ".join(a for a, members in zip(attacks, met, strict=True) if len(members) < 2)
     worst = [(member, attack, "") for member in MEMBERS for attack in both]
     wrong = wrong[wrong[worst].notna().all(axis=1)] if both else wrong.iloc[:0]
     if wrong.empty:

@@ -63,9 +63,10 @@ class ImageSearch:
                 where="settings.radius",
                 remedy="use more than 0 and at most 1, for images in [0, 1]",
             )
-        for name, value, least in (("step", self.step, 0), ("noise", self.noise, -1e-12)):
-            if not value > least:
-                raise ModelError(f"{value:g} is too small", where=f"settings.{name}")
+        if not self.step > 0:
+            raise ModelError(f"{self.step:g} is too small", where="settings.step")
+        if not self.noise >= 0:
+            raise ModelError(f"{self.noise:g} is too small", where="settings.noise")
         if self.steps < 1:
             raise ModelError(
                 f"{self.steps} steps are too few", where="settings.steps", remedy="use 1 or more"

@@ -84,7 +84,9 @@ class Completion:
     def masked(
         self, images: Tensor, kept: float | Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
-        """Matrices (N, m, n) in [-1, 1] and masks of them."""
+        """Images (B, C, H, W) in [0, 1] as matrices (N, m, n) in [-1, 1], and a new mask of each,
+        (N, m, n) bool, true where a pixel is kept.
+        """
         b, c, h, w = images.shape
         wide = self.channels == "side_by_side"
         shape = (b, h, c * w) if wide else (b, h, w)
@@ -95,6 +97,7 @@ class Completion:
         return 2 * images.reshape(b * c, h, w) - 1, mask.repeat_interleave(c, 0)
 
     def images(self, matrices: Tensor, images: Tensor) -> Tensor:
+        """The images (B, C, H, W) in [0, 1] that matrices are, in the shape of `images`."""
         b, c, h, w = images.shape
         whole = (matrices + 1) / 2
         if self.channels == "side_by_side":

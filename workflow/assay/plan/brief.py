@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from assay.analysis.brief import StudyBrief, parse_brief
@@ -112,7 +112,10 @@ def brief(plan: Plan, study: str) -> StudyBrief:
             }
             for kind in names
         },
-        **{kind: {name: catalogue[kind][name] for name in names[kind]} for kind in names},
+        **{
+            kind: {name: _entry(plan, kind, name, names["datasets"]) for name in names[kind]}
+            for kind in names
+        },
         "datasets": {
             name: without_places(catalogue["datasets"][name]) for name in names["datasets"]
         },
@@ -135,6 +138,21 @@ def brief(plan: Plan, study: str) -> StudyBrief:
     ]
     tree = {**plain(brief), "radii": labels_in([found.study, attacks])}
     return parse_brief(tree, where=plan.configuration.study_file(study))
+
+
+def _entry(plan: Plan, kind: str, name: str, datasets: Iterable[str]) -> Nested:
+    """An entry of the catalogue; below ``for_datasets`` its settings as they are there.
+
+    What an entry that extends another one says lies on what the other says for a data set.
+    """
+    configuration = plan.configuration
+    entry = configuration.catalogue[kind][name]
+    there = [dataset for dataset in datasets if dataset in (entry.get("for_datasets") or {})]
+    own = {
+        dataset: {"settings": configuration.entry_on(kind, name, dataset)["settings"]}
+        for dataset in there
+    }
+    return {**entry, "for_datasets": own} if entry.get("for_datasets") else entry
 
 
 def _sweeps(plan: Plan, study: Nested) -> dict[str, dict[str, str]]:

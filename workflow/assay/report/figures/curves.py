@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from assay.analysis.intervals import wilson
-from assay.report.figures.parts import RADIUS_LABELS
+from assay.report.figures.parts import RADIUS_LABELS, WIDTH
+from assay.report.style import SeriesStyle
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Times the smallest radius: from there on an axis is logarithmic.
 WIDE = 20
@@ -112,3 +114,40 @@ def _ticks(
             kept.append(number)
     axes.set_xticks(radii, [""] * len(radii), minor=True)
     axes.set_xticks(radii[kept], [label(radius) for radius in radii[kept]])
+
+
+def accuracy_panels(count: int) -> tuple[Figure, list[Axes], int]:
+    """A figure of panels with one axis of accuracies.
+
+    Args:
+        count: panels, at least one; three stand in one row.
+
+    Returns:
+        The figure, its `count` axes and the number of columns.
+    """
+    from matplotlib.figure import Figure
+
+    columns = 3 if count == 3 else min(2, count)
+    rows = -(-count // columns)
+    width = WIDTH if columns > 1 else WIDTH * 0.86
+    figure = Figure((width, 0.55 + (3.0 if columns < 3 else 2.6) * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    for axes in grid[:count]:
+        axes.set_ylim(-0.02, 1.02)
+    for axes in grid[::columns]:
+        axes.set_ylabel("accuracy")
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    return figure, list(grid[:count]), columns
+
+
+def accuracy_line(
+    axes: Axes, x: pd.Series, rows: pd.DataFrame, style: SeriesStyle, label: str | None = None
+) -> None:
+    """A line of pooled accuracies over `x`, in the band from ``low`` to ``high``."""
+    band = rows[["low", "high"]].to_numpy(float).T
+    axes.fill_between(x, *band, color=style.colour, alpha=0.16, lw=0)
+    axes.plot(
+        x, rows["pooled"], color=style.colour, marker=style.marker, markeredgecolor="white",
+        label=label,
+    )  # fmt: skip

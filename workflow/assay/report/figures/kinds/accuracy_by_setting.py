@@ -12,8 +12,8 @@ from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import title_of
 from assay.foundation.keys import ABSENT, key
 from assay.foundation.radius import Radius
+from assay.report.figures.curves import accuracy_line, accuracy_panels
 from assay.report.figures.parts import (
-    WIDTH,
     Caption,
     Study,
     at_places,
@@ -88,30 +88,20 @@ class _Panel(NamedTuple):
 @styled
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """Pooled accuracies with Wilson bands; a panel per data set, attack and radius."""
-    from matplotlib.figure import Figure
-
     panels = _panels(spec, study, inputs)
-    columns = 3 if len(panels) == 3 else min(2, len(panels))
-    rows = -(-len(panels) // columns)
-    width = WIDTH if columns > 1 else WIDTH * 0.7
-    figure = Figure((width, 0.55 + (2.8 if columns < 3 else 2.4) * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    figure, grid, columns = accuracy_panels(len(panels))
     words = places_in_words({panel.place for panel in panels}, study)
     label = label_of(spec.setting, spec.label or "", _unit(spec), study)
-    for axes, panel in zip(grid, panels, strict=False):
+    for axes, panel in zip(grid, panels, strict=True):
         _draw_panel(axes, panel, spec, study)
-        axes.set(ylim=(-0.02, 1.02), xlabel=label)
+        axes.set_xlabel(label)
         if len(panels) > 1:
             title = cell_title(study, inputs, panel.attacks, panel.epsilon)
             title = ": ".join([", ".join(words(*panel.place)), title]).removeprefix(": ")
             axes.set_title(wrapped(title, 88 // columns))
-    for axes in grid[::columns]:
-        axes.set_ylabel("accuracy")
-    for axes in grid[len(panels) :]:
-        axes.set_axis_off()
     found = {
         name: handle
-        for axes in grid[: len(panels)]
+        for axes in grid
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)
     }
     figure.legend([*found.values()], [*found], loc="outside upper left", ncols=3)
@@ -121,13 +111,7 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
 def _draw_panel(axes: Axes, panel: _Panel, spec: Spec, study: Study) -> None:
     unit, styles = _unit(spec), series_styles(group.title for group in spec.groups)
     for title, points in panel.lines.items():
-        x = points["value"] / unit
-        band = points[["low", "high"]].to_numpy(float).T
-        axes.fill_between(x, *band, color=styles[title].colour, alpha=0.16, lw=0)
-        axes.plot(
-            x, points["pooled"], color=styles[title].colour, marker=styles[title].marker,
-            markeredgecolor="white", label=title,
-        )  # fmt: skip
+        accuracy_line(axes, points["value"] / unit, points, styles[title], title)
     for number, model in enumerate(spec.reference or ()):
         for row in panel.rows[panel.rows["model"] == model].itertuples():
             dash = DASHES[number % len(DASHES)]

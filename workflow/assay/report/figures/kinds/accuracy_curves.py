@@ -11,9 +11,13 @@ from assay.analysis.attack_set import AttackSet, among
 from assay.analysis.inputs import AnalysisInputs
 from assay.analysis.titles import attack_title, labels_of, title_of
 from assay.foundation.keys import ABSENT
-from assay.report.figures.curves import radius_axes, with_start
+from assay.report.figures.curves import (
+    accuracy_line,
+    accuracy_panels,
+    radius_axes,
+    with_start,
+)
 from assay.report.figures.parts import (
-    WIDTH,
     Caption,
     Study,
     at_places,
@@ -36,7 +40,6 @@ from assay.report.style import FAINT, GREY, SeriesStyle, series_styles
 from assay.report.text import plural, span
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -65,22 +68,16 @@ class _Panel(NamedTuple):
 @styled
 def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
     """Pooled accuracy against the radius, with Wilson bands; a panel per data set and attack."""
-    from matplotlib.figure import Figure
-
     panels = _panels(spec, study, inputs)
-    # Three panels that belong together stand in one row.
-    columns = 3 if len(panels) == 3 else min(2, len(panels))
-    rows = -(-len(panels) // columns)
-    width = WIDTH if columns > 1 else WIDTH * 0.86
-    figure = Figure((width, 0.55 + (3.0 if columns < 3 else 2.6) * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, sharey=True, squeeze=False).ravel()
+    figure, grid, columns = accuracy_panels(len(panels))
     models = models_to_draw(spec, study, inputs)
     styles = series_styles([*study.headline.models, *models])
     shown = [model for model in models if any(model in set(p.rows["model"]) for p in panels)]
     where = places_in_words({(p.dataset, p.scheme) for p in panels}, study)
-    for axes, panel in zip(grid, panels, strict=False):
+    for axes, panel in zip(grid, panels, strict=True):
         for model in shown:
-            _curve(axes, panel.rows[panel.rows["model"] == model], styles[model])
+            rows = panel.rows[panel.rows["model"] == model]
+            accuracy_line(axes, rows["epsilon"], rows, styles[model])
         for (model, _), known in panel.printed.groupby(["ours", "model"], sort=False):
             colour = FAINT if _another(study, panel.dataset, model) else GREY
             axes.plot(
@@ -92,25 +89,9 @@ def draw(spec: Spec, study: Study, inputs: AnalysisInputs) -> Figure:
             place = ", ".join(where(panel.dataset, panel.scheme))
             title = attack_title(study, panel.attacks)
             axes.set_title(wrapped(f"{place}: {title}" if place else title, 88 // columns))
-        axes.set_ylim(-0.02, 1.02)
-    radius_axes(
-        grid[: len(panels)], [panel.rows for panel in panels], 0.075 * columns, labels_of(study)
-    )
-    for axes in grid[::columns]:
-        axes.set_ylabel("accuracy")
-    for axes in grid[len(panels) :]:
-        axes.set_axis_off()
+    radius_axes(grid, [panel.rows for panel in panels], 0.075 * columns, labels_of(study))
     figure.legend(handles=_handles(shown, styles, panels, study), loc="outside upper left", ncols=3)
     return figure
-
-
-def _curve(axes: Axes, rows: pd.DataFrame, series_style: SeriesStyle) -> None:
-    band = rows[["low", "high"]].to_numpy(dtype=float).T
-    axes.fill_between(rows["epsilon"], *band, color=series_style.colour, alpha=0.16, lw=0)
-    axes.plot(
-        rows["epsilon"], rows["pooled"], color=series_style.colour, marker=series_style.marker,
-        markeredgecolor="white",
-    )  # fmt: skip
 
 
 def _handles(

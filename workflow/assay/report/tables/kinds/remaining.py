@@ -150,7 +150,7 @@ def _legend(tidy: pd.DataFrame, study: Study) -> str:
     left_out = tidy[(tidy.over == ALL) & (tidy.left_out != "")]
     sentences += [
         f"Left out for {title_of(study, 'models', row.model)} at ε = "
-        f"{radius_text(row.epsilon, study)}, because it or its base network was not attacked: "
+        f"{radius_text(row.epsilon, study)}, because it or its base network was not attacked so: "
         f"{listed(attack_title(study, name) for name in row.left_out.split(', '))}."
         for row in left_out.itertuples()
     ]
