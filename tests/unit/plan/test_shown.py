@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from assay.foundation import numbers
 from assay.foundation.errors import ConfigError
 from assay.foundation.sources import Source
 from assay.plan.brief import brief as brief_of
@@ -227,3 +228,16 @@ def test_sweeps_and_threats_are_expanded_in_keys_of_any_name(monkeypatch):
         ],
         "nearest": 0.3,
     }
+
+
+def test_settings_that_an_entry_changes_hold_on_data_sets_too():
+    """It extends an entry which has another radius on house numbers alone."""
+    study = brief_of(make_plan(read("dong2020_apinet")), "dong2020_apinet")
+    for model, on_colour, on_digits in (
+        ("api_net_resnet18", 14, 12),
+        ("api_net_resnet18_6", 6, 6),
+        ("api_resnet18_trades", 14, 12),
+    ):
+        for dataset, radius in (("cifar10", on_colour), ("svhn", on_digits)):
+            found = numbers.number(study.settings_on(model, dataset)["radius"], "radius")
+            assert found == pytest.approx(radius / 255), (model, dataset)
