@@ -39,15 +39,17 @@ ATTACKED, ATTACK_STEPS = 64, 20
 TRAINED, UPDATES = 4000, 400
 
 
-def network(name: str) -> Classifier:
-    """A network with random weights, in evaluation mode."""
+def network(name: str, *, as_public: bool = False) -> Classifier:
+    """A network with random weights, in evaluation mode; as public code has it, in torch's layout
+    and with gradients of the weights.
+    """
     torch.manual_seed(0)
     if name == "SmallCNN":
         made: Classifier = SmallCNN(classes=10, shape=(1, 28, 28))
         torch.nn.init.normal_(made.head.weight, std=0.1)  # it starts at zero
     else:
         made = CifarResNet18(classes=10, shape=(3, 32, 32), width=16)
-    return placed(made, torch.device("cpu")).eval()
+    return made.eval() if as_public else placed(made, torch.device("cpu")).eval()
 
 
 def defence(base: Classifier, **settings) -> Api:
@@ -90,7 +92,7 @@ def inference(rounds: int) -> str:
     """Times of a decision, as a table."""
     rows = []
     for name in ("SmallCNN", "ResNet-18, width 16"):
-        frozen, plain = network(name).requires_grad_(False), network(name)
+        frozen, plain = network(name).requires_grad_(False), network(name, as_public=True)
         model = defence(frozen)
         at_once = model.search.limits.codes_at_once
         for count in (100, 1):
@@ -206,10 +208,12 @@ def training(rounds: int) -> str:
             torch.autograd.grad(step.loss, list(model.parameters()))
 
         def bare(model: Classifier = model, extra: int = extra) -> None:
-            for _ in range(ADVERSARY["steps"] + extra):
+            for number in range(ADVERSARY["steps"] + extra):
+                inner = number < ADVERSARY["steps"]
+                model.requires_grad_(not inner).train(not inner)
                 leaf = x.clone().requires_grad_()
                 loss = model.logits(leaf).logsumexp(1).sum()
-                torch.autograd.grad(loss, [leaf, *model.parameters()])
+                torch.autograd.grad(loss, [leaf] if inner else [*model.parameters()])
 
         seconds = interleaved({"update": update, "bare": bare}, rounds)
         rows.append([name, extra, f"{ratio(seconds['update'], seconds['bare']):.2f}"])
@@ -227,9 +231,9 @@ def main() -> None:
         f"""## Inference of API-Net
 
 Ten classes, {STEPS} steps. {machine()}; {options.rounds} rounds, implementations interleaved,
-medians of ratios. *Loop* does what the public code does: a class at a time, with gradients of the
-weights. *Bare* is the time of exactly the passes of the search with frozen weights, in the same
-batches. Random weights.
+medians of ratios. *Loop* does what the public code does: a class at a time, in torch's default
+memory layout, with gradients of the weights. *Bare* is the time of exactly the passes of the search
+with frozen weights, in the same batches. Random weights.
 
 {inference(options.rounds)}
 
@@ -238,8 +242,9 @@ batches. Random weights.
 PGD L∞ through the search, {ATTACK_STEPS} steps on {ATTACKED} images of MNIST, against a network
 after {UPDATES} adversarial updates. {attack(options.rounds)}
 
-An update of adversarial training with {ADVERSARY["steps"]} inner steps, SmallCNN, 128 images; a
-bare pass is forward and backward in training mode, with gradients of the weights.
+An update of adversarial training with {ADVERSARY["steps"]} inner steps, SmallCNN, 128 images. Bare
+passes are forward and backward: the inner ones in evaluation mode with frozen weights, the others
+in training mode with gradients of the weights.
 
 {training(options.rounds)}
 """,

@@ -173,9 +173,8 @@ def test_a_loop_with_a_matrix_product_subtracts_no_candidate(inference, monkeypa
 
 def test_the_loop_of_api_net_decides_as_the_search_of_all_classes(accounting):
     search = importlib.import_module("image_search")
-    base = search.network("SmallCNN")
+    base = search.network("SmallCNN", as_public=True)
     x = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
-    scores = search.defence(base, noise=0.0).logits(x)
-    base.requires_grad_(True)
+    scores = search.defence(search.network("SmallCNN"), noise=0.0).logits(x)
     torch.testing.assert_close(search.loop(base, x), scores, atol=0.02, rtol=0.02)
     assert base.head.weight.grad.abs().sum() > 0

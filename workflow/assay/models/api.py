@@ -20,6 +20,7 @@ from assay.foundation.errors import ModelError
 from assay.models.base import Classifier
 from assay.models.class_search import Latents, SearchLimits
 from assay.models.image_search import (
+    AT_ONCE,
     ImageSearch,
     Network,
     changed_images,
@@ -70,7 +71,7 @@ class Api(Wrapper):
         step: float = 0.007,
         steps: int = 8,
         noise: float = 0.001,
-        codes_at_once: int = 160,
+        codes_at_once: int = AT_ONCE,
     ):
         super().__init__(base=base, classes=classes, shape=shape)
         limits = SearchLimits(codes_at_once=codes_at_once, remembered=512)

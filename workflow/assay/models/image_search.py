@@ -7,7 +7,7 @@ anti-perturbation inference, in use and in training.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -17,6 +17,9 @@ from torch.nn import functional
 from assay.foundation.errors import ModelError
 from assay.models.class_search import ClassSearch, Latents, SearchLimits, SignSteps
 
+# Changed images that a CPU searches at once. The maps of 160 are mapped into memory anew for each
+# pass as soon as other work is done between: measured 1.4 times the time.
+AT_ONCE = 80
 # Beyond the reach of the published steps, all steps together go so many radii.
 FURTHER = 2.5
 Network = Callable[..., Tensor]
@@ -54,7 +57,7 @@ class ImageSearch:
     step: float
     steps: int = 8
     noise: float = 0.001
-    limits: SearchLimits = field(default_factory=SearchLimits)
+    limits: SearchLimits = SearchLimits(codes_at_once=AT_ONCE, remembered=512)  # noqa: RUF009
 
     def __post_init__(self) -> None:
         if not 0 < self.radius <= 1:
